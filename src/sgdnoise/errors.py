@@ -1,0 +1,12 @@
+"""The two ways in which a command of this package fails, each one line to its user."""
+
+
+class InputError(ValueError):
+    """What the user asked for cannot be done: the message says what, why and what to do.
+
+    The command line prints it on one line of stderr and exits with 2, before any long work.
+    """
+
+
+class FailureError(RuntimeError):
+    """What was asked for was legal and failed on the way: one line of stderr, exit 1."""
