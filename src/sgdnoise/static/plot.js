@@ -1,0 +1,125 @@
+// Draws every figure of the book with one copy of plotly, in the page's light or dark colours.
+// Used twice: as a script of each page, and as the first half of the widget in widgets.py.
+globalThis.sgdnoise ??= (() => {
+  // The light colours of figures.py and what stands for them on a dark page.
+  const DARK = {
+    "#ffffff": "#14181e", "#222832": "#ced6dd", "#6b7280": "#9aa4b2", "#d8dde3": "#39424f",
+    "#0072b2": "#4ba3db", "#d55e00": "#f0803c", "#009e73": "#2bbf94", "#cc79a7": "#db93bc",
+    "#e69f00": "#f0b429", "#56b4e9": "#8fd0f5",
+  };
+  const CONFIG = {
+    responsive: true,
+    displaylogo: false,
+    typesetMath: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d"],
+  };
+  const root = document.documentElement;
+
+  // The book sets data-theme, JupyterLab data-jp-theme-light, Colab theme.
+  const dark = () =>
+    root.dataset.theme === "dark" ||
+    root.getAttribute("theme") === "dark" ||
+    document.body?.dataset.jpThemeLight === "false";
+
+  const coloured = (figure) =>
+    JSON.parse(
+      dark()
+        ? JSON.stringify(figure).replace(/#[0-9a-f]{6}/gi, (c) => DARK[c.toLowerCase()] ?? c)
+        : JSON.stringify(figure),
+    );
+
+  const inBook = () => root.dataset.content_root !== undefined;
+
+  function script(source) {
+    return new Promise((resolve, reject) => {
+      const tag = document.createElement("script");
+      tag.src = source;
+      tag.onload = resolve;
+      tag.onerror = () => reject(new Error(`cannot load ${source}`));
+      document.head.append(tag);
+    });
+  }
+
+  let loading;
+  // Plotly, once for the page: the book's shared file, or what `ask` brings from the kernel.
+  async function plotly(ask) {
+    if (!globalThis.Plotly) {
+      loading ??= inBook()
+        ? script(`${root.dataset.content_root}_static/vendor/plotly.min.js`)
+        : ask().then((source) => {
+            const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+            return script(address).finally(() => URL.revokeObjectURL(address));
+          });
+      await loading;
+    }
+    return globalThis.Plotly;
+  }
+
+  function part(box, tag, name, first) {
+    let node = box.querySelector(`:scope > .${name}`);
+    if (!node) {
+      node = document.createElement(tag);
+      node.className = name;
+      first ? box.prepend(node) : box.append(node);
+    }
+    return node;
+  }
+
+  const shown = new Map(); // box -> [figure, ask], drawn again when the theme changes
+
+  // Draws a figure into a box. Its title and provenance become text of the page: there they wrap
+  // on a narrow screen and are read out.
+  async function draw(box, figure, ask) {
+    shown.set(box, [figure, ask]);
+    const Plotly = await plotly(ask);
+    if (shown.get(box)?.[0] !== figure) return null; // a newer one is on its way
+    const { data, layout } = coloured(figure);
+    const notes = (layout.annotations ?? []).filter((note) => note.name === "provenance");
+    const title = layout.title?.text ?? "";
+    delete layout.title;
+    if (notes.length) {
+      layout.annotations = layout.annotations.filter((note) => note.name !== "provenance");
+      delete layout.margin?.b;
+    }
+    const heading = part(box, "p", "sgdnoise-title", true);
+    heading.innerHTML = title;
+    heading.hidden = !title;
+    const plot = part(box, "div", "sgdnoise-plot");
+    plot.setAttribute("role", "img");
+    plot.setAttribute("aria-label", layout.meta?.alt ?? heading.textContent);
+    layout.uirevision ??= "keep";
+    await Plotly.react(plot, data, layout, CONFIG);
+    const line = part(box, "p", "sgdnoise-provenance");
+    line.innerHTML = notes.map((note) => note.text).join("<br>");
+    line.hidden = !notes.length;
+    return plot;
+  }
+
+  const observer = new MutationObserver(() => {
+    for (const [box, [figure, ask]] of shown) {
+      if (box.isConnected) draw(box, figure, ask);
+    }
+  });
+  const attributes = ["data-theme", "theme", "data-jp-theme-light"];
+  const observe = () =>
+    [root, document.body].forEach((node) =>
+      observer.observe(node, { attributes: true, attributeFilter: attributes }),
+    );
+  document.body ? observe() : addEventListener("DOMContentLoaded", observe);
+
+  const forget = (box) => shown.delete(box);
+
+  function drawPage() {
+    for (const box of document.querySelectorAll(".sgdnoise-figure:not([data-drawn])")) {
+      box.dataset.drawn = "";
+      draw(box, JSON.parse(box.querySelector(":scope > script").textContent));
+    }
+  }
+  if (inBook()) {
+    document.readyState === "loading"
+      ? addEventListener("DOMContentLoaded", drawPage)
+      : drawPage();
+  }
+
+  return { draw, forget, part };
+})();
