@@ -1,0 +1,104 @@
+"""Builds the book, or says why not: ``python -m sgdnoise.book.build`` in the project's root.
+
+The build is a gate: a warning, a failing cell or a dangling link ends it with a non-zero exit. With
+nothing changed since the last success it only prints where the book is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from sgdnoise.book.vendor import SCRIPTS, vendor
+from sgdnoise.errors import FailureError, InputError
+
+# What a cell may read besides its own text.
+CODE = ("src", "results", "requirements.txt")
+# What else makes a page.
+PAGES = ("book", "papermill_runs", "_config.yml", "_toc.yml")
+_JB = "from jupyter_book.cli.main import main; main()"
+_IGNORED = {"__pycache__", ".ipynb_checkpoints", "vendor"}
+
+
+def digest(root: Path, names: Iterable[str]) -> str:
+    """A checksum over the files below ``names``, path and content; what tools leave is skipped."""
+    total = hashlib.sha256()
+    for name in names:
+        top = root / name
+        files = sorted(top.rglob("*")) if top.is_dir() else [top]
+        for path in files:
+            parts = path.relative_to(root).parts
+            if not path.is_file() or _IGNORED.intersection(parts):
+                continue
+            if any(part.endswith(".egg-info") for part in parts):
+                continue
+            total.update("/".join(parts).encode() + b"\0")
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def build(root: Path = Path()) -> Path:
+    """Build what has changed and return the book's index page.
+
+    Raises:
+        InputError: outside the project's root.
+        FailureError: if the scripts cannot be had, or the build fails; its log is on stderr.
+    """
+    root = root.resolve()
+    vendor(root)
+    out = root / "_build"
+    index = out / "html" / "index.html"
+    code = digest(root, CODE)
+    scripts = " ".join(script.sha256 for script in SCRIPTS)
+    whole = f"{code} {digest(root, PAGES)} {sys.version} {scripts}"
+    whole = hashlib.sha256(whole.encode()).hexdigest()
+    if index.is_file() and _read(out / "book.digest") == whole:
+        return index
+
+    # The cache of executed notebooks knows their cells only, not the code and records they read.
+    (out / "book.digest").unlink(missing_ok=True)
+    if _read(out / "code.digest") != code:
+        shutil.rmtree(out / ".jupyter_cache", ignore_errors=True)
+        _write(out / "code.digest", code)
+    # Pages and static files that are gone would stay, and a second incremental build forgets the
+    # warnings of the first.
+    for stale in ("html", ".doctrees"):
+        shutil.rmtree(out / stale, ignore_errors=True)
+
+    run = subprocess.run(
+        # -n: a link that leads nowhere warns. -W: a warning fails. --keep-going: all of them shown.
+        [sys.executable, "-c", _JB, "build", ".", "-n", "-W", "--keep-going"],
+        cwd=root,
+        env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+    )
+    if run.returncode or not index.is_file():
+        raise FailureError("the book did not build: the warnings above say where")
+    _write(out / "book.digest", whole)
+    return index
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def main() -> int:
+    try:
+        print(build())
+    except (InputError, FailureError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

