@@ -1,0 +1,307 @@
+"""What the records say: tuned learning rates, intervals, slopes, the boundary, and comparisons.
+
+S20's own statistics come from `protocol`; beside them stand the project's: an interval for the
+tuned learning rate that a grid's spacing does not quantise, a re-estimate by seeds that the tuning
+never saw, and the broken line that separates the two regimes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sgdnoise.experiments import Experiment, Outcome, Sweep, SweepState, grid_points
+from sgdnoise.protocol import HIGHER_IS_BETTER, Point, best_of
+from sgdnoise.records import Record
+from sgdnoise.sweep import OBJECTIVES, outcomes
+
+RESAMPLES = 400
+"""Bootstrap resamples of seeds behind each interval."""
+
+COVERAGE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95% percentile interval over resampled seeds."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, value: float, samples: np.ndarray) -> Interval:
+        """The interval of bootstrap samples; NaN bounds where fewer than half are finite."""
+        finite = samples[np.isfinite(samples)]
+        if len(finite) < len(samples) / 2:
+            return cls(value, math.nan, math.nan)
+        tail = (1 - COVERAGE) / 2
+        low, high = np.quantile(finite, [tail, 1 - tail])
+        return cls(value, float(low), float(high))
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def value_table(
+    sweep: Sweep, points: Sequence[Point], seeds: int, known: Mapping[str, Outcome], objective: str
+) -> np.ndarray:
+    """Final values, shape (points, seeds): NaN where a run diverged or is missing."""
+    table = np.full((len(points), seeds), np.nan)
+    for i, point in enumerate(points):
+        for seed in range(seeds):
+            outcome = known.get(sweep.config(point, seed).id)
+            if outcome is not None:
+                table[i, seed] = outcome[objective]
+    return table
+
+
+def best_means(table: np.ndarray, objective: str, fraction: float) -> np.ndarray:
+    """Mean of the best k of n along the last axis; NaN where fewer than k are finite."""
+    k = best_of(table.shape[-1], fraction)
+    sign = 1 if HIGHER_IS_BETTER[objective] else -1
+    ranked = np.sort(np.where(np.isfinite(table), sign * table, -np.inf), axis=-1)[..., -k:]
+    return np.where(np.isfinite(ranked).all(-1), sign * ranked.mean(-1), np.nan)
+
+
+def parabola_peak(exponents: np.ndarray, means: np.ndarray, objective: str) -> float:
+    """The optimum of a parabola through the best grid point and up to two neighbours a side.
+
+    A grid's argmax moves in whole steps and shows no spread when it does not move; the vertex of
+    the local parabola in log₂ learning rate does. Where the parabola opens the wrong way, or
+    fewer than three points are valid, the argmax itself is given; the vertex never leaves the
+    points it was fitted to. NaN where nothing is valid.
+    """
+    sign = 1 if HIGHER_IS_BETTER[objective] else -1
+    score = np.where(np.isfinite(means), sign * means, -np.inf)
+    best = int(np.argmax(score))
+    if not np.isfinite(score[best]):
+        return math.nan
+    near = (np.abs(exponents - exponents[best]) <= 2) & np.isfinite(score)
+    x, y = exponents[near], score[near]
+    if len(x) < 3:
+        return float(exponents[best])
+    a, b, _ = np.polyfit(x - exponents[best], y, 2)
+    if a >= 0:
+        return float(exponents[best])
+    return float(np.clip(exponents[best] - b / (2 * a), x.min(), x.max()))
+
+
+def resampled_peaks(
+    exponents: np.ndarray, table: np.ndarray, objective: str, fraction: float, seed: int = 0
+) -> np.ndarray:
+    """`parabola_peak` for each bootstrap resample of seeds, shape (RESAMPLES,).
+
+    A seed is drawn for all learning rates at once: they share its initialisation and data order.
+    """
+    generator = np.random.default_rng(seed)
+    draws = generator.integers(table.shape[1], size=(RESAMPLES, table.shape[1]))
+    means = best_means(table[:, draws], objective, fraction)
+    return np.array([parabola_peak(exponents, means[:, r], objective) for r in range(RESAMPLES)])
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """A broken line y = level + slope · min(x − knee, 0): a power law that becomes flat.
+
+    In log₂ of batch size and learning rate: the linear scaling rule has slope 1 below the boundary
+    2^knee and a constant learning rate 2^level above it.
+    """
+
+    slope: float
+    knee: float
+    level: float
+
+
+def fit_hinge(x: np.ndarray, y: np.ndarray) -> Hinge:
+    """Least squares over all three parameters, the knee on a fine grid inside the data.
+
+    NaN where fewer than four points are finite. A knee at the largest x means that no flat part
+    was seen.
+    """
+    sound = np.isfinite(y)
+    x, y = x[sound], y[sound]
+    if len(x) < 4:
+        return Hinge(math.nan, math.nan, math.nan)
+    order = np.argsort(x)
+    x, y = x[order], y[order]
+    best, loss = Hinge(math.nan, math.nan, math.nan), math.inf
+    # Two points at least must carry the slope.
+    for knee in np.linspace(x[1], x[-1], 20 * (len(x) - 2) + 1):
+        design = np.stack([np.minimum(x - knee, 0), np.ones_like(x)], 1)
+        solution, *_ = np.linalg.lstsq(design, y, rcond=None)
+        residual = float(((design @ solution - y) ** 2).sum())
+        if residual < loss - 1e-12:
+            best, loss = Hinge(float(solution[0]), float(knee), float(solution[1])), residual
+    return best
+
+
+@dataclass(frozen=True)
+class Regimes:
+    """Where the linear scaling rule holds: the hinge of tuned learning rates over batch sizes.
+
+    Attributes:
+        slope: d log lr* / d log B below the boundary; 1 is the linear scaling rule.
+        boundary: the batch size at which the tuned learning rate stops growing.
+        level: the effective learning rate beyond it.
+        flat_seen: whether the boundary lies inside the batch sizes tried in over 95% of resamples.
+    """
+
+    slope: Interval
+    boundary: Interval
+    level: Interval
+    flat_seen: bool
+
+
+def regimes(batch_sizes: Sequence[int], peaks: np.ndarray, resampled: np.ndarray) -> Regimes:
+    """The two regimes of one method, with intervals over resampled seeds.
+
+    Args:
+        batch_sizes: the batch sizes, shape (n,).
+        peaks: log₂ of the tuned effective learning rate at each, shape (n,).
+        resampled: the same for each resample, shape (RESAMPLES, n).
+    """
+    x = np.log2(np.asarray(batch_sizes, dtype=np.float64))
+    fit = fit_hinge(x, peaks)
+    fits = [fit_hinge(x, row) for row in resampled]
+    knees = np.array([f.knee for f in fits])
+    return Regimes(
+        slope=Interval.of(fit.slope, np.array([f.slope for f in fits])),
+        boundary=Interval.of(2**fit.knee, 2**knees),
+        level=Interval.of(2**fit.level, 2 ** np.array([f.level for f in fits])),
+        flat_seen=bool(np.mean(knees < x.max() - 0.01) > COVERAGE),
+    )
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All that one sweep says about its one-dimensional optimum, for one objective.
+
+    Attributes:
+        state: the sweep's state, with S20's optimum and error bar.
+        exponents: the grid, log₂ of the effective learning rate, shape (points,).
+        table: final values of the objective, shape (points, seeds).
+        peak: log₂ of the tuned effective learning rate by the local parabola, with its interval.
+        resampled: `peak` for each resample.
+    """
+
+    state: SweepState
+    exponents: np.ndarray
+    table: np.ndarray
+    peak: Interval
+    resampled: np.ndarray
+
+
+def tuning(
+    state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: str
+) -> Tuning:
+    """The tuning of a sweep along its first axis."""
+    points = grid_points(state.grid)
+    exponents = np.array([point[0] for point in points], dtype=np.float64)
+    table = value_table(state.sweep, points, seeds, known, objective)
+    fraction = state.sweep.best
+    means = best_means(table, objective, fraction)
+    resampled = resampled_peaks(exponents, table, objective, fraction)
+    peak = Interval.of(parabola_peak(exponents, means, objective), resampled)
+    return Tuning(state, exponents, table, peak, resampled)
+
+
+def tunings(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    records: Mapping[str, Record],
+    objective: str = "test_accuracy",
+) -> dict[tuple[tuple[str, object], ...], Tuning]:
+    """`tuning` of every sweep of an experiment, by the sweep's key."""
+    known = outcomes(records, OBJECTIVES)
+    return {
+        state.sweep.key: tuning(state, seeds, known, objective)
+        for state in experiment.states(scale, seeds, known)
+    }
+
+
+def optima(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    records: Mapping[str, Record],
+    objective: str = "test_accuracy",
+) -> pd.DataFrame:
+    """One row a sweep: what the figure's points show.
+
+    Columns, beside the sweep's own key: `exponent` (log₂ of S20's tuned effective learning rate),
+    `bar_low`, `bar_high` (S20's error bar), `bound` (−1, 0, 1: the optimum lies on an edge),
+    `open` (the bar touches an edge), `peak`, `peak_low`, `peak_high` (local parabola), the mean and
+    standard deviation of every objective at the optimum, over the k runs that are best by the tuned
+    objective (`*_mean`, `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds` (fewest at any grid
+    point), `diverged` (runs), and `settled`.
+    """
+    rows = []
+    known = outcomes(records, OBJECTIVES)
+    for key, one in tunings(experiment, scale, seeds, records, objective).items():
+        state = one.state
+        tuned = state.tuned.get(objective)
+        row: dict[str, object] = dict(key)
+        points = grid_points(state.grid)
+        counts = [
+            sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points
+        ]
+        row |= {"settled": state.settled, "seeds": min(counts), "fresh_seeds": 0}
+        row["diverged"] = int(sum(counts) - np.isfinite(one.table).sum())
+        row |= {"peak": one.peak.value, "peak_low": one.peak.low, "peak_high": one.peak.high}
+        if tuned is not None:
+            low, high = tuned.bar_range()
+            row |= {
+                "exponent": tuned.point[0],
+                "effective_learning_rate": 2.0 ** tuned.point[0],
+                "bar_low": low,
+                "bar_high": high,
+                "bound": tuned.bound[0],
+                "open": tuned.at_low[0] or tuned.at_high[0],
+            }
+            ids = [state.sweep.config(tuned.point, s).id for s in range(seeds)]
+            runs = [known[run] for run in ids if run in known]
+            fresh = [known[run] for run in state.fresh_runs if run in known]
+            for name in OBJECTIVES:
+                mean, std = _mean_std([r[name] for r in _best_runs(runs, objective, state)])
+                row |= {f"{name}_mean": mean, f"{name}_std": std}
+                mean, std = _mean_std([run[name] for run in fresh])
+                row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
+            row["fresh_seeds"] = len(fresh)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _best_runs(runs: list[Outcome], objective: str, state: SweepState) -> list[Outcome]:
+    """The best k of n, ranked by the objective that was tuned: what S20 averages, losses too."""
+    finite = [run for run in runs if math.isfinite(run[objective])]
+    finite.sort(key=lambda run: run[objective], reverse=HIGHER_IS_BETTER[objective])
+    return finite[: best_of(len(runs), state.sweep.best)]
+
+
+def _mean_std(values: Sequence[float]) -> tuple[float, float]:
+    finite = np.array([value for value in values if math.isfinite(value)])
+    mean = float(finite.mean()) if len(finite) else math.nan
+    return mean, float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
+
+
+def boundary_of(
+    tuned: Mapping[tuple[tuple[str, object], ...], Tuning], method: str
+) -> Regimes:
+    """The two regimes of one method of an experiment keyed by method and batch size."""
+    chosen = {
+        dict(key)["batch_size"]: one
+        for key, one in tuned.items()
+        if dict(key)["method"] == method
+    }
+    sizes = sorted(chosen)
+    return regimes(
+        sizes,
+        np.array([chosen[b].peak.value for b in sizes]),
+        np.stack([chosen[b].resampled for b in sizes], 1),
+    )

@@ -1,0 +1,173 @@
+"""What a training run is: one frozen, hashed config. The config is the run's identity.
+
+The identity is a hash of the fields that differ from their defaults, so that a field added later,
+whose default changes nothing, leaves every identity as it was (`tests/test_config.py` holds golden
+hashes). What may change results without standing in a config is `ENGINE_VERSION`, raised by hand.
+Device, code digest, package versions and dates are provenance and stand in the record instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from sgdnoise.errors import InputError
+from sgdnoise.schedule import steps_for_epochs
+
+ENGINE_VERSION = 1
+"""Raised by hand whenever a run with an unchanged config may give other results than before."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RunConfig(BaseModel):
+    """One training run, complete: equal configs give equal runs.
+
+    A learning rate is the raw ε of PyTorch's heavy ball, v ← m v + g, w ← w − ε v, so that the
+    effective learning rate is ε / (1 − m) (S20 §3.3).
+
+    Attributes:
+        dataset: name of the data set, as `sgdnoise data` knows it.
+        train_size: size of the fixed, class-balanced subset trained on; None for all.
+        model: name of the model, as `sgdnoise.models.build` knows it.
+        norm: the normalisation that replaces the model's batch norms; None for a model that has
+            no choice. `none` is Regularized SkipInit where the model is a residual net.
+        ghost_batch_size: S20 and H17's ghost; the effective one is min(this, batch size).
+        optimizer: name of the update rule, as `sgdnoise.optim` knows it.
+        learning_rate: initial ε.
+        momentum: m in [0, 1).
+        weight_decay: coefficient of the L2 term's gradient.
+        trust_coefficient: γ of the layer-wise rules (G20), None for the rule's own default.
+        batch_size: B, examples in an update.
+        epochs: epoch budget; exactly one of `epochs` and `steps` is given.
+        steps: step budget.
+        schedule: shape of the learning rate over the budget. `hold-then-decay` is S20's §4.
+        decay_factor: γ of S20's schedule.
+        warmup_steps: updates over which the learning rate rises linearly to its initial value.
+        clip_norm: bound on the gradient's global norm.
+        clip_steps: number of first updates that are clipped; None for all of them.
+        gradient_noise: σ of multiplicative noise z ~ N(1, σ²) on each example's loss (H17).
+        discard_fraction: part of each batch, the smallest losses, that is left out (G20 §3.1).
+        discard_epochs: epochs during which it is; None for all of them.
+        sampling: `reshuffle` takes consecutive slices of a permutation drawn each epoch,
+            permutations joined; `independent` draws each batch afresh without replacement.
+        augment: name of the augmentation.
+        precision: of the forward and backward pass; master weights are float32 throughout.
+        seed: of initialisation, data order, augmentation and noise, each its own stream.
+        engine_version: of the code that interprets all this.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+    dataset: str
+    model: str
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Positive
+    train_size: Annotated[int, Field(ge=1)] | None = None
+    norm: Literal["batch", "ghost", "none"] | None = None
+    ghost_batch_size: Annotated[int, Field(ge=2)] = 64
+    optimizer: str = "sgd"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: NonNegative = 0.0
+    trust_coefficient: Positive | None = None
+    epochs: Positive | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    schedule: Literal["constant", "hold-then-decay", "cosine", "h17"] = "hold-then-decay"
+    decay_factor: Positive = 2.0
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    clip_norm: Positive | None = None
+    clip_steps: Annotated[int, Field(ge=1)] | None = None
+    gradient_noise: NonNegative = 0.0
+    discard_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    discard_epochs: Positive | None = None
+    sampling: Literal["reshuffle", "independent"] = "reshuffle"
+    augment: str = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: Annotated[int, Field(ge=0)] = 0
+    engine_version: int = ENGINE_VERSION
+
+    @pydantic.model_validator(mode="after")
+    def _one_budget(self) -> RunConfig:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of epochs and steps")
+        return self
+
+    @property
+    def id(self) -> str:
+        """The run's identity: 16 hexadecimal digits of the hash of `identity`."""
+        return hashlib.sha256(canonical_json(self.identity()).encode()).hexdigest()[:16]
+
+    @property
+    def effective_learning_rate(self) -> float:
+        """ε / (1 − m), S20 §3.3."""
+        return self.learning_rate / (1 - self.momentum)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, and the engine version always."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump().items()
+            if name == "engine_version"
+            or fields[name].is_required()
+            or value != fields[name].get_default()
+        }
+
+    def total_steps(self, train_size: int) -> int:
+        """Number of updates on a training set of this size.
+
+        Raises:
+            InputError: when the batch is larger than the training set.
+        """
+        if self.batch_size > train_size:
+            raise InputError(
+                f"batch size {self.batch_size} is larger than the training set of {train_size} "
+                f"examples: choose at most {train_size}"
+            )
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return steps_for_epochs(self.epochs, train_size, self.batch_size)
+
+    def replace(self, **changes: Any) -> RunConfig:
+        """The same run but for these fields, validated anew."""
+        return make_config(**{**self.model_dump(), **changes})
+
+
+def make_config(**fields: Any) -> RunConfig:
+    """A config from its fields.
+
+    Raises:
+        InputError: one line that names each field that is not legal, and why.
+    """
+    try:
+        return RunConfig(**fields)
+    except pydantic.ValidationError as error:
+        complaints = [
+            (f"{'.'.join(map(str, e['loc']))}: " if e["loc"] else "")
+            + e["msg"].removeprefix("Value error, ")
+            + (f", got {e['input']!r}" if e["loc"] else "")
+            for e in error.errors()
+        ]
+        raise InputError("not a legal run: " + "; ".join(complaints)) from None
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no spaces, and null for what is not finite: equal bytes for equals."""
+    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

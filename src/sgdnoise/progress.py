@@ -1,0 +1,20 @@
+"""One progress bar for terminals, notebooks and logs: text on stderr, or nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def bar(**options: Any) -> tqdm:
+    """A text progress bar on stderr.
+
+    Plain tqdm, never its widget, which would pull the widget manager into a page. Silent where
+    `SGDNOISE_QUIET` is set; where stderr is no terminal it reports every ten seconds.
+    """
+    interval = {} if sys.stderr.isatty() else {"mininterval": 10.0, "maxinterval": 30.0}
+    quiet = bool(os.environ.get("SGDNOISE_QUIET"))
+    return tqdm(file=sys.stderr, disable=quiet, dynamic_ncols=True, **interval, **options)

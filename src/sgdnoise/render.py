@@ -1,0 +1,142 @@
+"""Papermill: one parameterized notebook an experiment, rendered for each scale.
+
+A page is rendered under a temporary name and moved into place when its kernel has finished, so
+that a page that is there is whole. Whether a run is done is for its record to say, never a page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from sgdnoise.errors import FailureError, InputError
+from sgdnoise.experiments import Experiment
+
+CELL_TIMEOUT = 600
+"""Seconds after which a cell counts as hung: pages only read records and draw."""
+
+SOURCES = Path(__file__).resolve().parent
+
+
+def check_writable(folder: Path) -> None:
+    """Refuses a folder that pages cannot be written to, before any work.
+
+    Raises:
+        FailureError: one line that names the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FailureError(
+            f"cannot write pages to {folder} ({error.strerror}): give another one with --runs"
+        ) from None
+    if not os.access(folder, os.W_OK):
+        raise FailureError(f"cannot write pages to {folder}: give another one with --runs")
+
+
+def notebook_source(experiment: Experiment) -> Path:
+    """The experiment's notebook in `book/`."""
+    from sgdnoise.reproduce import project_root
+
+    return project_root() / "book" / experiment.notebook
+
+
+def render(
+    experiment: Experiment, scale: str, seeds: int, results: Path, runs: Path
+) -> Path:
+    """Renders an experiment's page for a scale, if anything that it is made of has changed.
+
+    Args:
+        experiment: whose page.
+        scale: which records it shows.
+        seeds: how many seeds a grid point should have; fewer are shown as "3 of 5 seeds".
+        results: the store that it reads.
+        runs: the folder it goes to, as `<runs>/<scale>/<experiment>.ipynb`.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        InputError: for a parameter that the notebook does not declare.
+        FailureError: when a cell fails, or the kernel dies or hangs.
+    """
+    source = notebook_source(experiment)
+    target = runs / scale / f"{experiment.name}.ipynb"
+    parameters = {"scale": scale, "seeds": seeds, "results": os.path.relpath(results)}
+    declared = papermill.inspect_notebook(str(source))
+    unknown = parameters.keys() - declared.keys()
+    if unknown:
+        raise InputError(
+            f"{source.name} has no parameter {', '.join(sorted(unknown))}: "
+            f"it declares {', '.join(sorted(declared))}"
+        )
+    key = _key(source, results / scale / f"{experiment.name}.jsonl", parameters)
+    if target.exists() and _metadata(target).get("sgdnoise", {}).get("key") == key:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}-{os.getpid()}.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(temporary),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(Path.cwd()),
+            progress_bar=False,
+            log_output=False,
+            execution_timeout=CELL_TIMEOUT,
+        )
+        _tidy(temporary, key)
+        temporary.replace(target)
+    except PapermillExecutionError as error:
+        raise FailureError(
+            f"the page of {experiment.name} failed in a cell: {error.ename}: {error.evalue}"
+        ) from None
+    except Exception as error:  # papermill and its kernel fail in many ways; all are failures
+        raise FailureError(
+            f"the page of {experiment.name} could not be rendered: "
+            f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _key(source: Path, records: Path, parameters: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
+    for file in [source, records, *sorted(SOURCES.rglob("*.py"))]:
+        if file.exists():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _metadata(notebook: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(notebook.read_text(encoding="utf-8"))["metadata"])
+    except (json.JSONDecodeError, KeyError, OSError):
+        return {}
+
+
+def _tidy(path: Path, key: str) -> None:
+    """Leaves out what changes with every rendering: times, paths, kernels' versions."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata = nbformat.NotebookNode(
+        {
+            name: notebook.metadata[name]
+            for name in ("kernelspec", "widgets")
+            if name in notebook.metadata
+        }
+        | {"sgdnoise": {"key": key}}
+    )
+    for cell in notebook.cells:
+        cell.metadata = nbformat.NotebookNode(
+            {name: cell.metadata[name] for name in ("tags",) if name in cell.metadata}
+        )
+    nbformat.write(notebook, path)

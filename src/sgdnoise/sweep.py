@@ -1,0 +1,274 @@
+"""Sweeps: work out what is missing, run it, append one record a run.
+
+The loop is short: ask the experiment what it needs, train what the store lacks, append, ask again.
+Killing it anywhere loses at most the bundles in flight. Sweeps that share a store share the work:
+a lock that dies with its holder keeps a bundle to one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import filelock
+import joblib
+import numpy as np
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from scipy.optimize import nnls
+
+from sgdnoise import data, training
+from sgdnoise.config import RunConfig
+from sgdnoise.errors import FailureError, InputError
+from sgdnoise.experiments import Experiment, Outcome
+from sgdnoise.progress import bar
+from sgdnoise.records import Record, Store, record_of
+from sgdnoise.training.result import bundle_key, bundles
+
+WAIT_SECONDS = 1.0
+"""How often a sweep looks whether another has finished the bundles it holds."""
+
+
+@dataclass
+class Report:
+    """What a sweep did, in runs."""
+
+    found: int = 0
+    trained: int = 0
+    failed: int = 0
+    diverged: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.found} found, {self.trained} trained, {self.failed} failed"
+
+
+def outcomes(records: Mapping[str, Record], objectives: Iterable[str]) -> dict[str, Outcome]:
+    """Final numbers by run, NaN for a run that diverged; failed runs are left out, as missing."""
+    wanted = tuple(objectives)
+    return {
+        run: {name: _number(record.metrics.get(name)) for name in wanted}
+        for run, record in records.items()
+        if record.status != "failed"
+    }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+OBJECTIVES = ("test_accuracy", "train_loss")
+
+
+def needed(
+    experiment: Experiment, scale: str, seeds: int, records: Mapping[str, Record]
+) -> list[RunConfig]:
+    """All runs that the experiment needs as things stand, each once, in a fixed order."""
+    known = outcomes(records, OBJECTIVES)
+    unique: dict[str, RunConfig] = {}
+    for state in experiment.states(scale, seeds, known):
+        for config in state.needed:
+            unique.setdefault(config.id, config)
+    return list(unique.values())
+
+
+def missing(
+    experiment: Experiment, scale: str, seeds: int, records: Mapping[str, Record]
+) -> list[RunConfig]:
+    """The runs of `needed` that no sound record stands for."""
+    return [
+        config
+        for config in needed(experiment, scale, seeds, records)
+        if config.id not in records or records[config.id].status == "failed"
+    ]
+
+
+def estimate_seconds(configs: Iterable[RunConfig], records: Mapping[str, Record]) -> np.ndarray:
+    """Estimated core-seconds of each run, from what recorded runs of the same model took.
+
+    Seconds are fitted as a · updates + b · examples with a, b ≥ 0. Where nothing of the kind has
+    been recorded, the estimate is NaN.
+    """
+    known: dict[str, tuple[list[list[float]], list[float]]] = {}
+    for record in records.values():
+        rows, seconds = known.setdefault(record.config.model, ([], []))
+        rows.append(_work(record.config))
+        seconds.append(float(record.provenance.get("seconds", math.nan)))
+    fits: dict[str, np.ndarray] = {}
+    for model, (rows, seconds) in known.items():
+        work, took = np.array(rows), np.array(seconds)
+        sound = np.isfinite(took)
+        if sound.any():
+            fits[model] = nnls(work[sound], took[sound])[0]
+    return np.array(
+        [
+            float(np.dot(_work(config), fits[config.model])) if config.model in fits else math.nan
+            for config in configs
+        ]
+    )
+
+
+def _work(config: RunConfig) -> list[float]:
+    size = config.train_size or data.train_size(config.dataset)
+    steps = config.total_steps(size)
+    return [float(steps), float(steps * config.batch_size)]
+
+
+def train_bundle(configs: list[RunConfig]) -> list[Record]:
+    """Trains one bundle in this process, on one thread, and gives its records."""
+    import torch
+
+    torch.set_num_threads(1)
+    return [record_of(result) for result in training.train(configs)]
+
+
+class _Claims:
+    """The bundles this sweep holds against others on the same store."""
+
+    def __init__(self, store: Store, stack: ExitStack) -> None:
+        self.store = store
+        self.held: dict[str, tuple[filelock.FileLock, int]] = {}
+        stack.callback(self.release_all)
+
+    def take(self, bundle: list[RunConfig]) -> bool:
+        name = _claim_name(bundle)
+        if name in self.held:
+            lock, count = self.held[name]
+            self.held[name] = (lock, count + 1)
+            return True
+        lock = self.store.lock(name)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            return False
+        self.held[name] = (lock, 1)
+        return True
+
+    def release(self, bundle: list[RunConfig]) -> None:
+        name = _claim_name(bundle)
+        lock, count = self.held.pop(name)
+        if count > 1:
+            self.held[name] = (lock, count - 1)
+        else:
+            lock.release()
+
+    def release_all(self) -> None:
+        for lock, _ in self.held.values():
+            lock.release()
+        self.held.clear()
+
+
+def _claim_name(bundle: list[RunConfig]) -> str:
+    return "bundle-" + hashlib.sha256(bundle_key(bundle[0]).encode()).hexdigest()[:16]
+
+
+def run_sweep(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    store: Store,
+    *,
+    jobs: int | None = None,
+) -> Report:
+    """Trains what the store lacks of an experiment, until it lacks nothing.
+
+    Args:
+        experiment: what to run.
+        scale: at which scale.
+        seeds: runs a grid point.
+        store: read before and between bundles, appended to after each.
+        jobs: worker processes, one thread each; the machine's cores unless given.
+
+    Returns:
+        How many runs were found, trained, and failed.
+
+    Raises:
+        InputError: for fewer than one seed.
+        FailureError: when the store cannot be written, or a worker process was killed.
+    """
+    if seeds < 1:
+        raise InputError(f"seeds must be at least 1, got {seeds}")
+    store.check_writable()
+    store.repair(scale, experiment.name)
+    report = Report()
+    records = store.read(scale, experiment.name)
+    report.complaints = list(store.complaints)
+    first = needed(experiment, scale, seeds, records)
+    report.found = sum(c.id in records and records[c.id].status != "failed" for c in first)
+    tried: set[str] = set()
+    workers = jobs or os.cpu_count() or 1
+    with ExitStack() as stack:
+        claims = _Claims(store, stack)
+        progress = stack.enter_context(bar(total=0, unit="run", desc=f"{experiment.name} {scale}"))
+        while True:
+            records = store.read(scale, experiment.name)
+            todo = [c for c in missing(experiment, scale, seeds, records) if c.id not in tried]
+            if not todo:
+                break
+            progress.total = progress.n + len(todo)
+            progress.refresh()
+            work = bundles(todo)
+            costs = [-float(np.nansum(estimate_seconds(bundle, records))) for bundle in work]
+            # Longest first, so that no long bundle is left for one worker alone at the end.
+            work = [work[i] for i in np.argsort(costs, kind="stable")]
+            busy = _run_round(work, store, scale, experiment, claims, workers, report, progress, tried)
+            if busy:
+                time.sleep(WAIT_SECONDS)
+    return report
+
+
+def _run_round(
+    work: list[list[RunConfig]],
+    store: Store,
+    scale: str,
+    experiment: Experiment,
+    claims: _Claims,
+    workers: int,
+    report: Report,
+    progress: Any,
+    tried: set[str],
+) -> bool:
+    """Trains all bundles that no other sweep holds; True if another holds all that is left."""
+    taken = 0
+
+    def claimed() -> Iterator[Any]:
+        nonlocal taken
+        for bundle in work:
+            if not claims.take(bundle):
+                continue
+            # Another sweep may have finished it between our look at the store and our claim.
+            have = store.read(scale, experiment.name)
+            if any(c.id in have and have[c.id].status != "failed" for c in bundle):
+                claims.release(bundle)
+                taken += 1
+                continue
+            taken += 1
+            yield joblib.delayed(train_bundle)(bundle)
+
+    # One bundle a worker in flight: what waits is not claimed, and another sweep may take it.
+    pool = joblib.Parallel(
+        n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1
+    )
+    try:
+        for results in pool(claimed()):
+            store.append(scale, experiment.name, results)
+            bundle = [record.config for record in results]
+            claims.release(bundle)
+            tried.update(record.id for record in results)
+            failed = sum(record.status == "failed" for record in results)
+            report.failed += failed
+            report.trained += len(results) - failed
+            report.diverged += sum(record.status == "diverged" for record in results)
+            progress.update(len(results))
+            progress.set_postfix(failed=report.failed, diverged=report.diverged)
+    except TerminatedWorkerError:
+        raise FailureError(
+            f"a training process was killed, most often for want of memory: {report.trained} runs "
+            "are kept; run the same command again to go on, with fewer --jobs if it happens again"
+        ) from None
+    return taken == 0

@@ -1,0 +1,48 @@
+"""Every random draw of a run, from its seed alone: one stream for each purpose.
+
+Draws happen on the CPU, so that a device never changes what a run is, and are addressed by epoch
+or step, so that a run resumed in the middle draws what an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from sgdnoise.config import RunConfig
+
+
+def stream(seed: int, purpose: str) -> torch.Generator:
+    """A CPU generator for one purpose of one run, independent of all other purposes and seeds."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def batch_indices(config: RunConfig, train_size: int, start: int, stop: int) -> torch.Tensor:
+    """The examples of steps `start` to `stop` − 1, as S20-E1 draws them.
+
+    With `reshuffle` sampling, the permutations of successive epochs are joined end to end and cut
+    into batches, so that no example is dropped and a batch may straddle two epochs. With
+    `independent` sampling each batch is a fresh draw without replacement from the whole set.
+
+    Returns:
+        Indices into the training set, shape (stop − start, batch size), int64.
+    """
+    size = config.batch_size
+    if config.sampling == "independent":
+        rows = [
+            torch.randperm(train_size, generator=stream(config.seed, f"batch/{step}"))[:size]
+            for step in range(start, stop)
+        ]
+        return torch.stack(rows)
+    first, last = start * size, stop * size
+    epochs = range(first // train_size, -(-last // train_size))
+    joined = torch.cat(
+        [
+            torch.randperm(train_size, generator=stream(config.seed, f"epoch/{epoch}"))
+            for epoch in epochs
+        ]
+    )
+    offset = first - epochs.start * train_size
+    return joined[offset : offset + last - first].view(stop - start, size)
