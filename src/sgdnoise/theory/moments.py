@@ -1,0 +1,236 @@
+"""Exact first and second moments of SGD and heavy ball on a quadratic, at any step.
+
+One eigen-direction with curvature h and additive gradient noise of variance σ² per step follows
+
+    v' = m v - εh x - ε n,    x' = x + v',        E n = 0, E n² = σ², independent over steps,
+
+PyTorch's heavy ball written in the last displacement v = -ε · buffer. Eliminating v gives
+x'' = s x' - m x - ε n with s = 1 + m - εh, so everything follows from one sequence: U_t, the
+response of x to a unit kick t steps ago, U_{-1} = 0, U_0 = 1, U_t = s U_{t-1} - m U_{t-2}. With
+P = U_t, R = U_{t-1} and q = εh,
+
+    A^t = [[P - mR, mR], [-qR, P - (1 - q)R]]                       on (x, v),
+    N_t = Σ_{k<t} U_k² = K (1 - P² - m²R² + 2 s m PR / (1 + m)),    K = Σ_{k≥0} U_k²,
+    Σ_{k<t} U_k U_{k-1} = (s N_t - PR) / (1 + m).
+
+U_t itself is λ₁^t (1 - r^{t+1}) / (1 - r) with r = λ₂/λ₁ when the roots of λ² - sλ + m are real,
+m^{t/2} sin((t+1)θ) / sin θ when they are complex; written with expm1 the first runs into its double
+root without loss. These are the moments that Zhang et al. (2019) iterate step by step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sgdnoise.theory.stability import check_momentum
+
+FloatArray = NDArray[np.float64]
+
+# Below this share of its terms the bracket in N_t has lost five digits, and doubling replaces it.
+_CANCELLATION = 1e-5
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and uncentred second moments of position x and displacement v, one array each.
+
+    Attributes:
+        x, v: E x and E v.
+        xx, xv, vv: E x², E xv and E v².
+    """
+
+    x: FloatArray
+    v: FloatArray
+    xx: FloatArray
+    xv: FloatArray
+    vv: FloatArray
+
+    @property
+    def variance(self) -> FloatArray:
+        """Variance of x. A difference: meaningless once it is far below E x²."""
+        return self.xx - self.x**2
+
+
+def check_steps(steps: ArrayLike) -> FloatArray:
+    """Step counts as float64, refused unless they are whole numbers from 0 to 2**53."""
+    t = np.asarray(steps, dtype=np.float64)
+    legal = (t >= 0) & (t <= 2.0**53) & (t == np.floor(t))
+    if not legal.all():
+        raise ValueError(f"steps must be whole numbers, at least 0, got {t[~legal].flat[0]}")
+    return t
+
+
+def kick_response(
+    q: ArrayLike, momentum: ArrayLike, steps: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """(U_t, U_{t-1}): what is left, t and t - 1 steps later, of a unit kick to the position.
+
+    Args:
+        q: εh, learning rate times curvature; beyond 2(1 + m) the response grows.
+        momentum: m in [0, 1).
+        steps: t, whole numbers from 0.
+
+    Returns:
+        Two arrays of the broadcast shape. Where an unstable setting leaves float64's range they
+        are infinite or NaN.
+    """
+    q, m, t = np.broadcast_arrays(
+        np.asarray(q, dtype=np.float64), check_momentum(momentum), check_steps(steps)
+    )
+    folded, flipped = _fold(q, m)
+    root_m = np.sqrt(m)
+    discriminant = ((1 - m) ** 2 / (1 + root_m) ** 2 - folded) * ((1 + root_m) ** 2 - folded)
+    real = discriminant >= 0
+    width = np.sqrt(np.abs(discriminant))
+    p, r = np.empty(q.shape), np.empty(q.shape)
+
+    with np.errstate(all="ignore"):
+        # λ₁ = 1 - δ with δ free of cancellation, so that λ₁^t keeps its digits at t = 10⁸.
+        delta = 2 * folded[real] / (1 - m[real] + folded[real] + width[real])
+        log_root = np.log1p(-delta)
+        # sinh φ = (λ₁ - λ₂) / 2√m; the floor stands for the double root: the ratio below is t.
+        phi = np.maximum(np.arcsinh(width[real] / (2 * root_m[real])), 1e-150)
+        phi = np.where(m[real] == 0, np.inf, phi)
+        unit = -np.expm1(-2 * phi)
+        tr = t[real]
+        p[real] = np.exp(tr * log_root) * (-np.expm1(-2 * (tr + 1) * phi) / unit)
+        r[real] = np.exp((tr - 1) * log_root) * (-np.expm1(-2 * tr * phi) / unit)
+
+        theta = np.arctan2(width, 1 + m - folded)[~real]
+        sine = width[~real] / (2 * root_m[~real])
+        tc, half_log_m = t[~real], np.log(m[~real]) / 2
+        p[~real] = np.exp(tc * half_log_m) * (np.sin((tc + 1) * theta) / sine)
+        r[~real] = np.exp((tc - 1) * half_log_m) * (np.sin(tc * theta) / sine)
+
+    odd = t % 2 == 1
+    p = np.where(flipped & odd, -p, p)
+    r = np.where(flipped & ~odd, -r, r)
+    # 0 · ∞ in the exponents when λ₁ = 0, and nothing to compute anyway.
+    p = np.where(t == 0, 1.0, p)
+    r = np.where(t == 0, 0.0, np.where(t == 1, 1.0, r))
+    return p, r
+
+
+def _fold(q: FloatArray, m: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """q mapped onto s ≥ 0, and where that took the mirror image 2(1 + m) - q.
+
+    The mirror flips the sign of s, and with it only that of U_t at odd t. The order of the
+    subtraction makes it exact near the critical value.
+    """
+    flipped = np.asarray(q > 1 + m)
+    return np.where(flipped, (2 - q) + 2 * m, q), flipped
+
+
+def kick_energy(q: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> FloatArray:
+    """N_t = Σ_{k<t} U_k²: the variance of x in units of ε²σ², from a start without spread.
+
+    In closed form; where that cancels (t short beside the relaxation time, or εh within rounding
+    of its critical value) by repeated doubling of the same matrices, which does not.
+    """
+    q, m, t = np.broadcast_arrays(
+        np.asarray(q, dtype=np.float64), check_momentum(momentum), check_steps(steps)
+    )
+    p, r = kick_response(q, m, t)
+    with np.errstate(all="ignore"):
+        bracket = 1 - p * p - (m * r) ** 2 + 2 * (1 + m - q) * m / (1 + m) * p * r
+        energy = np.asarray(stationary_energy(q, m) * bracket)
+        scale = 1 + p * p + (m * r) ** 2
+    lost = ~(np.abs(bracket) > _CANCELLATION * scale) & (scale < 1e200)
+    if lost.any():
+        energy[lost] = _energy_by_doubling(_fold(q, m)[0][lost], m[lost], t[lost])
+    return np.asarray(energy)
+
+
+def stationary_energy(q: ArrayLike, momentum: ArrayLike) -> FloatArray:
+    """K = Σ_{k≥0} U_k² = (1 + m) / ((1 - m) q (2(1 + m) - q)), for 0 < q < 2(1 + m).
+
+    ε²σ²K is the stationary variance of heavy ball. Outside that range the sum diverges and the
+    value, infinite or negative, is only good for continuing the closed form of N_t.
+    """
+    q, m = np.asarray(q, dtype=np.float64), check_momentum(momentum)
+    with np.errstate(divide="ignore"):
+        return np.asarray((1 + m) / ((1 - m) * q * ((2 - q) + 2 * m)))
+
+
+def _energy_by_doubling(q: FloatArray, m: FloatArray, t: FloatArray) -> FloatArray:
+    """N_t from the binary digits of t: S_{2k} = S_k + A^k S_k A^kᵀ, for q ≤ 1 + m."""
+    one_step = np.moveaxis(np.array([[1 - q, m], [-q, m]]), -1, 0)
+    kick = np.ones((q.size, 2, 2))
+    power = np.broadcast_to(np.eye(2), (q.size, 2, 2))
+    total = np.zeros((q.size, 2, 2))
+    count = t.astype(np.int64)
+    with np.errstate(all="ignore"):
+        for bit in reversed(range(int(count.max(initial=0)).bit_length())):
+            total = total + power @ total @ power.swapaxes(-1, -2)
+            power = power @ power
+            odd = ((count >> bit) & 1).astype(bool)[:, None, None]
+            stepped = one_step @ total @ one_step.swapaxes(-1, -2) + kick
+            total = np.where(odd, stepped, total)
+            power = np.where(odd, one_step @ power, power)
+    return np.asarray(total[:, 0, 0])
+
+
+def moments(
+    learning_rate: ArrayLike,
+    curvature: ArrayLike,
+    noise_variance: ArrayLike,
+    steps: ArrayLike,
+    momentum: ArrayLike = 0.0,
+    *,
+    start: Moments | float = 1.0,
+) -> Moments:
+    """Mean and second moments after `steps` updates, in closed form.
+
+    Costs the same at 10 steps and at 10⁸. All arguments broadcast. Not for a noise that depends on
+    x or is correlated between steps (`sde.reshuffled_law` has the latter).
+
+    Args:
+        learning_rate: ε.
+        curvature: h of the direction, at least 0.
+        noise_variance: σ², the variance of one minibatch gradient (per-example variance / B).
+        steps: t, whole numbers from 0.
+        momentum: m in [0, 1).
+        start: moments before the first update; a number stands for a position, at rest and
+            without spread. Carry the result of one call into the next for a piecewise constant
+            learning rate, after `change_learning_rate`.
+
+    Returns:
+        Moments of the broadcast shape. Infinite or NaN where an unstable setting has left
+        float64's range.
+    """
+    lr = np.asarray(learning_rate, dtype=np.float64)
+    q = lr * np.asarray(curvature, dtype=np.float64)
+    m = check_momentum(momentum)
+    if not isinstance(start, Moments):
+        at = np.float64(start)
+        zero = np.zeros(())
+        start = Moments(np.asarray(at), zero, np.asarray(at**2), zero, zero)
+    kick = lr**2 * np.asarray(noise_variance, dtype=np.float64)
+    q, m, t, _ = np.broadcast_arrays(q, m, check_steps(steps), kick * start.xx)
+    p, r = kick_response(q, m, t)
+    energy = kick_energy(q, m, t)
+    with np.errstate(all="ignore"):
+        a, b = p - m * r, m * r
+        c, d = -q * r, p - (1 - q) * r
+        mean_xv = (q * energy + p * r) / (1 + m)
+        mean_vv = 2 * q * energy / (1 + m) + r * (2 * p / (1 + m) - r)
+        return Moments(
+            x=a * start.x + b * start.v,
+            v=c * start.x + d * start.v,
+            xx=a * a * start.xx + 2 * a * b * start.xv + b * b * start.vv + kick * energy,
+            xv=a * c * start.xx + (a * d + b * c) * start.xv + b * d * start.vv + kick * mean_xv,
+            vv=c * c * start.xx + 2 * c * d * start.xv + d * d * start.vv + kick * mean_vv,
+        )
+
+
+def change_learning_rate(state: Moments, factor: ArrayLike) -> Moments:
+    """Moments just after the learning rate has been multiplied by `factor`.
+
+    PyTorch's buffer keeps the sum of gradients, so the displacement v = -ε · buffer that the next
+    step builds on is multiplied too. Without momentum it changes nothing that matters.
+    """
+    f = np.asarray(factor, dtype=np.float64)
+    return Moments(state.x, f * state.v, state.xx, f * state.xv, f * f * state.vv)
