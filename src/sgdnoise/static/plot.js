@@ -3,7 +3,7 @@
 globalThis.sgdnoise ??= (() => {
   // The light colours of figures.py and what stands for them on a dark page.
   const DARK = {
-    "#ffffff": "#14181e", "#222832": "#ced6dd", "#6b7280": "#9aa4b2", "#d8dde3": "#39424f",
+    "#ffffff": "#121212", "#222832": "#ced6dd", "#6b7280": "#9aa4b2", "#d8dde3": "#39424f",
     "#0072b2": "#4ba3db", "#d55e00": "#f0803c", "#009e73": "#2bbf94", "#cc79a7": "#db93bc",
     "#e69f00": "#f0b429", "#56b4e9": "#8fd0f5",
   };
@@ -87,7 +87,10 @@ globalThis.sgdnoise ??= (() => {
     const plot = part(box, "div", "sgdnoise-plot");
     plot.setAttribute("role", "img");
     plot.setAttribute("aria-label", layout.meta?.alt ?? heading.textContent);
-    layout.uirevision ??= "keep";
+    layout.uirevision ??= "keep"; // zoom and hidden curves outlive a move of a slider
+    // An explicit height, or plotly collapses in a page; more where the legend stacks.
+    layout.height ??= layout.template?.layout?.height ?? 420;
+    if (box.clientWidth && box.clientWidth < 500) layout.height += 80;
     await Plotly.react(plot, data, layout, CONFIG);
     const line = part(box, "p", "sgdnoise-provenance");
     line.innerHTML = notes.map((note) => note.text).join("<br>");
