@@ -10,7 +10,7 @@ response of x to a unit kick t steps ago, U_{-1} = 0, U_0 = 1, U_t = s U_{t-1} -
 P = U_t, R = U_{t-1} and q = εh,
 
     A^t = [[P - mR, mR], [-qR, P - (1 - q)R]]                       on (x, v),
-    N_t = Σ_{k<t} U_k² = K (1 - P² - m²R² + 2 s m PR / (1 + m)),    K = Σ_{k≥0} U_k²,
+    N_t = Σ_{k<t} U_k² = K (1 - (P - mR)² - 2 q m PR / (1 + m)),    K = Σ_{k≥0} U_k²,
     Σ_{k<t} U_k U_{k-1} = (s N_t - PR) / (1 + m).
 
 U_t itself is λ₁^t (1 - r^{t+1}) / (1 - r) with r = λ₂/λ₁ when the roots of λ² - sλ + m are real,
@@ -29,7 +29,7 @@ from sgdnoise.theory.stability import check_momentum
 
 FloatArray = NDArray[np.float64]
 
-# Below this share of its terms the bracket in N_t has lost five digits, and doubling replaces it.
+# Below this the bracket in N_t has lost five digits to cancellation, and doubling replaces it.
 _CANCELLATION = 1e-5
 
 
@@ -63,6 +63,95 @@ def check_steps(steps: ArrayLike) -> FloatArray:
     return t
 
 
+class Response:
+    """The sequence U_t for an array of settings, prepared once and then asked for at any t.
+
+    With s folded onto s ≥ 0 (see `_fold`) every quantity is built from two sequences that need no
+    case distinction afterwards: C = λ₂^t, Z = λ₁ U_{t-1} where the roots are real and
+    C = m^{t/2} cos tθ, Z = m^{t/2} sin tθ / sin θ where they are complex. Then
+
+        U_t = C + p Z,    m U_{t-1} = r Z,    U_t - m U_{t-1} = C + a Z
+
+    with (p, r, a) = (1, λ₂, 1 - λ₂) or (cos θ, √m, cos θ - √m). None of it cancels, at the double
+    roots (1 ∓ √m)² and at m = 0 included.
+
+    Attributes:
+        shape: of q and m broadcast.
+        q, m: as given.
+        folded, flipped: q mapped onto s ≥ 0, and where that took the mirror image.
+        real: where the roots are real.
+    """
+
+    def __init__(self, q: ArrayLike, momentum: ArrayLike) -> None:
+        q, m = np.broadcast_arrays(np.asarray(q, dtype=np.float64), check_momentum(momentum))
+        self.shape = q.shape
+        self.q, self.m = q, m
+        self.folded, self.flipped = _fold(q, m)
+        root_m = np.sqrt(m)
+        below = (1 - m) ** 2 / (1 + root_m) ** 2 - self.folded
+        discriminant = below * ((1 + root_m) ** 2 - self.folded)
+        self.real = np.asarray(discriminant >= 0)
+        width = np.sqrt(np.abs(discriminant))
+        with np.errstate(all="ignore"):
+            # λ₁ = 1 - δ₁ with δ₁ free of cancellation, so that λ₁^t keeps its digits at t = 10⁸.
+            delta = 2 * self.folded / (1 - m + self.folded + width)
+            slow = np.where(self.real, delta, 0.0)
+            self.log_root = np.maximum(np.log1p(-slow), _NEVER)
+            # sinh φ = (λ₁ - λ₂) / 2√m; the floor stands for the double root: C and Z stay exact.
+            phi = np.clip(np.arcsinh(width / (2 * root_m)), 1e-150, -_NEVER)
+            self.log_ratio = np.where(m == 0, _NEVER, np.where(self.real, -2 * phi, -1.0))
+            self.unit = -1 / np.expm1(self.log_ratio)
+            self.half_log_m = np.where(m == 0, _NEVER, np.log(m) / 2)
+            self.theta = np.where(self.real, 0.0, np.arctan2(width, 1 + m - self.folded))
+            sine = np.where(self.real, 1.0, width / (2 * root_m))
+            self.cosecant = 1 / sine
+            root = 1 - slow
+            fast = np.where(m == 0, 0.0, m / root)
+            gap = (1 - m + self.folded + width) / 2
+            cosine = (1 + m - self.folded) / (2 * root_m)
+            self.p = np.where(self.real, 1.0, cosine)
+            self.r = np.where(self.real, fast, root_m)
+            self.a = np.where(self.real, gap, (1 - m - self.folded) / (2 * root_m))
+            # Of the position after a start at rest, up to the sign (-1)^t: U_t - m U_{t-1} itself.
+            self.start = np.where(self.flipped, self.p + self.r, self.a)
+            self.leading = np.where(self.real, root, root_m)
+        self._all_real, self._any_real = bool(self.real.all()), bool(self.real.any())
+
+    def at(self, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(C, Z) at step t, up to a common sign; t broadcasts against the settings."""
+        with np.errstate(all="ignore"):
+            if self._any_real:
+                power = np.exp(steps * self.log_root)
+                lost = -np.expm1(steps * self.log_ratio)
+                real = power * (1 - lost), power * lost * self.unit
+                if self._all_real:
+                    return real
+            # cos and sin by the tangent: numpy's is ten times faster, and the sign is common.
+            tangent = np.tan(steps * self.theta)
+            cosine = np.exp(steps * self.half_log_m) / np.sqrt(1 + tangent * tangent)
+            swing = cosine, cosine * tangent * self.cosecant
+            if not self._any_real:
+                return swing
+            return np.where(self.real, real[0], swing[0]), np.where(self.real, real[1], swing[1])
+
+    def second_moments(self, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(S, F): E x² at step t is x₀² S + ε²σ²K (1 - F), from rest at x₀, K `stationary_energy`.
+
+        S is the squared mean response, F = (U_t - mU_{t-1})² + 2qm/(1 + m) U_t U_{t-1} the share
+        of the stationary variance still to come. Both tend to 0 in a stable setting.
+        """
+        c, z = self.at(steps)
+        with np.errstate(all="ignore"):
+            mean = c + self.start * z
+            folded_mean = c + self.a * z
+            rest = (2 * self.folded / (1 + self.m)) * self.r
+            return mean * mean, folded_mean * folded_mean + rest * (c + self.p * z) * z
+
+
+_NEVER = -1e300
+"""Stands for log 0, so that its product with t = 0 is 0 and not NaN."""
+
+
 def kick_response(
     q: ArrayLike, momentum: ArrayLike, steps: ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
@@ -77,40 +166,17 @@ def kick_response(
         Two arrays of the broadcast shape. Where an unstable setting leaves float64's range they
         are infinite or NaN.
     """
-    q, m, t = np.broadcast_arrays(
-        np.asarray(q, dtype=np.float64), check_momentum(momentum), check_steps(steps)
-    )
-    folded, flipped = _fold(q, m)
-    root_m = np.sqrt(m)
-    discriminant = ((1 - m) ** 2 / (1 + root_m) ** 2 - folded) * ((1 + root_m) ** 2 - folded)
-    real = discriminant >= 0
-    width = np.sqrt(np.abs(discriminant))
-    p, r = np.empty(q.shape), np.empty(q.shape)
-
+    t = check_steps(steps)
+    response = Response(q, momentum)
+    c, z = response.at(t)
     with np.errstate(all="ignore"):
-        # λ₁ = 1 - δ with δ free of cancellation, so that λ₁^t keeps its digits at t = 10⁸.
-        delta = 2 * folded[real] / (1 - m[real] + folded[real] + width[real])
-        log_root = np.log1p(-delta)
-        # sinh φ = (λ₁ - λ₂) / 2√m; the floor stands for the double root: the ratio below is t.
-        phi = np.maximum(np.arcsinh(width[real] / (2 * root_m[real])), 1e-150)
-        phi = np.where(m[real] == 0, np.inf, phi)
-        unit = -np.expm1(-2 * phi)
-        tr = t[real]
-        p[real] = np.exp(tr * log_root) * (-np.expm1(-2 * (tr + 1) * phi) / unit)
-        r[real] = np.exp((tr - 1) * log_root) * (-np.expm1(-2 * tr * phi) / unit)
-
-        theta = np.arctan2(width, 1 + m - folded)[~real]
-        sine = width[~real] / (2 * root_m[~real])
-        tc, half_log_m = t[~real], np.log(m[~real]) / 2
-        p[~real] = np.exp(tc * half_log_m) * (np.sin((tc + 1) * theta) / sine)
-        r[~real] = np.exp((tc - 1) * half_log_m) * (np.sin(tc * theta) / sine)
-
+        # `at` drops the sign of cos tθ, and where λ₁ = 0 all of the response comes in one step.
+        sign = np.where(np.cos(t * response.theta) < 0, -1.0, 1.0)
+        p = sign * (c + response.p * z)
+        r = sign * np.where(response.leading == 0, t == 1, z / response.leading)
     odd = t % 2 == 1
-    p = np.where(flipped & odd, -p, p)
-    r = np.where(flipped & ~odd, -r, r)
-    # 0 · ∞ in the exponents when λ₁ = 0, and nothing to compute anyway.
-    p = np.where(t == 0, 1.0, p)
-    r = np.where(t == 0, 0.0, np.where(t == 1, 1.0, r))
+    p = np.where(response.flipped & odd, -p, p)
+    r = np.where(response.flipped & ~odd, -r, r)
     return p, r
 
 
@@ -133,15 +199,13 @@ def kick_energy(q: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> FloatArr
     q, m, t = np.broadcast_arrays(
         np.asarray(q, dtype=np.float64), check_momentum(momentum), check_steps(steps)
     )
-    p, r = kick_response(q, m, t)
+    rest = Response(q, m).second_moments(t)[1]
     with np.errstate(all="ignore"):
-        bracket = 1 - p * p - (m * r) ** 2 + 2 * (1 + m - q) * m / (1 + m) * p * r
-        energy = np.asarray(stationary_energy(q, m) * bracket)
-        scale = 1 + p * p + (m * r) ** 2
-    lost = ~(np.abs(bracket) > _CANCELLATION * scale) & (scale < 1e200)
+        energy = np.asarray(stationary_energy(q, m) * (1 - rest))
+    lost = ~(np.abs(1 - rest) > _CANCELLATION) & (np.abs(rest) < 1e100)
     if lost.any():
         energy[lost] = _energy_by_doubling(_fold(q, m)[0][lost], m[lost], t[lost])
-    return np.asarray(energy)
+    return energy
 
 
 def stationary_energy(q: ArrayLike, momentum: ArrayLike) -> FloatArray:
