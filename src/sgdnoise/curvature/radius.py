@@ -1,0 +1,171 @@
+"""Radius of curvature of the loss along each parameter, summarised per layer (G20 figure 2).
+
+G20's claim is that it differs so much between layers that one learning rate cannot fit them all,
+and that |w/g| approximates it. Both are computed here, side by side, so that it can be judged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sgdnoise.curvature.hutchinson import estimated_diagonal, exact_diagonal
+from sgdnoise.curvature.mean_loss import Data, LossFunction, MeanLoss
+from sgdnoise.errors import InputError
+
+Array = NDArray[np.float64]
+Quartiles: TypeAlias = tuple[float, float, float]
+Diagonal = Literal["exact", "hutchinson"]
+Statistic = Literal["true", "approximate", "ratio_of_medians", "from_rms"]
+
+EXACT_UP_TO = 20_000
+"""Parameters up to which the diagonal of the Hessian is exact by default."""
+
+
+@dataclass(frozen=True)
+class LayerRadius:
+    """Curvature radii of one parameter tensor, in units of parameter²/loss (g² ≪ 1)."""
+
+    name: str
+    shape: tuple[int, ...]
+    true: Quartiles
+    """25%, 50% and 75% points of (1 + g²)^1.5/|h|, h the diagonal of the Hessian (G20-E9).
+    Infinite where h = 0; the mean of 1/|h| has none to converge to, so quartiles."""
+    approximate: Quartiles
+    """The same of |w/g| (G20-E17). Zero where w = 0, infinite where g = 0 ≠ w, nan where at least
+    a quarter (half, three quarters) has no value."""
+    ratio_of_medians: float
+    """median|w|/median|g| (G20-E20 with absolute values), as MCLR takes it."""
+    from_rms: float
+    """1/√(mean of h²), with the estimator's own variance taken out of h²: the radius where the
+    layer curves most, and the one to use for a large tensor where `relative_error` is large.
+    Infinite where nothing is left."""
+    negative: float
+    """Share of parameters with h < 0, along which the loss curves down: their radius is no length
+    scale of a minimum."""
+    undefined: float
+    """Share of parameters with w = g = 0, left out of `approximate`."""
+    relative_error: float
+    """Median standard error of h over |h|; 0 where h is exact. Near or above 1 the median of 1/|h|
+    measures the estimator's noise and is too small: use more probes, or `from_rms`."""
+
+
+@dataclass(frozen=True)
+class CurvatureRadii:
+    """Curvature radius of every parameter tensor of a model."""
+
+    layers: tuple[LayerRadius, ...]
+    diagonal: Diagonal
+    probes: int
+    """0 where the diagonal is exact."""
+    products: int
+    examples: int
+    parameters: int
+
+    def spread(self, statistic: Statistic = "true", *, weights_only: bool = False) -> float:
+        """Largest over smallest layer's radius (medians for the first two statistics).
+
+        1 for a single layer. Infinite where a layer's radius is infinite or zero, nan where one
+        has none. G20-F2 holds where it exceeds 10.
+
+        Args:
+            weights_only: leave out biases, norm parameters and all else with one dimension.
+        """
+        radii = [
+            value[1] if isinstance(value := getattr(layer, statistic), tuple) else value
+            for layer in self.layers
+            if not weights_only or len(layer.shape) > 1
+        ]
+        if not radii:
+            raise InputError("the model has no parameter with two or more dimensions")
+        if any(map(math.isnan, radii)) or math.isinf(min(radii)):
+            return math.nan
+        return max(radii) / min(radii) if min(radii) > 0 else math.inf
+
+
+def curvature_radii(
+    model: nn.Module,
+    loss_fn: LossFunction,
+    data: Data,
+    *,
+    diagonal: Diagonal | None = None,
+    probes: int = 100,
+    seed: int = 0,
+    batch_size: int = 1024,
+) -> CurvatureRadii:
+    """True and approximate curvature radius of the mean loss, per parameter tensor (G20 figure 2).
+
+    The approximation |w/g| sets the minimum of every parameter's parabola at zero; it is off by
+    the factor |w/(w − b)| for one at b, and by any factor for a Hessian that is not diagonal.
+    G20 show an average without saying which; medians and quartiles here. Weight decay β is in
+    neither: it adds β to h and βw to g.
+
+    Args:
+        diagonal: "exact" by one Hessian-vector product a parameter, "hutchinson" by `probes`
+            random ones; None: exact up to 20,000 parameters.
+
+    Raises:
+        InputError: as `MeanLoss`; another name for the diagonal; fewer than 2 probes.
+    """
+    if diagonal not in (None, "exact", "hutchinson"):
+        raise InputError(f"the diagonal must be 'exact' or 'hutchinson', got {diagonal!r}")
+    if probes < 2:
+        raise InputError(f"a standard error needs at least 2 probes, got {probes}")
+    loss = MeanLoss(model, loss_fn, data, batch_size=batch_size)
+    if diagonal is None:
+        diagonal = "exact" if loss.size <= EXACT_UP_TO else "hutchinson"
+    gradient = loss.split(loss.gradient())
+    if diagonal == "exact":
+        curvature, error = exact_diagonal(loss), torch.zeros(loss.size)
+    else:
+        curvature, error = estimated_diagonal(loss, probes, torch.Generator().manual_seed(seed))
+    h, h_error = loss.split(curvature), loss.split(error)
+    return CurvatureRadii(
+        layers=tuple(
+            _layer(name, w, gradient[name], h[name], h_error[name])
+            for name, w in zip(loss.names, loss.parameters, strict=True)
+        ),
+        diagonal=diagonal,
+        probes=0 if diagonal == "exact" else probes,
+        products=loss.products,
+        examples=loss.examples,
+        parameters=loss.size,
+    )
+
+
+def _layer(name: str, weight: Tensor, grad: Tensor, h_tensor: Tensor, se: Tensor) -> LayerRadius:
+    w, g, h, error = (
+        t.detach().double().cpu().numpy().ravel() for t in (weight, grad, h_tensor, se)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        true = (1 + g**2) ** 1.5 / np.abs(h)
+        approximate = np.abs(w / g)
+        undefined = np.isnan(approximate)
+        ratio = np.median(np.abs(w)) / np.median(np.abs(g))
+        from_rms = 1 / np.sqrt(max(0.0, np.mean(h**2 - error**2)))
+        relative_error = np.median(np.where(error == 0, 0.0, error / np.abs(h)))
+    return LayerRadius(
+        name=name,
+        shape=tuple(weight.shape),
+        true=_quartiles(true),
+        approximate=_quartiles(approximate[~undefined]),
+        ratio_of_medians=float(ratio),
+        from_rms=float(from_rms),
+        negative=float((h < 0).mean()),
+        undefined=float(undefined.mean()),
+        relative_error=float(relative_error),
+    )
+
+
+def _quartiles(values: Array) -> Quartiles:
+    if not len(values):
+        return math.nan, math.nan, math.nan
+    # Nearest ranks: a point between a finite and an infinite radius would be neither.
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75], method="inverted_cdf")
+    return float(low), float(median), float(high)
