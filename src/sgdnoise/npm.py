@@ -14,14 +14,17 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.progress import bar
 
-FETCH_TIMEOUT = 60
-"""Seconds without an answer after which npm gives up on one request."""
+ANSWER_SECONDS = 10
+"""A registry that says nothing for so long is given up."""
+
+DOWNLOAD_SECONDS = 1800
+"""npm's own limit on one whole download: for a large package on a slow line."""
 
 
 def offline() -> bool:
@@ -65,7 +68,7 @@ def npm_pack(spec: str, into: Path, *, size: int | None = None) -> Path:
     Args:
         spec: the package's name and exact version, as npm writes it.
         into: folder for the tarball, made if need be.
-        size: expected bytes; if given, a progress bar on stderr follows the download.
+        size: expected bytes, for the progress bar.
 
     Returns:
         Path of the tarball.
@@ -82,47 +85,59 @@ def npm_pack(spec: str, into: Path, *, size: int | None = None) -> Path:
     command = find_npm()
     into = into.resolve()
     into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".npm-", dir=into) as scratch:
-        # A cache of its own: the user's is neither filled nor trusted, and its growth is progress.
-        arguments = [
-            *("pack", spec, "--json", "--ignore-scripts", "--loglevel=error"),
-            f"--pack-destination={scratch}",
-            f"--cache={scratch}/cache",
-            f"--fetch-timeout={FETCH_TIMEOUT * 1000}",
-            "--fetch-retries=1",
-            *("--no-audit", "--no-fund", "--no-update-notifier"),
-        ]
-        errors = Path(scratch, "errors")
-        output = Path(scratch, "output")
-        with output.open("wb") as out, errors.open("wb") as err:
-            process = subprocess.Popen(
-                [*command, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=scratch,
+    with tempfile.TemporaryDirectory(prefix=".npm-", dir=into) as folder:
+        scratch = Path(folder)
+        # Asked first, with a short patience: `npm pack` alone would wait for minutes, or cut off
+        # a long download.
+        _npm(command, ["view", spec, "dist.tarball"], ANSWER_SECONDS, spec, scratch)
+        with bar(desc=spec, total=size, unit="B", unit_scale=True, leave=False) as progress:
+            _npm(
+                command,
+                ["pack", spec, "--ignore-scripts", f"--pack-destination={scratch}"],
+                DOWNLOAD_SECONDS,
+                spec,
+                scratch,
+                lambda: progress.update(_bytes_in(scratch / "cache") - progress.n),
             )
-            try:
-                _wait(process, Path(scratch, "cache"), spec, size)
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-        if process.returncode != 0:
-            raise FailureError(f"npm could not fetch {spec}: {_complaint(errors, output)}")
-        (tarball,) = Path(scratch).glob("*.tgz")
+        (tarball,) = scratch.glob("*.tgz")
         return tarball.replace(into / tarball.name)
 
 
-def _wait(process: subprocess.Popen[bytes], cache: Path, spec: str, size: int | None) -> None:
-    """Wait for npm, drawing the growth of its cache if the expected size is known."""
-    with tqdm(
-        total=size, desc=spec, unit="B", unit_scale=True, leave=False, disable=size is None
-    ) as bar:
-        while process.poll() is None:
-            time.sleep(0.1)
-            if size is not None:
-                bar.update(min(_bytes_in(cache), size) - bar.n)
+def _npm(
+    command: list[str],
+    arguments: list[str],
+    patience: float,
+    spec: str,
+    scratch: Path,
+    on_wait: Callable[[], object] = lambda: None,
+) -> None:
+    """Runs npm in a scratch folder; its cache lies there too, for its growth is the progress."""
+    options = [
+        *("--json", "--loglevel=error", "--no-update-notifier"),
+        f"--cache={scratch / 'cache'}",
+        f"--fetch-timeout={patience * 1000:.0f}",
+        "--fetch-retries=0",
+    ]
+    output, errors = scratch / "output", scratch / "errors"
+    with output.open("wb") as out, errors.open("wb") as err:
+        process = subprocess.Popen(
+            [*command, *arguments, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=scratch,
+        )
+        deadline = time.monotonic() + 2 * patience
+        try:
+            while process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+                on_wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if process.returncode != 0:
+        raise FailureError(f"npm could not fetch {spec}: {_complaint(errors, output)}")
 
 
 def _bytes_in(folder: Path) -> int:
@@ -142,6 +157,4 @@ def _complaint(errors: Path, output: Path) -> str:
         text = report.get("summary") or report.get("code") or ""
     except (ValueError, KeyError, TypeError):
         text = ""
-    return (
-        " ".join((text or errors.read_text(errors="replace")).split())[-300:] or "no reason given"
-    )
+    return " ".join((text or errors.read_text(errors="replace")).split())[-300:] or "no answer"

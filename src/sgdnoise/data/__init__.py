@@ -1,6 +1,19 @@
 """The data sets: fetched, verified, loaded as uint8 tensors, augmented in batches."""
 
 from sgdnoise.data.dataset import Dataset
-from sgdnoise.data.registry import load, train_size
+from sgdnoise.data.image_folder import ImageFolder
+from sgdnoise.data.registry import NAMES, VerifyReport, fetch, load, train_size, verify
+from sgdnoise.data.text import Corpus, load_text
 
-__all__ = ["Dataset", "load", "train_size"]
+__all__ = [
+    "NAMES",
+    "Corpus",
+    "Dataset",
+    "ImageFolder",
+    "VerifyReport",
+    "fetch",
+    "load",
+    "load_text",
+    "train_size",
+    "verify",
+]
