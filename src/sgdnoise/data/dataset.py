@@ -20,6 +20,9 @@ from sgdnoise.errors import InputError
 SUBSET_SEED = 0
 """Of the one order in which subsets take examples; another seed would be another data set."""
 
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
+"""Channel means and standard deviations of pixel / scale."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -117,7 +120,7 @@ def from_arrays(
     classes: tuple[str, ...],
     *,
     scale: int = 255,
-    moments: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    moments: Moments | None = None,
 ) -> Dataset:
     """A data set of decoded arrays.
 
@@ -148,7 +151,7 @@ def from_arrays(
     return Dataset(
         name=name,
         **{
-            key: torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+            key: torch.from_numpy(np.array(array.transpose(0, 3, 1, 2), order="C"))
             if key.endswith("images")
             else torch.from_numpy(array.astype(np.int64))
             for key, array in arrays.items()
@@ -160,18 +163,21 @@ def from_arrays(
     )
 
 
-def channel_moments(images: np.ndarray, scale: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_moments(images: np.ndarray, scale: int) -> Moments:
     """Mean and standard deviation of pixel / scale by channel, of uint8 (N, H, W, C).
 
-    Exact: from counts of the 256 values, in integers.
+    From counts of the 256 values, in integers, and rounded to five digits, so that the order in
+    which a machine adds does not enter a run's inputs.
     """
     values = np.arange(256, dtype=np.float64) / scale
     means, stds = [], []
     for channel in range(images.shape[3]):
-        counts = np.bincount(images[..., channel].ravel(), minlength=256)
-        mean = float(counts @ values / counts.sum())
-        means.append(mean)
-        stds.append(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
+        counts = np.zeros(256, np.int64)
+        for at in range(0, len(images), 4096):  # bincount makes eight bytes of each
+            counts += np.bincount(images[at : at + 4096, ..., channel].ravel(), minlength=256)
+        mean = counts @ values / counts.sum()
+        means.append(round(float(mean), 5))
+        stds.append(round(float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())), 5))
     return tuple(means), tuple(stds)
 
 
@@ -235,7 +241,13 @@ def pool_2x2(images: np.ndarray) -> np.ndarray:
     Integers throughout, so that every machine gets the same bytes; rounding moves a pixel by at
     most half a level, far below the noise of a photograph.
     """
-    n, height, width, channels = images.shape
-    blocks = images.reshape(n, height // 2, 2, width // 2, 2, channels)
-    rows = blocks[:, :, 0].astype(np.uint16) + blocks[:, :, 1]
-    return ((rows[:, :, :, 0] + rows[:, :, :, 1] + 2) >> 2).astype(np.uint8)
+    shape = (len(images), images.shape[1] // 2, images.shape[2] // 2, images.shape[3])
+    pooled = np.empty(shape, np.uint8)
+    # In pieces that fit a core's cache: three times as fast.
+    for at in range(0, len(images), 256):
+        piece = images[at : at + 256]
+        total = piece[:, ::2, ::2].astype(np.uint16)
+        for row, column in ((0, 1), (1, 0), (1, 1)):
+            total += piece[:, row::2, column::2]
+        pooled[at : at + 256] = (total + 2) >> 2
+    return pooled

@@ -13,6 +13,7 @@ from sgdnoise.data import files as fs
 from sgdnoise.data import store
 from sgdnoise.data.dataset import (
     Dataset,
+    Moments,
     balanced_subset,
     channel_moments,
     from_arrays,
@@ -28,8 +29,6 @@ DIGITS_TRAIN_SIZE = 1024
 DIGITS_DIGEST = "sha256:87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 """Of scikit-learn's 1,797 images of 8 × 8 and their labels, as bytes."""
 
-Moments = tuple[tuple[float, ...], tuple[float, ...]]
-
 _TEN = tuple("0123456789")
 
 _Value = TypeVar("_Value")
@@ -44,6 +43,7 @@ class _Images:
         read: gives its arrays and its classes' names.
         train_size: number of training examples.
         scale: the largest value a pixel can have.
+        pool: whether its images are means of 2 × 2 blocks of those.
         moments: channel means and standard deviations, to the five digits that are customary, so
             that no machine's rounding enters a run; None computes them.
     """
@@ -52,6 +52,7 @@ class _Images:
     read: Callable[[], tuple[Arrays, tuple[str, ...]]]
     train_size: int
     scale: int = 255
+    pool: bool = False
     moments: Moments | None = None
 
 
@@ -90,11 +91,6 @@ def _cifar10() -> tuple[Arrays, tuple[str, ...]]:
     return fs.read_cifar10(store.read(fs.cifar10())), fs.CIFAR10_CLASSES
 
 
-def _cifar10_16() -> tuple[Arrays, tuple[str, ...]]:
-    arrays, classes = _cifar10()
-    return {k: pool_2x2(v) if k.endswith("images") else v for k, v in arrays.items()}, classes
-
-
 def _cifar100() -> tuple[Arrays, tuple[str, ...]]:
     return fs.read_cifar100(store.read(fs.cifar100()))
 
@@ -113,8 +109,9 @@ _IMAGES = {
     ),
     "cifar10-16": _Images(
         fs.cifar10,
-        _cifar10_16,
+        _cifar10,
         50000,
+        pool=True,
         moments=((0.49189, 0.48265, 0.44702), (0.23808, 0.23469, 0.25359)),
     ),
     "cifar100": _Images(fs.cifar100, _cifar100, 50000),
@@ -174,6 +171,9 @@ def load(name: str, *, train_size: int | None = None, image_size: int | None = N
         chosen = balanced_subset(arrays["train_labels"], len(classes), train_size, name)
         for key in ("train_images", "train_labels"):
             arrays[key] = arrays[key][chosen]
+    if spec.pool:
+        for key in ("train_images", "test_images"):
+            arrays[key] = pool_2x2(arrays[key])
     return from_arrays(name, arrays, classes, scale=spec.scale, moments=moments)
 
 
