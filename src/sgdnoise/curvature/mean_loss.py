@@ -168,11 +168,19 @@ class MeanLoss:
 
         Positive semi-definite for a loss convex in the output (squared error, cross-entropy), and
         equal to the Hessian where the output is linear in the parameters.
+
+        Raises:
+            InputError: where the model's output is not one tensor.
         """
         total = torch.zeros_like(vector)
         for x, y in self.batches():
             with _twice_differentiable(self.model):
                 output = self.model(x)
+                if not isinstance(output, Tensor):
+                    raise InputError(
+                        "the Gauss-Newton matrix needs a model whose output is one tensor, got "
+                        f"{type(output).__name__}: use matrix='hessian'"
+                    )
                 # J·v without forward mode: Jᵀu is linear in u, and its derivative in u is J.
                 u = torch.zeros_like(output, requires_grad=True)
                 pulled = torch.autograd.grad(
