@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sgdnoise.experiments import Experiment, Outcome, Sweep, SweepState, grid_points
+from sgdnoise.experiments import Experiment, Key, Outcome, Sweep, SweepState, grid_points
 from sgdnoise.protocol import HIGHER_IS_BETTER, Point, best_of
 from sgdnoise.records import Record
 from sgdnoise.sweep import OBJECTIVES, outcomes
@@ -196,9 +196,7 @@ class Tuning:
     resampled: np.ndarray
 
 
-def tuning(
-    state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: str
-) -> Tuning:
+def tuning(state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: str) -> Tuning:
     """The tuning of a sweep along its first axis."""
     points = grid_points(state.grid)
     exponents = np.array([point[0] for point in points], dtype=np.float64)
@@ -216,7 +214,7 @@ def tunings(
     seeds: int,
     records: Mapping[str, Record],
     objective: str = "test_accuracy",
-) -> dict[tuple[tuple[str, object], ...], Tuning]:
+) -> dict[Key, Tuning]:
     """`tuning` of every sweep of an experiment, by the sweep's key."""
     known = outcomes(records, OBJECTIVES)
     return {
@@ -237,9 +235,9 @@ def optima(
     Columns, beside the sweep's own key: `exponent` (log₂ of S20's tuned effective learning rate),
     `bar_low`, `bar_high` (S20's error bar), `bound` (−1, 0, 1: the optimum lies on an edge),
     `open` (the bar touches an edge), `peak`, `peak_low`, `peak_high` (local parabola), the mean and
-    standard deviation of every objective at the optimum, over the k runs that are best by the tuned
-    objective (`*_mean`, `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds` (fewest at any grid
-    point), `diverged` (runs), and `settled`.
+    standard deviation of every objective at the optimum, over the k runs that are best by the
+    tuned objective (`*_mean`, `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`,
+    `fresh_seeds`), `seeds` (fewest at any grid point), `diverged` (runs), and `settled`.
     """
     rows = []
     known = outcomes(records, OBJECTIVES)
@@ -248,9 +246,7 @@ def optima(
         tuned = state.tuned.get(objective)
         row: dict[str, object] = dict(key)
         points = grid_points(state.grid)
-        counts = [
-            sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points
-        ]
+        counts = [sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points]
         row |= {"settled": state.settled, "seeds": min(counts), "fresh_seeds": 0}
         row["diverged"] = int(sum(counts) - np.isfinite(one.table).sum())
         row |= {"peak": one.peak.value, "peak_low": one.peak.low, "peak_high": one.peak.high}
@@ -290,14 +286,10 @@ def _mean_std(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
 
 
-def boundary_of(
-    tuned: Mapping[tuple[tuple[str, object], ...], Tuning], method: str
-) -> Regimes:
+def boundary_of(tuned: Mapping[Key, Tuning], method: str) -> Regimes:
     """The two regimes of one method of an experiment keyed by method and batch size."""
     chosen = {
-        dict(key)["batch_size"]: one
-        for key, one in tuned.items()
-        if dict(key)["method"] == method
+        dict(key)["batch_size"]: one for key, one in tuned.items() if dict(key)["method"] == method
     }
     sizes = sorted(chosen)
     return regimes(

@@ -94,9 +94,7 @@ def _overlap(x: Interval, y: Interval) -> bool:
     return x.low <= y.high and y.low <= x.high
 
 
-def text(
-    experiment: Experiment, scale: str, seeds: int, mine: Store, committed: Store
-) -> str:
+def text(experiment: Experiment, scale: str, seeds: int, mine: Store, committed: Store) -> str:
     """The comparison as a few lines for a terminal."""
     ours = mine.read(scale, experiment.name)
     theirs = committed.read(scale, experiment.name)

@@ -22,6 +22,9 @@ SCALES = ("digits", "cpu", "gpu", "paper")
 FRESH_SEED = 1000
 """Seeds from here on re-estimate at the tuned learning rate; the tuning uses those from 0."""
 
+Key = tuple[tuple[str, Any], ...]
+"""What tells a sweep from its neighbours: names and values, hashable, in a fixed order."""
+
 Outcome = Mapping[str, float]
 """What became of a run, by objective: NaN where it diverged or failed."""
 
@@ -51,7 +54,7 @@ class Sweep:
         best: fraction of the seeds that the statistics keep.
     """
 
-    key: tuple[tuple[str, Any], ...]
+    key: Key
     fixed: tuple[tuple[str, Any], ...]
     axes: tuple[Axis, ...]
     objectives: tuple[str, ...] = ("test_accuracy",)
@@ -184,12 +187,12 @@ METHODS = {"sgd": 0.0, "momentum": 0.9}
 
 
 def _constant_epoch_digits() -> list[Sweep]:
-    # Seven learning rates about the line ε_eff ∝ B, levelling off: where a pilot of three other
-    # seeds (900 to 902) had its optima. The edge rule corrects the grid where this was off.
+    # Seven learning rates about ε_eff ∝ B, levelling off, where a pilot with three other seeds
+    # (900 to 902) had its optima. The edge rule mends the grid where this was off.
     sweeps = []
     for method, momentum in METHODS.items():
         for k in range(11):
-            centre = min(k - 6, 0 if method == "sgd" else 2)
+            centre = min(k - 5, -1 if method == "sgd" else 1)
             sweeps.append(
                 Sweep(
                     key=(("method", method), ("batch_size", 2**k)),

@@ -15,6 +15,7 @@ def bar(**options: Any) -> tqdm:
     Plain tqdm, never its widget, which would pull the widget manager into a page. Silent where
     `SGDNOISE_QUIET` is set; where stderr is no terminal it reports every ten seconds.
     """
-    interval = {} if sys.stderr.isatty() else {"mininterval": 10.0, "maxinterval": 30.0}
+    if not sys.stderr.isatty():
+        options = {"mininterval": 10.0, "maxinterval": 30.0, **options}
     quiet = bool(os.environ.get("SGDNOISE_QUIET"))
-    return tqdm(file=sys.stderr, disable=quiet, dynamic_ncols=True, **interval, **options)
+    return tqdm(**{"file": sys.stderr, "disable": quiet, "dynamic_ncols": True, **options})

@@ -237,14 +237,19 @@ class Store:
                 "give another folder with --results"
             ) from None
 
-    def repair(self, scale: str, experiment: str) -> None:
+    def repair(self, scale: str, experiment: str) -> list[str]:
         """Moves the lines that are not sound records to `<experiment>.rejected` beside the store.
 
         Nothing is lost, and a merge or an append can no longer trip over them.
+
+        Returns:
+            One line for each that was moved: which, and what is wrong with it.
         """
-        if self.path(scale, experiment).exists():
+        self.read(scale, experiment)
+        if self.complaints:
             with self.lock(f"{scale}-{experiment}-write"):
                 self._set_aside(self.path(scale, experiment))
+        return self.complaints
 
     def retire_other_code(self, scale: str, experiment: str) -> None:
         """Moves records that other training code made to `<experiment>.<its digest>.old`.
@@ -328,7 +333,7 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def differences(mine: Store, theirs: Store, scale: str, experiment: str) -> Iterator[str]:
-    """The ids of the runs in which two stores differ, times and dates aside; none: they are equal."""
+    """The ids of the runs in which two stores differ, times and dates aside; equal stores, none."""
     a, b = mine.read(scale, experiment), theirs.read(scale, experiment)
     for run in sorted(a.keys() | b.keys()):
         if run not in a or run not in b or a[run].comparable() != b[run].comparable():

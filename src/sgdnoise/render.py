@@ -48,9 +48,7 @@ def notebook_source(experiment: Experiment) -> Path:
     return project_root() / "book" / experiment.notebook
 
 
-def render(
-    experiment: Experiment, scale: str, seeds: int, results: Path, runs: Path
-) -> Path:
+def render(experiment: Experiment, scale: str, seeds: int, results: Path, runs: Path) -> Path:
     """Renders an experiment's page for a scale, if anything that it is made of has changed.
 
     Args:

@@ -74,9 +74,9 @@ def reproduce(
         render.check_writable(pages)
         if fresh:
             store.retire_other_code(scale, experiment.name)
+        for complaint in store.repair(scale, experiment.name):
+            print(f"set aside: {complaint}", flush=True)
         report = run_sweep(experiment, scale, count, store, jobs=jobs)
-        for complaint in report.complaints:
-            print(f"set aside: {complaint}")
         print(f"{experiment.name}, {scale}: {report}", flush=True)
         if report.failed:
             failed.append(f"{experiment.name} ({report.failed} runs)")
@@ -121,5 +121,3 @@ def _print_missing(experiment: Experiment, scale: str, seeds: int, store: Store)
         f"{experiment.name}, {scale}: {len(todo)} runs missing as things stand"
         + (f", {total}" if todo else "")
     )
-
-

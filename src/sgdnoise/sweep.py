@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import filelock
@@ -42,7 +42,6 @@ class Report:
     trained: int = 0
     failed: int = 0
     diverged: int = 0
-    complaints: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.found} found, {self.trained} trained, {self.failed} failed"
@@ -195,80 +194,63 @@ def run_sweep(
         raise InputError(f"seeds must be at least 1, got {seeds}")
     store.check_writable()
     store.repair(scale, experiment.name)
-    report = Report()
     records = store.read(scale, experiment.name)
-    report.complaints = list(store.complaints)
     first = needed(experiment, scale, seeds, records)
-    report.found = sum(c.id in records and records[c.id].status != "failed" for c in first)
+    found = sum(c.id in records and records[c.id].status != "failed" for c in first)
+    report = Report(found=found)
     tried: set[str] = set()
-    workers = jobs or os.cpu_count() or 1
     with ExitStack() as stack:
-        claims = _Claims(store, stack)
         progress = stack.enter_context(bar(total=0, unit="run", desc=f"{experiment.name} {scale}"))
+        claims = _Claims(store, stack)
         while True:
             records = store.read(scale, experiment.name)
             todo = [c for c in missing(experiment, scale, seeds, records) if c.id not in tried]
             if not todo:
-                break
+                return report
             progress.total = progress.n + len(todo)
             progress.refresh()
             work = bundles(todo)
             costs = [-float(np.nansum(estimate_seconds(bundle, records))) for bundle in work]
             # Longest first, so that no long bundle is left for one worker alone at the end.
             work = [work[i] for i in np.argsort(costs, kind="stable")]
-            busy = _run_round(work, store, scale, experiment, claims, workers, report, progress, tried)
-            if busy:
-                time.sleep(WAIT_SECONDS)
-    return report
+            mine = 0
+
+            def claimed(work: list[list[RunConfig]] = work) -> Iterator[Any]:
+                nonlocal mine
+                for bundle in work:
+                    if not claims.take(bundle):
+                        continue
+                    mine += 1
+                    # Another sweep may have trained it between our look and our claim.
+                    have = store.read(scale, experiment.name)
+                    if any(c.id in have and have[c.id].status != "failed" for c in bundle):
+                        claims.release(bundle)
+                        continue
+                    yield joblib.delayed(train_bundle)(bundle)
+
+            for results in _in_parallel(claimed(), jobs or os.cpu_count() or 1, report):
+                store.append(scale, experiment.name, results)
+                claims.release([record.config for record in results])
+                tried.update(record.id for record in results)
+                failed = sum(record.status == "failed" for record in results)
+                report.failed += failed
+                report.trained += len(results) - failed
+                report.diverged += sum(record.status == "diverged" for record in results)
+                progress.update(len(results))
+                progress.set_postfix(failed=report.failed, diverged=report.diverged)
+            if not mine:
+                time.sleep(WAIT_SECONDS)  # another sweep holds all that is left
 
 
-def _run_round(
-    work: list[list[RunConfig]],
-    store: Store,
-    scale: str,
-    experiment: Experiment,
-    claims: _Claims,
-    workers: int,
-    report: Report,
-    progress: Any,
-    tried: set[str],
-) -> bool:
-    """Trains all bundles that no other sweep holds; True if another holds all that is left."""
-    taken = 0
-
-    def claimed() -> Iterator[Any]:
-        nonlocal taken
-        for bundle in work:
-            if not claims.take(bundle):
-                continue
-            # Another sweep may have finished it between our look at the store and our claim.
-            have = store.read(scale, experiment.name)
-            if any(c.id in have and have[c.id].status != "failed" for c in bundle):
-                claims.release(bundle)
-                taken += 1
-                continue
-            taken += 1
-            yield joblib.delayed(train_bundle)(bundle)
-
-    # One bundle a worker in flight: what waits is not claimed, and another sweep may take it.
+def _in_parallel(tasks: Iterator[Any], workers: int, report: Report) -> Iterator[list[Record]]:
+    """Results as they come. One task a worker in flight: what waits is not claimed yet."""
     pool = joblib.Parallel(
         n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1
     )
     try:
-        for results in pool(claimed()):
-            store.append(scale, experiment.name, results)
-            bundle = [record.config for record in results]
-            claims.release(bundle)
-            tried.update(record.id for record in results)
-            failed = sum(record.status == "failed" for record in results)
-            report.failed += failed
-            report.trained += len(results) - failed
-            report.diverged += sum(record.status == "diverged" for record in results)
-            progress.update(len(results))
-            progress.set_postfix(failed=report.failed, diverged=report.diverged)
+        yield from pool(tasks)
     except TerminatedWorkerError:
         raise FailureError(
             f"a training process was killed, most often for want of memory: {report.trained} runs "
             "are kept; run the same command again to go on, with fewer --jobs if it happens again"
         ) from None
-    return taken == 0

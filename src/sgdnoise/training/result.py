@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sgdnoise import data
 from sgdnoise.config import RunConfig, canonical_json
 
 Status = Literal["done", "diverged", "failed"]
@@ -17,6 +18,12 @@ CURVE_POINTS = 14
 
 STACKED = {"digits-mlp"}
 """Models whose runs train as one bundle of stacked weights."""
+
+MOST_STACKED = 128
+"""Runs in a bundle, at most: enough to drown the overhead of a call."""
+
+_MOST_WORK = 2.0e6
+"""Stacked run-steps in a bundle, at most: about 20 s of one core, all that a kill can lose."""
 
 # Fields in which the runs of one bundle may differ: all else fixes the shapes and the step count.
 _FREE_IN_BUNDLE = {"learning_rate", "momentum", "weight_decay", "decay_factor", "seed"}
@@ -59,8 +66,8 @@ def bundle_key(config: RunConfig) -> str:
     return config.id
 
 
-def bundles(configs: Iterable[RunConfig], most: int = 128) -> list[list[RunConfig]]:
-    """Groups of runs that train together, at most `most` a group, in a fixed order.
+def bundles(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:
+    """Groups of runs that train together, in a fixed order, each at most half a minute of work.
 
     Runs of a stacked model go together when they agree in all that fixes shapes and step counts.
     All others train alone.
@@ -68,8 +75,14 @@ def bundles(configs: Iterable[RunConfig], most: int = 128) -> list[list[RunConfi
     groups: dict[str, list[RunConfig]] = defaultdict(list)
     for config in configs:
         groups[bundle_key(config)].append(config)
-    return [
-        group[start : start + most]
-        for group in groups.values()
-        for start in range(0, len(group), most)
-    ]
+    parts = []
+    for group in groups.values():
+        most = _most_in_bundle(group[0])
+        parts += [group[start : start + most] for start in range(0, len(group), most)]
+    return parts
+
+
+def _most_in_bundle(config: RunConfig) -> int:
+    steps = config.total_steps(config.train_size or data.train_size(config.dataset))
+    # A stacked run's step costs about as much by itself as by 16 of its examples.
+    return max(1, min(MOST_STACKED, int(_MOST_WORK / (steps * (1 + config.batch_size / 16)))))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+
+from torch import nn
 
 from sgdnoise import data, models
 from sgdnoise.config import RunConfig
-from sgdnoise.training.result import STACKED, Result, bundle_key
+from sgdnoise.data import Dataset
+from sgdnoise.training.result import Result, bundle_key
 from sgdnoise.training.stacked import train_stacked
 from sgdnoise.training.streams import stream
 
 
-def train(
-    configs: list[RunConfig], on_step: Callable[[int], None] | None = None
-) -> list[Result]:
+def train(configs: list[RunConfig], on_step: Callable[[int], None] | None = None) -> list[Result]:
     """Trains the runs of one bundle, as `bundles` groups them.
 
     Args:
@@ -31,9 +33,16 @@ def train(
         raise ValueError("these runs do not share a bundle: group them with `bundles`")
     first = configs[0]
     dataset = data.load(first.dataset, train_size=first.train_size)
-    return train_stacked(configs, dataset, build_model, on_step)
+    return train_stacked(configs, dataset, partial(build_model, dataset=dataset), on_step)
 
 
-def build_model(config: RunConfig):
+def build_model(config: RunConfig, dataset: Dataset) -> nn.Module:
     """The freshly initialised module of a run, from its `init` stream."""
-    return models.build(config.model, generator=stream(config.seed, "init"))
+    return models.build(
+        config.model,
+        num_classes=len(dataset.classes),
+        input_shape=dataset.image_shape,
+        norm=config.norm,
+        ghost_batch_size=min(config.ghost_batch_size, config.batch_size),
+        generator=stream(config.seed, "init"),
+    )

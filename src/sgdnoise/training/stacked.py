@@ -127,7 +127,9 @@ def train_stacked(
     for name in ("precision", "augment", "clip_norm", "gradient_noise", "discard_fraction"):
         default = RunConfig.model_fields[name].get_default()
         if any(getattr(config, name) != default for config in configs):
-            raise InputError(f"{name} is not for stacked runs of {first.model}: leave it at its default")
+            raise InputError(
+                f"{name} is not for stacked runs of {first.model}: leave it at its default"
+            )
     began = perf_counter()
     size = len(dataset.train_labels)
     total = first.total_steps(size)
@@ -139,7 +141,7 @@ def train_stacked(
     stack = _stack([build(config) for config in configs])
     start_flat = stack.flat.clone()
     first_tensor = stack.weights[0][0].numel()
-    gradient = _Stack.like([tuple(w.shape[1:]) for w in stack.weights], len(configs))
+    gradient = _Stack.like([(w.shape[1], w.shape[2]) for w in stack.weights], len(configs))
     velocity = torch.zeros_like(stack.flat)
 
     def column(values: list[float]) -> torch.Tensor:

@@ -1,0 +1,58 @@
+# make book: from a fresh clone to a built book. make test: lint, types, unit, notebook and browser
+# tests. Both set everything up by themselves, and do nothing twice.
+.PHONY: book test lab bench setup pages browser lint units notebooks clean
+.DEFAULT_GOAL := book
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+NOTEBOOKS := $(wildcard book/*.ipynb)
+
+setup: .venv/.ready
+
+# requirements.txt is its own constraints file: whatever else is asked for cannot move a pin.
+.venv/.ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "make: Python 3.11 is needed: name one with PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt -c requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The reader's own run of one experiment comes first, so that the book can show it.
+book: setup
+	$(BIN)/sgdnoise reproduce constant-epoch --scale digits --fresh
+	@$(MAKE) --no-print-directory pages
+
+# Fills what is missing in the committed records, renders their pages, and builds.
+pages: setup
+	$(BIN)/sgdnoise reproduce all --scale digits
+	$(BIN)/python -m sgdnoise.book.build
+
+test: setup lint units notebooks pages browser
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+units: setup
+	$(BIN)/python -m pytest -n 2 --ignore tests/browser tests
+
+notebooks: setup
+	$(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=600 $(NOTEBOOKS)
+
+browser: setup
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
+	  { echo "make: the browser tests need chromium: install it with the system's packages" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/browser
+
+lab: setup
+	$(BIN)/jupyter lab --notebook-dir=book
+
+bench: setup
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,269 @@
+"""Figures of the experiments: what S20 plots, from records, with the sweep behind each optimum.
+
+Each function takes what `analysis` gives and returns a plotly figure; none reads a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from sgdnoise import analysis
+from sgdnoise.analysis import Hinge, Regimes, Tuning
+from sgdnoise.experiments import Experiment, Key
+from sgdnoise.figures import BLUE, DASHES, INK, MUTED, SYMBOLS, VERMILLION, figure, provenance
+from sgdnoise.paper import printed
+from sgdnoise.protocol import best_of
+from sgdnoise.records import Record
+
+COLOURS = {"sgd": BLUE, "momentum": VERMILLION}
+NAMES = {"sgd": "SGD", "momentum": "SGD with momentum 0.9"}
+LABELS = {"test_accuracy": ("test accuracy", "%"), "train_loss": ("final training loss", "nats")}
+
+
+def power_of_two(exponent: float) -> str:
+    """A power of two as text: 2⁻³."""
+    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return "2" + f"{exponent:g}".translate(digits)
+
+
+def provenance_line(
+    experiment: Experiment, scale: str, seeds: int, records: Mapping[str, Record]
+) -> str:
+    """Scale, runs, seeds, code, device and dates behind a figure, in one line."""
+    if not records:
+        return f"Scale {scale}: no runs recorded yet."
+    made = [record.provenance for record in records.values()]
+
+    def all_of(name: str) -> str:
+        return ", ".join(sorted({str(p.get(name, "unknown")) for p in made}))
+
+    dates = sorted(str(p.get("date", "")) for p in made)
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    return (
+        f"Scale {scale}: {len(records)} runs, {seeds} seeds a point, best {best_of(seeds)} kept; "
+        f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
+    )
+
+
+def against_batch_size(
+    optima: pd.DataFrame, objective: str, note: str, *, boundary: bool = True
+) -> go.Figure:
+    """S20's figure 1a or 1b: what the tuned learning rate reaches, against batch size.
+
+    Filled marks with bars are mean and standard deviation of the best k runs, as S20 has it.
+    Hollow marks are all runs of seeds that the tuning never saw.
+    """
+    label, unit = LABELS[objective]
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y=label,
+        y_unit=unit,
+        log="xy" if objective == "train_loss" else "x",
+        alt=f"{label} at the tuned learning rate against batch size, SGD and momentum",
+    )
+    for k, method in enumerate(COLOURS):
+        rows = optima[optima.method == method].sort_values("batch_size")
+        common = {"line": {"color": COLOURS[method], "dash": DASHES[k]}, "legendgroup": method}
+        fig.add_scatter(
+            x=rows.batch_size,
+            y=rows[f"{objective}_mean"],
+            error_y={"array": rows[f"{objective}_std"], "thickness": 1.5, "width": 4},
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[k], "color": COLOURS[method]},
+            name=NAMES[method],
+            **common,
+        )
+        fig.add_scatter(
+            x=rows.batch_size,
+            y=rows[f"{objective}_fresh"],
+            error_y={"array": rows[f"{objective}_fresh_std"], "thickness": 1, "width": 0},
+            mode="markers",
+            marker={"symbol": f"{SYMBOLS[k]}-open", "color": COLOURS[method], "size": 10},
+            name=f"{NAMES[method]}, fresh seeds",
+            legendgroup=method,
+        )
+    _batch_axis(fig, optima.batch_size)
+    return provenance(fig, note)
+
+
+def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: str) -> go.Figure:
+    """S20's figure 1c: the tuned effective learning rate against batch size.
+
+    Bars are S20's (every learning rate within one standard deviation of the best mean); lines are
+    the fitted hinge; an arrow marks an optimum on the edge of its grid, a bound and no estimate.
+    """
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="tuned effective learning rate ε/(1−m)",
+        y_unit=None,
+        log="xy",
+        alt="Tuned effective learning rate against batch size, SGD and momentum, with fitted lines",
+    )
+    for k, method in enumerate(COLOURS):
+        rows = optima[(optima.method == method) & optima.exponent.notna()].sort_values("batch_size")
+        value = 2.0**rows.exponent
+        symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, SYMBOLS[k]) for b in rows.bound]
+        fig.add_scatter(
+            x=rows.batch_size,
+            y=value,
+            error_y={
+                "array": 2.0**rows.bar_high - value,
+                "arrayminus": value - 2.0**rows.bar_low,
+                "thickness": 1.5,
+                "width": 4,
+            },
+            mode="markers",
+            marker={"symbol": symbols, "color": COLOURS[method], "size": 10},
+            name=NAMES[method],
+        )
+        fit = regimes[method]
+        sizes = np.geomspace(rows.batch_size.min(), rows.batch_size.max(), 200)
+        hinge = Hinge(fit.slope.value, np.log2(fit.boundary.value), np.log2(fit.level.value))
+        fig.add_scatter(
+            x=sizes,
+            y=2 ** (hinge.level + hinge.slope * np.minimum(np.log2(sizes) - hinge.knee, 0)),
+            mode="lines",
+            line={"color": COLOURS[method], "dash": DASHES[k], "width": 2},
+            name=f"slope {fit.slope.value:.2f}, boundary {fit.boundary.value:.0f}",
+        )
+    _batch_axis(fig, optima.batch_size)
+    fig.update_yaxes(dtick=np.log10(4), tickformat="~g")
+    return provenance(fig, note)
+
+
+def sweep_at(
+    tuned: Mapping[Key, Tuning],
+    batch_size: int,
+    objective: str,
+    note: str,
+) -> go.Figure:
+    """The whole sweep behind the optima at one batch size: every run, and S20's statistics.
+
+    Small marks are single runs, the line the mean of the best k, the large mark the optimum.
+    Learning rates at which too many runs diverged have no mean; their count is in the title.
+    """
+    label, unit = LABELS[objective]
+    diverged = 0
+    fig = figure(
+        x="effective learning rate ε/(1−m)",
+        x_unit=None,
+        y=label,
+        y_unit=unit,
+        log="x",
+        alt=f"{label} of every run against learning rate at batch size {batch_size}",
+    )
+    for k, method in enumerate(COLOURS):
+        one = tuned[(("method", method), ("batch_size", batch_size))]
+        rates = 2.0**one.exponents
+        diverged += int((~np.isfinite(one.table)).sum())
+        means = analysis.best_means(one.table, objective, one.state.sweep.best)
+        fig.add_scatter(
+            x=np.repeat(rates, one.table.shape[1]),
+            y=one.table.ravel(),
+            mode="markers",
+            marker={"size": 4, "opacity": 0.45, "color": COLOURS[method], "symbol": SYMBOLS[k]},
+            name=f"{NAMES[method]}, runs",
+            showlegend=False,
+        )
+        fig.add_scatter(
+            x=rates,
+            y=means,
+            mode="lines",
+            line={"color": COLOURS[method], "dash": DASHES[k]},
+            name=NAMES[method],
+        )
+        best = one.state.tuned.get(objective)
+        if best is not None:
+            fig.add_scatter(
+                x=[2.0 ** best.point[0]],
+                y=[best.cell.mean],
+                mode="markers",
+                marker={
+                    "size": 14,
+                    "color": COLOURS[method],
+                    "symbol": SYMBOLS[k],
+                    "line": {"width": 2, "color": INK},
+                },
+                name=f"{NAMES[method]}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
+            )
+    fig.update_xaxes(tickformat="~g")
+    fig.update_layout(
+        title={"text": f"B = {batch_size}: {diverged} runs diverged", "font": {"color": MUTED}}
+    )
+    return provenance(fig, note)
+
+
+def at_learning_rate(
+    tuned: Mapping[Key, Tuning],
+    exponent: int,
+    objective: str,
+    note: str,
+) -> go.Figure:
+    """What one fixed effective learning rate reaches at every batch size, beside the tuned one."""
+    label, unit = LABELS[objective]
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y=label,
+        y_unit=unit,
+        log="xy" if objective == "train_loss" else "x",
+        title=f"ε/(1−m) = {power_of_two(exponent)} at every batch size",
+        alt=f"{label} against batch size at one learning rate, and at the tuned one",
+    )
+    sizes = sorted({int(dict(key)["batch_size"]) for key in tuned})
+    for k, method in enumerate(COLOURS):
+        fixed, best = [], []
+        for size in sizes:
+            one = tuned[(("method", method), ("batch_size", size))]
+            means = analysis.best_means(one.table, objective, one.state.sweep.best)
+            at = np.flatnonzero(one.exponents == exponent)
+            fixed.append(float(means[at[0]]) if len(at) else np.nan)
+            optimum = one.state.tuned.get(objective)
+            best.append(optimum.cell.mean if optimum else np.nan)
+        fig.add_scatter(
+            x=sizes,
+            y=best,
+            mode="lines",
+            line={"color": COLOURS[method], "width": 1, "dash": "dot"},
+            name=f"{NAMES[method]}, tuned at each B",
+        )
+        fig.add_scatter(
+            x=sizes,
+            y=fixed,
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[k]},
+            line={"color": COLOURS[method], "dash": DASHES[k]},
+            name=f"{NAMES[method]}, this rate",
+        )
+    _batch_axis(fig, sizes)
+    return provenance(fig, note)
+
+
+def boundary_table(regimes: Mapping[str, Regimes]) -> pd.DataFrame:
+    """Slope and boundary of each method with their intervals, beside S20's statements."""
+    rows = []
+    for method, fit in regimes.items():
+        rows.append(
+            {
+                "method": NAMES[method],
+                "slope below the boundary": str(fit.slope),
+                "slope, S20": printed("S20-F1.slope").value,
+                "boundary batch size": str(fit.boundary) if fit.flat_seen else "no flat part seen",
+                "boundary, S20 (its own net)": printed("S20-F1.boundary").value,
+                "learning rate beyond it": str(fit.level),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _batch_axis(fig: go.Figure, sizes: Sequence[int] | pd.Series) -> None:
+    """Ticks at the batch sizes themselves, every second one if there are many."""
+    ticks = sorted({int(size) for size in sizes})
+    fig.update_xaxes(tickvals=ticks[:: 2 if len(ticks) > 8 else 1])
+    fig.update_xaxes(ticktext=[f"{t:,}" for t in ticks[:: 2 if len(ticks) > 8 else 1]])

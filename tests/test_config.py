@@ -1,0 +1,117 @@
+"""The config is the run's identity: golden hashes, no-op defaults, one-line refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sgdnoise.config import RunConfig, canonical_json, make_config
+from sgdnoise.errors import InputError
+
+BASE = {"dataset": "digits", "model": "digits-mlp", "batch_size": 8, "learning_rate": 0.5}
+
+# If one of these changes, every record made before is orphaned. Do not edit them: a new field
+# needs a default that changes nothing, and a changed result needs a raised ENGINE_VERSION.
+GOLDEN = {
+    "21faf671fe495a4d": {**BASE, "epochs": 40.0},
+    "ed0fbd9afde1dfe3": {**BASE, "steps": 100, "momentum": 0.9, "weight_decay": 5e-4, "seed": 3},
+    "ec666efec827a70a": {
+        "dataset": "cifar10",
+        "model": "wrn-16-4",
+        "norm": "ghost",
+        "batch_size": 1024,
+        "learning_rate": 0.8,
+        "momentum": 0.9,
+        "epochs": 200.0,
+        "precision": "bfloat16",
+        "augment": "s20",
+    },
+}
+
+
+@pytest.mark.parametrize(("identity", "fields"), GOLDEN.items())
+def test_identities_never_change(identity, fields):
+    assert make_config(**fields).id == identity
+
+
+def test_a_default_spelt_out_is_the_same_run():
+    plain = make_config(**BASE, epochs=1.0)
+    spelt = make_config(**BASE, epochs=1.0, momentum=0.0, schedule="hold-then-decay", seed=0)
+    assert plain.id == spelt.id
+
+
+def test_every_field_but_the_defaults_is_identity():
+    plain = make_config(**BASE, epochs=1.0)
+    changed = {
+        "dataset": "mnist",
+        "model": "f1",
+        "batch_size": 9,
+        "learning_rate": 0.25,
+        "train_size": 100,
+        "norm": "ghost",
+        "ghost_batch_size": 32,
+        "optimizer": "lars",
+        "momentum": 0.5,
+        "weight_decay": 0.1,
+        "trust_coefficient": 0.1,
+        "epochs": 2.0,
+        "schedule": "constant",
+        "decay_factor": 3.0,
+        "warmup_steps": 5,
+        "clip_norm": 1.0,
+        "clip_steps": 5,
+        "gradient_noise": 0.1,
+        "discard_fraction": 0.3,
+        "discard_epochs": 1.0,
+        "sampling": "independent",
+        "augment": "s20",
+        "precision": "bfloat16",
+        "seed": 1,
+        "engine_version": 99,
+    }
+    assert changed.keys() | {"steps"} == RunConfig.model_fields.keys()
+    ids = {plain.replace(**{name: value}).id for name, value in changed.items()}
+    assert len(ids | {plain.id}) == len(changed) + 1
+
+
+def test_identity_rebuilds_the_config():
+    config = make_config(**BASE, steps=7, momentum=0.9)
+    again = make_config(**json.loads(canonical_json(config.identity())))
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": -4}, "batch_size"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"momentum": -0.1}, "momentum"),
+        ({"weight_decay": -1e-4}, "weight_decay"),
+        ({"ghost_batch_size": 1}, "ghost_batch_size"),
+        ({"steps": 5}, "exactly one of epochs and steps"),
+        ({"epochs": None}, "exactly one of epochs and steps"),
+        ({"batchsize": 3}, "batchsize"),
+    ],
+)
+def test_what_is_not_a_run_is_refused_in_one_line(change, says):
+    with pytest.raises(InputError, match=says) as caught:
+        make_config(**{**BASE, "epochs": 1.0, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_effective_learning_rate_is_s20s():
+    config = make_config(**BASE, epochs=1.0, momentum=0.9)
+    assert config.effective_learning_rate == pytest.approx(5.0)
+
+
+def test_budgets_in_steps():
+    config = make_config(**BASE, epochs=40.0)
+    assert config.total_steps(1024) == 40 * 128
+    assert make_config(**BASE, steps=11).total_steps(1024) == 11
+    with pytest.raises(InputError, match="larger than the training set of 4"):
+        config.total_steps(4)
