@@ -1,5 +1,6 @@
 """The data sets: fetched, verified, loaded as uint8 tensors, augmented in batches."""
 
+from sgdnoise.data.augment import Augmentation, augmentation
 from sgdnoise.data.dataset import Dataset
 from sgdnoise.data.image_folder import ImageFolder
 from sgdnoise.data.registry import NAMES, VerifyReport, fetch, load, train_size, verify
@@ -7,10 +8,12 @@ from sgdnoise.data.text import Corpus, load_text
 
 __all__ = [
     "NAMES",
+    "Augmentation",
     "Corpus",
     "Dataset",
     "ImageFolder",
     "VerifyReport",
+    "augmentation",
     "fetch",
     "load",
     "load_text",
