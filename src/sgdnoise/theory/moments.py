@@ -155,7 +155,10 @@ class Response:
         S is the squared mean response, F = (U_t - mU_{t-1})² + 2qm/(1 + m) U_t U_{t-1} the share
         of the stationary variance still to come. Both tend to 0 in a stable setting.
         """
-        c, z = self.at(steps)
+        return self.second_moments_of(*self.at(steps))
+
+    def second_moments_of(self, c: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """`second_moments` of a pair that `at` has given."""
         with np.errstate(all="ignore"):
             mean = c + self.start * z
             folded_mean = c + self.a * z

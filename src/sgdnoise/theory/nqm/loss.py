@@ -101,14 +101,13 @@ class Batch:
         r, t1, t2 = self.response, first[:, None], last[:, None]
         c1, z1 = r.at(t1)
         c2, z2 = r.at(t2)
+        signal1, rest1 = r.second_moments_of(c1, z1)
+        noise1 = self._noise(rest1, t1)
         with np.errstate(all="ignore"):
-            signal1, rest1 = r.second_moments(t1)
             if self.plain:
-                signal2, rest2 = r.second_moments(t2)
-                return self._sum(
-                    np.minimum(signal1 + self._noise(rest1, t1), signal2 + self._noise(rest2, t2)),
-                    0.0,
-                )
+                signal2, rest2 = r.second_moments_of(c2, z2)
+                ends = signal1 + noise1, signal2 + self._noise(rest2, t2)
+                return self._sum(np.minimum(*ends), 0.0)
             smallest = np.where(r.flipped, np.minimum(z1, z2), z2)
             monotone = (c2 + r.start * smallest) ** 2
             phase1, phase2 = t1 * r.theta - self.phase, t2 * r.theta - self.phase
@@ -116,7 +115,7 @@ class Batch:
             tangent = np.maximum(np.abs(np.tan(phase1)), np.abs(np.tan(phase2)))
             swing = self.amplitude * np.exp(2 * t2 * r.half_log_m) / (1 + tangent**2)
             signal = np.where(r.real, monotone, np.where(same_side, swing, 0.0))
-        return self._sum(signal, self._noise(rest1, t1))
+        return self._sum(signal, noise1)
 
     def _noise(self, rest: FloatArray, steps: FloatArray) -> FloatArray:
         with np.errstate(all="ignore"):
@@ -205,9 +204,9 @@ def _curve(model: Spectrum, lr: float, b: float, m: float, steps: FloatArray) ->
     # Rate of forgetting, in units of 1/steps; negative where the setting is unstable.
     rate = np.where(response.real, -response.log_root, -response.half_log_m)
     loss = np.zeros(steps.size)
-    for at in np.flatnonzero(delicate):
-        signal = response[at : at + 1].second_moments(steps)[0]
-        loss += weight[at] * (signal + kick[at] * kick_energy(q[at], m, steps))
+    for one in np.flatnonzero(delicate):
+        signal = response[one : one + 1].second_moments(steps)[0]
+        loss += weight[one] * (signal + kick[one] * kick_energy(q[one], m, steps))
     for kind in (response.real & ~delicate, ~response.real & ~delicate):
         index = np.flatnonzero(kind)
         # Slowest last, so that what is still remembered at a step is a tail.
