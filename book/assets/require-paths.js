@@ -6,7 +6,7 @@
   requirejs.config({
     paths: {
       anywidget: `${vendor}anywidget`,
-      "@jupyter-widgets/html-manager": `${manager}embed-amd`,
+      "@jupyter-widgets/html-manager": `${vendor}html-manager`, // for the fonts too
     },
   });
   // The widget manager knows MathJax 2 only, and throws where it finds 3 on a page with equations.

@@ -1,0 +1,105 @@
+"""Every page of the book, opened with the network shut: it loads, draws, moves, and stays small."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 2_000_000
+
+
+def documents(node: Any) -> Iterator[str]:
+    """The pages that the table of contents names, in its order."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("root", "file"):
+                yield str(value).removesuffix(".md").removesuffix(".ipynb")
+            else:
+                yield from documents(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from documents(item)
+
+
+PAGES = list(documents(yaml.safe_load((ROOT / "_toc.yml").read_text())))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_loads_and_draws_without_a_network(
+    name: str, book: Path, book_url: str, visit: Any
+) -> None:
+    seen = visit(f"{book_url}/{name}.html")
+    source = (book / f"{name}.html").read_text()
+    boxes = source.count('class="sgdnoise-figure"')
+    views = source.count('type="application/vnd.jupyter.widget-view+json"')
+    drawn = seen.page.locator(".js-plotly-plot .main-svg:first-child")
+    assert drawn.count() >= boxes + views
+    for i in range(drawn.count()):
+        box = drawn.nth(i).bounding_box()
+        assert box["width"] > 200
+        assert box["height"] > 200
+    text = seen.page.locator("article").inner_text()
+    assert "$$" not in text
+    assert "\\(" not in text
+    own = {url: size for url, size in seen.loaded.items() if "/_static/" not in url}
+    assert sum(own.values()) <= LIMIT, own
+    assert seen.trouble == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_opens_from_the_disk(name: str, book: Path, visit: Any) -> None:
+    assert visit((book / f"{name}.html").as_uri()).trouble == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_step_of_every_slider_moves_its_figure(name: str, book_url: str, visit: Any) -> None:
+    seen = visit(f"{book_url}/{name}.html")
+    for explorer in seen.page.locator(".sgdnoise-explorer").all():
+        walk(seen.page, explorer)
+    assert seen.trouble == []
+
+
+def walk(page: Any, explorer: Any) -> None:
+    """Press through a slider from end to end: each step draws other data, and says which."""
+    plot = explorer.locator(".js-plotly-plot")
+    explorer.scroll_into_view_if_needed()
+    for axis, handle in enumerate(explorer.locator(".noUi-handle").all()):
+        label = handle.get_attribute("aria-label")
+        handle.focus()
+        press(page, plot, "Home", may_stay=True)
+        states, drawings = [], []
+        for step in range(int(float(handle.get_attribute("aria-valuemax"))) + 1):
+            if step:
+                press(page, plot, "ArrowRight")
+            states.append(json.loads(plot.get_attribute("data-slider-state")))
+            drawings.append(plot.evaluate("(p) => JSON.stringify(p.data)"))
+            readout = explorer.locator(".widget-readout").nth(axis).inner_text()
+            assert handle.get_attribute("aria-valuetext") == readout
+        names = list(states[0])
+        assert len({state[names[axis]] for state in states}) == len(states), label
+        for before, after in itertools.pairwise(drawings):
+            assert before != after, label
+
+
+def press(page: Any, plot: Any, key: str, may_stay: bool = False) -> None:
+    before = plot.get_attribute("data-slider-state")
+    page.keyboard.press(key)
+    if may_stay:
+        page.wait_for_timeout(200)
+        return
+    page.wait_for_function(
+        "([plot, before]) => plot.dataset.sliderState !== before",
+        arg=[plot.element_handle(), before],
+    )
+
+
+def test_the_first_page_is_where_the_index_leads(book_url: str, visit: Any) -> None:
+    page = visit(f"{book_url}/index.html", settle=False).page
+    page.wait_for_url("**/book/intro.html")

@@ -1,0 +1,151 @@
+"""One of everything on a small book: what is drawn is what was computed, in any light and width."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_book import walk
+
+RATES, SIZES = [0.25, 0.5, 1.0, 2.0], [1, 2, 4]
+X = np.linspace(0, 10, 50)
+
+
+@pytest.fixture
+def page(specimen_url: str, visit: Any) -> Any:
+    seen = visit(f"{specimen_url}/book/specimen.html")
+    yield seen.page
+    assert seen.trouble == []
+
+
+def test_every_position_draws_what_the_notebook_computes(page: Any) -> None:
+    """The page's numbers against the formula, which stands here a second time."""
+    explorer = page.locator(".sgdnoise-explorer").first
+    plot = explorer.locator(".js-plotly-plot")
+    rates, sizes = explorer.locator(".noUi-handle").all()
+    seen = set()
+    for handle in (rates, sizes):
+        handle.focus()
+        page.keyboard.press("Home")
+    for i, rate in enumerate(RATES):
+        for j, size in enumerate(SIZES):
+            there = json.dumps({"rate": rate, "size": size})
+            page.wait_for_function(
+                """([plot, there]) => {
+                  const now = JSON.parse(plot.dataset.sliderState), to = JSON.parse(there);
+                  return Object.keys(to).every((name) => now[name] === to[name]);
+                }""",
+                arg=[plot.element_handle(), there],
+            )
+            drawn = plot.evaluate("(p) => [...p._fullData[0].y]")
+            np.testing.assert_allclose(drawn, np.exp(-rate * X) / size, rtol=2**-23)
+            title = explorer.locator(".sgdnoise-title").inner_text()
+            assert title == f"ε = {rate:g}, B = {size}, gain 1"
+            seen.add((rate, size))
+            # A path through the grid that takes one step at a time.
+            if j + 1 < len(SIZES):
+                sizes.focus()
+                page.keyboard.press("ArrowRight")
+        if i + 1 < len(RATES):
+            sizes.focus()
+            page.keyboard.press("Home")
+            rates.focus()
+            page.keyboard.press("ArrowRight")
+    assert len(seen) == len(RATES) * len(SIZES)
+
+
+def test_sliders_walk_from_end_to_end(page: Any) -> None:
+    for explorer in page.locator(".sgdnoise-explorer").all():
+        walk(page, explorer)
+
+
+def test_a_slider_leaves_the_other_figures_alone(page: Any) -> None:
+    others = (
+        "() => [...document.querySelectorAll('.js-plotly-plot')].slice(1).map(p => p.innerHTML)"
+    )
+    before = page.evaluate(others)
+    walk(page, page.locator(".sgdnoise-explorer").first)
+    assert page.evaluate(others) == before
+
+
+def test_figures_follow_the_theme_and_nothing_else_changes(page: Any) -> None:
+    look = """() => [...document.querySelectorAll(".js-plotly-plot")].map((p) => [
+      p._fullLayout.paper_bgcolor, p._fullLayout.font.color, p._fullData[0].line.color,
+      p._fullData[1].fillcolor])"""
+    data = "() => [...document.querySelectorAll('.js-plotly-plot')].map((p) => p._fullData[0].y)"
+    numbers = page.evaluate(data)
+    theme = "(name) => { document.documentElement.dataset.theme = name }"
+    looks = {}
+    for name in ("light", "dark", "light"):
+        page.evaluate(theme, name)
+        page.wait_for_timeout(500)
+        looks.setdefault(name, page.evaluate(look))
+        assert page.evaluate(look) == looks[name]
+    assert len(looks["light"]) == 3
+    for light, dark in zip(looks["light"], looks["dark"], strict=True):
+        assert light[0] == "#ffffff"
+        assert dark[0] == "#121212"
+        assert all(one != two for one, two in zip(light, dark, strict=True))
+    assert page.evaluate(data) == numbers
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_sticks_out_at_any_width(width: int, specimen_url: str, visit: Any) -> None:
+    seen = visit(
+        f"{specimen_url}/book/specimen.html", viewport={"width": width, "height": 800}
+    ).page
+    assert seen.evaluate("() => document.documentElement.scrollWidth") <= width
+    for part in seen.locator(".sgdnoise-plot .main-svg:first-child, .noUi-target").all():
+        box = part.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["width"] > 100
+
+
+def test_figures_and_sliders_have_names(page: Any) -> None:
+    labels = [plot.get_attribute("aria-label") for plot in page.locator(".sgdnoise-plot").all()]
+    assert labels == ["ε = 1, B = 2, gain 1", "ε = 0.5, B = 1, gain 1", "ε = 1, B = 1, gain 1"]
+    handles = page.get_by_role("slider")
+    assert [h.get_attribute("aria-label") for h in handles.all()] == [
+        "learning rate ε",
+        "batch size B",
+        "recorded learning rate",
+    ]
+    assert handles.nth(1).get_attribute("aria-valuetext") == "2 examples"
+    notes = page.locator(".sgdnoise-provenance").all_inner_texts()
+    assert notes == ["specimen: computed as this page was built"] * 3
+
+
+def test_equations_are_drawn(page: Any) -> None:
+    assert page.locator("mjx-container[display=true] svg").count() == 1
+
+
+def test_shared_scripts_load_only_where_they_are_needed(specimen_url: str, visit: Any) -> None:
+    def loaded(name: str) -> set[str]:
+        urls = visit(f"{specimen_url}/book/{name}.html").loaded
+        heavy = ("plotly.min.js", "tex-svg-full.js", "embed-amd.js", "require.js")
+        return {script for script in heavy for url in urls if f"/{script}" in url}
+
+    assert loaded("plain") == set()
+    assert loaded("still") == {"tex-svg-full.js"}
+    assert loaded("specimen") == {"plotly.min.js", "tex-svg-full.js", "embed-amd.js", "require.js"}
+
+
+def test_without_scripts_there_are_words(specimen_url: str, visit: Any) -> None:
+    page = visit(f"{specimen_url}/book/specimen.html", settle=False, java_script_enabled=False).page
+    text = page.locator("article").inner_text()
+    for words in (
+        "Double both and compare.",
+        "ε = 0.5, B = 1, gain 1",
+        "Frames that existed before the slider.",
+    ):
+        assert words in text
+
+
+def test_it_works_from_the_disk(specimen: Path, visit: Any) -> None:
+    seen = visit((specimen / "book" / "specimen.html").as_uri())
+    walk(seen.page, seen.page.locator(".sgdnoise-explorer").first)
+    assert seen.trouble == []
