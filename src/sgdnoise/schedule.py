@@ -6,8 +6,12 @@ every learning rate of a grid.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -109,3 +113,264 @@ def log_spaced_steps(total_steps: int, count: int) -> list[int]:
         raise ValueError(f"total steps must be at least 1, got {total_steps}")
     points = np.geomspace(1, total_steps, num=max(2, count))
     return sorted({round(p) for p in points} | {total_steps})
+
+
+def decay_factor(initial: float, final: float, drops: int = 10) -> float:
+    """γ = (ε0/εf)^(1/drops): what each drop divides by to lead from ε0 to εf (S20 §5, figure 3).
+
+    With it `hold_then_decay` has separate initial and final learning rates. A final rate above the
+    initial one gives γ < 1, a rate that rises.
+    """
+    if not (initial > 0 and final > 0 and math.isfinite(initial) and math.isfinite(final)):
+        raise ValueError(f"learning rates must be positive and finite, got {initial} and {final}")
+    if drops < 1:
+        raise ValueError(f"to reach a final learning rate takes at least 1 drop, got {drops}")
+    return float((initial / final) ** (1 / drops))
+
+
+def milestones(total_steps: int, drops: Sequence[tuple[float, float]]) -> Schedule:
+    """A multiplier that changes at given fractions of the budget: steps of a staircase.
+
+    Fractions rather than epochs, so that a stretched budget stretches every phase alike; that is
+    H17's regime adaptation (§5).
+
+    Args:
+        total_steps: length of training, in steps.
+        drops: (fraction of the budget, multiplier from there on), fractions increasing in (0, 1].
+            Before the first the multiplier is 1; the multipliers need not decrease.
+    """
+    if total_steps < 1:
+        raise ValueError(f"total steps must be at least 1, got {total_steps}")
+    fractions = [fraction for fraction, _ in drops]
+    if any(b <= a for a, b in zip([0.0, *fractions], fractions, strict=False)) or any(
+        f > 1 for f in fractions
+    ):
+        raise ValueError(f"milestones must be increasing fractions in (0, 1], got {fractions}")
+    if any(not m >= 0 for _, m in drops):
+        raise ValueError(f"multipliers must not be negative, got {[m for _, m in drops]}")
+    values = [1.0, *(float(multiplier) for _, multiplier in drops)]
+    # Rounded up: a phase starts with the first step at or after its time. The tolerance keeps
+    # 81/200 of 200·n steps at 81·n, where the product comes out a rounding error above it.
+    starts = [math.ceil(fraction * total_steps * (1 - 1e-12)) for fraction in fractions]
+    return lambda step: values[bisect.bisect_right(starts, step)]
+
+
+def cosine(total_steps: int, final: float = 0.0) -> Schedule:
+    """Half a cosine from 1 at step 0 to `final` at the end of training, which no step reaches."""
+    if total_steps < 1:
+        raise ValueError(f"total steps must be at least 1, got {total_steps}")
+    if not 0 <= final <= 1:
+        raise ValueError(f"final multiplier must lie between 0 and 1, got {final}")
+    return lambda step: (
+        final + (1 - final) * (1 + math.cos(math.pi * min(step / total_steps, 1))) / 2
+    )
+
+
+def warm_up(schedule: Schedule, steps: int) -> Schedule:
+    """The schedule, its first updates scaled by 1/steps, 2/steps, … 1 (Goyal et al. 2017).
+
+    The last of these updates already has the full learning rate, so that `steps` of 0 and of 1
+    change nothing. The schedule itself is not shifted: the budget stays what it was.
+    """
+    if steps < 0:
+        raise ValueError(f"warm-up steps must not be negative, got {steps}")
+    return lambda step: schedule(step) * min(1.0, (step + 1) / max(steps, 1))
+
+
+def scale_learning_rate(
+    learning_rate: float,
+    batch_size: int,
+    base_batch_size: int,
+    rule: Literal["linear", "sqrt"],
+    train_size: int | None = None,
+) -> float:
+    """The learning rate of one batch size carried over to another.
+
+    `linear` keeps ε/B, and with it drift and noise of an epoch (S20 §2, Goyal et al. 2017): the
+    rule for a constant epoch budget below the boundary batch size. `sqrt` keeps the covariance of
+    an update, η²/M (H17-E7): the rule where the budget is a number of steps.
+
+    Args:
+        learning_rate: at the base batch size.
+        batch_size: the new one.
+        base_batch_size: the one that `learning_rate` was tuned for.
+        rule: which of the two.
+        train_size: N, to correct `sqrt` for batches that are not small beside the training set and
+            drawn from it without replacement: √[(1/M_S − 1/N)/(1/M_L − 1/N)], which is 22% above
+            √(M_L/M_S) from 128 to 16,384 of 50,000. None for N → ∞. Not for `linear`.
+
+    Raises:
+        ValueError: for what is not positive, an unknown rule, or a batch that is not smaller than
+            `train_size`: the whole set has no noise to keep.
+    """
+    if not (learning_rate > 0 and math.isfinite(learning_rate)):
+        raise ValueError(f"learning rate must be positive and finite, got {learning_rate}")
+    if min(batch_size, base_batch_size) < 1:
+        raise ValueError(f"batch sizes must be at least 1, got {batch_size} and {base_batch_size}")
+    if rule == "linear":
+        if train_size is not None:
+            raise ValueError("linear scaling knows no training set size: leave it out")
+        return learning_rate * batch_size / base_batch_size
+    if rule != "sqrt":
+        raise ValueError(f"unknown scaling rule {rule!r}: choose linear or sqrt")
+    if train_size is None:
+        return learning_rate * math.sqrt(batch_size / base_batch_size)
+    if max(batch_size, base_batch_size) >= train_size:
+        raise ValueError(
+            f"batch sizes {batch_size} and {base_batch_size} must be smaller than the training set "
+            f"size {train_size}: a batch of everything has no noise to match"
+        )
+    return learning_rate * math.sqrt(
+        (1 / base_batch_size - 1 / train_size) / (1 / batch_size - 1 / train_size)
+    )
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A published training recipe: what H17 calls the optimization regime of a net.
+
+    Attributes:
+        learning_rate: at the start.
+        momentum: of PyTorch's heavy ball.
+        weight_decay: at the start.
+        epochs: length of training.
+        drops: (epoch, learning rate from there on).
+    """
+
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    epochs: float
+    drops: tuple[tuple[float, float], ...]
+
+    def schedule(self, total_steps: int) -> Schedule:
+        """The regime over a budget of any length, in multipliers of the initial learning rate."""
+        return milestones(
+            total_steps,
+            [(epoch / self.epochs, rate / self.learning_rate) for epoch, rate in self.drops],
+        )
+
+    def adapted(self, batch_size: int, small_batch_size: int) -> Regime:
+        """H17's regime adaptation (§5): every period of e epochs becomes e·LB/SB epochs.
+
+        The number of updates in each phase is then that of the small batch. The learning rate is
+        left alone: see `scale_learning_rate`. H17's code rounds LB/SB up to a whole number, which
+        differs only where SB does not divide LB.
+        """
+        if min(batch_size, small_batch_size) < 1:
+            raise ValueError(
+                f"batch sizes must be at least 1, got {batch_size} and {small_batch_size}"
+            )
+        stretch = batch_size / small_batch_size
+        return replace(
+            self,
+            epochs=self.epochs * stretch,
+            drops=tuple((epoch * stretch, rate) for epoch, rate in self.drops),
+        )
+
+
+H17_REGIMES = {
+    "f1": Regime(0.1, 0.9, 1e-4, 50, ((10, 1e-2), (20, 1e-3), (30, 1e-4))),
+    "c1": Regime(1e-3, 0.0, 5e-4, 200, ((60, 1e-2), (120, 1e-3), (180, 1e-4))),
+    "c3": Regime(1e-3, 0.0, 5e-4, 200, ((60, 1e-2), (120, 1e-3), (180, 1e-4))),
+    "resnet44": Regime(0.1, 0.9, 1e-4, 200, ((81, 1e-2), (122, 1e-3), (164, 1e-4))),
+    "wrn-16-4": Regime(0.1, 0.9, 1e-4, 200, ((60, 2e-2), (120, 4e-3), (140, 1e-4))),
+}
+"""The regimes of H17's code (eladhoffer/bigBatch), not of the paper, which prints none.
+
+C1 and C3 name no momentum there, and so had none. VGG has no regime there, and AlexNet's has no
+length. Lengths: F1's 50 epochs and C1's and C3's 200 stand in the example commands; 200 is the
+code's default for the other two, whose example commands pass 100, where only the drop at 81 or 60
+fires. The paper names no length.
+"""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training at one batch size and one learning rate.
+
+    Attributes:
+        epochs: its length.
+        batch_size: examples in an update.
+        multiplier: of the initial learning rate.
+    """
+
+    epochs: float
+    batch_size: int
+    multiplier: float = 1.0
+
+
+@dataclass(frozen=True)
+class BatchSchedule:
+    """Phases turned into steps on a training set of `train_size` examples."""
+
+    phases: tuple[Phase, ...]
+    train_size: int
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise ValueError("a batch-size schedule needs at least one phase")
+        if any(not phase.multiplier >= 0 for phase in self.phases):
+            raise ValueError("the learning rate's multipliers must not be negative")
+        _ = self.steps  # steps_for_epochs judges lengths and batch sizes
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The number of updates of each phase."""
+        return tuple(steps_for_epochs(p.epochs, self.train_size, p.batch_size) for p in self.phases)
+
+    @property
+    def total_steps(self) -> int:
+        return sum(self.steps)
+
+    def phase(self, step: int) -> Phase:
+        """The phase that the 0-based step belongs to; past the end, the last one."""
+        ends = list(itertools.accumulate(self.steps))
+        return self.phases[min(bisect.bisect_right(ends, step), len(self.phases) - 1)]
+
+
+def small_first_epoch(
+    epochs: float, batch_size: int, first_batch_size: int, first_multiplier: float = 1.0
+) -> tuple[Phase, ...]:
+    """G20's schedule (§3.2): one epoch at another batch size and rate, then the rest.
+
+    G20 takes 512 at 0.005, then 8192 at 0.05: a multiplier of 0.1. That makes a step 2.5 times
+    *smaller* in noise (ε/√B), and only the epoch's total longer.
+    """
+    if not epochs > 1:
+        raise ValueError(f"a first epoch and a rest need more than 1 epoch, got {epochs}")
+    return (Phase(1, first_batch_size, first_multiplier), Phase(epochs - 1, batch_size))
+
+
+def hold_then_decay_phases(
+    epochs: float, batch_size: int, factor: float = 2.0, hold: float = 0.5, drops: int = 10
+) -> tuple[Phase, ...]:
+    """S20's schedule as phases, for `grow_batch_instead` (`hold_then_decay` has the arguments)."""
+    if not 0 < hold < 1 or drops < 1:
+        raise ValueError(f"phases need a hold inside (0, 1) and a drop, got {hold} and {drops}")
+    decay = [
+        Phase(epochs * (1 - hold) / drops, batch_size, float(factor**-k))
+        for k in range(1, drops + 1)
+    ]
+    return (Phase(epochs * hold, batch_size), *decay)
+
+
+def grow_batch_instead(phases: Sequence[Phase], largest: int) -> tuple[Phase, ...]:
+    """Grows the batch where the learning rate would fall: ε/B stays the same (Smith et al. 2018).
+
+    What the batch cannot take on without passing `largest` is left to the learning rate.
+    """
+    if largest < 1:
+        raise ValueError(f"largest batch size must be at least 1, got {largest}")
+
+    def traded(phase: Phase) -> Phase:
+        if phase.multiplier >= 1 or phase.batch_size >= largest:
+            return phase
+        if phase.multiplier <= 0:
+            raise ValueError("a learning rate of 0 cannot be traded for a larger batch")
+        size = min(largest, round(phase.batch_size / phase.multiplier))
+        return replace(
+            phase, batch_size=size, multiplier=phase.multiplier * size / phase.batch_size
+        )
+
+    return tuple(traded(phase) for phase in phases)
