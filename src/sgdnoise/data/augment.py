@@ -110,8 +110,8 @@ def augmentation(name: str, dataset: Dataset) -> Augmentation:
     - `h17`: colour images padded by 4 with level 127, grey ones by 2 with 0, cropped and mirrored
       (MNIST's digits too); ImageNet's moments for colour and 0.5, 0.5 for grey (H17's code).
 
-    The padding of colour images is an eighth of their side, 4 of 32 pixels, so that pooled images
-    move as far as whole ones do.
+    "Pad 4" is for 32 pixels: other sides get an eighth, so that pooled images move as far, in
+    proportion, as whole ones do.
 
     Raises:
         InputError: an unknown name.

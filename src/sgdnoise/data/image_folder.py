@@ -151,17 +151,17 @@ class ImageFolder:
 
     def _centre(self, path: Path) -> torch.Tensor:
         """Shorter side to 256/224 of the size, then the centre: what ImageNet is tested on."""
-        from sgdnoise.data.torchvision_compat import torchvision
+        from sgdnoise.data.torchvision_compat import transforms
 
-        f = torchvision.transforms.v2.functional
+        f = transforms.functional
         image = f.resize(self._open(path), [round(self.image_size * 256 / 224)], antialias=True)
         return f.center_crop(image, [self.image_size, self.image_size])
 
     def _random(self, path: Path, seed: int) -> torch.Tensor:
         """A random part at a random shape, mirrored half of the time."""
-        from sgdnoise.data.torchvision_compat import torchvision
+        from sgdnoise.data.torchvision_compat import transforms
 
-        f = torchvision.transforms.v2.functional
+        f = transforms.functional
         image = self._open(path)
         draw = torch.Generator().manual_seed(seed)
         top, left, height, width = random_resized_box(image.shape[1], image.shape[2], draw)

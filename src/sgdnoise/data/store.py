@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import http.client
 import io
 import os
 import shutil
 import sys
 import tarfile
 import tempfile
-import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -134,7 +134,7 @@ def _find(file: DataFile, folders: Sequence[str], roots: Iterable[Path]) -> Path
         for folder in folders:
             for name in (file.name, f"{file.name}.gz"):
                 path = root / folder / name
-                if path.is_file():
+                if os.path.isfile(path):  # unlike Path.is_file, no error where nothing may be read
                     return path
     return None
 
@@ -259,6 +259,8 @@ def fetch(files: FileSet) -> Path:
         InputError: a file in a root is altered, or no source has what is missing.
         FailureError: the cache cannot be written.
     """
+    with contextlib.suppress(InputError):  # there and sound: the cache need not be writable
+        return verify(files)[0].path.parent
     cache = cache_folder()
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -291,63 +293,73 @@ def _fill(files: FileSet, cache: Path) -> None:
     # What a killed fetch left; nobody else works here while the lock is held.
     for stale in cache.glob(f".{files.name}-*"):
         shutil.rmtree(stale, ignore_errors=True)
-    missing = {file.name for file in files.files} - set(_locate(files))
-    sources = files.sources()
-    with tempfile.TemporaryDirectory(prefix=f".{files.name}-", dir=cache) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f".{files.name}-", dir=cache) as folder:
+        scratch = Path(folder)
+        sources = files.sources()
         for source in sources:
-            found = {
-                carrier.name: (carrier, _find(carrier, source.folders, data_roots()))
-                for carrier in source.carriers
-            }
-            if all(path is not None for _, path in found.values()):
-                data = {
-                    name: read_verified(path, carrier)
-                    for name, (carrier, path) in found.items()
-                    if path is not None
-                }
-                _place(files, source, data, missing, cache, Path(scratch))
+            held = _held(source)
+            if held is not None:
+                _place(files, source, held, cache, scratch)
                 return
-        reasons = []
-        for source in sources if not offline() else ():
-            if source.retrieve is None:
+        reasons = ["SGDNOISE_OFFLINE forbids it"] if offline() else []
+        for source in sources:
+            if source.retrieve is None or offline():
                 continue
             try:
-                data = {}
-                for carrier in source.carriers:
-                    path = source.retrieve(carrier, Path(scratch))
-                    data[carrier.name] = read_verified(path, carrier)
-                    path.unlink()
-                _place(files, source, data, missing, cache, Path(scratch))
+                fetched = {
+                    carrier.name: _retrieved(source.retrieve, carrier, scratch)
+                    for carrier in source.carriers
+                }
+                _place(files, source, fetched, cache, scratch)
                 return
             except (FailureError, InputError) as error:
                 reasons.append(f"{source.title}: {error}")
-    why = "SGDNOISE_OFFLINE forbids fetching it" if offline() else "; ".join(reasons)
+    missing = sorted({file.name for file in files.files} - set(_locate(files)))
     raise InputError(
-        f"{files.name} is missing {', '.join(sorted(missing))} in "
-        f"{_listed([*data_roots(), cache / files.name])} and cannot be fetched ({why}): "
-        f"{files.hint}"
+        f"{files.name} is missing {', '.join(missing)} in "
+        f"{_listed([*data_roots(), cache / files.name])} and cannot be fetched "
+        f"({'; '.join(reasons)}): {files.hint}"
     )
 
 
+def _held(source: Source) -> dict[str, bytes] | None:
+    """The source's carriers, verified, if the data roots hold them all."""
+    roots = data_roots()
+    places = {carrier: _find(carrier, source.folders, roots) for carrier in source.carriers}
+    if None in places.values():
+        return None
+    return {
+        carrier.name: read_verified(path, carrier)
+        for carrier, path in places.items()
+        if path is not None
+    }
+
+
+def _retrieved(
+    retrieve: Callable[[DataFile, Path], Path], carrier: DataFile, scratch: Path
+) -> bytes:
+    path = retrieve(carrier, scratch)
+    data = path.read_bytes()
+    check(data, carrier, f"what came is not {carrier.name}", "try again")
+    path.unlink()
+    return data
+
+
 def _place(
-    files: FileSet,
-    source: Source,
-    data: dict[str, bytes],
-    missing: set[str],
-    cache: Path,
-    scratch: Path,
+    files: FileSet, source: Source, data: dict[str, bytes], cache: Path, scratch: Path
 ) -> None:
-    """Unpacks carriers and moves the missing files to where they belong, each when it is sound."""
+    """Unpacks carriers and moves what is missing to its place, each file when it is sound."""
     unpacked = source.unpack(data)
+    present = _locate(files)
     target = cache / files.name
     target.mkdir(exist_ok=True)
     for file in files.files:
-        if file.name not in missing:
-            continue
-        part = scratch / file.name
-        part.write_bytes(unpacked[file.name])
-        read_verified(part, file)
-        part.replace(target / file.name)
+        if file.name not in present:
+            content = unpacked[file.name]
+            check(content, file, f"{source.title} holds another {file.name}", "try another source")
+            part = scratch / file.name
+            part.write_bytes(content)
+            part.replace(target / file.name)
 
 
 # --- ways ------------------------------------------------------------------------------------
@@ -395,9 +407,8 @@ def download(url: str, path: Path) -> Path:
             while chunk := answer.read(_CHUNK):
                 stream.write(chunk)
                 progress.update(len(chunk))
-    # URLError, timeouts and broken connections are OSErrors; a full disk is one as well, and the
-    # next write will say so.
-    except (OSError, ValueError) as error:
+    # URLError and timeouts are OSErrors; so is a full disk, and the next write will say so.
+    except (OSError, http.client.HTTPException) as error:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
         reason = getattr(error, "reason", None) or error

@@ -7,7 +7,7 @@ only detection's non-maximum suppression stays out of reach. Where torchvision i
 nothing is done.
 
 Import torchvision from here, and it is sound in every environment:
-`from sgdnoise.data.torchvision_compat import torchvision`.
+`from sgdnoise.data.torchvision_compat import torchvision, transforms` (these are its `v2`).
 """
 
 from __future__ import annotations
@@ -38,5 +38,6 @@ def _import() -> None:
 _import()
 
 import torchvision  # noqa: E402
+from torchvision.transforms import v2 as transforms  # noqa: E402
 
-__all__ = ["torchvision"]
+__all__ = ["torchvision", "transforms"]
