@@ -1,0 +1,211 @@
+"""Image folders in ImageNet's layout: listing, decoding, random parts, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sgdnoise import data
+from sgdnoise.data.image_folder import ImageFolder, random_resized_box
+from sgdnoise.errors import InputError
+
+NAMES = ("apple", "pear", "zebra")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three classes, four training images and two others each, of many sizes, modes and formats."""
+    monkeypatch.setenv("SGDNOISE_QUIET", "1")
+    monkeypatch.setenv("SGDNOISE_DATA", str(tmp_path))
+    random = np.random.default_rng(3)
+    root = tmp_path / "fruit"
+    for split, count in (("train", 4), ("val", 2)):
+        for label, name in enumerate(NAMES):
+            (root / split / name).mkdir(parents=True)
+            for k in range(count):
+                height, width = random.integers(20, 60, 2)
+                # A class has a shade of its own, under some noise.
+                pixels = 80 * label + random.integers(0, 60, (height, width, 3))
+                picture = Image.fromarray(pixels.astype(np.uint8))
+                if k == 1:
+                    picture = picture.convert("L")
+                picture.save(root / split / name / f"{k}.{'JPEG' if k % 2 else 'png'}")
+    (root / "train/apple/notes.txt").write_text("not an image")
+    return root
+
+
+def write_sums(root: Path) -> None:
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n"
+        for path in sorted(root.rglob("*.*"))
+        if path.suffix != ".txt"
+    ]
+    (root / "SHA256SUMS").write_text("".join(lines))
+
+
+def test_it_is_listed_as_torchvision_lists_it(folder: Path) -> None:
+    from sgdnoise.data.torchvision_compat import torchvision
+
+    ours = ImageFolder(folder)
+    assert ours.classes == NAMES
+    for split, name in (("train", "train"), ("test", "val")):
+        theirs = torchvision.datasets.ImageFolder(str(folder / name))
+        assert [str(path) for path in ours.paths[split]] == [path for path, _ in theirs.samples]
+        assert ours.labels[split].tolist() == theirs.targets
+
+
+def test_test_images_are_torchvisions_resize_and_centre(folder: Path) -> None:
+    from sgdnoise.data.torchvision_compat import torchvision, transforms
+
+    ours = ImageFolder(folder, image_size=14)
+    chain = transforms.Compose(
+        [transforms.PILToTensor(), transforms.Resize(16, antialias=True), transforms.CenterCrop(14)]
+    )
+    theirs = torchvision.datasets.ImageFolder(str(folder / "val"), transform=chain)
+    batches = list(ours.batches("test", torch.arange(6).split(4)))
+    assert [len(labels) for _, labels in batches] == [4, 2]
+    images = torch.cat([images for images, _ in batches])
+    assert images.dtype == torch.uint8
+    assert torch.equal(images, torch.stack([image for image, _ in theirs]))
+
+
+def test_batches_follow_the_indices(folder: Path) -> None:
+    ours = ImageFolder(folder, image_size=14)
+    order = [torch.tensor([7, 0]), torch.tensor([11, 7])]
+    (first, labels), (second, _) = ours.batches("train", order)
+    assert labels.tolist() == [1, 0]
+    assert torch.equal(first[0], second[1])
+
+
+def test_random_parts_are_torchvisions() -> None:
+    from sgdnoise.data.torchvision_compat import transforms
+
+    one = transforms.RandomResizedCrop(8)
+    for seed, (height, width) in enumerate([(50, 60), (9, 300), (300, 9), (224, 224)] * 20):
+        torch.manual_seed(seed)
+        theirs = one.make_params([torch.zeros(3, height, width)])
+        ours = random_resized_box(height, width, torch.Generator().manual_seed(seed))
+        assert ours == (theirs["top"], theirs["left"], theirs["height"], theirs["width"])
+
+
+def test_random_parts_have_the_law_of_h17s_training() -> None:
+    draw = torch.Generator().manual_seed(0)
+    boxes = [random_resized_box(1000, 1000, draw) for _ in range(3000)]
+    area = np.array([h * w for _, _, h, w in boxes]) / 1e6
+    ratio = np.array([w / h for _, _, h, w in boxes])
+    assert 0.08 * 0.99 < area.min() < 0.09
+    assert 3 / 4 * 0.99 < ratio.min() < ratio.max() < 4 / 3 * 1.01
+    # Uniform in the log: symmetric about 1; standard error of its mean 0.166/√3000 = 0.003.
+    assert abs(np.log(ratio).mean()) < 0.015
+    # Uniform in 0.08 … 1 but that the largest sometimes do not fit: mean at most 0.54.
+    assert 0.45 < area.mean() < 0.55
+
+
+def test_threads_and_devices_change_no_image(folder: Path) -> None:
+    ours = ImageFolder(folder, image_size=14)
+
+    def epoch(threads: int, seed: int) -> torch.Tensor:
+        draw = torch.Generator().manual_seed(seed)
+        order = torch.arange(12).split(5)
+        return torch.cat([x for x, _ in ours.batches("train", order, draw, threads=threads)])
+
+    assert torch.equal(epoch(1, 0), epoch(4, 0))
+    assert not torch.equal(epoch(4, 0), epoch(4, 1))
+
+
+def test_half_of_the_random_images_are_mirrored(tmp_path: Path) -> None:
+    ramp = np.broadcast_to(np.arange(0, 250, 5, dtype=np.uint8)[None, :, None], (50, 50, 3))
+    for split in ("train", "val"):
+        (tmp_path / split / "a").mkdir(parents=True)
+        Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / split / "a/ramp.png")
+    ours = ImageFolder(tmp_path, image_size=8)
+    same = [torch.zeros(400, dtype=torch.int64)]
+    ((images, _),) = ours.batches("train", same, torch.Generator().manual_seed(0))
+    mirrored = (images[:, 0, 4, 0] > images[:, 0, 4, -1]).float().mean()
+    assert abs(float(mirrored) - 0.5) < 4 * 0.5 / math.sqrt(400)
+
+
+def test_it_is_loaded_by_name_under_a_root_or_by_path(folder: Path) -> None:
+    by_name = data.load("image-folder:fruit", image_size=14)
+    by_path = data.load(f"image-folder:{folder}", image_size=14)
+    assert by_name.digest == by_path.digest
+    assert by_name.train_images.shape == (12, 3, 14, 14)
+    assert by_name.classes == NAMES
+    assert data.train_size("image-folder:fruit") == 12
+    subset = data.load("image-folder:fruit", image_size=14, train_size=6)
+    assert subset.train_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert data.fetch("image-folder:fruit") == folder
+    assert "12 images in 3 classes, decoded" in str(data.verify("image-folder:fruit"))
+
+
+def test_checksums_are_used_where_there_are_some(folder: Path) -> None:
+    write_sums(folder)
+    assert "as SHA256SUMS has them" in str(data.verify("image-folder:fruit"))
+    path = folder / "val/pear/0.png"
+    Image.new("RGB", (30, 30)).save(path)  # another image, sound in itself
+    for call in (data.verify, data.load):
+        with pytest.raises(InputError, match=r"0.png is truncated or altered"):
+            call("image-folder:fruit")
+    Image.new("RGB", (30, 30)).save(folder / "val/pear/new.png")
+    with pytest.raises(InputError, match=r"SHA256SUMS has no line for .*new\.png"):
+        ImageFolder(folder)
+
+
+@pytest.mark.parametrize("name", ["train/pear/0.png", "train/pear/3.JPEG"])
+def test_a_truncated_image_is_named(folder: Path, name: str) -> None:
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:200])
+    for call in (data.verify, data.load):
+        with pytest.raises(InputError, match="cannot be decoded") as error:
+            call("image-folder:fruit")
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_other_classes_in_val_than_in_train_are_refused(folder: Path) -> None:
+    (folder / "val/zebra").rename(folder / "val/horse")
+    with pytest.raises(InputError, match=r"3 classes in train and 3 in val.* horse, zebra"):
+        data.load("image-folder:fruit")
+    (folder / "val/horse/0.png").unlink()
+    (folder / "val/horse/1.JPEG").unlink()
+    (folder / "val/horse").rmdir()
+    with pytest.raises(InputError, match=r"3 classes in train and 2 in val.* zebra"):
+        data.train_size("image-folder:fruit")
+
+
+def test_an_empty_class_is_refused(folder: Path) -> None:
+    for path in (folder / "val/pear").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="val/pear has no images"):
+        ImageFolder(folder)
+
+
+def test_no_classes_are_refused(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+    with pytest.raises(InputError, match="no class folders"):
+        ImageFolder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("image-folder", "needs a path"), ("image-folder:nowhere", "no image folder at nowhere")],
+)
+def test_folders_that_are_not_there_are_refused(folder: Path, name: str, message: str) -> None:
+    for call in (data.load, data.fetch, data.verify, data.train_size):
+        with pytest.raises(InputError, match=message):
+            call(name)
+
+
+def test_what_does_not_fit_in_memory_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sgdnoise.data.image_folder.IN_MEMORY_LIMIT", 18 * 3 * 14 * 14 - 1)
+    with pytest.raises(InputError, match=r"takes .* at 14 pixels"):
+        data.load("image-folder:fruit", image_size=14)
