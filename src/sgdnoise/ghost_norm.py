@@ -18,6 +18,8 @@ each ghost's result into one output and, where it pays, treats all ghosts at onc
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -31,6 +33,8 @@ RunningUpdate = Literal["sequential", "mean"]
 
 # Below this many values a ghost, a call costs more than its arithmetic: all ghosts at once.
 _SMALL_GHOST = 16_384
+
+_native_backward = torch.ops.aten.native_batch_norm_backward.default
 
 
 def ghost_sizes(batch_size: int, ghost_batch_size: int) -> list[int]:
@@ -138,9 +142,9 @@ class _GhostNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, sizes: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
         out = torch.empty_like(x)
-        shape = (len(sizes), x.shape[1])
-        mean, inverse_std = x.new_empty(shape), x.new_empty(shape)
-        scratch, variance = x.new_zeros(shape), x.new_ones(shape)
+        # One row a ghost: mean, 1/std, unbiased variance, and a mean that nobody reads
+        stats = x.new_ones(len(sizes), 4, x.shape[1])
+        mean, inverse_std, variance, _ = stats.unbind(1)
         start = ghost = 0
         for ghosts, size in _runs(sizes):
             stop, rows = start + ghosts * size, slice(ghost, ghost + ghosts)
@@ -148,14 +152,15 @@ class _GhostNorm(torch.autograd.Function):
             # In NCHW the native kernel sums in scalar code: slower than whole-tensor passes.
             if _small(xs, ghosts) or (xs.is_contiguous() and xs.dim() > 2):
                 parts = _normalise_together(xs, os, ghosts, weight, bias, eps)
-                for all_ghosts, part in zip((mean, inverse_std, variance), parts, strict=True):
-                    all_ghosts[rows] = part
+                torch.stack(parts, 1, out=stats[rows, :3])
             else:
-                slices = zip(xs.split(size), os.split(size), strict=True)
-                for k, (s, o) in enumerate(slices, start=ghost):
-                    saved, running = (o, mean[k], inverse_std[k]), (scratch[k], variance[k])
+                slices = zip(xs.split(size), os.split(size), stats[rows].unbind(), strict=True)
+                for s, o, row in slices:
+                    m, i, v, unread = row.unbind()
                     # momentum 1 leaves exactly this ghost's unbiased variance in the running one
-                    torch.native_batch_norm(s, weight, bias, *running, True, 1.0, eps, out=saved)
+                    torch.native_batch_norm(
+                        s, weight, bias, unread, v, True, 1.0, eps, out=(o, m, i)
+                    )
             start, ghost = stop, ghost + ghosts
         ctx.save_for_backward(x, weight, bias, mean, inverse_std)
         ctx.eps, ctx.sizes = eps, sizes
@@ -178,26 +183,36 @@ class _GhostNorm(torch.autograd.Function):
         assert memory_format is not None  # forward made x dense
         dy = dy.contiguous(memory_format=memory_format)
         dx = torch.empty_like(x)
-        weight_grad, bias_grad = torch.zeros_like(weight), torch.zeros_like(weight)
+        weight_grads, bias_grads = [], []
         start = ghost = 0
         for ghosts, size in _runs(ctx.sizes):
             stop, rows = start + ghosts * size, slice(ghost, ghost + ghosts)
             xs, ds, os = x[start:stop], dy[start:stop], dx[start:stop]
+            means, inverse_stds = mean[rows], inverse_std[rows]
             if _small(xs, ghosts):
-                dw, db = _differentiate_together(xs, ds, os, weight, mean[rows], inverse_std[rows])
-                weight_grad += dw
-                bias_grad += db
+                dw, db = _differentiate_together(xs, ds, os, weight, means, inverse_stds)
+                weight_grads.append(dw)
+                bias_grads.append(db)
             else:
-                slices = zip(xs.split(size), ds.split(size), os.split(size), strict=True)
-                for k, (s, d, o) in enumerate(slices, start=ghost):
-                    grad, dw, db = torch.ops.aten.native_batch_norm_backward(
-                        d, s, weight, None, None, mean[k], inverse_std[k], True, ctx.eps, [True] * 3
+                images = (xs.split(size), ds.split(size), os.split(size))
+                slices = zip(*images, means.unbind(), inverse_stds.unbind(), strict=True)
+                for s, d, o, m, i in slices:
+                    grad, dw, db = _native_backward(
+                        d, s, weight, None, None, m, i, True, ctx.eps, [True, True, True]
                     )
                     o.copy_(grad)
-                    weight_grad += dw
-                    bias_grad += db
+                    weight_grads.append(dw)
+                    bias_grads.append(db)
             start, ghost = stop, ghost + ghosts
+        weight_grad, bias_grad = (_add_up(grads) for grads in (weight_grads, bias_grads))
         return dx, weight_grad, bias_grad, None, None
+
+
+def _add_up(tensors: list[Tensor]) -> Tensor:
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total += tensor
+    return total
 
 
 def _small(x: Tensor, ghosts: int) -> bool:
@@ -238,7 +253,7 @@ def ghost_batch_norm(
         raise ValueError(
             f"ghosts of sizes {sizes} do not make up an input of shape {tuple(x.shape)}"
         )
-    if min(sizes) * x[0, 0].numel() < 2:
+    if min(sizes) * math.prod(x.shape[2:]) < 2:
         raise ValueError(
             f"batch norm over one value per channel: input {tuple(x.shape)} with ghosts of sizes "
             f"{sizes}; use a larger (ghost) batch size, or eval mode"
@@ -332,11 +347,10 @@ class GhostBatchNorm(_BatchNorm):
             kept = (self.num_batches_tracked / (self.num_batches_tracked + steps)).to(mean.dtype)
             weights = ((1 - kept) / steps).expand(steps)
         else:
-            ages = torch.arange(steps - 1, -1, -1, dtype=mean.dtype, device=mean.device)
-            weights = self.momentum * (1 - self.momentum) ** ages
+            weights = _ema_weights(steps, self.momentum, mean.dtype, mean.device)
             kept = (1 - self.momentum) ** steps
         for running, stat in ((self.running_mean, mean), (self.running_var, variance)):
-            running.mul_(kept).add_((weights @ stat).to(running.dtype))
+            running.mul_(kept).add_(weights @ stat)
         self.num_batches_tracked.add_(steps)
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -379,6 +393,13 @@ def to_ghost_batch_norm(
             module.ghost_batch_size = ghost_batch_size
             module.running_update = running_update
     return model
+
+
+@lru_cache(maxsize=256)
+def _ema_weights(steps: int, momentum: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """momentum (1 - momentum)^(G - l) for l = 1..G; kept, for it costs as much as a small layer."""
+    ages = torch.arange(steps - 1, -1, -1, dtype=dtype, device=device)
+    return momentum * (1 - momentum) ** ages
 
 
 def _checked_ghost_size(size: int) -> int:
