@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from sgdnoise import records
-from sgdnoise.config import make_config
+from sgdnoise.config import canonical_json, make_config
 from sgdnoise.errors import FailureError
 from sgdnoise.records import Record, Store, differences, record_of
 from sgdnoise.training.result import Result
@@ -91,7 +91,7 @@ def _resigned(line, **changes):
     """A line whose sum is right, so that only what else is wrong can give it away."""
     body = {**json.loads(line), **changes}
     body.pop("sha256")
-    return json.dumps({**body, "sha256": records._hash(body)})
+    return canonical_json({**body, "sha256": records._hash(body)})
 
 
 def test_a_half_written_line_is_not_glued_to_the_next(tmp_path):

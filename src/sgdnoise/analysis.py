@@ -24,6 +24,9 @@ RESAMPLES = 400
 
 COVERAGE = 0.95
 
+KNEE_STEP = 0.05
+"""Spacing of the boundaries tried by `fit_hinge`, in log₂ of the batch size."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -69,26 +72,27 @@ def best_means(table: np.ndarray, objective: str, fraction: float) -> np.ndarray
 
 
 def parabola_peak(exponents: np.ndarray, means: np.ndarray, objective: str) -> float:
-    """The optimum of a parabola through the best grid point and up to two neighbours a side.
+    """The vertex of the parabola through the best grid point and its two neighbours.
 
-    A grid's argmax moves in whole steps and shows no spread when it does not move; the vertex of
-    the local parabola in log₂ learning rate does. Where the parabola opens the wrong way, or
-    fewer than three points are valid, the argmax itself is given; the vertex never leaves the
-    points it was fitted to. NaN where nothing is valid.
+    A grid's argmax moves in whole steps and shows no spread when it does not move; this vertex, in
+    log₂ of the learning rate, lies within half a step of it and does. More points than three would
+    tilt it: beyond the best learning rate accuracy often falls off a cliff, which is no parabola.
+    At an edge, or beside a point that is not valid, the argmax itself is given; NaN where nothing
+    is valid.
     """
     sign = 1 if HIGHER_IS_BETTER[objective] else -1
     score = np.where(np.isfinite(means), sign * means, -np.inf)
     best = int(np.argmax(score))
     if not np.isfinite(score[best]):
         return math.nan
-    near = (np.abs(exponents - exponents[best]) <= 2) & np.isfinite(score)
-    x, y = exponents[near], score[near]
-    if len(x) < 3:
+    if best in (0, len(score) - 1) or not np.isfinite(score[best - 1 : best + 2]).all():
         return float(exponents[best])
-    a, b, _ = np.polyfit(x - exponents[best], y, 2)
-    if a >= 0:
-        return float(exponents[best])
-    return float(np.clip(exponents[best] - b / (2 * a), x.min(), x.max()))
+    left, top, right = score[best - 1 : best + 2]
+    drop = (top - left) + (top - right)
+    step = exponents[best + 1] - exponents[best]
+    return float(
+        exponents[best] + step * 0.5 * (right - left) / drop if drop > 0 else exponents[best]
+    )
 
 
 def resampled_peaks(
@@ -117,27 +121,36 @@ class Hinge:
     level: float
 
 
-def fit_hinge(x: np.ndarray, y: np.ndarray) -> Hinge:
-    """Least squares over all three parameters, the knee on a fine grid inside the data.
+def fit_hinge(x: np.ndarray, y: np.ndarray) -> list[Hinge]:
+    """Least squares over slope, level and knee, the knee on a fine grid inside the data.
 
-    NaN where fewer than four points are finite. A knee at the largest x means that no flat part
-    was seen.
+    Args:
+        x: abscissas in rising order, shape (n,).
+        y: one fit a row, shape (fits, n). NaN ordinates are left out of their row's fit; with
+            fewer than four finite ones the fit is NaN.
+
+    Returns:
+        One hinge a row. A knee at the largest x means that no flat part was seen.
     """
-    sound = np.isfinite(y)
-    x, y = x[sound], y[sound]
-    if len(x) < 4:
-        return Hinge(math.nan, math.nan, math.nan)
-    order = np.argsort(x)
-    x, y = x[order], y[order]
-    best, loss = Hinge(math.nan, math.nan, math.nan), math.inf
-    # Two points at least must carry the slope.
-    for knee in np.linspace(x[1], x[-1], 20 * (len(x) - 2) + 1):
-        design = np.stack([np.minimum(x - knee, 0), np.ones_like(x)], 1)
-        solution, *_ = np.linalg.lstsq(design, y, rcond=None)
-        residual = float(((design @ solution - y) ** 2).sum())
-        if residual < loss - 1e-12:
-            best, loss = Hinge(float(solution[0]), float(knee), float(solution[1])), residual
-    return best
+    fits = [Hinge(math.nan, math.nan, math.nan)] * len(y)
+    finite = np.isfinite(y)
+    # Rows that lack the same points share their design matrices.
+    for pattern in np.unique(finite, axis=0):
+        rows = np.flatnonzero((finite == pattern).all(1))
+        if pattern.sum() < 4:
+            continue
+        at, values = x[pattern], y[np.ix_(rows, pattern)]
+        # Two points at least must carry the slope.
+        knees = np.linspace(at[1], at[-1], 1 + math.ceil((at[-1] - at[1]) / KNEE_STEP))
+        ramps = np.minimum(at - knees[:, None], 0)
+        designs = np.stack([ramps, np.ones_like(ramps)], 2)
+        solutions = np.einsum("kpn,rn->krp", np.linalg.pinv(designs), values)
+        residuals = ((np.einsum("knp,krp->krn", designs, solutions) - values) ** 2).sum(2)
+        best = np.argmin(residuals, 0)
+        for i, row in enumerate(rows):
+            slope, level = solutions[best[i], i]
+            fits[row] = Hinge(float(slope), float(knees[best[i]]), float(level))
+    return fits
 
 
 @dataclass(frozen=True)
@@ -166,8 +179,8 @@ def regimes(batch_sizes: Sequence[int], peaks: np.ndarray, resampled: np.ndarray
         resampled: the same for each resample, shape (RESAMPLES, n).
     """
     x = np.log2(np.asarray(batch_sizes, dtype=np.float64))
-    fit = fit_hinge(x, peaks)
-    fits = [fit_hinge(x, row) for row in resampled]
+    fit = fit_hinge(x, peaks[None])[0]
+    fits = fit_hinge(x, resampled)
     knees = np.array([f.knee for f in fits])
     return Regimes(
         slope=Interval.of(fit.slope, np.array([f.slope for f in fits])),

@@ -8,6 +8,7 @@ Device, code digest, package versions and dates are provenance and stand in the 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -98,7 +99,7 @@ class RunConfig(BaseModel):
             raise ValueError("give exactly one of epochs and steps")
         return self
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """The run's identity: 16 hexadecimal digits of the hash of `identity`."""
         return hashlib.sha256(canonical_json(self.identity()).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ Each function takes what `analysis` gives and returns a plotly figure; none read
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -267,3 +268,81 @@ def _batch_axis(fig: go.Figure, sizes: Sequence[int] | pd.Series) -> None:
     ticks = sorted({int(size) for size in sizes})
     fig.update_xaxes(tickvals=ticks[:: 2 if len(ticks) > 8 else 1])
     fig.update_xaxes(ticktext=[f"{t:,}" for t in ticks[:: 2 if len(ticks) > 8 else 1]])
+
+
+def coverage_sentence(experiment: Experiment, scale: str, seeds: int, optima: pd.DataFrame) -> str:
+    """Which scale this is, what it leaves out, and how much of it has been run; Markdown."""
+    lines = [f"**Scale `{scale}`.** {experiment.leaves_out[scale]}"]
+    least = int(optima.seeds.min()) if len(optima) else 0
+    if least < seeds:
+        lines.append(f"**{least} of {seeds} seeds** have been run at every point so far.")
+    waiting = int((~optima.settled).sum())
+    if waiting:
+        lines.append(
+            f"{waiting} of {len(optima)} sweeps are not complete: their optima are provisional, "
+            f"and `sgdnoise reproduce {experiment.name} --scale {scale}` finishes them."
+        )
+    return "\n".join(lines)
+
+
+def common_exponents(tuned: Mapping[Key, Tuning]) -> list[int]:
+    """The learning rates, log₂, that at least two sweeps tried: what a slider can pass."""
+    tried = [int(e) for one in tuned.values() for e in one.exponents]
+    return sorted({e for e in tried if tried.count(e) > 1})
+
+
+def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]) -> str:
+    """What of S20's figure 1 these records show and what not, from the numbers; Markdown."""
+    lines = []
+    sgd, momentum = regimes["sgd"], regimes["momentum"]
+    for method, fit in regimes.items():
+        one = fit.slope
+        holds = one.low <= 1 <= one.high or 0.8 <= one.value <= 1.2
+        lines.append(
+            f"- **Linear scaling, {NAMES[method]}**: the slope is {one}; "
+            + ("it is compatible with 1." if holds else "it is not 1.")
+        )
+    if sgd.flat_seen and momentum.boundary.low > sgd.boundary.high:
+        lines.append(
+            f"- **Momentum scales further**: its learning rate stops growing at B ≈ "
+            f"{momentum.boundary.value:.0f}, plain SGD's at {sgd.boundary.value:.0f}, "
+            "and the intervals do not touch."
+        )
+    else:
+        lines.append(
+            "- **Momentum scales further**: the intervals of the two boundaries overlap; "
+            "this was not shown."
+        )
+    wide = optima.pivot(index="batch_size", columns="method")
+    gap = wide["test_accuracy_fresh"]["momentum"] - wide["test_accuracy_fresh"]["sgd"]
+    error = np.sqrt(
+        sum(wide["test_accuracy_fresh_std"][m] ** 2 / wide["fresh_seeds"][m] for m in COLOURS)
+    )
+    below = gap.index <= sgd.boundary.low
+    alike = (gap.abs() <= 2 * error)[below]
+    ahead = (gap > 2 * error)[gap.index >= 4 * sgd.boundary.value]
+    lines.append(
+        f"- **Below the boundary the methods agree**: within two standard errors at "
+        f"{int(alike.sum())} of {len(alike)} batch sizes."
+    )
+    lines.append(
+        f"- **At four times the boundary and beyond, momentum is ahead**: by more than two "
+        f"standard errors at {int(ahead.sum())} of {len(ahead)} batch sizes."
+    )
+    small = wide["test_accuracy_fresh"]["sgd"][below]
+    if len(small) > 1:
+        lines.append(
+            f"- **Below the boundary accuracy does not depend on B**: plain SGD's lies between "
+            f"{small.min():.2f} and {small.max():.2f} %, and at the largest batch it is "
+            f"{wide['test_accuracy_fresh']['sgd'].iloc[-1]:.2f} %."
+        )
+    return "\n".join(lines)
+
+
+def sources_sentence(experiment: Experiment, scale: str, root: Path) -> str:
+    """Where the records behind a page are, and the command that makes them; Markdown."""
+    return (
+        f"The records behind this page are the lines of `{root.name}/{scale}/"
+        f"{experiment.name}.jsonl`, one a run, and "
+        f"`sgdnoise reproduce {experiment.name} --scale {scale}` makes what is missing of them."
+    )

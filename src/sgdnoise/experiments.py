@@ -8,6 +8,7 @@ asking again gives what is missing.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,9 @@ class Sweep:
 
     def config(self, point: Point, seed: int) -> RunConfig:
         """The run at a grid point."""
+        return _config(self, point, seed)
+
+    def _build(self, point: Point, seed: int) -> RunConfig:
         fields = dict(self.fixed)
         value = {axis.name: 2.0**exp for axis, exp in zip(self.axes, point, strict=True)}
         effective = value["effective_learning_rate"]
@@ -75,6 +79,12 @@ class Sweep:
     def frozen(self) -> tuple[tuple[int, int], ...]:
         """Lowest and highest exponent of each axis, as first planned."""
         return tuple((axis.low, axis.high) for axis in self.axes)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _config(sweep: Sweep, point: Point, seed: int) -> RunConfig:
+    # Validated once: a sweep's runs are asked for again at every look at the store.
+    return sweep._build(point, seed)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,9 @@ class Record:
             raise ValueError("is cut short or is not JSON") from None
         if not isinstance(body, dict) or not {"id", "config", "sha256"} <= body.keys():
             raise ValueError("is not a record")
-        if body.pop("sha256") != _hash(body):
+        # The line is canonical, so that without this one key it is what was hashed.
+        summed = line.strip().replace(f',"sha256":"{body["sha256"]}"', "", 1)
+        if body["sha256"] != hashlib.sha256(summed.encode()).hexdigest():
             raise ValueError("was altered: its sha256 does not fit")
         try:
             config = make_config(**body["config"])
@@ -179,6 +181,18 @@ class Store:
 
     root: Path
     complaints: list[str] = field(default_factory=list)
+    _read: dict[Path, tuple[Any, dict[str, Record], list[str]]] = field(default_factory=dict)
+
+    @classmethod
+    def find(cls, folder: str | Path) -> Store:
+        """The store of a folder, looked for from here upwards: notebooks run in folders of theirs.
+
+        Where there is none, the folder as given, empty.
+        """
+        for root in (Path.cwd(), *Path.cwd().parents):
+            if (root / folder).is_dir():
+                return cls(root / folder)
+        return cls(Path(folder))
 
     def path(self, scale: str, experiment: str) -> Path:
         """Where an experiment's records at a scale stand."""
@@ -191,23 +205,36 @@ class Store:
         record does not count as the run it stands for unless nothing better does.
         """
         path = self.path(scale, experiment)
+        try:
+            stamp = (path.stat().st_mtime_ns, path.stat().st_size, path.stat().st_ino)
+        except FileNotFoundError:
+            self.complaints = []
+            return {}
+        if path not in self._read or self._read[path][0] != stamp:
+            self._read[path] = (stamp, *self._parse(path))
+        _, records, complaints = self._read[path]
+        self.complaints = list(complaints)
+        return dict(records)
+
+    @staticmethod
+    def _parse(path: Path) -> tuple[dict[str, Record], list[str]]:
         records: dict[str, Record] = {}
-        self.complaints = []
+        complaints: list[str] = []
         try:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
-            return {}
+            return {}, []
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 record = Record.parse(line)
             except ValueError as error:
-                self.complaints.append(f"{path}:{number} {error}; its run counts as missing")
+                complaints.append(f"{path}:{number} {error}; its run counts as missing")
                 continue
             if record.id not in records or records[record.id].status == "failed":
                 records[record.id] = record
-        return records
+        return records, complaints
 
     def append(self, scale: str, experiment: str, records: Iterable[Record]) -> None:
         """Adds records at the end, on disk before this returns.
