@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sgdnoise.curvature import NoiseScale, gradient_noise_scale, noise_scale_from_norms
+from sgdnoise.curvature.noise_scale import _noise_and_signal
 from sgdnoise.errors import InputError
 
 DIM = 5
@@ -96,6 +97,15 @@ def test_noise_from_batches_is_the_per_example_noise_on_average(groups: int) -> 
     noise = np.trace(np.cov(g, rowvar=False))
     exact = np.array([noise, np.sum(g.mean(0) ** 2) - noise / 101])
     assert np.abs(z_scores(np.array(samples), exact)).max() < 4
+
+
+def test_noise_from_unequal_groups_is_the_analysis_of_variance() -> None:
+    sums, counts = np.array([[20.0, 5.0], [3.0, -1.0], [4.0, 0.0]]), np.array([10.0, 1.0, 2.0])
+    means, mean = sums / counts[:, None], sums.sum(0) / 13
+    between = np.sum(counts[:, None] * (means - mean) ** 2) / 2
+    noise, signal = _noise_and_signal(counts, sums @ sums.T, None, None)
+    assert noise == pytest.approx(between)
+    assert signal == pytest.approx(mean @ mean - between / 13)
 
 
 def test_sorted_data_do_no_harm() -> None:
