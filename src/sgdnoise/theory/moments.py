@@ -77,18 +77,21 @@ class Response:
     roots (1 ∓ √m)² and at m = 0 included.
 
     Attributes:
-        shape: of q and m broadcast.
-        q, m: as given.
+        q, m: as given, broadcast.
         folded, flipped: q mapped onto s ≥ 0, and where that took the mirror image.
         real: where the roots are real.
     """
 
     def __init__(self, q: ArrayLike, momentum: ArrayLike) -> None:
-        q, m = np.broadcast_arrays(np.asarray(q, dtype=np.float64), check_momentum(momentum))
-        self.shape = q.shape
+        m = check_momentum(momentum)
+        with np.errstate(divide="ignore"):
+            half_log = np.where(m == 0, _NEVER, np.log(m) / 2)
+        # Functions of m alone are taken before m is repeated along the directions.
+        q, m, root_m, self.half_log_m = np.broadcast_arrays(
+            np.asarray(q, dtype=np.float64), m, np.sqrt(m), half_log
+        )
         self.q, self.m = q, m
         self.folded, self.flipped = _fold(q, m)
-        root_m = np.sqrt(m)
         below = (1 - m) ** 2 / (1 + root_m) ** 2 - self.folded
         discriminant = below * ((1 + root_m) ** 2 - self.folded)
         self.real = np.asarray(discriminant >= 0)
@@ -102,7 +105,6 @@ class Response:
             phi = np.clip(np.arcsinh(width / (2 * root_m)), 1e-150, -_NEVER)
             self.log_ratio = np.where(m == 0, _NEVER, np.where(self.real, -2 * phi, -1.0))
             self.unit = -1 / np.expm1(self.log_ratio)
-            self.half_log_m = np.where(m == 0, _NEVER, np.log(m) / 2)
             self.theta = np.where(self.real, 0.0, np.arctan2(width, 1 + m - self.folded))
             sine = np.where(self.real, 1.0, width / (2 * root_m))
             self.cosecant = 1 / sine
@@ -124,7 +126,6 @@ class Response:
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
                 setattr(part, name, value[key])
-        part.shape = part.q.shape
         part._note_kinds()
         return part
 

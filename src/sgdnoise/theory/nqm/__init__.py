@@ -11,6 +11,7 @@ from sgdnoise.theory.nqm.loss import expected_loss, loss_under_schedule
 from sgdnoise.theory.nqm.spectrum import Spectrum, spectrum
 from sgdnoise.theory.nqm.tuning import (
     EpochBudget,
+    Guarantee,
     StepBudget,
     TimeToTarget,
     TunedCurve,
@@ -25,6 +26,7 @@ from sgdnoise.theory.nqm.tuning import (
 __all__ = [
     "EpochBudget",
     "FirstHits",
+    "Guarantee",
     "Spectrum",
     "Status",
     "StepBudget",

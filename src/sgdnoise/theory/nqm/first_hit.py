@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 _SLACK = 1e-9
 """A bound must clear the target by this share: more than rounding can put between two bounds."""
 
-_WHOLE = 1 << 18
+_WHOLE = 1 << 16
 """Settings × levels searched together: enough to amortise a call, small enough for the cache."""
 
 

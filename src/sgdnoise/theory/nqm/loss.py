@@ -83,10 +83,15 @@ class Batch:
                 setattr(part, name, value[rows])
         return part
 
-    def total(self, steps: FloatArray) -> FloatArray:
-        """Expected loss of each setting at its own step, shape (settings,)."""
+    def total(self, steps: FloatArray, quiet: int = 0) -> FloatArray:
+        """Expected loss of each setting at its own step (or all at one), shape (settings,).
+
+        Without the mean response of the first `quiet` levels it is a bound from below.
+        """
         t = steps[:, None]
         signal, rest = self.response.second_moments(t)
+        if quiet:
+            signal[:, :quiet] = 0.0
         return self._sum(signal, self._noise(rest, t))
 
     def floor(self, first: FloatArray, last: FloatArray) -> FloatArray:

@@ -5,12 +5,12 @@ learning rate has expected loss at or below the target after t steps; among the 
 do it, the one of lowest loss at that t. Under a budget: the learning rate of lowest loss at its
 end.
 
-How far that is guaranteed. For plain SGD on this model (c = h, E x² = 1 at the start, B ≥ 1) and a
-target below half the largest curvature's loss, it is a theorem, see `_least_steps_plain`: the loss
-is convex in the learning rate and falls with every step wherever the target can be met, so that
-minimisation inside bisection finds the optimum. With momentum the loss ripples; there the minimum
-is taken over a grid fine enough for the fastest ripple still alive and refined in the best cells,
-and the tests hold it against dense brute force.
+How far that is guaranteed, each result says (`Guarantee`). For plain SGD on this model (c = h,
+E x² = 1 at the start, B ≥ 1) and a target below half the largest curvature, it is a theorem, see
+`_least_steps_plain`: the loss is convex in the learning rate and falls with every step wherever the
+target can be met, so that minimisation inside bisection finds the optimum. With momentum the loss
+ripples, in ε as in t; there every step that could do it is examined on a grid of learning rates
+that resolves the fastest ripple, and the tests hold the answer against dense brute force.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,14 +36,43 @@ from sgdnoise.theory.stability import (
 
 FloatArray = NDArray[np.float64]
 
+Optimum = tuple[int, float | None, float]
+"""Steps, learning rate and loss."""
+
 _PER_DECADE = 24
 """Learning rates a decade in a first look, where nothing ripples."""
 
 _RESOLUTION = math.pi / 6
 """Phase of the fastest direction between neighbours on a grid that must not miss a ripple."""
 
-_CANDIDATES = 6
+_SILENCE = math.log(1e9)
+"""Oscillations have died out when m^t is below 1e-9."""
+
+_MARGIN = 1.05
+"""Condensed spectra and parabolas are trusted this far, where they only choose where to look."""
+
+_WORK = 400_000_000
+"""Learning rates × levels × steps that are examined one by one: some ten seconds."""
+
+_HEAD = 12
+"""Directions whose oscillation is left out of a bound that must not ripple."""
+
+_CANDIDATES = 4
 """Cells of a grid in which a minimum is refined."""
+
+
+class Guarantee(StrEnum):
+    """How far the best learning rate of a result is known to be best.
+
+    PROVED: a theorem. RESOLVED: every step at which oscillations live was examined on a grid fine
+    enough for them; after that the optimum over learning rates was bisected for. COARSE: there
+    were too many of them (momenta beyond about 0.995 at very large batches): the steps do reach the
+    target, but a narrow dip between grid points may do so a per cent or two earlier.
+    """
+
+    PROVED = "proved"
+    RESOLVED = "resolved"
+    COARSE = "coarse"
 
 
 @dataclass(frozen=True)
@@ -55,6 +85,7 @@ class TimeToTarget:
         learning_rate: the best, None if unreachable or if no step is needed.
         effective_learning_rate: ε/(1 - m), likewise.
         loss: expected loss after `steps`; None if unreachable.
+        guarantee: how far "best" is known.
         batch_size, momentum, target_loss, spectrum, dims, max_steps: what was asked.
     """
 
@@ -63,6 +94,7 @@ class TimeToTarget:
     learning_rate: float | None
     effective_learning_rate: float | None
     loss: float | None
+    guarantee: Guarantee
     batch_size: int
     momentum: float
     target_loss: float
@@ -72,7 +104,7 @@ class TimeToTarget:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, for JSON."""
-        return {**asdict(self), "status": str(self.status)}
+        return {**asdict(self), "status": str(self.status), "guarantee": str(self.guarantee)}
 
 
 def time_to_target(
@@ -104,7 +136,7 @@ def time_to_target(
     target = check_target(target_loss)
     check_count("max steps", max_steps)
     model = _model(spectrum, dims)
-    found = _least_steps(model, b, m, target, max_steps)
+    found, guarantee = _least_steps(model, b, m, target, max_steps)
     steps, lr, loss = found if found else (None, None, None)
     return TimeToTarget(
         status=Status.REACHED if found else Status.UNREACHABLE,
@@ -112,6 +144,7 @@ def time_to_target(
         learning_rate=lr,
         effective_learning_rate=None if lr is None else float(effective_learning_rate(lr, m)),
         loss=loss,
+        guarantee=guarantee,
         batch_size=b,
         momentum=m,
         target_loss=target,
@@ -156,19 +189,17 @@ def _model(spectrum_or_name: SpectrumName | Spectrum, dims: int) -> Spectrum:
 
 def _least_steps(
     model: Spectrum, b: int, m: float, target: float, max_steps: int
-) -> tuple[int, float | None, float] | None:
+) -> tuple[Optimum | None, Guarantee]:
     if model.initial_loss <= target:
-        return 0, None, model.initial_loss
+        return (0, None, model.initial_loss), Guarantee.PROVED
     top = float(model.weight[0] * model.curvature[0] / 2)
     ours = np.array_equal(model.noise, model.curvature) and (model.preconditioner == 1).all()
     if m == 0 and ours and target < top:
-        return _least_steps_plain(model, b, target, max_steps)
+        return _least_steps_plain(model, b, target, max_steps), Guarantee.PROVED
     return _least_steps_searched(model, b, m, target, max_steps)
 
 
-def _least_steps_plain(
-    model: Spectrum, b: int, target: float, max_steps: int
-) -> tuple[int, float, float] | None:
+def _least_steps_plain(model: Spectrum, b: int, target: float, max_steps: int) -> Optimum | None:
     """The optimum for plain SGD, by bisection on t and convex minimisation over ε.
 
     Write s = ε/(B(2 - εh)) for the stationary E x² of a direction and λ = 1 - εh, so that
@@ -254,59 +285,121 @@ def _valley(loss: Callable[[float], float], lowest: float, highest: float) -> tu
 
 def _least_steps_searched(
     model: Spectrum, b: int, m: float, target: float, max_steps: int
-) -> tuple[int, float, float] | None:
-    """The optimum where the loss may ripple: minimisation over a grid, refined in its best cells.
+) -> tuple[Optimum | None, Guarantee]:
+    """The optimum where the loss may ripple.
 
-    First crossings on a coarse grid bound the answer from above; below that the least loss over
-    all learning rates is bisected for in t, first on a condensed spectrum, then on the full one.
+    First crossings on a coarse grid bound the answer from above, bisection of the least loss over
+    learning rates brings it down, on a condensed spectrum first and then on the full one. While
+    oscillations live an earlier step may do it too: those are looked at one by one.
     """
     small = condensed(model)
     critical = float(critical_learning_rate(model.sharpness, m))
-    rates = _log_grid(_lowest(model, m, max_steps), critical)
-    hits = first_hits(small, rates, b, target, m, max_steps=max_steps).steps
+    grid = _log_grid(_lowest(model, m, max_steps), critical)
+    hits = first_hits(small, grid, b, target, m, max_steps=max_steps).steps
     bound = int(hits.min(where=hits >= 0, initial=max_steps))
     grid = _log_grid(_lowest(model, m, bound), critical)
-    ripple = _ripple_grid(model, m, bound, grid[0], critical)
-    if ripple.size:
-        # A trough elsewhere on the grid may become the best a little earlier: ten times the target
-        # is more than a ripple and the few steps between can put there.
-        loss = _losses(small, b, m, bound, ripple)
-        grid = np.union1d(grid, ripple[loss < 10 * max(target, float(loss.min()))])
 
-    def cells(t: int) -> list[tuple[float, float]]:
-        """The grid's lowest local minima of the condensed loss after t steps, as brackets."""
-        loss = _losses(small, b, m, t, grid)
-        padded = np.concatenate([[np.inf], loss, [np.inf]])
-        local = np.flatnonzero((loss <= padded[:-2]) & (loss <= padded[2:]) & np.isfinite(loss))
-        local = local[np.argsort(loss[local], kind="stable")]
-        local = local[loss[local] <= 1.05 * loss[local[0]]][:_CANDIDATES]
-        last = grid.size - 1
-        return [(float(grid[max(i - 1, 0)]), float(grid[min(i + 1, last)])) for i in local]
+    def reached(t: int, on: Spectrum = model) -> bool:
+        return _lowest_trough(on, small, b, m, t, grid)[1] <= target
 
-    def least(t: int, on: Spectrum = model) -> tuple[float, float]:
-        """Learning rate and loss of the lowest of the best cells."""
-        steps = np.array([float(t)])
-
-        def loss(lr: float) -> float:
-            return float(Batch(on, lr, m, b).total(steps)[0])
-
-        return min((_valley(loss, *cell) for cell in cells(t)), key=lambda pair: pair[1])
-
-    if bound == max_steps and least(max_steps)[1] > target:
-        return None
-    if least(bound)[1] > target:
+    steps = None
+    if not reached(bound) and bound < max_steps and reached(max_steps):
         # The condensed spectrum was a little too good.
-        bound = _bisect(lambda t: least(t)[1] <= target, bound, max_steps, bound)
-    guess = _bisect(lambda t: least(t, small)[1] <= target, 0, bound)
-    steps = _bisect(lambda t: least(t)[1] <= target, 0, bound, guess)
-    lr, value = least(steps)
-    # An earlier dip may hide behind a later rise: ask for the first crossing.
-    earlier = int(first_hits(model, lr, b, target, m, max_steps=steps).steps)
-    while 0 <= earlier < steps:
-        steps = earlier
-        lr, value = least(steps)
-        earlier = int(first_hits(model, lr, b, target, m, max_steps=steps).steps)
-    return steps, lr, value
+        bound = _bisect(reached, bound, max_steps, bound)
+    if reached(bound):
+        guess = _bisect(lambda t: reached(t, small), 0, bound)
+        steps = _bisect(reached, 0, bound, guess)
+    ripples_until = 0 if m == 0 else math.floor(_SILENCE / -math.log(m))
+    last = min(max_steps if steps is None else steps - 1, ripples_until)
+    early, guarantee = _earliest_trough(model, small, b, m, target, last)
+    steps = steps if early is None else early
+    if steps is None:
+        return None, guarantee
+    fine = np.union1d(grid, _ripple_grid(model, m, steps, grid[0], critical))
+    return (steps, *_lowest_trough(model, small, b, m, steps, fine)), guarantee
+
+
+def _earliest_trough(
+    model: Spectrum, small: Spectrum, b: int, m: float, target: float, last: int
+) -> tuple[int | None, Guarantee]:
+    """The first step up to `last` at which some learning rate reaches the target, step by step.
+
+    While oscillations live, some learning rate may dip to the target for a step or two long before
+    all is quiet, so that nothing can be bisected for. Steps are ruled out by the loss without the
+    mean response of the stiffest directions, which bounds it from below and hardly ripples; at
+    each step that is left, every trough of a grid that resolves the ripples is fitted by a
+    parabola, and those that come close are settled on the full spectrum.
+    """
+    if last < 1:
+        return None, Guarantee.RESOLVED
+    critical = float(critical_learning_rate(model.sharpness, m))
+    lowest = _lowest(model, m, last)
+    coarse = _log_grid(lowest, critical)
+
+    def possible(t: int) -> bool:
+        return bool((_losses(small, b, m, t, coarse, quiet=_HEAD) <= _MARGIN * target).any())
+
+    if not possible(last):
+        return None, Guarantee.RESOLVED
+    first = _bisect(possible, 0, last)
+    grid = np.union1d(coarse, _ripple_grid(model, m, last, lowest, critical))
+    if grid.size * small.curvature.size * (last + 1 - first) > _WORK:
+        return None, Guarantee.COARSE
+    near = _losses(small, b, m, last, grid, quiet=_HEAD) <= _MARGIN * target
+    grid = grid[near | np.roll(near, 1) | np.roll(near, -1)]
+    blocks = [Batch(small, part, m, b) for part in _blocks(small, grid)]
+    log_rate = np.log(grid)
+    for t in range(first, last + 1):
+        loss = np.concatenate([block.total(np.array([float(t)])) for block in blocks])
+        middle, trough = _troughs(log_rate, loss)
+        settled = _loss_at(model, b, m, t)
+        for i in middle[trough <= _MARGIN * target]:
+            if _valley(settled, float(grid[i - 1]), float(grid[i + 1]))[1] <= target:
+                return t, Guarantee.RESOLVED
+    return None, Guarantee.RESOLVED
+
+
+def _lowest_trough(
+    on: Spectrum, small: Spectrum, b: int, m: float, t: int, grid: FloatArray
+) -> tuple[float, float]:
+    """Learning rate of least loss after t steps, and that loss, among a grid's troughs.
+
+    They are ranked by their parabolas on the condensed spectrum and settled on the one asked for.
+    """
+    loss = _losses(small, b, m, t, grid)
+    middle, trough = _troughs(np.log(grid), loss)
+    # A parabola through a kink may promise anything, so the grid's own lowest points come too.
+    by_fit = middle[np.argsort(trough, kind="stable")][:_CANDIDATES]
+    by_value = middle[np.argsort(loss[middle], kind="stable")][:_CANDIDATES]
+    best = np.union1d(by_fit, by_value)
+    settled = _loss_at(on, b, m, t)
+    # The grid's ends have a neighbour on one side only.
+    ends = [(lr, settled(lr)) for lr in (float(grid[0]), float(grid[-1]))]
+    valleys = [_valley(settled, float(grid[i - 1]), float(grid[i + 1])) for i in best]
+    return min([*valleys, *ends], key=lambda pair: pair[1])
+
+
+def _loss_at(model: Spectrum, b: int, m: float, t: int) -> Callable[[float], float]:
+    """Expected loss after t steps as a function of the learning rate."""
+    steps = np.array([float(t)])
+    return lambda lr: float(Batch(model, lr, m, b).total(steps)[0])
+
+
+def _troughs(x: FloatArray, y: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+    """Local minima of y inside a grid, and the lowest value of the parabola through each."""
+    middle = np.flatnonzero((y[1:-1] <= y[:-2]) & (y[1:-1] <= y[2:]) & np.isfinite(y[1:-1])) + 1
+    return middle, _parabola_minimum(x, y, middle)
+
+
+def _parabola_minimum(x: FloatArray, y: FloatArray, middle: NDArray[np.intp]) -> FloatArray:
+    """Lowest value of the parabola through three neighbours, at local minima of y; at least 0."""
+    left, right = x[middle - 1] - x[middle], x[middle + 1] - x[middle]
+    down, up = y[middle - 1] - y[middle], y[middle + 1] - y[middle]
+    with np.errstate(all="ignore"):
+        slope = (down * right / left - up * left / right) / (right - left)
+        bend = (up / right - down / left) / (right - left)
+        value = y[middle] - slope**2 / (4 * bend)
+    return np.where(np.isfinite(value), np.maximum(value, 0.0), y[middle])
 
 
 def _log_grid(lowest: float, highest: float) -> FloatArray:
@@ -317,10 +410,10 @@ def _log_grid(lowest: float, highest: float) -> FloatArray:
 def _ripple_grid(model: Spectrum, m: float, t: int, lowest: float, highest: float) -> FloatArray:
     """Learning rates between two, close enough in phase to resolve the fastest oscillation.
 
-    A complex direction oscillates as m^{t/2} cos tθ(ε): once m^t is below 1e-9 there is nothing
-    left to resolve. θ is that of the largest curvature, which turns fastest.
+    A complex direction oscillates as m^{t/2} cos tθ(ε), until m^t is too small to matter. θ is that
+    of the largest curvature, which turns fastest.
     """
-    if m == 0 or t * -math.log(m) > math.log(1e9):
+    if m == 0 or t * -math.log(m) > _SILENCE:
         return np.empty(0)
     q = np.array([lowest, highest]) * model.sharpness
     q = np.clip(q, (1 - math.sqrt(m)) ** 2, (1 + math.sqrt(m)) ** 2)
@@ -330,13 +423,19 @@ def _ripple_grid(model: Spectrum, m: float, t: int, lowest: float, highest: floa
     return np.asarray((1 + m - 2 * math.sqrt(m) * np.cos(theta)) / model.sharpness)
 
 
-def _losses(model: Spectrum, b: int, m: float, t: int, rates: FloatArray) -> FloatArray:
-    out = np.empty(rates.size)
-    rows = max(1, (1 << 18) // model.curvature.size)
-    for at in range(0, rates.size, rows):
-        part = Batch(model, rates[at : at + rows], m, b)
-        out[at : at + rows] = part.total(np.full(len(part), float(t)))
-    return out
+def _losses(
+    model: Spectrum, b: int, m: float, t: int, rates: FloatArray, quiet: int = 0
+) -> FloatArray:
+    """Expected loss after t steps at each learning rate, `quiet` directions' mean left out."""
+    steps = np.array([float(t)])
+    return np.concatenate(
+        [Batch(model, part, m, b).total(steps, quiet) for part in _blocks(model, rates)]
+    )
+
+
+def _blocks(model: Spectrum, rates: FloatArray) -> list[FloatArray]:
+    """Learning rates in pieces whose settings × levels fit a second-level cache."""
+    return np.array_split(rates, max(1, math.ceil(rates.size * model.curvature.size / (1 << 14))))
 
 
 # --- Budgets ---------------------------------------------------------------------------------
@@ -458,18 +557,13 @@ def tuned_loss(
         raise ValueError("steps must be at least 1")
     m = float(check_momentum(momentum))
     critical = float(critical_learning_rate(model.sharpness, m))
+    small = condensed(model)
     pairs = []
     for size, count in zip(b.flat, t.flat, strict=True):
         lowest = _lowest(model, m, count)
-
-        def losses(rates: FloatArray, size: float = size, count: float = count) -> FloatArray:
-            return _losses(model, int(size), m, int(count), rates)
-
-        grid = np.union1d(
-            _log_grid(lowest, critical),
-            _ripple_grid(model, m, int(count), lowest, critical),
-        )
-        pairs.append(minimise_over_rates(losses, grid))
+        ripples = _ripple_grid(model, m, int(count), lowest, critical)
+        grid = np.union1d(_log_grid(lowest, critical), ripples)
+        pairs.append(_lowest_trough(model, small, int(size), m, int(count), grid))
     lr, loss = (np.array(column).reshape(b.shape) for column in zip(*pairs, strict=True))
     return lr, loss
 
