@@ -25,6 +25,15 @@ MOST_STACKED = 128
 _MOST_WORK = 2.0e6
 """Stacked run-steps in a bundle, at most: about 20 s of one core, all that a kill can lose."""
 
+_PLAIN: dict[str, object] = {
+    "optimizer": "sgd",
+    "augment": "none",
+    "clip_norm": None,
+    "gradient_noise": 0.0,
+    "discard_fraction": 0.0,
+    "precision": "float32",
+}
+
 # Fields in which the runs of one bundle may differ: all else fixes the shapes and the step count.
 _FREE_IN_BUNDLE = {"learning_rate", "momentum", "weight_decay", "decay_factor", "seed"}
 
@@ -58,9 +67,15 @@ def significant(value: float, digits: int = 6) -> float:
     return round(value, digits - 1 - math.floor(math.log10(abs(value))))
 
 
+def is_stacked(config: RunConfig) -> bool:
+    """Whether the run trains in a stack of others: a small net under plain SGD or momentum."""
+    fits = all(getattr(config, name) == value for name, value in _PLAIN.items())
+    return config.model in STACKED and fits
+
+
 def bundle_key(config: RunConfig) -> str:
     """What the runs of one bundle share: two runs may train together if this is equal."""
-    if config.model in STACKED and config.optimizer == "sgd":
+    if is_stacked(config):
         shared = {k: v for k, v in config.identity().items() if k not in _FREE_IN_BUNDLE}
         return canonical_json(shared)
     return config.id

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+import torch
 from torch import nn
 
 from sgdnoise import data, models
 from sgdnoise.config import RunConfig
 from sgdnoise.data import Dataset
-from sgdnoise.training.result import Result, bundle_key
+from sgdnoise.errors import InputError
+from sgdnoise.training.result import Result, bundle_key, is_stacked
+from sgdnoise.training.single import train_single
 from sgdnoise.training.stacked import train_stacked
 from sgdnoise.training.streams import stream
 
 
-def train(configs: list[RunConfig], on_step: Callable[[int], None] | None = None) -> list[Result]:
+def train(
+    configs: list[RunConfig],
+    *,
+    device: torch.device | str = "cpu",
+    checkpoints: Path | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> list[Result]:
     """Trains the runs of one bundle, as `bundles` groups them.
 
     Args:
         configs: runs with the same `bundle_key`.
+        device: where single runs train; bundles of stacked runs train on the CPU.
+        checkpoints: a folder for the state of a long run, from which it goes on when it was killed.
         on_step: called with the number of steps just done, for a progress bar.
 
     Returns:
-        One result a run, in order.
+        One result a run, in order. A run that runs out of memory, or whose arithmetic fails on the
+        way, is `failed` and tells its reason: the others go on.
 
     Raises:
         InputError: for what cannot be trained, before any training.
@@ -33,7 +46,21 @@ def train(configs: list[RunConfig], on_step: Callable[[int], None] | None = None
         raise ValueError("these runs do not share a bundle: group them with `bundles`")
     first = configs[0]
     dataset = data.load(first.dataset, train_size=first.train_size)
-    return train_stacked(configs, dataset, partial(build_model, dataset=dataset), on_step)
+    if is_stacked(first):
+        return train_stacked(configs, dataset, partial(build_model, dataset=dataset), on_step)
+    (config,) = configs
+    checkpoint = checkpoints / f"{config.id}.pt" if checkpoints is not None else None
+    model = build_model(config, dataset)
+    try:
+        result = train_single(
+            config, dataset.to(device), model, checkpoint=checkpoint, on_step=on_step
+        )
+    except InputError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        result = Result(config, "failed", {}, reason=reason)
+    return [result]
 
 
 def build_model(config: RunConfig, dataset: Dataset) -> nn.Module:

@@ -21,7 +21,7 @@ from sgdnoise.config import RunConfig
 from sgdnoise.data import Dataset
 from sgdnoise.errors import InputError
 from sgdnoise.schedule import log_spaced_steps
-from sgdnoise.training.result import CURVE_POINTS, Result, Status, significant
+from sgdnoise.training.result import CURVE_POINTS, Result, Status, is_stacked, significant
 from sgdnoise.training.schedules import multipliers
 from sgdnoise.training.streams import batch_indices
 
@@ -124,12 +124,12 @@ def train_stacked(
             (bfloat16, augmentation, clipping, gradient noise, discarded examples).
     """
     first = configs[0]
-    for name in ("precision", "augment", "clip_norm", "gradient_noise", "discard_fraction"):
-        default = RunConfig.model_fields[name].get_default()
-        if any(getattr(config, name) != default for config in configs):
-            raise InputError(
-                f"{name} is not for stacked runs of {first.model}: leave it at its default"
-            )
+    unfit = [config.id for config in configs if not is_stacked(config)]
+    if unfit:
+        raise InputError(
+            f"run {unfit[0]} asks for what a stack of runs does not know (another update rule, "
+            "augmentation, clipping, gradient noise, discarding, bfloat16): train it alone"
+        )
     began = perf_counter()
     size = len(dataset.train_labels)
     total = first.total_steps(size)

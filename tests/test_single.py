@@ -1,0 +1,253 @@
+"""The single-run engine against a loop written anew, and against itself: resumed, split, killed."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sgdnoise import data, models, optim
+from sgdnoise.config import make_config
+from sgdnoise.data.augment import augmentation
+from sgdnoise.data.dataset import from_arrays
+from sgdnoise.errors import InputError
+from sgdnoise.schedule import hold_then_decay
+from sgdnoise.training import single, train
+from sgdnoise.training.run import build_model
+from sgdnoise.training.single import evaluate, evaluation_steps, train_single
+from sgdnoise.training.streams import batch_indices, stream
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """A made-up set of 16 × 16 colour images whose class is their tint."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(n):
+        labels = torch.randint(0, 4, (n,), generator=generator)
+        pixels = torch.randint(0, 200, (n, 16, 16, 3), generator=generator)
+        pixels[..., 0] += 14 * labels[:, None, None]
+        return pixels.to(torch.uint8).numpy(), labels.numpy()
+
+    (x, y), (u, v) = split(256), split(96)
+    arrays = {"train_images": x, "train_labels": y, "test_images": u, "test_labels": v}
+    return from_arrays("made-up", arrays, ("a", "b", "c", "d"))
+
+
+def config(**changes):
+    base = {
+        "dataset": "made-up",
+        "model": "wrn-10-1",
+        "norm": "ghost",
+        "ghost_batch_size": 16,
+        "batch_size": 32,
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "augment": "s20",
+        "steps": 12,
+    }
+    return make_config(**{**base, **changes})
+
+
+def run(one, images, **options):
+    return train_single(one, images, build_model(one, images), **options)
+
+
+def test_equals_a_loop_written_anew(images):
+    one = config(warmup_steps=3, clip_norm=0.5, clip_steps=6)
+    model = build_model(one, images)
+    start = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    optimizer = torch.optim.SGD(model.parameters(), 1.0, one.momentum, weight_decay=5e-4)
+    schedule = hold_then_decay(12, 2.0)
+    augment = augmentation("s20", images)
+    order = batch_indices(one, 256, 0, 12)
+    for step in range(12):
+        optimizer.param_groups[0]["lr"] = 0.05 * schedule(step) * min(1, (step + 1) / 3)
+        x = augment(images.train_images[order[step]], stream(0, f"augment/{step}"))
+        loss = F.cross_entropy(model(x), images.train_labels[order[step]])
+        optimizer.zero_grad()
+        loss.backward()
+        if step < 6:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        x, y = images.train_arrays()
+        u, v = images.test_arrays()
+        want_train = F.cross_entropy(model(x), y).item()
+        want_test = F.cross_entropy(model(u), v).item()
+    end = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    got = run(one, images)
+    assert got.status == "done"
+    # float32 in another memory layout; a wrong order, rate or clip is off by far more.
+    assert got.metrics["train_loss"] == pytest.approx(want_train, rel=1e-3)
+    assert got.metrics["test_loss"] == pytest.approx(want_test, rel=1e-3)
+    assert got.metrics["distance"] == pytest.approx((end - start).norm().item(), rel=1e-3)
+    first = next(model.parameters()).numel()
+    assert got.metrics["distance_first_tensor"] == pytest.approx(
+        (end - start)[:first].norm().item(), rel=2e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"norm": "none", "model": "wrn-10-1"},
+        {"optimizer": "lars", "trust_coefficient": 0.02},
+        {"sampling": "independent", "gradient_noise": 0.5, "discard_fraction": 0.25},
+    ],
+    ids=["ghost", "skipinit with dropout", "lars", "noise and discarding"],
+)
+def test_resumed_in_the_middle_is_bit_equal(images, tmp_path, monkeypatch, changes):
+    one = config(**changes)
+    whole = run(one, images)
+    monkeypatch.setattr(single, "CHECKPOINT_SECONDS", 0.0)
+
+    class Killed(Exception):
+        pass
+
+    def kill_at_7(done, count=[0]):  # noqa: B006  counts over the calls of this one test
+        count[0] += done
+        if count[0] == 7:
+            raise Killed
+
+    path = tmp_path / "run.pt"
+    with pytest.raises(Killed):
+        run(one, images, checkpoint=path, on_step=kill_at_7)
+    assert path.exists()
+    steps = []
+    again = run(one, images, checkpoint=path, on_step=steps.append)
+    assert 5 <= len(steps) <= 6
+    assert again.metrics == whole.metrics
+    assert again.curves == whole.curves
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_another_run_or_a_broken_one_starts_anew(images, tmp_path):
+    one = config()
+    path = tmp_path / "run.pt"
+    torch.save({"id": "another"}, path)
+    assert run(one, images, checkpoint=path).metrics == run(one, images).metrics
+    path.write_bytes(b"half a file")
+    assert run(one, images, checkpoint=path).metrics == run(one, images).metrics
+
+
+@pytest.mark.parametrize("changes", [{}, {"gradient_noise": 0.7}, {"batch_size": 100}])
+def test_micro_batches_of_whole_ghosts_change_nothing(images, changes):
+    one = config(batch_size=64, steps=3).replace(**changes)
+    whole = run(one, images, micro_batch=1000)
+    split = run(one, images, micro_batch=32)
+    for name in ("train_loss", "test_loss", "distance"):
+        assert split.metrics[name] == pytest.approx(whole.metrics[name], rel=2e-3), name
+    assert split.curves["gradient_norm"][0] == pytest.approx(
+        whole.curves["gradient_norm"][0], rel=1e-4
+    )
+
+
+def test_parts_hold_whole_ghosts(images):
+    model = build_model(config(), images)
+    for size in range(33, 257):
+        one = config(batch_size=size)
+        parts = single._parts(one, model, 40)
+        assert [p.start for p in parts[1:]] == [p.stop for p in parts[:-1]]
+        assert parts[0].start == 0
+        assert parts[-1].stop == size
+        assert all((p.stop - p.start) % 16 == 0 for p in parts[:-1])
+        # The remainder of the last part is split as that of the whole batch would be.
+        assert 2 * (size - parts[-1].start) >= 16
+    plain = config(norm="batch", batch_size=200)
+    assert len(single._parts(plain, build_model(plain, images), 40)) == 1
+
+
+def test_gradient_noise_and_discarding_are_what_they_say(images):
+    one = config(steps=1, batch_size=64, gradient_noise=0.5, discard_fraction=0.25)
+    model = build_model(one, images).train()
+    index = batch_indices(one, 256, 0, 1)[0]
+    x = augmentation("s20", images)(images.train_images[index], stream(0, "augment/0"))
+    losses = F.cross_entropy(model(x), images.train_labels[index], reduction="none")
+    keep = losses.detach().argsort()[16:]
+    z = optim.noise_weights(64, 0.5, stream(0, "noise/0"))
+    (z * losses)[keep].mean().backward()
+    want = torch.cat([p.grad.reshape(-1) for p in model.parameters()]).norm().item()
+    got = run(one, images).curves
+    assert got["gradient_norm"][0] == pytest.approx(want, rel=2e-3)
+
+
+def test_gradient_and_stride_statistics_of_plain_sgd(images):
+    got = run(config(momentum=0.0, weight_decay=0.0, learning_rate=0.25), images).curves
+    # One step of plain SGD: Δw = −ε g, at every logged step of the first half.
+    for k, step in enumerate(got["step"]):
+        if step <= 6:
+            assert got["stride_abs"][k] == pytest.approx(0.25 * got["gradient_abs"][k], rel=2e-3)
+            assert got["stride_norm"][k] == pytest.approx(0.25 * got["gradient_norm"][k], rel=2e-3)
+
+
+def test_divergence_is_recorded_at_its_step(images):
+    got = run(config(norm="none", learning_rate=1e6, momentum=0.0), images)
+    assert got.status == "diverged"
+    assert set(got.metrics) == {"diverged_at"}
+    assert 1 <= got.metrics["diverged_at"] <= 12
+    assert all(math.isfinite(v) for values in got.curves.values() for v in values)
+
+
+def test_evaluation_is_over_the_whole_set_and_leaves_the_mode(images):
+    model = build_model(config(), images).train()
+    augment = augmentation("none", images)
+    loss, accuracy = evaluate(model, augment, images.test_images, images.test_labels, config())
+    assert model.training
+    model.eval()
+    with torch.no_grad():
+        logits = model(images.test_arrays()[0])
+    assert loss == pytest.approx(F.cross_entropy(logits, images.test_labels).item(), rel=1e-5)
+    right = (logits.argmax(1) == images.test_labels).sum().item()
+    assert accuracy == pytest.approx(100 * right / 96)
+
+
+def test_looking_at_the_test_set_costs_what_it_may():
+    assert evaluation_steps(100, 32, 10_000) == set()
+    for total, batch, test in [(10_000, 128, 10_000), (700, 64, 500), (50, 1024, 3000)]:
+        steps = evaluation_steps(total, batch, test)
+        assert len(steps) <= 8
+        assert len(steps) * test <= single.EVALUATION_SHARE * 3 * total * batch
+        assert all(0 < s < total for s in steps)
+    assert evaluation_steps(9000, 128, 10_000) == {1000 * k for k in range(1, 9)}
+
+
+def test_a_norm_over_one_example_is_refused_before_training(images):
+    with pytest.raises(InputError, match="at least 2"):
+        run(config(batch_size=1), images)
+
+
+def test_a_failure_on_the_way_is_a_failed_result(monkeypatch, images):
+    def out_of_memory(*args, **kwargs):
+        raise RuntimeError("CUDA out of memory.\nmore lines")
+
+    monkeypatch.setattr(data, "load", lambda *a, **k: images)
+    monkeypatch.setattr("sgdnoise.training.run.train_single", out_of_memory)
+    (result,) = train([config()])
+    assert result.status == "failed"
+    assert result.reason == "CUDA out of memory."
+
+
+def test_seeds_differ_and_repeat(images):
+    first, again, other = (run(config(seed=s), images) for s in (0, 0, 1))
+    assert first.metrics == again.metrics
+    assert first.metrics["train_loss"] != other.metrics["train_loss"]
+
+
+def test_every_augmentation_and_model_name_of_a_config_is_checked_early(images):
+    with pytest.raises(InputError, match="augmentation"):
+        run(config(augment="mixup"), images)
+    with pytest.raises(InputError, match="unknown optimizer"):
+        run(config(optimizer="adam"), images)
+    with pytest.raises(InputError):
+        models.build("wrn-11-1")
