@@ -255,12 +255,8 @@ def tabulate(frames: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if all(node == first for node in nodes):
             return
         steps: Any = ()
-        if path[-1:] != ["meta"] and all(isinstance(n, dict) and n for n in nodes):
-            # Packed arrays are one value.
-            if not any("bdata" in n for n in nodes) and all(
-                n.keys() == first.keys() for n in nodes
-            ):
-                steps = first.keys()
+        if all(isinstance(n, dict) and n.keys() == first.keys() for n in nodes):
+            steps = () if "bdata" in first else first.keys()  # a packed array is one value
         elif all(isinstance(n, list) and len(n) == len(first) for n in nodes) and all(
             isinstance(item, dict) for n in nodes for item in n
         ):

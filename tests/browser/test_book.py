@@ -39,7 +39,7 @@ def test_page_loads_and_draws_without_a_network(
     source = (book / f"{name}.html").read_text()
     boxes = source.count('class="sgdnoise-figure"')
     views = source.count('type="application/vnd.jupyter.widget-view+json"')
-    drawn = seen.page.locator(".js-plotly-plot .main-svg:first-child")
+    drawn = seen.page.locator(".js-plotly-plot")
     assert drawn.count() >= boxes + views
     for i in range(drawn.count()):
         box = drawn.nth(i).bounding_box()

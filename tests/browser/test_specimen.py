@@ -98,6 +98,9 @@ def test_nothing_sticks_out_at_any_width(width: int, specimen_url: str, visit: A
         f"{specimen_url}/book/specimen.html", viewport={"width": width, "height": 800}
     ).page
     assert seen.evaluate("() => document.documentElement.scrollWidth") <= width
+    for plot in seen.locator(".sgdnoise-plot").all():
+        # Its drawing takes the room that it needs, so that nothing below lies upon it.
+        assert plot.bounding_box()["height"] >= plot.evaluate("(p) => p._fullLayout.height") >= 400
     for part in seen.locator(".sgdnoise-plot .main-svg:first-child, .noUi-target").all():
         box = part.bounding_box()
         assert box["x"] >= 0
@@ -136,11 +139,15 @@ def test_shared_scripts_load_only_where_they_are_needed(specimen_url: str, visit
 
 def test_without_scripts_there_are_words(specimen_url: str, visit: Any) -> None:
     page = visit(f"{specimen_url}/book/specimen.html", settle=False, java_script_enabled=False).page
-    text = page.locator("article").inner_text()
-    for words in (
-        "Double both and compare.",
-        "ε = 0.5, B = 1, gain 1",
-        "Frames that existed before the slider.",
+    texts = page.locator("noscript p").all_inner_texts()
+    for text, words in zip(
+        texts,
+        (
+            "Double both and compare.",
+            "ε = 0.5, B = 1, gain 1",
+            "Frames that existed before the slider.",
+        ),
+        strict=True,
     ):
         assert words in text
 

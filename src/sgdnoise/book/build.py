@@ -22,7 +22,7 @@ CODE = ("src", "results", "local/results", "requirements.txt")
 # What else makes a page.
 PAGES = ("book", "papermill_runs", "_config.yml", "_toc.yml")
 _JB = "from jupyter_book.cli.main import main; main()"
-_IGNORED = {"__pycache__", ".ipynb_checkpoints", "vendor"}
+_IGNORED = {"__pycache__", ".ipynb_checkpoints", ".locks", ".checkpoints", "vendor"}
 
 
 def digest(root: Path, names: Iterable[str]) -> str:

@@ -67,4 +67,4 @@ def figure_html(figure: dict[str, Any], label: str) -> str:
 
 
 def noscript(words: str) -> str:
-    return f"<noscript><p>{html.escape(words)} (Drawn by a script of this page.)</p></noscript>"
+    return f"<noscript><p>[A figure, drawn by JavaScript] {html.escape(words)}</p></noscript>"
