@@ -60,13 +60,15 @@ def test_it_is_listed_as_torchvision_lists_it(folder: Path) -> None:
         assert ours.labels[split].tolist() == theirs.targets
 
 
-def test_test_images_are_torchvisions_resize_and_centre(folder: Path) -> None:
+@pytest.mark.parametrize(("size", "shorter"), [(14, 16), (224, 256)])
+def test_test_images_are_torchvisions_resize_and_centre(
+    folder: Path, size: int, shorter: int
+) -> None:
     from sgdnoise.data.torchvision_compat import torchvision, transforms
 
-    ours = ImageFolder(folder, image_size=14)
-    chain = transforms.Compose(
-        [transforms.PILToTensor(), transforms.Resize(16, antialias=True), transforms.CenterCrop(14)]
-    )
+    ours = ImageFolder(folder, image_size=size)
+    resize = transforms.Resize(shorter, antialias=True)
+    chain = transforms.Compose([transforms.PILToTensor(), resize, transforms.CenterCrop(size)])
     theirs = torchvision.datasets.ImageFolder(str(folder / "val"), transform=chain)
     batches = list(ours.batches("test", torch.arange(6).split(4)))
     assert [len(labels) for _, labels in batches] == [4, 2]
