@@ -266,6 +266,9 @@ def test_lars_takes_the_plain_rate_where_a_norm_is_zero():
 def test_mclr_never_moves_weights_that_are_half_zero():
     w, g = torch.tensor([0.0, 0.0, 0.0, 1.0, 2.0]), torch.ones(5)
     torch.testing.assert_close(one_step(optim.medians, w, g), w.double(), rtol=0, atol=0)
+    # Also where the gradients' median is 0 as well, and LARS's ratio is not.
+    g = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0])
+    torch.testing.assert_close(one_step(optim.medians, w, g), w.double(), rtol=0, atol=0)
     zeros = torch.zeros(4)
     assert not one_step(optim.medians, zeros, torch.ones(4)).any()
     assert not one_step(optim.medians, zeros, torch.zeros(4), weight_decay=0.1).any()

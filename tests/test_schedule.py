@@ -58,6 +58,7 @@ def test_at_9765_steps_there_is_no_eleventh_drop():
     # An interval rounded to 488 steps would have it at 4882 + 10·488 = 9762.
     table = s.tabulate(s.hold_then_decay(9765), 9765)
     assert table.min() == 2.0**-10
+    assert s.hold_then_decay(9765)(9765 + 488) == 2.0**-10
     assert s.segments(s.hold_then_decay(9765), 9765)[0] == (1.0, 4883)
 
 

@@ -45,7 +45,8 @@ def noise_variance(
     a batch of M_S, and leave its mean alone. H17 prints σ² ∝ M, which is too much by σ² = 1.
     Exact where examples are drawn independently and the mean gradient is small beside its spread;
     otherwise give the other two arguments, for a variance that is exact in the trace:
-    σ² = M [c(M_S) − c(M)] · tr(centred)/tr(uncentred), c(M) = (N − M)/(M (N − 1)).
+    σ² = M [c(M_S) − c(M)] · tr(centred)/tr(uncentred), c(M) = (N − M)/(M (N − 1)), in which the
+    batch sizes come down to (M/M_S − 1) N/(N − 1).
 
     Args:
         batch_size: M.
@@ -65,16 +66,14 @@ def noise_variance(
     share = 1.0 if centred_share is None else centred_share
     if not 0 <= share <= 1:
         raise ValueError(f"the centred share must lie between 0 and 1, got {centred_share}")
+    variance = (batch_size / small_batch_size - 1) * share
     if train_size is None:
-        return (batch_size / small_batch_size - 1) * share
+        return variance
     if batch_size > train_size or train_size < 2:
         raise ValueError(
             f"a batch of {batch_size} cannot be drawn from a training set of {train_size}"
         )
-    small, large = (
-        (train_size - size) / (size * (train_size - 1)) for size in (small_batch_size, batch_size)
-    )
-    return batch_size * (small - large) * share
+    return variance * train_size / (train_size - 1)
 
 
 def noise_weights(batch_size: int, sigma: float, generator: torch.Generator) -> Tensor:
