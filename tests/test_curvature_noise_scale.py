@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sgdnoise.curvature import NoiseScale, gradient_noise_scale, noise_scale_from_norms
-from sgdnoise.curvature.noise_scale import _noise_and_signal
+from sgdnoise.curvature.noise_scale import _noise_and_signal, _ratio_interval
 from sgdnoise.errors import InputError
 
 DIM = 5
@@ -201,6 +201,19 @@ def test_intervals_of_a_subsample_cover_the_data_sets_value() -> None:
         for i in range(400)
     ]
     assert 0.91 <= np.mean([low <= exact <= high for low, high in intervals]) <= 0.985
+
+
+@pytest.mark.parametrize("floor", [None, 0.3])
+def test_interval_ends_where_the_difference_becomes_significant(floor: float | None) -> None:
+    signal, noise, quantile = 1.0, 10.0, 2.0
+    covariance = np.array([[0.2, 0.1], [0.1, 1.5]])
+    ends = _ratio_interval(signal, noise, covariance, quantile, floor)
+    assert ends[0] < signal / noise < ends[1]
+    for ratio in ends:
+        # The signal's variance at the mean under test, ratio · noise.
+        growth = 1 if floor is None else (ratio * noise + floor) / (signal + floor)
+        variance = 0.2 * growth - 2 * ratio * 0.1 + ratio**2 * 1.5
+        assert (signal - ratio * noise) ** 2 == pytest.approx(quantile**2 * variance)
 
 
 def test_a_signal_that_may_be_zero_leaves_the_interval_open() -> None:
