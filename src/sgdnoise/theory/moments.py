@@ -188,8 +188,10 @@ def kick_response(
         Two arrays of the broadcast shape. Where an unstable setting leaves float64's range they
         are infinite or NaN.
     """
-    t = check_steps(steps)
-    response = Response(q, momentum)
+    return _pair(Response(q, momentum), check_steps(steps))
+
+
+def _pair(response: Response, t: FloatArray) -> tuple[FloatArray, FloatArray]:
     c, z = response.at(t)
     with np.errstate(all="ignore"):
         # `at` drops the sign of cos tθ, and where λ₁ = 0 all of the response comes in one step.
@@ -218,15 +220,20 @@ def kick_energy(q: ArrayLike, momentum: ArrayLike, steps: ArrayLike) -> FloatArr
     In closed form; where that cancels (t short beside the relaxation time, or εh within rounding
     of its critical value) by repeated doubling of the same matrices, which does not.
     """
-    q, m, t = np.broadcast_arrays(
-        np.asarray(q, dtype=np.float64), check_momentum(momentum), check_steps(steps)
-    )
-    rest = Response(q, m).second_moments(t)[1]
+    return _energy(Response(q, momentum), check_steps(steps), 0.0)
+
+
+def _energy(response: Response, t: FloatArray, enough: FloatArray | float) -> FloatArray:
+    """N_t; doubled only where the closed form's error, rounding × K, may exceed `enough`."""
+    rest = response.second_moments(t)[1]
     with np.errstate(all="ignore"):
-        energy = np.asarray(stationary_energy(q, m) * (1 - rest))
-    lost = ~(np.abs(1 - rest) > _CANCELLATION) & (np.abs(rest) < 1e100)
+        limit = stationary_energy(response.q, response.m)
+        energy = np.asarray(limit * (1 - rest))
+        cancelled = ~(np.abs(1 - rest) > _CANCELLATION) & (np.abs(rest) < 1e100)
+        lost = cancelled & ~(np.abs(limit) * 1e-15 < enough)
     if lost.any():
-        energy[lost] = _energy_by_doubling(_fold(q, m)[0][lost], m[lost], t[lost])
+        q, m, t = (np.broadcast_to(a, energy.shape)[lost] for a in (response.folded, response.m, t))
+        energy[lost] = _energy_by_doubling(q, m, t)
     return energy
 
 
@@ -296,17 +303,20 @@ def moments(
         start = Moments(np.asarray(at), zero, np.asarray(at**2), zero, zero)
     kick = lr**2 * np.asarray(noise_variance, dtype=np.float64)
     q, m, t, _ = np.broadcast_arrays(q, m, check_steps(steps), kick * start.xx)
-    p, r = kick_response(q, m, t)
-    energy = kick_energy(q, m, t)
+    response = Response(q, m)
+    p, r = _pair(response, t)
     with np.errstate(all="ignore"):
         a, b = p - m * r, m * r
         c, d = -q * r, p - (1 - q) * r
+        from_start = a * a * start.xx + 2 * a * b * start.xv + b * b * start.vv
+        # Noise that is nothing beside what is left of the start need not have all its digits.
+        energy = _energy(response, t, 1e-12 * from_start / kick)
         mean_xv = (q * energy + p * r) / (1 + m)
         mean_vv = 2 * q * energy / (1 + m) + r * (2 * p / (1 + m) - r)
         return Moments(
             x=a * start.x + b * start.v,
             v=c * start.x + d * start.v,
-            xx=a * a * start.xx + 2 * a * b * start.xv + b * b * start.vv + kick * energy,
+            xx=from_start + kick * energy,
             xv=a * c * start.xx + (a * d + b * c) * start.xv + b * d * start.vv + kick * mean_xv,
             vv=c * c * start.xx + 2 * c * d * start.xv + d * d * start.vv + kick * mean_vv,
         )

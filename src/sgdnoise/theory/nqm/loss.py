@@ -173,7 +173,7 @@ def expected_loss(
         back = np.searchsorted(flat, t.ravel())
         for row, setting in enumerate(zip(lr.flat, b.flat, m.flat, strict=True)):
             out[row] = _curve(model, *setting, flat)[back]
-    return out.reshape(*lr.shape, *t.shape)
+    return out.reshape(lr.shape + t.shape)
 
 
 def _grid_by_step(

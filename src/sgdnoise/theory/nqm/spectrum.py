@@ -63,7 +63,7 @@ class Spectrum:
         return replace(self, preconditioner=self.curvature**-power)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=16, typed=True)
 def spectrum(name: SpectrumName = "exact", dims: int = 10_000, levels: int = 100) -> Spectrum:
     """The model's spectrum h_i = 1/i, i = 1…dims.
 
