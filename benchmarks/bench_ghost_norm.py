@@ -108,8 +108,8 @@ def step_row(pixels: int, form: str, repeats: int) -> Row:
 def rows() -> list[Row]:
     """Layers at CIFAR-10's 32 px, steps at 32 px and at the pooled 16 px, in both memory formats.
 
-    A layer at 16 px takes a fraction of a millisecond, of which the calls themselves are a part that
-    a step hardly notices: the layers' cost stands in the note of the step's row.
+    A layer at 16 px takes a fraction of a millisecond, of which the calls themselves are a part
+    that a step hardly notices: the layers' cost stands in the note of the step's row.
     """
     layers, steps = [], []
     for pixels in (32, 16):

@@ -330,7 +330,7 @@ class GhostBatchNorm(_BatchNorm):
         # Without running statistics evaluation uses the ghosts' own, as torch's batch norm does.
         sizes = ghost_sizes(x.shape[0], self.ghost_batch_size)
         out, mean, variance = ghost_batch_norm(x, self.weight, self.bias, self.eps, sizes)
-        if self.training and self.running_mean is not None:
+        if self.running_mean is not None:
             self._update_running(mean, variance)
         return out
 
