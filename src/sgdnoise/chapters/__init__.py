@@ -1,0 +1,50 @@
+"""What the chapters of Part I draw: one module a chapter, so that its notebook stays short.
+
+Functions here take plain numbers and return plotly figures (or the numbers behind them). Nothing
+reads a record: these chapters are computed anew each time that the book is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+import plotly.graph_objects as go
+from pandas.io.formats.style import Styler
+
+from sgdnoise import __version__
+from sgdnoise.figures import provenance
+
+
+def computed_here(fig: go.Figure, how: str) -> go.Figure:
+    """Say below a figure that it was computed with its page: how, by which version, and when."""
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    return provenance(
+        fig, f"Theory, no training: {how}; computed on a CPU, sgdnoise {__version__}, {today}."
+    )
+
+
+def fraction(value: float) -> str:
+    """A power of two below one as a fraction, 1/16; anything else as a decimal number."""
+    inverse = 1 / value
+    if value < 1 and abs(inverse - round(inverse)) < 1e-9:
+        return f"1/{round(inverse)}"
+    return f"{value:g}"
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def short(value: float) -> str:
+    """A positive number in two digits for titles, with a power of ten where it needs one."""
+    if value == 0 or 1e-2 <= abs(value) < 1e4:
+        return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_RAISED)}"
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> Styler:
+    """Rows as a table for a notebook, in the order and under the names of the first row's keys."""
+    frame = pd.DataFrame(list(rows))
+    return frame.style.hide(axis="index").set_properties(**{"text-align": "right"})
