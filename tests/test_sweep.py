@@ -93,7 +93,7 @@ def tiny(sweeps=None, seeds=2):
     )
 
 
-def fake_train(configs):
+def fake_train(configs, checkpoints):
     def accuracy(config):
         return 90 - abs(math.log2(config.learning_rate) + 2)
 
@@ -133,7 +133,7 @@ def test_a_damaged_record_is_named_set_aside_and_trained_again(tmp_path, monkeyp
 def test_failed_runs_are_counted_tried_once_and_again_next_time(tmp_path, monkeypatch):
     calls = []
 
-    def failing(configs):
+    def failing(configs, checkpoints):
         calls.append(len(configs))
         return [record_of(Result(c, "failed", {}, reason="out of memory")) for c in configs]
 

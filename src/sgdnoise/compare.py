@@ -18,6 +18,7 @@ from sgdnoise.analysis import Interval
 from sgdnoise.experiments import METHODS, Experiment
 from sgdnoise.paper import printed
 from sgdnoise.records import Record, Store
+from sgdnoise.sweep import missing
 
 SIGMAS = 3.0
 """Two means agree within this many standard errors of their difference, and one test example."""
@@ -94,6 +95,11 @@ def _overlap(x: Interval, y: Interval) -> bool:
     return x.low <= y.high and y.low <= x.high
 
 
+def agreement(table: pd.DataFrame) -> tuple[int, int]:
+    """How many of the judgements in `points` agree, and how many there are."""
+    return int(table.lr_agrees.sum() + table.accuracy_agrees.sum()), 2 * len(table)
+
+
 def text(experiment: Experiment, scale: str, seeds: int, mine: Store, committed: Store) -> str:
     """The comparison as a few lines for a terminal."""
     ours = mine.read(scale, experiment.name)
@@ -102,20 +108,90 @@ def text(experiment: Experiment, scale: str, seeds: int, mine: Store, committed:
         return f"{experiment.name}, {scale}: nothing is committed to compare with"
     usual = experiment.seeds[scale]
     table = points(experiment, scale, seeds, ours, theirs, usual)
-    lines = [f"{experiment.name}, {scale}: mine beside the committed runs"]
-    for row in table.itertuples():
+    lines = [f"{experiment.name}, {scale}: mine / committed"]
+    for row in table.to_dict("records"):
         lines.append(
-            f"  {row.method:<9} B={row.batch_size:<5} "
-            f"lr* 2^{row.exponent:+.0f} / 2^{row.exponent_committed:+.0f} "
-            f"{'agrees' if row.lr_agrees else 'DIFFERS':<8} "
-            f"accuracy {row.test_accuracy_fresh:.2f} / {row.test_accuracy_fresh_committed:.2f} % "
-            f"{'agrees' if row.accuracy_agrees else 'DIFFERS'}"
+            f"  {row['method']:<9} B={row['batch_size']:<5} "
+            f"lr* 2^{row['exponent']:+.0f} / 2^{row['exponent_committed']:+.0f} "
+            f"{_word(row['lr_agrees']):<8} accuracy {row['test_accuracy_fresh']:.2f} / "
+            f"{row['test_accuracy_fresh_committed']:.2f} % {_word(row['accuracy_agrees'])}"
         )
-    for row in boundaries(experiment, scale, seeds, ours, theirs, usual).itertuples():
+    for row in boundaries(experiment, scale, seeds, ours, theirs, usual).to_dict("records"):
         lines.append(
-            f"  {row.method:<9} {row.quantity:<9} {row.mine} / {row.committed} "
-            f"{'agrees' if row.agree else 'DIFFERS'}   (paper, on its own net: {row.paper:g})"
+            f"  {row['method']:<9} {row['quantity']:<9} {row['mine']} / {row['committed']} "
+            f"{_word(row['agree'])} (S20, on its own net: {row['paper']:g})"
         )
-    agree = int(table.lr_agrees.sum() + table.accuracy_agrees.sum())
-    lines.append(f"  {agree} of {2 * len(table)} tuned points agree")
+    agree, of = agreement(table)
+    lines.append(f"  {agree} of {of} tuned learning rates and accuracies agree")
     return "\n".join(lines)
+
+
+def summary(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    mine: Mapping[str, Record],
+    committed: Mapping[str, Record],
+) -> str:
+    """The comparison in a sentence or two, Markdown; or how to make one."""
+    command = f"`sgdnoise reproduce {experiment.name} --scale {scale} --fresh`"
+    if not mine:
+        return f"**Nothing has been trained on this machine yet.** {command} does it."
+    waiting = missing(experiment, scale, seeds, mine)
+    if waiting:
+        return (
+            f"**{len(waiting)} runs are still missing on this machine.** {command} finishes them."
+        )
+    agree, of = agreement(points(experiment, scale, seeds, mine, committed, seeds))
+    devices = {str(record.provenance.get("device")) for record in mine.values()}
+    seconds = sum(float(record.provenance.get("seconds", 0)) for record in mine.values())
+    return (
+        f"**{agree} of {of}** tuned learning rates and accuracies agree. This machine "
+        f"({', '.join(sorted(devices))}) trained {len(mine)} runs in "
+        f"{seconds / 60:.1f} core-minutes."
+    )
+
+
+def point_table(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    mine: Mapping[str, Record],
+    committed: Mapping[str, Record],
+) -> pd.DataFrame:
+    """`points` in the words of a page; empty where one side has no records."""
+    if not mine or not committed:
+        return pd.DataFrame()
+    table = points(experiment, scale, seeds, mine, committed, seeds)
+    return pd.DataFrame(
+        {
+            "method": table.method,
+            "B": table.batch_size,
+            "log₂ lr*, mine": table.exponent,
+            "committed": table.exponent_committed,
+            "learning rate": table.lr_agrees.map(_word),
+            "accuracy (%), mine": table.test_accuracy_fresh.round(2),
+            "committed ": table.test_accuracy_fresh_committed.round(2),
+            "accuracy": table.accuracy_agrees.map(_word),
+        }
+    )
+
+
+def boundary_table(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    mine: Mapping[str, Record],
+    committed: Mapping[str, Record],
+) -> pd.DataFrame:
+    """`boundaries` in the words of a page; empty where one side has no records."""
+    if not mine or not committed:
+        return pd.DataFrame()
+    table = boundaries(experiment, scale, seeds, mine, committed, seeds)
+    return table.assign(
+        mine=table.mine.map(str), committed=table.committed.map(str), agree=table.agree.map(_word)
+    ).rename(columns={"paper": "S20, on its own net", "agree": "mine and committed"})
+
+
+def _word(agrees: bool) -> str:
+    return "agrees" if agrees else "DIFFERS"

@@ -15,7 +15,17 @@ import plotly.graph_objects as go
 from sgdnoise import analysis
 from sgdnoise.analysis import Hinge, Regimes, Tuning
 from sgdnoise.experiments import Experiment, Key
-from sgdnoise.figures import BLUE, DASHES, INK, MUTED, SYMBOLS, VERMILLION, figure, provenance
+from sgdnoise.figures import (
+    BLUE,
+    DASHES,
+    INK,
+    MUTED,
+    SYMBOLS,
+    VERMILLION,
+    band,
+    figure,
+    provenance,
+)
 from sgdnoise.paper import printed
 from sgdnoise.protocol import best_of
 from sgdnoise.records import Record
@@ -138,31 +148,51 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: s
     return provenance(fig, note)
 
 
+def accuracy_frame(optima: pd.DataFrame, objective: str) -> tuple[float, float]:
+    """One range of the value axis for all positions of a slider, set by the tuned values.
+
+    As far below the worst tuned value as the tuned values spread (above the worst, for a loss):
+    what fails altogether leaves the frame instead of flattening all else.
+    """
+    values = optima[f"{objective}_mean"]
+    low, high = float(values.min()), float(values.max())
+    if objective == "train_loss":
+        return low / 2, high * 20
+    spread = max(high - low, 0.5)
+    return low - spread, high + 0.25 * spread
+
+
 def sweep_at(
     tuned: Mapping[Key, Tuning],
     batch_size: int,
     objective: str,
+    frame: tuple[float, float],
     note: str,
 ) -> go.Figure:
     """The whole sweep behind the optima at one batch size: every run, and S20's statistics.
 
     Small marks are single runs, the line the mean of the best k, the large mark the optimum.
-    Learning rates at which too many runs diverged have no mean; their count is in the title.
+    Learning rates at which too many runs diverged have no mean. The title counts the runs that
+    diverged, and those that lie outside of `frame`.
     """
     label, unit = LABELS[objective]
-    diverged = 0
+    diverged = outside = 0
+    tried = common_exponents(tuned)
     fig = figure(
         x="effective learning rate ε/(1−m)",
         x_unit=None,
         y=label,
         y_unit=unit,
         log="x",
+        x_range=(2.0 ** (tried[0] - 0.5), 2.0 ** (tried[-1] + 0.5)),
+        y_range=frame,
         alt=f"{label} of every run against learning rate at batch size {batch_size}",
     )
     for k, method in enumerate(COLOURS):
         one = tuned[(("method", method), ("batch_size", batch_size))]
         rates = 2.0**one.exponents
         diverged += int((~np.isfinite(one.table)).sum())
+        outside += int(((one.table < frame[0]) | (one.table > frame[1])).sum())
         means = analysis.best_means(one.table, objective, one.state.sweep.best)
         fig.add_scatter(
             x=np.repeat(rates, one.table.shape[1]),
@@ -193,10 +223,10 @@ def sweep_at(
                 },
                 name=f"{NAMES[method]}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
             )
-    fig.update_xaxes(tickformat="~g")
-    fig.update_layout(
-        title={"text": f"B = {batch_size}: {diverged} runs diverged", "font": {"color": MUTED}}
-    )
+    ticks = [e for e in tried if e % 2 == 0]
+    fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
+    text = f"B = {batch_size}: {outside} runs lie outside of this frame, {diverged} diverged"
+    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
     return provenance(fig, note)
 
 
@@ -204,6 +234,7 @@ def at_learning_rate(
     tuned: Mapping[Key, Tuning],
     exponent: int,
     objective: str,
+    frame: tuple[float, float],
     note: str,
 ) -> go.Figure:
     """What one fixed effective learning rate reaches at every batch size, beside the tuned one."""
@@ -214,6 +245,7 @@ def at_learning_rate(
         y=label,
         y_unit=unit,
         log="xy" if objective == "train_loss" else "x",
+        y_range=frame,
         title=f"ε/(1−m) = {power_of_two(exponent)} at every batch size",
         alt=f"{label} against batch size at one learning rate, and at the tuned one",
     )
@@ -297,11 +329,13 @@ def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]
     sgd, momentum = regimes["sgd"], regimes["momentum"]
     for method, fit in regimes.items():
         one = fit.slope
-        holds = one.low <= 1 <= one.high or 0.8 <= one.value <= 1.2
-        lines.append(
-            f"- **Linear scaling, {NAMES[method]}**: the slope is {one}; "
-            + ("it is compatible with 1." if holds else "it is not 1.")
-        )
+        if one.low <= 1 <= one.high:
+            verdict = "the interval holds 1."
+        elif abs(one.value - 1) <= 0.2:
+            verdict = "near 1, but the interval excludes it."
+        else:
+            verdict = "it grows more slowly than the batch size." if one.value < 1 else "faster."
+        lines.append(f"- **Linear scaling, {NAMES[method]}**: the slope is {one}; {verdict}")
     if sgd.flat_seen and momentum.boundary.low > sgd.boundary.high:
         lines.append(
             f"- **Momentum scales further**: its learning rate stops growing at B ≈ "
@@ -346,3 +380,53 @@ def sources_sentence(experiment: Experiment, scale: str, root: Path) -> str:
         f"{experiment.name}.jsonl`, one a run, and "
         f"`sgdnoise reproduce {experiment.name} --scale {scale}` makes what is missing of them."
     )
+
+
+def side_by_side(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    mine: Mapping[str, Record],
+    committed: Mapping[str, Record],
+) -> go.Figure:
+    """Tuned learning rates of two stores: the committed as bands, mine as marks."""
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="tuned effective learning rate ε/(1−m)",
+        y_unit=None,
+        log="xy",
+        alt="Tuned effective learning rates trained on this machine over the committed intervals",
+    )
+    theirs = analysis.optima(experiment, scale, seeds, committed)
+    for method in COLOURS:
+        rows = theirs[theirs.method == method].sort_values("batch_size")
+        band(
+            fig,
+            rows.batch_size.to_numpy(),
+            2.0 ** rows.peak_low.to_numpy(),
+            2.0 ** rows.peak_high.to_numpy(),
+            color=COLOURS[method],
+            name=f"{NAMES[method]}, committed (95 %)",
+        )
+    if mine:
+        ours = analysis.optima(experiment, scale, seeds, mine)
+        for k, method in enumerate(COLOURS):
+            rows = ours[ours.method == method].sort_values("batch_size")
+            value = 2.0**rows.peak
+            fig.add_scatter(
+                x=rows.batch_size,
+                y=value,
+                error_y={
+                    "array": 2.0**rows.peak_high - value,
+                    "arrayminus": value - 2.0**rows.peak_low,
+                    "thickness": 1.5,
+                    "width": 4,
+                },
+                mode="markers",
+                marker={"symbol": SYMBOLS[k], "color": COLOURS[method], "size": 9},
+                name=f"{NAMES[method]}, this machine",
+            )
+    _batch_axis(fig, theirs.batch_size)
+    note = f"Committed: {provenance_line(experiment, scale, seeds, committed)}"
+    return provenance(fig, f"{note} Mine: {provenance_line(experiment, scale, seeds, mine)}")

@@ -90,6 +90,8 @@ def render(experiment: Experiment, scale: str, seeds: int, results: Path, runs: 
             progress_bar=False,
             log_output=False,
             execution_timeout=CELL_TIMEOUT,
+            # A kernel on loopback warns that it is not encrypted: no news to the reader.
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
         _tidy(temporary, key)
         temporary.replace(target)
@@ -134,7 +136,8 @@ def _tidy(path: Path, key: str) -> None:
         | {"sgdnoise": {"key": key}}
     )
     for cell in notebook.cells:
-        cell.metadata = nbformat.NotebookNode(
-            {name: cell.metadata[name] for name in ("tags",) if name in cell.metadata}
-        )
+        tags = list(cell.metadata.get("tags", []))
+        if "injected-parameters" in tags:
+            tags.append("hide-input")
+        cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
     nbformat.write(notebook, path)

@@ -14,11 +14,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import filelock
 import joblib
 import numpy as np
+import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy.optimize import nnls
 
@@ -118,12 +120,10 @@ def _work(config: RunConfig) -> list[float]:
     return [float(steps), float(steps * config.batch_size)]
 
 
-def train_bundle(configs: list[RunConfig]) -> list[Record]:
+def train_bundle(configs: list[RunConfig], checkpoints: Path | None = None) -> list[Record]:
     """Trains one bundle in this process, on one thread, and gives its records."""
-    import torch
-
     torch.set_num_threads(1)
-    return [record_of(result) for result in training.train(configs)]
+    return [record_of(result) for result in training.train(configs, checkpoints=checkpoints)]
 
 
 class _Claims:
@@ -200,7 +200,9 @@ def run_sweep(
     report = Report(found=found)
     tried: set[str] = set()
     with ExitStack() as stack:
-        progress = stack.enter_context(bar(total=0, unit="run", desc=f"{experiment.name} {scale}"))
+        progress = stack.enter_context(
+            bar(total=0, unit="run", desc=f"{experiment.name} {scale}", delay=0.5)
+        )
         claims = _Claims(store, stack)
         while True:
             records = store.read(scale, experiment.name)
@@ -226,7 +228,7 @@ def run_sweep(
                     if any(c.id in have and have[c.id].status != "failed" for c in bundle):
                         claims.release(bundle)
                         continue
-                    yield joblib.delayed(train_bundle)(bundle)
+                    yield joblib.delayed(train_bundle)(bundle, store.root / ".checkpoints")
 
             for results in _in_parallel(claimed(), jobs or os.cpu_count() or 1, report):
                 store.append(scale, experiment.name, results)

@@ -14,7 +14,11 @@ from sgdnoise.config import RunConfig
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
-    """A CPU generator for one purpose of one run, independent of all other purposes and seeds."""
+    """A CPU generator for one purpose of one run, unrelated to other purposes and seeds.
+
+    Torch's CPU generator takes 32 bits of a seed, so that among very many steps two may draw the
+    same crops; no two runs can share more than that.
+    """
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
