@@ -7,6 +7,7 @@ stays bounded because directions × steps are worked through in blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import copy
 
@@ -27,11 +28,17 @@ from sgdnoise.theory.stability import check_momentum, check_positive
 
 FloatArray = NDArray[np.float64]
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 14
 """Array elements worked on at once: several such arrays fit a second-level cache."""
 
 _TIMES = 8
 """Steps in a block, when many steps of one setting are asked for."""
+
+_CUT = -700.0
+"""Exponents are cut here, before float64 turns subnormal and slow."""
+
+_FASTEST = -1e6
+"""Stands for the logarithm of λ₂/λ₁ = 0, at m = 0."""
 
 _FORGOTTEN = 23.0
 """A mean response below e^-23 has left less than 1e-20 of the start in its square."""
@@ -193,42 +200,102 @@ def _grid_by_step(
 
 
 def _curve(model: Spectrum, lr: float, b: float, m: float, steps: FloatArray) -> FloatArray:
-    """One setting of a long spectrum at many increasing steps: blocks of levels × steps.
+    """One setting of a long spectrum at many increasing steps, blocks of steps × levels.
 
-    Levels are taken by kind of root, so that each costs only its own functions, and a level that
-    has forgotten its start is not touched again: it sits at its stationary value.
+    Away from the double roots each E x² is its stationary value and three exponentials or one
+    damped oscillation, so a block costs one exp or tan an element and the sum over levels is a
+    matrix product. Levels that have forgotten their start are not touched again.
     """
     rates = lr * model.preconditioner
-    q = rates * model.curvature
     kick = rates**2 * model.noise / b
-    with np.errstate(all="ignore"):
-        level = kick * stationary_energy(q, m)
     weight = model.weight * model.curvature / 2
-    response = Response(q, m)
-    delicate = _near_critical(response)
-    # Rate of forgetting, in units of 1/steps; negative where the setting is unstable.
-    rate = np.where(response.real, -response.log_root, -response.half_log_m)
+    r = Response(rates * model.curvature, m)
+    with np.errstate(all="ignore"):
+        level = kick * stationary_energy(r.q, m)
+        rest = 2 * r.folded / (1 + m) * r.r
+    # Near a double root, and near the critical rate, the parts are large and cancel: few levels.
+    scale = np.where(r.real, r.unit, r.cosecant)
+    with np.errstate(all="ignore"):
+        size = np.maximum(np.abs(r.start * scale), np.sqrt(np.abs(rest)) * scale)
+    delicate = _near_critical(r) | ~(size < 100)
     loss = np.zeros(steps.size)
     for one in np.flatnonzero(delicate):
-        signal = response[one : one + 1].second_moments(steps)[0]
-        loss += weight[one] * (signal + kick[one] * kick_energy(q[one], m, steps))
-    for kind in (response.real & ~delicate, ~response.real & ~delicate):
-        index = np.flatnonzero(kind)
-        # Slowest last, so that what is still remembered at a step is a tail.
-        index = index[np.argsort(-rate[index], kind="stable")]
-        levels, w, n = response[index], weight[index], level[index]
-        settled = np.concatenate([[0.0], np.cumsum(w * n)])
-        for at in range(0, steps.size, _TIMES):
-            t = steps[at : at + _TIMES, None]
-            slowest = _FORGOTTEN / max(t[0, 0], 1.0)
-            first = int(np.searchsorted(-rate[index], -slowest))
-            loss[at : at + _TIMES] += settled[first]
-            for j in range(first, index.size, _BLOCK // _TIMES):
-                part = slice(j, j + _BLOCK // _TIMES)
-                signal, rest = levels[part].second_moments(t)
-                with np.errstate(all="ignore"):
-                    loss[at : at + _TIMES] += (signal + n[part] * (1 - rest)) @ w[part]
+        loss += weight[one] * _one_level(r[one : one + 1], kick[one], steps)
+    swinging = ~r.real & ~delicate
+    decaying = r.real & ~delicate
+    with np.errstate(all="ignore"):
+        # λ₁^t and λ₂^t have weights u and 1 - u in C + (·)Z.
+        u, c, e = r.unit[decaying], r.start[decaying], r.a[decaying]
+        first, second = c * u, e * u
+        k = rest[decaying] * u
+        slow = first**2 - level[decaying] * (second**2 + k * u)
+        both = 2 * first * (1 - first) - level[decaying] * (
+            2 * second * (1 - second) + k * (1 - 2 * u)
+        )
+        fast = (1 - first) ** 2 - level[decaying] * ((1 - second) ** 2 - k * (1 - u))
+    w = weight[decaying]
+    rate = 2 * r.log_root[decaying]
+    loss += _decays(steps, rate, w * slow)
+    shared = steps * math.log(m) if m > 0 else np.full(steps.size, -np.inf)
+    alive = steps[shared > -2 * _FORGOTTEN] if m > 0 else steps[steps == 0]
+    faster = 2 * np.maximum(r.log_ratio[decaying], _FASTEST) + rate
+    loss[: alive.size] += _decays(alive, faster, w * fast)
+    loss[: alive.size] += np.exp(np.where(alive == 0, 0.0, shared[: alive.size])) * (w @ both)
+    if swinging.any():
+        csc, turn = r.cosecant[swinging], r.theta[swinging]
+        first, second = r.start[swinging] * csc, r.a[swinging] * csc
+        k = rest[swinging] * csc
+        kp = k * r.p[swinging] * csc
+        n = level[swinging]
+        mean = (1 + first**2) / 2 - n * ((1 + second**2) / 2 + kp / 2)
+        even = (1 - first**2) / 2 - n * ((1 - second**2) / 2 - kp / 2)
+        odd = first - n * (second + k / 2)
+        w = weight[swinging]
+        loss[: alive.size] += np.exp(shared[: alive.size]) * (
+            w @ (mean - even) + _swings(alive, turn, 2 * w * even, 2 * w * odd)
+        )
+    with np.errstate(all="ignore"):
+        loss += weight[~delicate] @ level[~delicate]
     return np.where(np.isnan(loss), np.inf, loss)
+
+
+def _one_level(r: Response, kick: float, steps: FloatArray) -> FloatArray:
+    """E x² of one level at many steps, by the forms that nothing can upset."""
+    return r.second_moments(steps)[0] + kick * kick_energy(r.q, r.m, steps)
+
+
+def _decays(steps: FloatArray, rate: FloatArray, size: FloatArray) -> FloatArray:
+    """Σ size · exp(rate t) at each step, leaving out what is below e^-46; steps increase."""
+    order = np.argsort(rate, kind="stable")
+    rate, size = rate[order], size[order]
+    total = np.zeros(steps.size)
+    for at in range(0, steps.size, _TIMES):
+        t = steps[at : at + _TIMES, None]
+        gone = int(np.searchsorted(rate, -2 * _FORGOTTEN / t[0, 0])) if t[0, 0] > 0 else 0
+        for j in range(gone, rate.size, _BLOCK // _TIMES):
+            part = slice(j, j + _BLOCK // _TIMES)
+            with np.errstate(over="ignore", invalid="ignore"):
+                power = t * rate[part]
+                np.maximum(power, _CUT, out=power)
+                total[at : at + _TIMES] += np.exp(power, out=power) @ size[part]
+    return total
+
+
+def _swings(steps: FloatArray, turn: FloatArray, even: FloatArray, odd: FloatArray) -> FloatArray:
+    """Σ even cos² tθ + odd sin tθ cos tθ at each step, by the tangent, which numpy has fastest."""
+    total = np.zeros(steps.size)
+    for at in range(0, steps.size, _TIMES):
+        t = steps[at : at + _TIMES, None]
+        for j in range(0, turn.size, _BLOCK // _TIMES):
+            part = slice(j, j + _BLOCK // _TIMES)
+            tangent = t * turn[part]
+            np.tan(tangent, out=tangent)
+            cosine2 = tangent * tangent
+            cosine2 += 1
+            np.reciprocal(cosine2, out=cosine2)
+            tangent *= cosine2
+            total[at : at + _TIMES] += cosine2 @ even[part] + tangent @ odd[part]
+    return total
 
 
 def _near_critical(response: Response) -> NDArray[np.bool_]:
