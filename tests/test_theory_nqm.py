@@ -34,7 +34,8 @@ def loop(model: nqm.Spectrum, lr: np.ndarray, b: float, m: float, steps: int) ->
             xx = xx + 2 * cross + vv
             xv = cross + vv
             losses.append(xx @ weight)
-    return np.array(losses).T
+    # ∞ - ∞ once a setting has overflowed.
+    return np.nan_to_num(np.array(losses).T, nan=np.inf, posinf=np.inf)
 
 
 def first_at_target(losses: np.ndarray, target: float) -> np.ndarray:
@@ -307,7 +308,7 @@ def brute_force(
     if (hits < 0).all():
         return None
     steps = int(hits[hits >= 0].min())
-    return steps, float(np.nanmin(losses[:, steps]))
+    return steps, float(losses[:, steps].min())
 
 
 class TestTimeToTarget:
