@@ -46,5 +46,13 @@ def short(value: float) -> str:
 
 def table(rows: Sequence[Mapping[str, object]]) -> Styler:
     """Rows as a table for a notebook, in the order and under the names of the first row's keys."""
-    frame = pd.DataFrame(list(rows))
-    return frame.style.hide(axis="index").set_properties(**{"text-align": "right"})
+    spaced = {"selector": "td, th", "props": "text-align: right; padding: 0.1em 0.6em"}
+    styler = pd.DataFrame(list(rows)).style.hide(axis="index").set_table_styles([spaced])  # type: ignore[list-item]
+    # The class that the book's theme knows, and leaves its dark ground to.
+    return styler.set_table_attributes('class="dataframe"')
+
+
+EPSILON_CRIT = "ε<sub>crit</sub>"
+EPSILON_EFF = "ε<sub>eff</sub>"
+LAMBDA_MAX = "λ<sub>max</sub>"
+"""Symbols with an index, for titles, axes and tables; captions take plain text only."""
