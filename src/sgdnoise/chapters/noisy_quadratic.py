@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
@@ -65,11 +66,6 @@ Curves = Mapping[str, TunedCurve]
 """A tuned curve for each method, by its name."""
 
 
-def power_of_two(exponent: int) -> str:
-    """A power of two as text: 2⁻³."""
-    return "2" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
 def about(value: float) -> str:
     """A number as prose has it: three digits, thousands separated."""
     if value == 0 or not math.isfinite(value):
@@ -106,7 +102,9 @@ def tuned_under_schedule(
     pieces = monotone_segments(hold_then_decay(steps), steps)
     held = float(tuned_loss(model, batch_size, steps, momentum)[0])
     # Later decay mends noise, so that the best start lies above the best constant rate.
-    rates = np.geomspace(min(held / 1.5, critical / 2), min(16 * held, critical), 21)
+    # Heavy ball that still oscillates at the end makes ripples along the learning rate.
+    count = 31 if momentum**steps < 1e-9 else 401
+    rates = np.geomspace(min(held / 3, critical / 2), min(64 * held, critical), count)
     for _ in range(4):
         loss = loss_under_schedule(model, rates, batch_size, pieces, momentum)[:, -1]
         best = int(np.argmin(loss))
@@ -168,7 +166,7 @@ class Regimes:
         below: log-log slope where the learning rate is at most half of its largest; 1 is the
             linear scaling rule. NaN where fewer than two batch sizes lie there.
         boundary: the batch size at which the slope-one line through the smallest batch would reach
-            the largest learning rate; NaN where `below` is not within 0.05 of 1.
+            the largest learning rate; NaN where `below` is not within 0.1 of 1.
         above: slope from four times the boundary on; NaN with no boundary or too few points.
     """
 
@@ -184,7 +182,7 @@ def regimes(curve: TunedCurve) -> Regimes:
     top = float(np.nanmax(rate))
     small = rate <= top / 2
     below = log_slope(b[small], rate[small])
-    if not abs(below - 1) <= 0.05:
+    if not abs(below - 1) <= 0.1:
         return Regimes(below, math.nan, math.nan)
     boundary = float(b[0] * top / rate[0])
     large = b >= 4 * boundary
@@ -221,22 +219,24 @@ def height_at_boundary(
     return float(rate / np.nanmax(curve.learning_rate))
 
 
-def regimes_table(rows: Mapping[tuple[str, str], Curves]) -> str:
-    """Slopes and boundaries of budgets × schedules, as a Markdown table of computed numbers."""
-    lines = [
-        "| budget | learning rate | method | slope below | boundary batch size | slope above |",
-        "|---|---|---|---|---|---|",
-    ]
+def regimes_table(rows: Mapping[tuple[str, str], Curves]) -> pd.DataFrame:
+    """Slopes and boundaries of budgets × schedules, as text of computed numbers."""
+
+    def slope(value: float) -> str:
+        return "too few" if math.isnan(value) else f"{value:.2f}"
+
+    def boundary(value: float) -> str:
+        return "none" if math.isnan(value) else about(value)
+
+    table = []
     for (budget, schedule), curves in rows.items():
-        for name, curve in curves.items():
-            found = regimes(curve)
-            cells = [
-                "no such range" if math.isnan(found.below) else f"{found.below:.2f}",
-                "none: not linear" if math.isnan(found.boundary) else about(found.boundary),
-                "–" if math.isnan(found.above) else f"{found.above:.2f}",
-            ]
-            lines.append(f"| {budget} | {schedule} | {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        found = {name: regimes(curve) for name, curve in curves.items()}
+        table.append(
+            {"budget": budget, "learning rate": schedule}
+            | {f"slope, {name}": slope(r.below) for name, r in found.items()}
+            | {f"boundary, {name}": boundary(r.boundary) for name, r in found.items()}
+        )
+    return pd.DataFrame(table)
 
 
 # --- Figures ---------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def descent(
         y_unit=None,
         log="xy",
         x_range=(1e2, 2e9),
-        y_range=(target_loss / 2, 2 * model.initial_loss),
+        y_range=(target_loss / 2, 4 * model.initial_loss),
         alt="Training loss against examples processed, at the tuned learning rate",
     )
 
@@ -269,7 +269,6 @@ def descent(
         fig.add_scatter(x=times * b, y=loss, mode="lines", **style)
         return steps
 
-    draw(SGD, first, 0, name="SGD, one example a step", line={"color": INK, "dash": "dot"})
     for method in METHODS:
         curve = curves[method.name]
         k = int(np.flatnonzero(curve.batch_size == batch_size)[0])
@@ -283,7 +282,10 @@ def descent(
             showlegend=False,
             name=f"{method.name}: target reached",
         )
-        reached.append(f"{method.name} {steps:,} steps, {about(steps * batch_size)} examples")
+        reached.append(
+            f"{method.name} takes {steps:,} steps, {steps * batch_size / 1e6:.3g} million examples"
+        )
+    draw(SGD, first, 0, name="SGD, one example a step", line={"color": INK, "dash": "dot"})
     fig.add_hline(y=target_loss, line={"color": MUTED, "width": 1})
     fig.update_layout(title={"text": f"Batch size {batch_size:,}: " + "; ".join(reached)})
     return provenance(fig, note(model))
@@ -296,6 +298,7 @@ def steps_to_target(model: Spectrum, curves: Curves) -> go.Figure:
         x_unit="examples",
         y="steps to the target",
         y_unit=None,
+        title="Vertical lines: where the work has doubled",
         log="xy",
         y_range=(1e2, 2e7),
         alt="Steps to the target loss against batch size: a straight line that becomes flat",
@@ -326,6 +329,7 @@ def rates_to_target(model: Spectrum, curves: Curves) -> go.Figure:
         y_unit=RATE_UNIT,
         log="xy",
         y_range=(1e-3, 100),
+        title="Horizontal lines: the critical learning rates",
         alt="Tuned effective learning rate against batch size: proportional, then critical",
     )
     first = curves[SGD.name]
@@ -352,9 +356,7 @@ def against_batch_size(model: Spectrum, curves: Curves, budget: str) -> go.Figur
     for method in METHODS:
         curve = curves[method.name]
         x, at = curve.batch_size, regimes(curve).boundary
-        boundaries.append(f"{method.name} {'none' if math.isnan(at) else about(at)}")
-        if math.isfinite(at):
-            fig.add_vline(x=at, line={"color": method.color, "width": 1, "dash": "dot"})
+        boundaries.append(f"{'none' if math.isnan(at) else about(at)} ({method.name})")
         fig.add_scatter(
             x=x,
             y=curve.loss,
@@ -374,12 +376,15 @@ def against_batch_size(model: Spectrum, curves: Curves, budget: str) -> go.Figur
             row=2,
             col=1,
         )
-        _critical_line(fig, model, method, row=2, col=1)
+        _critical_line(fig, model, method, "2")
+        if math.isfinite(at):
+            # After the traces: panels that are still empty would be left out.
+            fig.add_vline(x=at, line={"color": method.color, "width": 1, "dash": "dot"})
     _scaling_line(fig, curves[SGD.name], row=2, col=1)
     lowest, highest = _span(curves[SGD.name].batch_size)
     fig.update_xaxes(type="log", range=[math.log10(lowest / 1.3), math.log10(highest * 1.3)])
     fig.update_xaxes(title_text="batch size B (examples)", row=2, col=1)
-    fig.update_yaxes(type="log", title_text=LOSS_LABEL, range=[-4.2, 0.8], row=1, col=1)
+    fig.update_yaxes(type="log", title_text=LOSS_LABEL, range=[-4.6, 0.8], row=1, col=1)
     fig.update_yaxes(
         type="log", title_text=f"tuned {RATE_LABEL}<br>({RATE_UNIT})", range=[-2.6, 2], row=2, col=1
     )
@@ -457,13 +462,13 @@ def reduced(model: Spectrum, curves: Mapping[str, TunedCurve]) -> go.Figure:
     In these units the model can stand beside a measured net.
     """
     fig = figure(
-        x="batch size over the boundary batch size",
+        x="batch size B / boundary",
         x_unit=None,
-        y="tuned learning rate over its largest",
+        y="tuned learning rate / its largest",
         y_unit=None,
         log="xy",
         x_range=(1e-2, 1e2),
-        y_range=(8e-3, 1.6),
+        y_range=(3e-3, 3),
         alt="Tuned learning rates in reduced units: a corner under S20's schedule, rounded without",
     )
     corner = np.geomspace(1e-2, 1e2, 61)
@@ -482,7 +487,7 @@ def reduced(model: Spectrum, curves: Mapping[str, TunedCurve]) -> go.Figure:
         name="1/(1 + boundary/B)",
     )
     colors, symbols = (BLUE, GREEN, PURPLE), ("circle", "triangle-up", "x")
-    for (name, curve), color, symbol in zip(curves.items(), colors, symbols, strict=True):
+    for (name, curve), color, symbol in zip(curves.items(), colors, symbols, strict=False):
         top, boundary = float(np.nanmax(curve.effective_learning_rate)), regimes(curve).boundary
         fig.add_scatter(
             x=curve.batch_size / boundary,
@@ -520,7 +525,8 @@ def spectra_compared(
             x=list(sizes),
             y=100 * (curve.steps[at] / np.array(steps, dtype=np.float64) - 1),
             name=method.name,
-            **_line(method),
+            # A line through a few points only would invent what lies between them.
+            **{**_line(method), "mode": "lines+markers" if len(at) > 4 else "markers"},
         )
     fig.add_hline(y=0, line={"color": MUTED, "width": 1})
     return provenance(fig, text)
@@ -552,6 +558,7 @@ def algorithms(
         y=f"{LOSS_LABEL} at the end",
         y_unit=None,
         log="xy",
+        y_range=(8e-3, 8),
         title=f"{budget}, learning rate {CONSTANT}",
         alt="Loss against batch size for SGD, momentum, weight averaging and preconditioning",
     )
@@ -606,7 +613,7 @@ def routes(
             y=runs.mean(axis=0)[middle],
             error_y={"array": 4 * error[middle], "thickness": 1.5, "width": 4},
             mode="markers",
-            marker={"color": method.color, "symbol": "x-thin", "line": {"width": 2}, "size": 8},
+            marker={"color": method.color, "symbol": "x", "size": 7},
             name=f"{name}: Monte Carlo",
         )
     return provenance(fig, text)
@@ -637,14 +644,18 @@ def _scaling_line(fig: go.Figure, curve: TunedCurve, **place: int) -> None:
     )
 
 
-def _critical_line(fig: go.Figure, model: Spectrum, method: Method, **place: int) -> None:
-    fig.add_hline(
-        y=float(critical_effective_learning_rate(model.sharpness, method.momentum)),
-        line={"color": method.color, "width": 1, "dash": method.dash},
-        annotation={
-            "text": f"critical, {method.name}",
-            "font": {"size": 12, "color": method.color},
-        },
-        annotation_position="top left",
+def _critical_line(fig: go.Figure, model: Spectrum, method: Method, axis: str = "") -> None:
+    limit = float(critical_effective_learning_rate(model.sharpness, method.momentum))
+    place = {"xref": f"x{axis} domain", "yref": f"y{axis}"}
+    line = {"color": method.color, "width": 1, "dash": method.dash}
+    fig.add_shape(type="line", x0=0, x1=1, y0=limit, y1=limit, line=line, **place)
+    fig.add_annotation(
+        text=f"critical, {method.name}",
+        font={"size": 12, "color": method.color},
+        x=0,
+        y=math.log10(limit),  # shapes on a logarithmic axis want the value, annotations its log
+        xanchor="left",
+        yanchor="bottom",
+        showarrow=False,
         **place,
     )
