@@ -310,3 +310,16 @@ def boundary_of(tuned: Mapping[Key, Tuning], method: str) -> Regimes:
         np.array([chosen[b].peak.value for b in sizes]),
         np.stack([chosen[b].resampled for b in sizes], 1),
     )
+
+
+def log_slope(tuned: Mapping[Key, Tuning], name: str) -> Interval:
+    """Slope of log tuned learning rate against log of a key, such as `epochs`, least squares."""
+    at = np.log2([float(dict(key)[name]) for key in tuned])
+    peaks = np.array([one.peak.value for one in tuned.values()])
+    resampled = np.stack([one.resampled for one in tuned.values()], 1)
+
+    def slope(values: np.ndarray) -> float:
+        sound = np.isfinite(values)
+        return float(np.polyfit(at[sound], values[sound], 1)[0]) if sound.sum() > 1 else math.nan
+
+    return Interval.of(slope(peaks), np.array([slope(row) for row in resampled]))

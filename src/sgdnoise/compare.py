@@ -143,12 +143,14 @@ def summary(
             f"**{len(waiting)} runs are still missing on this machine.** {command} finishes them."
         )
     agree, of = agreement(points(experiment, scale, seeds, mine, committed, seeds))
+    equal = sum(mine[run].metrics == committed[run].metrics for run in mine if run in committed)
     devices = {str(record.provenance.get("device")) for record in mine.values()}
     seconds = sum(float(record.provenance.get("seconds", 0)) for record in mine.values())
     return (
         f"**{agree} of {of}** tuned learning rates and accuracies agree. This machine "
         f"({', '.join(sorted(devices))}) trained {len(mine)} runs in "
-        f"{seconds / 60:.1f} core-minutes."
+        f"{seconds / 60:.1f} core-minutes; {equal} of them equal the committed ones to the last "
+        "digit that is kept."
     )
 
 

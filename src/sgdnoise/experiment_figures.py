@@ -11,22 +11,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from IPython.display import HTML
 
 from sgdnoise import analysis
-from sgdnoise.analysis import Hinge, Regimes, Tuning
-from sgdnoise.experiments import Experiment, Key
+from sgdnoise.analysis import Hinge, Interval, Regimes, Tuning
+from sgdnoise.experiments import Experiment, Key, SweepState
 from sgdnoise.figures import (
     BLUE,
     DASHES,
     INK,
     MUTED,
+    PALETTE,
     SYMBOLS,
     VERMILLION,
     band,
     figure,
     provenance,
 )
-from sgdnoise.paper import printed
+from sgdnoise.paper import printed, table
 from sgdnoise.protocol import best_of
 from sgdnoise.records import Record
 
@@ -39,6 +41,15 @@ def power_of_two(exponent: float) -> str:
     """A power of two as text: 2⁻³."""
     digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
     return "2" + f"{exponent:g}".translate(digits)
+
+
+def _methods(source: pd.DataFrame | Mapping[Key, Tuning]) -> list[tuple[int, str]]:
+    """The methods that a table or a tuning has, each with its place in the palette."""
+    if isinstance(source, pd.DataFrame):
+        present = set(source.method)
+    else:
+        present = {dict(key)["method"] for key in source}
+    return [(k, method) for k, method in enumerate(COLOURS) if method in present]
 
 
 def provenance_line(
@@ -60,9 +71,7 @@ def provenance_line(
     )
 
 
-def against_batch_size(
-    optima: pd.DataFrame, objective: str, note: str, *, boundary: bool = True
-) -> go.Figure:
+def against_batch_size(optima: pd.DataFrame, objective: str, note: str) -> go.Figure:
     """S20's figure 1a or 1b: what the tuned learning rate reaches, against batch size.
 
     Filled marks with bars are mean and standard deviation of the best k runs, as S20 has it.
@@ -77,7 +86,7 @@ def against_batch_size(
         log="xy" if objective == "train_loss" else "x",
         alt=f"{label} at the tuned learning rate against batch size, SGD and momentum",
     )
-    for k, method in enumerate(COLOURS):
+    for k, method in _methods(optima):
         rows = optima[optima.method == method].sort_values("batch_size")
         common = {"line": {"color": COLOURS[method], "dash": DASHES[k]}, "legendgroup": method}
         fig.add_scatter(
@@ -116,7 +125,7 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: s
         log="xy",
         alt="Tuned effective learning rate against batch size, SGD and momentum, with fitted lines",
     )
-    for k, method in enumerate(COLOURS):
+    for k, method in _methods(optima):
         rows = optima[(optima.method == method) & optima.exponent.notna()].sort_values("batch_size")
         value = 2.0**rows.exponent
         symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, SYMBOLS[k]) for b in rows.bound]
@@ -188,7 +197,7 @@ def sweep_at(
         y_range=frame,
         alt=f"{label} of every run against learning rate at batch size {batch_size}",
     )
-    for k, method in enumerate(COLOURS):
+    for k, method in _methods(tuned):
         one = tuned[(("method", method), ("batch_size", batch_size))]
         rates = 2.0**one.exponents
         diverged += int((~np.isfinite(one.table)).sum())
@@ -250,7 +259,7 @@ def at_learning_rate(
         alt=f"{label} against batch size at one learning rate, and at the tuned one",
     )
     sizes = sorted({int(dict(key)["batch_size"]) for key in tuned})
-    for k, method in enumerate(COLOURS):
+    for k, method in _methods(tuned):
         fixed, best = [], []
         for size in sizes:
             one = tuned[(("method", method), ("batch_size", size))]
@@ -430,3 +439,358 @@ def side_by_side(
     _batch_axis(fig, theirs.batch_size)
     note = f"Committed: {provenance_line(experiment, scale, seeds, committed)}"
     return provenance(fig, f"{note} Mine: {provenance_line(experiment, scale, seeds, mine)}")
+
+
+def step_budget_table(optima: pd.DataFrame) -> pd.DataFrame:
+    """Our rows in the form of S20's table 1."""
+    rows = optima.sort_values("batch_size")
+    return pd.DataFrame(
+        {
+            "Batch size": rows.batch_size,
+            "Optimal test accuracy (%)": [
+                f"{m:.2f} ± {s:.2f}"
+                for m, s in zip(rows.test_accuracy_mean, rows.test_accuracy_std, strict=True)
+            ],
+            "Fresh seeds (%)": [
+                f"{m:.2f} ± {s:.2f}"
+                for m, s in zip(rows.test_accuracy_fresh, rows.test_accuracy_fresh_std, strict=True)
+            ],
+            "Final training loss": [f"{m:.3g}" for m in rows.train_loss_mean],
+            "Optimal effective learning rate": [
+                _exponent_with_bar(e, low, high, bound)
+                for e, low, high, bound in zip(
+                    rows.exponent, rows.bar_low, rows.bar_high, rows.bound, strict=True
+                )
+            ],
+        }
+    )
+
+
+def printed_step_budget_table() -> pd.DataFrame:
+    """S20's table 1 in the same form."""
+    rows = table("S20-T1")
+    return pd.DataFrame(
+        {
+            "Batch size": rows.batch_size,
+            "Optimal test accuracy (%)": [
+                f"{m:.1f} ± {s:.1f}"
+                for m, s in zip(rows.test_accuracy, rows.test_accuracy_std, strict=True)
+            ],
+            "Final training loss": [f"{m:.3f}" for m in rows.train_loss],
+            "Optimal effective learning rate": [
+                _exponent_with_bar(e, low, high, 0)
+                for e, low, high in zip(rows.exponent, rows.bar_low, rows.bar_high, strict=True)
+            ],
+        }
+    )
+
+
+def _exponent_with_bar(exponent: float, low: float, high: float, bound: float) -> str:
+    if not np.isfinite(exponent):
+        return "all diverged"
+    sign = {1: "at least ", -1: "at most "}.get(int(bound), "")
+    return f"{sign}{power_of_two(exponent)} ({power_of_two(low)} to {power_of_two(high)})"
+
+
+def step_budget_verdicts(optima: pd.DataFrame, slope: Interval) -> str:
+    """What of S20's table 1 these records show and what not, from the numbers; Markdown."""
+    rows = optima.sort_values("batch_size").reset_index(drop=True)
+    fresh, spread = rows.test_accuracy_fresh, rows.test_accuracy_fresh_std
+    error = spread / np.sqrt(rows.fresh_seeds)
+    peak, last = int(np.nanargmax(fresh.to_numpy(dtype=float))), len(rows) - 1
+    fall = float(fresh[peak] - fresh[last])
+    doubt = float(np.hypot(error[peak], error[last]))
+    interior = 0 < peak < last
+    lines = [
+        f"- **The accuracy peaks inside the range**: {'yes' if interior else 'no'}; the best "
+        f"batch size is {rows.batch_size[peak]}, of {rows.batch_size[0]} to "
+        f"{rows.batch_size[last]}.",
+        f"- **The largest batch is worse at equal updates**: by {fall:.2f} ± {doubt:.2f} points "
+        f"(standard error); " + ("this is shown." if fall > 2 * doubt else "this is not shown."),
+        f"- **Its training loss is nonetheless lower than at the peak**: "
+        f"{rows.train_loss_mean[last]:.3g} against {rows.train_loss_mean[peak]:.3g}; "
+        + ("yes." if rows.train_loss_mean[last] < rows.train_loss_mean[peak] else "no."),
+        f"- **The tuned learning rate against batch size** has log-log slope {slope} over all "
+        "batch sizes; equal steps and equal noise would need 0.5 under small learning rates, "
+        "equal temperature 1.",
+    ]
+    return "\n".join(lines)
+
+
+def against_epochs(optima: Mapping[str, pd.DataFrame], measure: str, note: str) -> go.Figure:
+    """S20's figure 2a or 2b: what the learning rate tuned for `measure` reaches, by epochs."""
+    label, unit = LABELS[measure]
+    rows = optima[measure].sort_values("epochs")
+    fig = figure(
+        x="epochs",
+        x_unit=None,
+        y=label,
+        y_unit=unit,
+        log="xy" if measure == "train_loss" else "x",
+        alt=f"{label} at the learning rate tuned for it, against the epoch budget",
+    )
+    fig.add_scatter(
+        x=rows.epochs,
+        y=rows[f"{measure}_mean"],
+        error_y={"array": rows[f"{measure}_std"], "thickness": 1.5, "width": 4},
+        mode="lines+markers",
+        line={"color": VERMILLION},
+        name="best k of n",
+    )
+    if measure == "test_accuracy":
+        fig.add_scatter(
+            x=rows.epochs,
+            y=rows[f"{measure}_fresh"],
+            error_y={"array": rows[f"{measure}_fresh_std"], "thickness": 1, "width": 0},
+            mode="markers",
+            marker={"symbol": "circle-open", "color": VERMILLION, "size": 10},
+            name="fresh seeds",
+        )
+    _epoch_axis(fig, rows.epochs)
+    return provenance(fig, note)
+
+
+PURPOSES = {"test_accuracy": "for test accuracy", "train_loss": "for training loss"}
+
+
+def rates_against_epochs(
+    optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, Interval], note: str
+) -> go.Figure:
+    """S20's figure 2c or 2d: the learning rate tuned for the test set and for the training loss."""
+    fig = figure(
+        x="epochs",
+        x_unit=None,
+        y="tuned effective learning rate ε/(1−m)",
+        y_unit=None,
+        log="xy",
+        alt="Tuned effective learning rate against epochs, for test accuracy and training loss",
+    )
+    for k, (objective, rows) in enumerate(optima.items()):
+        rows = rows[rows.exponent.notna()].sort_values("epochs")
+        value = 2.0 ** rows.peak.to_numpy()
+        fig.add_scatter(
+            x=rows.epochs,
+            y=value,
+            error_y={
+                "array": 2.0 ** rows.peak_high.to_numpy() - value,
+                "arrayminus": value - 2.0 ** rows.peak_low.to_numpy(),
+                "thickness": 1.5,
+                "width": 4,
+            },
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
+            line={"dash": DASHES[k]},
+            name=f"{PURPOSES[objective]}, slope {slopes[objective].value:.2f}",
+        )
+    _epoch_axis(fig, next(iter(optima.values())).epochs)
+    return provenance(fig, note)
+
+
+def unlimited_verdicts(optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, Interval]) -> str:
+    """What of S20's figure 2 these records show and what not, from the numbers; Markdown."""
+    test, train = slopes["test_accuracy"], slopes["train_loss"]
+    rows = optima["train_loss"].sort_values("epochs")
+    falls = bool((np.diff(rows.train_loss_mean) < 0).all())
+    factor = printed("S20-F2.epoch_factor").value
+    lines = [
+        f"- **The learning rate for the test set hardly falls with the budget**: slope {test}. "
+        f"S20: a factor {printed('S20-F2.test_lr_fall').value:g} over {factor:g} in epochs, a "
+        f"slope of {-np.log2(printed('S20-F2.test_lr_fall').value) / np.log2(factor):.2f}.",
+        f"- **The one for the training loss falls fast**: slope {train}. S20: a factor "
+        f"{printed('S20-F2.train_lr_fall').value:g}, a slope of "
+        f"{-np.log2(printed('S20-F2.train_lr_fall').value) / np.log2(factor):.2f}.",
+        "- **The two differ**: "
+        + (
+            "the test set wants the slower fall, and the intervals do not touch."
+            if test.low > train.high
+            else "not shown; the intervals overlap, or the order is the other one."
+        ),
+        f"- **The training loss falls with every doubling**: {'yes' if falls else 'no'}.",
+    ]
+    return "\n".join(lines)
+
+
+def _epoch_axis(fig: go.Figure, epochs: Sequence[float] | pd.Series) -> None:
+    ticks = sorted({float(e) for e in epochs})
+    fig.update_xaxes(tickvals=ticks, ticktext=[f"{t:g}" for t in ticks])
+
+
+def tuned_pairs(states: Sequence[SweepState]) -> pd.DataFrame:
+    """S20's figure 3: initial and final learning rate tuned together, a row a budget and objective.
+
+    Exponents are log₂ of effective learning rates, with S20's error bars; `bound` is true where an
+    optimum lies on an edge of its grid.
+    """
+    rows = []
+    for state in states:
+        steps = [axis.step for axis in state.sweep.axes]
+        for objective, best in state.tuned.items():
+            if best is None:
+                continue
+            row = {**dict(state.sweep.key), "objective": objective, "value": best.cell.mean}
+            for axis, name in enumerate(("initial", "final")):
+                low, high = best.bar_range(axis)
+                row |= {
+                    name: best.point[axis] * steps[axis],
+                    f"{name}_low": low * steps[axis],
+                    f"{name}_high": high * steps[axis],
+                    f"{name}_bound": best.bound[axis] != 0,
+                }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def pairs_against_epochs(pairs: pd.DataFrame, which: str, note: str) -> go.Figure:
+    """S20's figure 3c or 3d: the tuned initial or final learning rate against the epoch budget."""
+    fig = figure(
+        x="epochs",
+        x_unit=None,
+        y=f"tuned {which} effective learning rate",
+        y_unit=None,
+        log="xy",
+        alt=f"Tuned {which} learning rate against epochs, for test accuracy and training loss",
+    )
+    for k, objective in enumerate(PURPOSES):
+        rows = pairs[pairs.objective == objective].sort_values("epochs")
+        value = 2.0 ** rows[which].to_numpy(dtype=float)
+        fig.add_scatter(
+            x=rows.epochs,
+            y=value,
+            error_y={
+                "array": 2.0 ** rows[f"{which}_high"].to_numpy(dtype=float) - value,
+                "arrayminus": value - 2.0 ** rows[f"{which}_low"].to_numpy(dtype=float),
+                "thickness": 1.5,
+                "width": 4,
+            },
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
+            line={"dash": DASHES[k]},
+            name=PURPOSES[objective],
+        )
+    _epoch_axis(fig, pairs.epochs)
+    return provenance(fig, note)
+
+
+def pair_surface(state: SweepState, objective: str, note: str) -> go.Figure:
+    """The whole grid behind one budget's optimum: the best-k mean at every pair of rates."""
+    cells = state.cells[objective]
+    first, last = state.sweep.axes
+    xs, ys = (sorted({point[a] for point in cells}) for a in (0, 1))
+    z = [[cells[(x, y)].mean if (x, y) in cells else np.nan for x in xs] for y in ys]
+    label, unit = LABELS[objective]
+    epochs = dict(state.sweep.key)["epochs"]
+    best = state.tuned[objective]
+    at = (
+        f"best {best.cell.mean:.4g} {unit} at ε₀ {power_of_two(best.point[0] * first.step)}, "
+        f"ε_f {power_of_two(best.point[1] * last.step)}"
+        if best is not None
+        else "all diverged"
+    )
+    fig = figure(
+        x="initial effective learning rate",
+        x_unit=None,
+        y="final effective learning rate",
+        y_unit=None,
+        title=f"{epochs:g} epochs: {at}",
+        alt=f"{label} over initial and final learning rate after {epochs:g} epochs",
+    )
+    values = np.array(z, dtype=float)
+    top = np.nanmax(values)
+    fig.add_heatmap(
+        x=[power_of_two(x * first.step) for x in xs],
+        y=[power_of_two(y * last.step) for y in ys],
+        z=values,
+        zmin=max(float(np.nanmin(values)), float(top) - 3) if unit == "%" else None,
+        colorscale="Cividis",
+        reversescale=unit != "%",
+        colorbar={"title": {"text": f"{label} ({unit})"}},
+    )
+    fig.update_xaxes(type="category")
+    fig.update_yaxes(type="category")
+    return provenance(fig, note)
+
+
+def pair_verdicts(pairs: pd.DataFrame) -> str:
+    """What of S20's figure 3 these records show and what not, from the numbers; Markdown."""
+    wide = pairs.pivot(index="epochs", columns="objective")
+    initial = wide["initial"]["test_accuracy"] >= wide["initial"]["train_loss"]
+    final = wide["final"]["test_accuracy"] <= wide["final"]["train_loss"]
+    test = wide["initial"]["test_accuracy"]
+    bounds = int(pairs[["initial_bound", "final_bound"]].to_numpy().sum())
+    lines = [
+        f"- **The initial learning rate for the test set is not below the one for the training "
+        f"loss**: at {int(initial.sum())} of {len(initial)} budgets.",
+        f"- **The final one is not above it**: at {int(final.sum())} of {len(final)} budgets.",
+        f"- **The initial learning rate for the test set is the same at every budget**: "
+        f"{', '.join(power_of_two(e) for e in test)} at {', '.join(f'{e:g}' for e in test.index)} "
+        "epochs.",
+    ]
+    if bounds:
+        lines.append(
+            f"- {bounds} of the {2 * len(pairs)} tuned rates lie on an edge of their grid: bounds, "
+            "no estimates."
+        )
+    return "\n".join(lines)
+
+
+def sweep_over_rates(
+    tuned: Mapping[Key, Tuning], epochs: float, objective: str, note: str
+) -> go.Figure:
+    """The whole sweep behind the optimum of one epoch budget: every run and the best-k mean."""
+    label, unit = LABELS[objective]
+    one = next(t for key, t in tuned.items() if dict(key)["epochs"] == epochs)
+    tried = common_exponents(tuned)
+    everything = np.concatenate([t.table.ravel() for t in tuned.values()])
+    everything = everything[np.isfinite(everything)]
+    if objective == "train_loss":
+        frame = (float(everything.min()) / 2, 3.0)
+    else:
+        frame = (float(np.median(everything)) - 3, float(everything.max()) + 0.3)
+    best = one.state.tuned.get(objective)
+    found = (
+        f"optimum {power_of_two(best.point[0])}, {best.cell.mean:.4g} {unit}"
+        if best is not None
+        else "all diverged"
+    )
+    fig = figure(
+        x="effective learning rate ε/(1−m)",
+        x_unit=None,
+        y=label,
+        y_unit=unit,
+        log="xy" if objective == "train_loss" else "x",
+        x_range=(2.0 ** (tried[0] - 0.5), 2.0 ** (tried[-1] + 0.5)),
+        y_range=frame,
+        title=f"{epochs:g} epochs, {PURPOSES[objective]}: {found}",
+        alt=f"{label} of every run against learning rate after {epochs:g} epochs",
+    )
+    rates = 2.0**one.exponents
+    fig.add_scatter(
+        x=np.repeat(rates, one.table.shape[1]),
+        y=one.table.ravel(),
+        mode="markers",
+        marker={"size": 4, "opacity": 0.45, "color": VERMILLION},
+        name="runs",
+    )
+    fig.add_scatter(
+        x=rates,
+        y=analysis.best_means(one.table, objective, one.state.sweep.best),
+        mode="lines",
+        line={"color": VERMILLION},
+        name="mean of the best k",
+    )
+    if best is not None:
+        fig.add_scatter(
+            x=[2.0 ** best.point[0]],
+            y=[best.cell.mean],
+            mode="markers",
+            marker={"size": 14, "color": VERMILLION, "line": {"width": 2, "color": INK}},
+            name="optimum",
+        )
+    ticks = [e for e in tried if e % 2 == 0]
+    fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
+    return provenance(fig, note)
+
+
+def html_table(frame: pd.DataFrame) -> HTML:
+    """A table as plain HTML, which follows the page into the dark; pandas' own style does not."""
+    return HTML(frame.to_html(index=False, classes="dataframe", border=0))

@@ -1,0 +1,87 @@
+"""What an experiment's notebook starts from: its records, analysed once, at one scale."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sgdnoise import analysis
+from sgdnoise import experiment_figures as figures
+from sgdnoise.analysis import Regimes, Tuning
+from sgdnoise.experiments import Experiment, Key, SweepState, experiment_named
+from sgdnoise.records import Record, Store
+from sgdnoise.sweep import OBJECTIVES, outcomes
+
+
+@dataclass(frozen=True)
+class Page:
+    """An experiment at a scale, as its page shows it.
+
+    Attributes:
+        experiment: which.
+        scale: at which scale.
+        seeds: runs a grid point that there should be.
+        store: where its records are.
+    """
+
+    experiment: Experiment
+    scale: str
+    seeds: int
+    store: Store
+
+    @classmethod
+    def load(cls, name: str, scale: str, seeds: int | None, results: str) -> Page:
+        """The page of an experiment; `seeds` None takes the experiment's own number.
+
+        Raises:
+            InputError: for an unknown experiment or scale.
+        """
+        experiment = experiment_named(name, scale)
+        return cls(experiment, scale, seeds or experiment.seeds[scale], Store.find(results))
+
+    @functools.cached_property
+    def records(self) -> dict[str, Record]:
+        """The sound records, by run."""
+        return self.store.read(self.scale, self.experiment.name)
+
+    @functools.cached_property
+    def note(self) -> str:
+        """The provenance of every figure of the page."""
+        return figures.provenance_line(self.experiment, self.scale, self.seeds, self.records)
+
+    @property
+    def coverage(self) -> str:
+        """Scale, what it leaves out and how much of it has been run, in Markdown."""
+        return figures.coverage_sentence(self.experiment, self.scale, self.seeds, self.optima())
+
+    @property
+    def sources(self) -> str:
+        """Where the records are, in Markdown."""
+        return figures.sources_sentence(self.experiment, self.scale, self.store.root)
+
+    @functools.cached_property
+    def states(self) -> list[SweepState]:
+        """How far each sweep is."""
+        known = outcomes(self.records, OBJECTIVES)
+        return list(self.experiment.states(self.scale, self.seeds, known))
+
+    @functools.cache  # noqa: B019  a page lives as long as its notebook
+    def tuned(self, objective: str = "test_accuracy") -> dict[Key, Tuning]:
+        """The tuning of every sweep for an objective."""
+        return analysis.tunings(self.experiment, self.scale, self.seeds, self.records, objective)
+
+    @functools.cache  # noqa: B019
+    def optima(self, objective: str = "test_accuracy") -> pd.DataFrame:
+        """One row a sweep: see `analysis.optima`."""
+        return analysis.optima(self.experiment, self.scale, self.seeds, self.records, objective)
+
+    def regimes(self) -> dict[str, Regimes]:
+        """The fitted regimes of each method, for an experiment over batch sizes."""
+        tuned = self.tuned()
+        methods = {dict(key)["method"] for key in tuned}
+        return {m: analysis.boundary_of(tuned, m) for m in figures.COLOURS if m in methods}
+
+    def __hash__(self) -> int:
+        return id(self)
