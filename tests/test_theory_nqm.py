@@ -14,7 +14,8 @@ from sgdnoise.schedule import hold_then_decay, segments
 from sgdnoise.theory import nqm
 from sgdnoise.theory.nqm.loss import Batch
 from sgdnoise.theory.nqm.spectrum import condensed
-from sgdnoise.theory.nqm.tuning import _plain_loss
+from sgdnoise.theory.nqm.tuning import _plain_loss, _ripple_grid
+from sgdnoise.theory.stability import update_matrix
 
 SMALL = nqm.spectrum("exact", 40)
 
@@ -99,6 +100,16 @@ class TestExpectedLoss:
         steps = np.array([0, 1, 2, 7, 40, 399, 400])
         found = nqm.expected_loss(model, lr, 16, steps, m)
         np.testing.assert_allclose(found, expected[:, steps], rtol=1e-9)
+
+    @pytest.mark.parametrize("m", [0.0, 0.5, 0.9])
+    def test_at_the_critical_learning_rate_itself(self, m: float) -> None:
+        lr = 2 * (1 + m) * np.array([1 - 1e-8, 1.0, 1 + 1e-8])
+        steps = np.array([1, 3, 50, 301])
+        np.testing.assert_allclose(
+            nqm.expected_loss(SMALL, lr, 2, steps, m),
+            loop(SMALL, lr, 2, m, 301)[:, steps],
+            rtol=1e-8,  # the loop's own error, two digits more than ours at m = 0.9
+        )
 
     def test_long_spectra_take_the_same_road_to_the_same_place(self) -> None:
         model = nqm.spectrum("exact", 3000)
@@ -376,6 +387,17 @@ class TestTimeToTarget:
         assert (np.diff(loss, 2) > -1e-12 * scale).all()
         later = np.array([_plain_loss(SMALL, b, t + 1)(x) for x in lr])
         assert (later <= loss + 1e-14 * scale).all()
+
+    @pytest.mark.parametrize("m", [0.5, 0.9, 0.99])
+    def test_grid_of_rates_resolves_the_fastest_ripple(self, m: float) -> None:
+        t, critical = 30, 2 * (1 + m)
+        grid = _ripple_grid(SMALL, m, t, 1e-4, critical)
+        angle = np.angle(np.linalg.eigvals(update_matrix(grid, SMALL.curvature[0], m)))
+        turn = np.abs(angle).max(axis=1) * t
+        assert (np.diff(grid) > 0).all()
+        assert np.diff(turn).max() <= math.pi / 6 + 1e-6
+        assert grid[0] <= (1 - math.sqrt(m)) ** 2 * (1 + 1e-9) + 1e-4
+        assert grid[-1] >= (1 + math.sqrt(m)) ** 2 * (1 - 1e-9)
 
     def test_two_regimes(self) -> None:
         """REFERENCE.md E: slope 1 at small batches; SGD stuck at 2/λ; momentum scales on."""
