@@ -390,7 +390,7 @@ class TestTimeToTarget:
 
     @pytest.mark.parametrize("m", [0.5, 0.9, 0.99])
     def test_grid_of_rates_resolves_the_fastest_ripple(self, m: float) -> None:
-        t, critical = 30, 2 * (1 + m)
+        t, critical = 25, 2 * (1 + m)
         grid = _ripple_grid(SMALL, m, t, 1e-4, critical)
         angle = np.angle(np.linalg.eigvals(update_matrix(grid, SMALL.curvature[0], m)))
         turn = np.abs(angle).max(axis=1) * t
