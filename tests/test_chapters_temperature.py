@@ -99,6 +99,22 @@ class TestBowl:
         np.testing.assert_allclose(here, there, rtol=1e-12)
         assert np.abs(np.subtract(here, elsewhere)).max() > 0.1
 
+    def test_band_of_the_sde_solves_its_moment_equation(self) -> None:
+        lr, b = 1 / 8, 32
+        t = lr / b
+        outline = traces(chapter.bowl_figure(lr, b))["SDE at that T, ± 2 standard deviations"]
+        upper, lower = np.split(np.asarray(outline.y), 2)  # type: ignore[attr-defined]
+        # dV/dt = T c - 2 V, dM/dt = -M, in clock t = T × examples seen.
+        points, fine = len(upper), 200
+        clock = t * chapter.BOWL_EPOCH * chapter.BOWL_EPOCHS / ((points - 1) * fine)
+        mean, variance = chapter.BOWL_START, 0.0
+        for k in range(points):
+            assert (upper[k] + lower[-1 - k]) / 2 == pytest.approx(mean, rel=1e-3)
+            assert (upper[k] - lower[-1 - k]) / 4 == pytest.approx(np.sqrt(variance), rel=2e-3)
+            for _ in range(fine):
+                mean -= clock * mean
+                variance += clock * (t * chapter.BOWL_NOISE - 2 * variance)
+
     def test_title_tells_the_spread_that_is_drawn(self) -> None:
         fig = chapter.bowl_figure(1 / 4, 16)
         by_name = traces(fig)
@@ -153,6 +169,14 @@ class TestSampling:
         for sampling, exact in (("independent", law.independent), ("reshuffle", law.epoch_end)):
             ratio = ends[sampling].std() / np.sqrt(exact)  # type: ignore[index]
             assert abs(ratio - 1) < 4 / np.sqrt(2 * 4000)
+
+    def test_title_and_profile_tell_the_spread_of_simulated_runs(self) -> None:
+        fig = chapter.sampling_figure(1 / 8, 8)
+        end = traces(fig)["reshuffled epochs"].y[-1]  # type: ignore[attr-defined]
+        assert f"{end:.3g} reshuffled" in fig.layout.title.text
+        unit = np.sqrt(1 / 8 / 8 / 2)  # T c / 2h
+        ratio = chapter.two_samplings(1 / 8, 8)["reshuffle"].std() / unit / end
+        assert abs(ratio - 1) < 4 / np.sqrt(2 * 4000)
 
     def test_profile_closes_and_sinks_at_small_learning_rates(self) -> None:
         small, large = (

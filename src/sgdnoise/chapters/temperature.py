@@ -491,8 +491,8 @@ def sampling_figure(learning_rate: float, batch_size: int) -> go.Figure:
         y_range=(0, 1.45),
         title=(
             f"ε = {fraction(learning_rate)}, B = {batch_size}: at an epoch's end "
-            f"{short(np.sqrt(law.epoch_end / unit))} reshuffled, "
-            f"{short(np.sqrt(law.independent / unit))} independent"
+            f"{np.sqrt(law.epoch_end / unit):.3g} reshuffled, "
+            f"{np.sqrt(law.independent / unit):.3g} independent"
         ),
         alt="Spread of the parameter within an epoch for two ways to draw batches",
     )
