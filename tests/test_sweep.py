@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -255,4 +256,35 @@ def test_two_sweeps_at_once_train_each_run_once(tmp_path, uninterrupted):
     trained = [int(r.split(" found, ")[1].split()[0]) for r in reports]
     assert sum(trained) == lines_of(uninterrupted)
     assert lines_of(tmp_path) == lines_of(uninterrupted)
+    assert list(differences(Store(tmp_path), Store(uninterrupted), "digits", "tiny")) == []
+
+
+def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path):
+    begin = time.monotonic()
+    with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9"):
+        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), scheduler="tcp://127.0.0.1:9")
+    assert time.monotonic() - begin < 20
+    with pytest.raises(InputError, match="no-such-scheme"):
+        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), scheduler="no-such-scheme://x")
+
+
+def test_on_a_cluster_a_killed_worker_costs_nothing(tmp_path, uninterrupted):
+    distributed = pytest.importorskip("distributed")
+    sweeps = [one_sweep(b, steps=None, epochs=8.0) for b in (4, 8, 16, 32)]
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+
+        def kill_one_worker():
+            while lines_of(tmp_path) == 0:
+                time.sleep(0.05)
+            os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one_worker, daemon=True)
+        killer.start()
+        report = sweep.run_sweep(
+            tiny(sweeps, 3), "digits", 3, Store(tmp_path), scheduler=cluster.scheduler_address
+        )
+        killer.join(60)
+    assert report.failed == 0
     assert list(differences(Store(tmp_path), Store(uninterrupted), "digits", "tiny")) == []

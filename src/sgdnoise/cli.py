@@ -67,6 +67,7 @@ def _parser() -> _Parser:
     )
     reproduce.add_argument("--results", type=Path, metavar="DIR", help="where records live")
     reproduce.add_argument("--runs", type=Path, metavar="DIR", help="where pages are rendered")
+    reproduce.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler to train on")
     reproduce.add_argument("--jobs", type=_whole, metavar="N", help="worker processes")
     reproduce.add_argument(
         "--dry-run", action="store_true", help="list what is missing and its cost; train nothing"
@@ -98,6 +99,7 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         results=arguments.results,
         runs=arguments.runs,
         jobs=arguments.jobs,
+        scheduler=arguments.scheduler,
         dry_run=arguments.dry_run,
     )
 

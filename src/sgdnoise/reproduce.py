@@ -37,6 +37,7 @@ def reproduce(
     results: Path | None = None,
     runs: Path | None = None,
     jobs: int | None = None,
+    scheduler: str | None = None,
     dry_run: bool = False,
 ) -> None:
     """Fills the store of one experiment or all, and renders its page.
@@ -49,6 +50,7 @@ def reproduce(
         results: the store; `results/`, or `local/results/` with `fresh`.
         runs: where pages are rendered; `papermill_runs/`, likewise.
         jobs: worker processes.
+        scheduler: address of a Dask scheduler to train on.
         dry_run: only print what is missing, and its estimated cost.
 
     Raises:
@@ -76,7 +78,7 @@ def reproduce(
             store.retire_other_code(scale, experiment.name)
         for complaint in store.repair(scale, experiment.name):
             print(f"set aside: {complaint}", flush=True)
-        report = run_sweep(experiment, scale, count, store, jobs=jobs)
+        report = run_sweep(experiment, scale, count, store, jobs=jobs, scheduler=scheduler)
         print(f"{experiment.name}, {scale}: {report}", flush=True)
         if report.failed:
             failed.append(f"{experiment.name} ({report.failed} runs)")

@@ -8,10 +8,11 @@ a lock that dies with its holder keeps a bundle to one of them.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,10 @@ from sgdnoise.training.result import bundle_key, bundles
 
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""
+
+
+SCHEDULER_SECONDS = 15
+"""How long a Dask scheduler may take to answer."""
 
 
 @dataclass
@@ -173,6 +178,7 @@ def run_sweep(
     store: Store,
     *,
     jobs: int | None = None,
+    scheduler: str | None = None,
 ) -> Report:
     """Trains what the store lacks of an experiment, until it lacks nothing.
 
@@ -182,12 +188,14 @@ def run_sweep(
         seeds: runs a grid point.
         store: read before and between bundles, appended to after each.
         jobs: worker processes, one thread each; the machine's cores unless given.
+        scheduler: address of a Dask scheduler whose workers train instead, one bundle a worker
+            thread; a worker that is lost costs its bundle in flight, which another one trains.
 
     Returns:
         How many runs were found, trained, and failed.
 
     Raises:
-        InputError: for fewer than one seed.
+        InputError: for fewer than one seed, or a scheduler that does not answer within 20 s.
         FailureError: when the store cannot be written, or a worker process was killed.
     """
     if seeds < 1:
@@ -200,6 +208,11 @@ def run_sweep(
     report = Report(found=found)
     tried: set[str] = set()
     with ExitStack() as stack:
+        train: Callable[[Iterator[list[RunConfig]]], Iterator[list[Record]]]
+        if scheduler is None:
+            train = _Processes(jobs or os.cpu_count() or 1, store.root / ".checkpoints", report)
+        else:
+            train = stack.enter_context(_Cluster(scheduler))
         progress = stack.enter_context(
             bar(total=0, unit="run", desc=f"{experiment.name} {scale}", delay=0.5)
         )
@@ -217,7 +230,7 @@ def run_sweep(
             work = [work[i] for i in np.argsort(costs, kind="stable")]
             mine = 0
 
-            def claimed(work: list[list[RunConfig]] = work) -> Iterator[Any]:
+            def claimed(work: list[list[RunConfig]] = work) -> Iterator[list[RunConfig]]:
                 nonlocal mine
                 for bundle in work:
                     if not claims.take(bundle):
@@ -228,9 +241,9 @@ def run_sweep(
                     if any(c.id in have and have[c.id].status != "failed" for c in bundle):
                         claims.release(bundle)
                         continue
-                    yield joblib.delayed(train_bundle)(bundle, store.root / ".checkpoints")
+                    yield bundle
 
-            for results in _in_parallel(claimed(), jobs or os.cpu_count() or 1, report):
+            for results in train(claimed()):
                 store.append(scale, experiment.name, results)
                 claims.release([record.config for record in results])
                 tried.update(record.id for record in results)
@@ -244,15 +257,73 @@ def run_sweep(
                 time.sleep(WAIT_SECONDS)  # another sweep holds all that is left
 
 
-def _in_parallel(tasks: Iterator[Any], workers: int, report: Report) -> Iterator[list[Record]]:
-    """Results as they come. One task a worker in flight: what waits is not claimed yet."""
-    pool = joblib.Parallel(
-        n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1
-    )
-    try:
-        yield from pool(tasks)
-    except TerminatedWorkerError:
-        raise FailureError(
-            f"a training process was killed, most often for want of memory: {report.trained} runs "
-            "are kept; run the same command again to go on, with fewer --jobs if it happens again"
-        ) from None
+@dataclass
+class _Processes:
+    """Trains bundles in processes of this machine; what waits for a worker is unclaimed."""
+
+    workers: int
+    checkpoints: Path
+    report: Report
+
+    def __call__(self, bundles: Iterator[list[RunConfig]]) -> Iterator[list[Record]]:
+        pool = joblib.Parallel(
+            n_jobs=self.workers,
+            return_as="generator_unordered",
+            pre_dispatch="n_jobs",
+            batch_size=1,
+        )
+        try:
+            yield from pool(joblib.delayed(train_bundle)(b, self.checkpoints) for b in bundles)
+        except TerminatedWorkerError:
+            raise FailureError(
+                "a training process was killed, most often for want of memory: "
+                f"{self.report.trained} runs are kept; run the same command again to go on, "
+                "with fewer --jobs if it happens again"
+            ) from None
+
+
+class _Cluster:
+    """Trains bundles on the workers of a Dask cluster, one a worker thread."""
+
+    def __init__(self, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise InputError(
+                "--scheduler needs the package distributed: install sgdnoise[cluster]"
+            ) from None
+        try:
+            self.client = Client(address, timeout=SCHEDULER_SECONDS)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no Dask scheduler answers at {address} ({type(error).__name__}): "
+                "start one, or leave --scheduler out to train on this machine"
+            ) from None
+
+    def __enter__(self) -> _Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def __call__(self, bundles: Iterator[list[RunConfig]]) -> Iterator[list[Record]]:
+        from distributed import wait
+
+        flying: set[Any] = set()
+        while True:
+            slots = max(1, sum(self.client.nthreads().values()))
+            for bundle in itertools.islice(bundles, max(0, slots - len(flying))):
+                # Not pure: a bundle that is tried again must be trained again. Losing a worker is
+                # no fault of the bundle's, however often it happens.
+                flying.add(self.client.submit(train_bundle, bundle, pure=False, retries=2))
+            if not flying:
+                return
+            done, flying = wait(flying, return_when="FIRST_COMPLETED")
+            for future in done:
+                try:
+                    yield future.result()
+                except Exception as error:
+                    raise FailureError(
+                        f"a bundle failed on the cluster ({type(error).__name__}: "
+                        f"{str(error).splitlines()[0] if str(error) else ''}): run again to go on"
+                    ) from None

@@ -1,0 +1,279 @@
+"""The experiments' pages on made-up records: what they say when a claim holds, and when not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sgdnoise import analysis, compare
+from sgdnoise import experiment_figures as figures
+from sgdnoise.experiments import EXPERIMENTS, FRESH_SEED
+from sgdnoise.pages import Page
+from sgdnoise.records import Store, record_of
+from sgdnoise.sweep import OBJECTIVES, missing, outcomes
+from sgdnoise.training.result import Result
+
+SEEDS = 5
+
+
+def fill(folder, name, accuracy, loss=None, seeds=SEEDS, spread=0.02):
+    """A store in which every run that the experiment asks for ended as a formula says.
+
+    `accuracy` and `loss` are functions of (config, log₂ effective learning rate); an infinite one
+    stands for a run that diverged.
+    """
+    store, experiment = Store(folder), EXPERIMENTS[name]
+    loss = loss or (lambda config, rate: 1.0)
+    rng = np.random.default_rng(0)
+    while todo := missing(experiment, "digits", seeds, store.read("digits", name)):
+        records = []
+        for config in todo:
+            rate = math.log2(config.effective_learning_rate)
+            value = accuracy(config, rate) + spread * rng.standard_normal()
+            metrics = {"test_accuracy": value, "train_loss": loss(config, rate)}
+            done = math.isfinite(value)
+            records.append(
+                record_of(Result(config, "done" if done else "diverged", metrics if done else {}))
+            )
+        store.append("digits", name, records)
+    return store
+
+
+def page(name, store, seeds=SEEDS):
+    return Page.load(name, "digits", seeds, str(store.root))
+
+
+def two_regimes(config, rate):
+    """Linear scaling up to B = 32 for SGD and 256 for momentum, then a cliff and a fall."""
+    knee = 5 if config.momentum == 0 else 8
+    size = math.log2(config.batch_size)
+    peak = min(size, knee) - 5
+    if rate > peak + 2.2:
+        return math.inf
+    return 98 - 0.4 * (rate - peak) ** 2 - 0.5 * max(0, size - knee)
+
+
+@pytest.fixture(scope="module")
+def regimes_store(tmp_path_factory):
+    return fill(tmp_path_factory.mktemp("two"), "constant-epoch", two_regimes)
+
+
+def test_two_regimes_are_found_where_they_are(regimes_store):
+    p = page("constant-epoch", regimes_store)
+    fits = p.regimes()
+    assert fits["sgd"].slope.value == pytest.approx(1, abs=0.1)
+    assert fits["sgd"].boundary.value == pytest.approx(32, rel=0.3)
+    assert fits["momentum"].boundary.value == pytest.approx(256, rel=0.3)
+    assert fits["sgd"].flat_seen
+    text = figures.constant_epoch_verdicts(p.optima(), fits)
+    assert "the intervals do not touch" in text
+    table = figures.boundary_table(fits)
+    assert list(table["boundary, S20 (its own net)"]) == [512, 512]
+
+
+def test_without_two_regimes_the_page_says_so(tmp_path):
+    def always_linear(config, rate):
+        peak = math.log2(config.batch_size) - 5
+        # Momentum stops where the first grids end, as SGD does: nothing tells the two apart.
+        return 98 - 0.4 * (rate - min(peak, 2)) ** 2
+
+    store = fill(tmp_path, "constant-epoch", always_linear)
+    p = page("constant-epoch", store)
+    text = figures.constant_epoch_verdicts(p.optima(), p.regimes())
+    assert "this was not shown" in text
+
+    def flat(config, rate):
+        return 98 - 0.4 * (rate + 3) ** 2
+
+    p = page("constant-epoch", fill(tmp_path / "flat", "constant-epoch", flat))
+    assert "more slowly than the batch size" in figures.constant_epoch_verdicts(
+        p.optima(), p.regimes()
+    )
+
+
+def test_every_figure_of_the_page_draws_what_it_says(regimes_store):
+    p = page("constant-epoch", regimes_store)
+    optima, tuned = p.optima(), p.tuned()
+    frame = figures.accuracy_frame(optima, "test_accuracy")
+    fig = figures.against_batch_size(optima, "test_accuracy", p.note)
+    assert list(fig.data[0].x) == [2**k for k in range(11)]
+    rows = optima[optima.method == "sgd"].sort_values("batch_size")
+    np.testing.assert_allclose(fig.data[0].y, rows.test_accuracy_mean)
+    rates = figures.learning_rates(optima, p.regimes(), p.note)
+    np.testing.assert_allclose(rates.data[0].y, 2.0**rows.exponent)
+    swept = figures.sweep_at(tuned, 32, "test_accuracy", frame, p.note)
+    runs = [t for t in swept.data if t.mode == "markers" and t.name.endswith("runs")]
+    grid = tuned[(("method", "sgd"), ("batch_size", 32))].exponents
+    assert len(runs[0].x) == len(grid) * SEEDS
+    fixed = figures.at_learning_rate(tuned, -3, "test_accuracy", frame, p.note)
+    assert {t.name for t in fixed.data} >= {"SGD, this rate", "SGD, tuned at each B"}
+    assert "5 seeds a point, best 4 kept" in p.note
+
+
+def test_a_partial_sweep_says_how_far_it_is(tmp_path, regimes_store):
+    whole = regimes_store.read("digits", "constant-epoch")
+    store = Store(tmp_path)
+    kept = [r for r in whole.values() if r.config.seed < 3]
+    store.append("digits", "constant-epoch", kept)
+    p = page("constant-epoch", store)
+    assert "3 of 5 seeds" in p.coverage
+    assert "22 of 22 sweeps are not complete" in p.coverage
+    assert "seeds" not in page("constant-epoch", regimes_store).coverage.split("pochs")[-1]
+    assert Page.load("constant-epoch", "digits", None, str(tmp_path)).seeds == 15
+
+
+def test_an_empty_store_still_has_a_page(tmp_path):
+    p = page("constant-epoch", Store(tmp_path))
+    assert "0 of 5 seeds" in p.coverage
+    assert "no runs recorded yet" in p.note
+
+
+def test_fresh_seeds_are_not_those_of_the_tuning(regimes_store):
+    records = regimes_store.read("digits", "constant-epoch")
+    optima = analysis.optima(EXPERIMENTS["constant-epoch"], "digits", SEEDS, records)
+    row = optima[(optima.method == "sgd") & (optima.batch_size == 1)].iloc[0]
+    fresh = [
+        r.metrics["test_accuracy"]
+        for r in records.values()
+        if r.config.seed >= FRESH_SEED and r.config.batch_size == 1 and r.config.momentum == 0
+    ]
+    assert len(fresh) == SEEDS
+    assert row.test_accuracy_fresh == pytest.approx(np.mean(fresh))
+    assert row.fresh_seeds == SEEDS
+    tuning = [
+        r.metrics["test_accuracy"]
+        for r in records.values()
+        if r.config.seed < FRESH_SEED
+        and r.config.batch_size == 1
+        and r.config.momentum == 0
+        and math.log2(r.config.learning_rate) == row.exponent
+    ]
+    assert row.test_accuracy_mean == pytest.approx(np.mean(sorted(tuning)[-4:]))
+
+
+def peaked_at(best):
+    def accuracy(config, rate):
+        size = math.log2(config.batch_size)
+        return 97 - 0.3 * (size - best) ** 2 - 0.4 * (rate - min(size - 5, 1)) ** 2
+
+    return accuracy
+
+
+def lower_with_size(config, rate):
+    return 1.0 / config.batch_size
+
+
+def test_the_step_budget_is_judged_both_ways(tmp_path):
+    p = page("constant-step", fill(tmp_path / "a", "constant-step", peaked_at(6), lower_with_size))
+    slope = analysis.log_slope(p.tuned(), "batch_size")
+    text = figures.step_budget_verdicts(p.optima(), slope)
+    assert "inside the range**: yes" in text
+    assert "the best batch size is 64" in text
+    assert "this is shown" in text
+    assert text.count("yes.") == 1
+    assert len(figures.step_budget_table(p.optima())) == 8
+    assert len(figures.printed_step_budget_table()) == 8
+
+    p = page("constant-step", fill(tmp_path / "b", "constant-step", peaked_at(12)))
+    text = figures.step_budget_verdicts(p.optima(), analysis.log_slope(p.tuned(), "batch_size"))
+    assert "inside the range**: no" in text
+    assert "this is not shown" in text
+
+
+@pytest.mark.parametrize("test_slope", [0.0, -4 / 7])
+def test_unlimited_epochs_are_judged_both_ways(tmp_path, test_slope):
+    def accuracy(config, rate):
+        return 98 - 0.4 * (rate + 2 - test_slope * math.log2(config.epochs / 10)) ** 2
+
+    def loss(config, rate):
+        peak = -2 - 4 / 7 * math.log2(config.epochs / 10)
+        return (1 + 0.3 * (rate - peak) ** 2) / config.epochs
+
+    p = page("unlimited-epochs", fill(tmp_path, "unlimited-epochs", accuracy, loss))
+    optima = {objective: p.optima(objective) for objective in figures.PURPOSES}
+    slopes = {o: analysis.log_slope(p.tuned(o), "epochs") for o in figures.PURPOSES}
+    assert slopes["test_accuracy"].value == pytest.approx(test_slope, abs=0.08)
+    assert slopes["train_loss"].value == pytest.approx(-4 / 7, abs=0.08)
+    text = figures.unlimited_verdicts(optima, slopes)
+    assert ("the intervals do not touch" in text) == (test_slope == 0)
+    assert "every doubling**: yes" in text
+    # S20's own slopes, from its factors 2 and 16 over 128.
+    assert "a slope of -0.14" in text
+    assert "a slope of -0.57" in text
+    fig = figures.rates_against_epochs(optima, slopes, p.note)
+    assert len(fig.data[0].x) == 8
+    one = figures.sweep_over_rates(p.tuned("train_loss"), 40, "train_loss", p.note)
+    assert "40 epochs" in one.layout.title.text
+
+
+def test_initial_and_final_rates_are_judged_both_ways(tmp_path):
+    def final_of(config, rate):
+        return rate - 10 * math.log2(config.decay_factor)
+
+    def accuracy(config, rate):
+        return 98 - 0.5 * (rate + 2) ** 2 - 0.05 * (final_of(config, rate) + 12) ** 2
+
+    def loss(config, rate):
+        return 0.1 + 0.05 * (rate + 4) ** 2 + 0.01 * (final_of(config, rate) + 8) ** 2
+
+    p = page("initial-final-lr", fill(tmp_path / "a", "initial-final-lr", accuracy, loss))
+    pairs = figures.tuned_pairs(p.states)
+    test = pairs[pairs.objective == "test_accuracy"]
+    assert set(test.initial) == {-2}
+    assert set(test.final) == {-12}
+    train = pairs[pairs.objective == "train_loss"]
+    assert set(train.initial) == {-4}
+    assert set(train.final) == {-8}
+    text = figures.pair_verdicts(pairs)
+    assert text.count("at 3 of 3 budgets") == 2
+    assert "edge" not in text
+    fig = figures.pair_surface(p.states[0], "test_accuracy", p.note)
+    assert "20 epochs" in fig.layout.title.text
+    figures.pairs_against_epochs(pairs, "final", p.note)
+
+    # The other way round: the test set starts colder and ends hotter.
+    p = page(
+        "initial-final-lr",
+        fill(
+            tmp_path / "b",
+            "initial-final-lr",
+            lambda c, r: 98 - loss(c, r),
+            lambda c, r: 100 - accuracy(c, r),
+            spread=0.0,
+        ),
+    )
+    assert figures.pair_verdicts(figures.tuned_pairs(p.states)).count("at 0 of 3 budgets") == 2
+
+
+def test_two_stores_that_agree_and_two_that_do_not(tmp_path, regimes_store):
+    experiment = EXPERIMENTS["constant-epoch"]
+    theirs = regimes_store.read("digits", "constant-epoch")
+    same = compare.points(experiment, "digits", SEEDS, theirs, theirs, SEEDS)
+    assert compare.agreement(same) == (44, 44)
+
+    def shifted(config, rate):
+        return two_regimes(config, rate + 2) - 1.5
+
+    other = fill(tmp_path, "constant-epoch", shifted)
+    mine = other.read("digits", "constant-epoch")
+    table = compare.points(experiment, "digits", SEEDS, mine, theirs, SEEDS)
+    assert not table.accuracy_agrees.any()
+    assert not table.lr_agrees.any()
+    text = compare.summary(experiment, "digits", SEEDS, mine, theirs)
+    assert text.startswith("**0 of 44**")
+    lines = compare.boundary_table(experiment, "digits", SEEDS, mine, theirs)
+    assert set(lines["mine and committed"]) <= {"agrees", "DIFFERS"}
+    assert "Nothing has been trained" in compare.summary(experiment, "digits", SEEDS, {}, theirs)
+    part = dict(list(mine.items())[:100])
+    assert "still missing" in compare.summary(experiment, "digits", SEEDS, part, theirs)
+    assert compare.point_table(experiment, "digits", SEEDS, {}, theirs).empty
+
+
+def test_outcomes_count_diverged_runs_and_leave_out_failed_ones(regimes_store):
+    records = regimes_store.read("digits", "constant-epoch")
+    known = outcomes(records, OBJECTIVES)
+    diverged = [r for r, record in records.items() if record.status == "diverged"]
+    assert diverged
+    assert all(math.isnan(known[run]["test_accuracy"]) for run in diverged)
