@@ -65,7 +65,7 @@ def test_schedule_is_tuned_as_brute_force_tunes_it(
         bb = momentum**2 * bb + 2 * momentum * h * xb + h**2 * xx + h / batch_size
         xx, xb = xx - 2 * e * x_new_b + e**2 * bb, x_new_b - e * bb
     loss = xx @ h / 2
-    rate, least = chapter.tuned_under_schedule(model, batch_size, steps, momentum)
+    rate, least = nqm.tuned_under_schedule(model, batch_size, steps, momentum)
     # Neighbours on the dense grid are 0.15% apart, and the search stops at 0.3%.
     assert rate == pytest.approx(float(rates[np.argmin(loss), 0]), rel=0.006)
     assert least == pytest.approx(float(loss.min()), rel=1e-3)

@@ -519,7 +519,7 @@ class TestBudgets:
         pieces = segments(hold_then_decay(2560), 2560)
         grid = np.geomspace(1e-3, 2, 800)
         dense = nqm.loss_under_schedule(SMALL, grid, 32, pieces)[:, -1]
-        assert decayed.loss[1] <= dense.min() * (1 + 1e-12)
+        assert decayed.loss[1] <= dense.min() * (1 + 1e-5)
         assert decayed.loss[1] == pytest.approx(dense.min(), rel=1e-3)
 
     def test_an_unlimited_budget_has_no_schedule(self) -> None:

@@ -18,20 +18,15 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from sgdnoise.figures import BLUE, GREEN, INK, MUTED, PURPLE, VERMILLION, figure, provenance
-from sgdnoise.schedule import hold_then_decay
 from sgdnoise.theory.nqm import (
     EpochBudget,
     Spectrum,
-    Status,
     StepBudget,
     TunedCurve,
     UnlimitedBudget,
     averaged_loss,
     expected_loss,
-    loss_under_schedule,
-    monotone_segments,
     tuned_curve,
-    tuned_loss,
 )
 from sgdnoise.theory.stability import (
     critical_effective_learning_rate,
@@ -86,34 +81,6 @@ def note(model: Spectrum) -> str:
 # --- Tuning ----------------------------------------------------------------------------------
 
 
-def tuned_under_schedule(
-    model: Spectrum, batch_size: int, steps: int, momentum: float = 0.0
-) -> tuple[float, float]:
-    """Best initial learning rate under S20's schedule (§4), at most the critical one, and its loss.
-
-    Not `tuned_curve(..., decay=True)`, which may start beyond the critical learning rate: on an
-    exact quadratic the later, smaller rates contract whatever the first half blew up, by a factor
-    of 10²⁷⁰ if need be. No network would come back from there, so those settings are left out.
-
-    Returns:
-        Learning rate, to 0.3% (its loss is then off by some parts in 10⁶), and expected loss.
-    """
-    critical = float(critical_learning_rate(model.sharpness, momentum))
-    pieces = monotone_segments(hold_then_decay(steps), steps)
-    held = float(tuned_loss(model, batch_size, steps, momentum)[0])
-    # Later decay mends noise, so that the best start lies above the best constant rate.
-    # Heavy ball that still oscillates at the end makes ripples along the learning rate.
-    count = 31 if momentum**steps < 1e-9 else 401
-    rates = np.geomspace(min(held / 3, critical / 2), min(64 * held, critical), count)
-    for _ in range(4):
-        loss = loss_under_schedule(model, rates, batch_size, pieces, momentum)[:, -1]
-        best = int(np.argmin(loss))
-        found = float(rates[best]), float(loss[best])
-        ends = rates[max(best - 1, 0)], rates[min(best + 1, rates.size - 1)]
-        rates = np.geomspace(*ends, 9)
-    return found
-
-
 def tuned(
     model: Spectrum,
     budget: EpochBudget | StepBudget | UnlimitedBudget,
@@ -127,25 +94,9 @@ def tuned(
         ValueError: for another schedule, or S20's under an unlimited budget, whose length it would
             have to know.
     """
-    if schedule == CONSTANT:
-        return tuned_curve(budget, batch_sizes, momentum, spectrum=model)
-    if schedule != DECAYED:
+    if schedule not in (CONSTANT, DECAYED):
         raise ValueError(f"unknown schedule {schedule!r}: choose {CONSTANT!r} or {DECAYED!r}")
-    if isinstance(budget, UnlimitedBudget):
-        raise ValueError("S20's schedule needs a budget of a known length, not an unlimited one")
-    steps = [budget.steps(b) for b in batch_sizes]
-    found = [
-        tuned_under_schedule(model, b, t, momentum) for b, t in zip(batch_sizes, steps, strict=True)
-    ]
-    rate, loss = (np.array(column) for column in zip(*found, strict=True))
-    return TunedCurve(
-        batch_size=np.array(batch_sizes),
-        steps=np.array(steps),
-        learning_rate=rate,
-        effective_learning_rate=effective_learning_rate(rate, momentum),
-        loss=loss,
-        status=np.full(rate.size, Status.REACHED, dtype=object),
-    )
+    return tuned_curve(budget, batch_sizes, momentum, spectrum=model, decay=schedule == DECAYED)
 
 
 # --- What sums up a curve --------------------------------------------------------------------

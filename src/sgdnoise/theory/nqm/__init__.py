@@ -21,6 +21,7 @@ from sgdnoise.theory.nqm.tuning import (
     time_to_target,
     tuned_curve,
     tuned_loss,
+    tuned_under_schedule,
 )
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "time_to_target",
     "tuned_curve",
     "tuned_loss",
+    "tuned_under_schedule",
 ]
