@@ -39,13 +39,21 @@ function render({ model, el }) {
       model.send({ kind: "plotly" });
     });
 
-  // noUiSlider's handles carry no name, and the index for a value.
+  // noUiSlider's handles carry no name, and the index for a value, which it also writes when a key
+  // moves nothing.
+  const watched = new WeakSet();
   function nameHandles() {
     const handles = el.closest(".sgdnoise-explorer")?.querySelectorAll(".noUi-handle") ?? [];
     handles.forEach((handle, axis) => {
       if (!sliders[axis]) return;
+      const text = sliders[axis].options[position()[axis]];
       handle.setAttribute("aria-label", sliders[axis].label);
-      handle.setAttribute("aria-valuetext", sliders[axis].options[position()[axis]]);
+      if (handle.getAttribute("aria-valuetext") !== text) {
+        handle.setAttribute("aria-valuetext", text);
+      }
+      if (watched.has(handle)) return;
+      watched.add(handle);
+      new MutationObserver(nameHandles).observe(handle, { attributeFilter: ["aria-valuetext"] });
     });
     return handles.length >= sliders.length;
   }
