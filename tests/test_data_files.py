@@ -775,8 +775,7 @@ def test_ptb_without_its_training_file_is_not_loaded(
 
 
 def test_text_and_images_do_not_mix() -> None:
-    for call in (data.load, data.train_size):
-        with pytest.raises(InputError, match="ptb is text"):
-            call("ptb")
+    with pytest.raises(InputError, match="ptb is text"):
+        data.load("ptb")
     with pytest.raises(InputError, match="no text is called 'cifar10'"):
         data.load_text("cifar10")

@@ -18,6 +18,7 @@ from sgdnoise.training import single, train
 from sgdnoise.training.run import build_model
 from sgdnoise.training.single import evaluate, evaluation_steps, train_single
 from sgdnoise.training.streams import batch_indices, stream
+from sgdnoise.training.tasks import task_of
 
 
 @pytest.fixture(autouse=True)
@@ -201,8 +202,8 @@ def test_divergence_is_recorded_at_its_step(images):
 
 def test_evaluation_is_over_the_whole_set_and_leaves_the_mode(images):
     model = build_model(config(), images).train()
-    augment = augmentation("none", images)
-    loss, accuracy = evaluate(model, augment, images.test_images, images.test_labels, config())
+    task = task_of(config(), images, model)
+    loss, accuracy = evaluate(task, task.test, model, config())
     assert model.training
     model.eval()
     with torch.no_grad():

@@ -23,6 +23,7 @@ from sgdnoise.data.dataset import (
 from sgdnoise.data.files import Arrays
 from sgdnoise.data.image_folder import IMAGE_FOLDER, ImageFolder, find_image_folder
 from sgdnoise.data.store import FileSet
+from sgdnoise.data.text import PTB_SEQUENCES
 from sgdnoise.errors import InputError
 
 DIGITS_TRAIN_SIZE = 1024
@@ -176,11 +177,13 @@ def load(name: str, *, train_size: int | None = None, image_size: int | None = N
 
 
 def train_size(name: str) -> int:
-    """Number of training examples of an image data set, without loading or fetching it.
+    """Number of training examples, of text sequences, without loading or fetching anything.
 
     Raises:
-        InputError: an unknown name, text, or an image folder that is not there.
+        InputError: an unknown name, or an image folder that is not there.
     """
+    if name == "ptb":
+        return PTB_SEQUENCES
     if _is_folder(name):
         return len(ImageFolder(find_image_folder(name)).labels["train"])
     return _lookup_images(name).train_size

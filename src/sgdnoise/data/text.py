@@ -15,6 +15,12 @@ from sgdnoise.errors import InputError
 END = "<eos>"
 """Stands for each line's end: it is a word of the vocabulary and is predicted as others are."""
 
+SEQUENCE = 35
+"""Words of one training example: Zaremba et al. 2014 unroll their larger nets as far."""
+
+PTB_SEQUENCES = (929_589 - 1) // SEQUENCE
+"""Examples in Penn Treebank's training text, of 887,521 words and 42,068 line ends."""
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:

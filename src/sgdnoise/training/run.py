@@ -11,7 +11,7 @@ from torch import nn
 
 from sgdnoise import data, models
 from sgdnoise.config import RunConfig
-from sgdnoise.data import Dataset
+from sgdnoise.data import Corpus, Dataset
 from sgdnoise.errors import InputError
 from sgdnoise.training.result import Result, bundle_key, is_stacked
 from sgdnoise.training.single import train_single
@@ -45,10 +45,15 @@ def train(
     if len({bundle_key(config) for config in configs}) != 1:
         raise ValueError("these runs do not share a bundle: group them with `bundles`")
     first = configs[0]
-    dataset = data.load(first.dataset, train_size=first.train_size)
     if is_stacked(first):
-        return train_stacked(configs, dataset, partial(build_model, dataset=dataset), on_step)
+        images = data.load(first.dataset, train_size=first.train_size)
+        return train_stacked(configs, images, partial(build_model, dataset=images), on_step)
     (config,) = configs
+    dataset: Dataset | Corpus
+    if config.dataset == "ptb":
+        dataset = data.load_text(config.dataset)  # its task takes the subset
+    else:
+        dataset = data.load(config.dataset, train_size=config.train_size)
     checkpoint = checkpoints / f"{config.id}.pt" if checkpoints is not None else None
     model = build_model(config, dataset)
     try:
@@ -63,12 +68,20 @@ def train(
     return [result]
 
 
-def build_model(config: RunConfig, dataset: Dataset) -> nn.Module:
+def build_model(config: RunConfig, dataset: Dataset | Corpus) -> nn.Module:
     """The freshly initialised module of a run, from its `init` stream."""
+    classes: int | None
+    shape: tuple[int, ...] | None
+    if isinstance(dataset, Corpus):
+        classes, shape = len(dataset.vocabulary), None
+    else:
+        classes, shape = len(dataset.classes), dataset.image_shape
+    if models.spec(config.model).num_classes is None:
+        classes = None  # an autoencoder has none, and takes none
     return models.build(
         config.model,
-        num_classes=len(dataset.classes),
-        input_shape=dataset.image_shape,
+        num_classes=classes,
+        input_shape=shape,
         norm=config.norm,
         ghost_batch_size=min(config.ghost_batch_size, config.batch_size),
         generator=stream(config.seed, "init"),

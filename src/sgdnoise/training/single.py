@@ -19,22 +19,23 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from sgdnoise import optim
 from sgdnoise.config import RunConfig
-from sgdnoise.data import Dataset
-from sgdnoise.data.augment import Augmentation, augmentation
+from sgdnoise.data import Corpus, Dataset
 from sgdnoise.errors import InputError
+from sgdnoise.ghost_norm import ghost_sizes
 from sgdnoise.schedule import log_spaced_steps
 from sgdnoise.training.result import CURVE_POINTS, Result, significant
 from sgdnoise.training.schedules import multipliers
 from sgdnoise.training.streams import batch_indices, stream
+from sgdnoise.training.tasks import Split, Task, task_of
 
 MICRO_BATCH = 1024
-"""Largest part of a batch that is in memory at once; larger ones are summed over parts."""
+"""Most predictions that are in memory at once: batches above are summed over parts."""
 
 EVALUATION_BATCH = 1000
+"""Likewise, of an evaluation."""
 
 EVALUATION_SHARE = 0.05
 """Part of a run's arithmetic that measuring it on the test set on the way may take."""
@@ -60,7 +61,7 @@ class _Progress:
 
 def train_single(
     config: RunConfig,
-    dataset: Dataset,
+    dataset: Dataset | Corpus,
     model: nn.Module,
     *,
     checkpoint: Path | None = None,
@@ -75,26 +76,27 @@ def train_single(
         model: freshly initialised.
         checkpoint: a file that is written every 20 s, taken up if it is there, and removed at
             the end.
-        micro_batch: examples in memory at once. Batches above are summed over parts of whole
-            ghost batches, which gives the same gradient; but a batch that discards examples, or
-            whose norm spans it, stays whole.
+        micro_batch: predictions in memory at once, one of each image. Batches above are summed
+            over parts of whole ghost batches, which gives the same gradient; but a batch that
+            discards examples, or whose norm spans it, stays whole.
         on_step: called with the number of steps just done.
 
     Returns:
-        The result. Final `train_loss` and `train_accuracy` are those of the whole training set,
-        neither augmented nor in batches; `train_loss` along the curve is the mean loss of the
-        batches since the last point, as trained on.
+        The result. Final `train_loss` and `train_accuracy` (or the task's other score) are those of
+        the whole training set, neither augmented nor in batches; `train_loss` along the curve is
+        the mean loss of the batches since the last point, as trained on.
 
     Raises:
         InputError: for what cannot be trained, before any training.
     """
-    device = dataset.device
-    size = dataset.train_size
+    task = task_of(config, dataset, model)
+    device = task.train.targets.device
+    size = len(task.train.targets)
     total = config.total_steps(size)
-    augment = augmentation(config.augment, dataset)
-    _check(config, model)
-    # Channels last is the faster layout of small convolutions on CPUs and of bf16 ones on GPUs.
-    model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    # As the inputs: see `tasks`.
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _check(config, task, model)
+    model.train()
     optimizer = optim.build_optimizer(
         config.optimizer,
         model,
@@ -107,7 +109,7 @@ def train_single(
     start = [p.detach().clone() for p in model.parameters()]
     rates = multipliers(config, total) * config.learning_rate
     logged = set(log_spaced_steps(total, CURVE_POINTS))
-    evaluated = evaluation_steps(total, config.batch_size, len(dataset.test_labels))
+    evaluated = evaluation_steps(total, config.batch_size, len(task.test.targets))
     progress = _resume(checkpoint, config, model, optimizer)
     has_dropout = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in model.modules())
     discard_steps = (
@@ -123,19 +125,16 @@ def train_single(
                 group["lr"] = float(rates[step])
             if has_dropout:
                 torch.manual_seed(stream(config.seed, f"dropout/{step}").initial_seed())
-            draws = augment.draw(config.batch_size, stream(config.seed, f"augment/{step}"))
+            draws = task.draw(config.batch_size, stream(config.seed, f"augment/{step}"))
             weigh = _weights(config, step, discarding=step < discard_steps)
             optimizer.zero_grad(set_to_none=True)
             loss = 0.0
-            for part in _parts(config, model, micro_batch):
+            for part in _parts(config, model, micro_batch // task.predictions):
                 chosen = index[part].to(device)
-                x = augment.apply(dataset.train_images[chosen], draws[:, part])
-                x = x.contiguous(memory_format=torch.channels_last)
+                x = task.inputs(task.train.examples[chosen], draws[:, part])
                 with _precision(config, device):
-                    logits = model(x)
-                losses = F.cross_entropy(
-                    logits.float(), dataset.train_labels[chosen], reduction="none"
-                )
+                    outputs = task.outputs(model, x)
+                losses = task.losses(outputs, task.train.targets[chosen])
                 part_loss = (weigh(losses, part) * losses).sum() / config.batch_size
                 optim.backward(optimizer, part_loss)
                 loss += part_loss.item()
@@ -152,15 +151,16 @@ def train_single(
             else:
                 optimizer.step()
             if progress.step in evaluated:
-                test = evaluate(model, augment, dataset.test_images, dataset.test_labels, config)
-                progress.add(test_step=progress.step, test_accuracy=significant(test[1], 4))
+                _, score = evaluate(task, task.test, model, config)
+                test = {f"test_{task.score}": significant(score, 4)}
+                progress.add(test_step=progress.step, **test)
             if on_step is not None:
                 on_step(1)
             if checkpoint is not None and monotonic() - saved_at > CHECKPOINT_SECONDS:
                 progress.seconds = perf_counter() - began
                 _save(checkpoint, config, model, optimizer, progress)
                 saved_at = monotonic()
-    result = _result(config, dataset, model, augment, start, progress, perf_counter() - began)
+    result = _result(config, task, model, start, progress, perf_counter() - began)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return result
@@ -178,35 +178,40 @@ def evaluation_steps(total: int, batch_size: int, test_size: int) -> set[int]:
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    augment: Augmentation,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    config: RunConfig,
-) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy in percent over a whole set, in evaluation mode."""
+def evaluate(task: Task, split: Split, model: nn.Module, config: RunConfig) -> tuple[float, float]:
+    """Loss and score of a whole set, in evaluation mode: of images, nats and percent."""
     training = model.training
     model.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=images.device)
-    right = torch.zeros((), dtype=torch.int64, device=images.device)
-    for x, y in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-        inputs = augment.inputs(x).contiguous(memory_format=torch.channels_last)
-        with _precision(config, images.device):
-            logits = model(inputs).float()
-        loss += F.cross_entropy(logits, y, reduction="sum").double()
-        right += (logits.argmax(1) == y).sum()
+    device = split.targets.device
+    loss, score = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
+    size = max(1, EVALUATION_BATCH // task.predictions)
+    for examples, targets in zip(*(part.split(size) for part in split), strict=True):
+        with _precision(config, device):
+            outputs = task.outputs(model, task.inputs(examples))
+        losses = task.losses(outputs, targets)
+        loss += losses.double().sum()
+        score += task.scores(outputs, targets, losses).double().sum()
     model.train(training)
-    return float(loss) / len(labels), 100 * int(right) / len(labels)
+    count = len(split.targets)
+    return float(loss) / count, task.total(float(score) / count)
 
 
-def _check(config: RunConfig, model: nn.Module) -> None:
+@torch.no_grad()
+def _check(config: RunConfig, task: Task, model: nn.Module) -> None:
     """Refuses what would fail on the way."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if norms and config.batch_size < 2:
+    for norm in model.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            ghost = getattr(norm, "ghost_batch_size", config.batch_size)
+            if min(ghost_sizes(config.batch_size, ghost)) < 2:
+                raise InputError(
+                    f"batch size {config.batch_size} with batch norm over {ghost} examples leaves "
+                    "it a single one: choose at least 2, even if ghosts are of 2, or norm none"
+                )
+    width = task.outputs(model.eval(), task.inputs(task.train.examples[:1])).shape[-1]
+    if width != task.width:
         raise InputError(
-            f"batch size {config.batch_size} leaves a batch norm one example: "
-            "choose at least 2, or norm none"
+            f"the model has {width} outputs where its data need {task.width}: "
+            "build it with as many as there are classes"
         )
 
 
@@ -314,20 +319,18 @@ def _distance(params: list[nn.Parameter], start: list[torch.Tensor]) -> tuple[fl
 
 def _result(
     config: RunConfig,
-    dataset: Dataset,
+    task: Task,
     model: nn.Module,
-    augment: Augmentation,
     start: list[torch.Tensor],
     progress: _Progress,
     seconds: float,
 ) -> Result:
     metrics: dict[str, float] = {}
     if progress.diverged_at is None:
-        train = evaluate(model, augment, dataset.train_images, dataset.train_labels, config)
-        test = evaluate(model, augment, dataset.test_images, dataset.test_labels, config)
+        for name, split in (("train", task.train), ("test", task.test)):
+            loss, score = evaluate(task, split, model, config)
+            metrics |= {f"{name}_loss": loss, f"{name}_{task.score}": score}
         moved = _distance(list(model.parameters()), start)
-        names = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-        metrics = dict(zip(names, [*train, *test], strict=True))
         metrics |= {"distance": moved[0], "distance_first_tensor": moved[1]}
         if not all(map(math.isfinite, metrics.values())):
             progress.diverged_at = progress.step
