@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from numba import njit
+from torch import nn
 
 _BLOCK = 64
 """Examples to a matrix product: enough for BLAS's speed, too few for it to start threads."""
@@ -41,16 +42,29 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(bool(before))
 
 
+def pack(layers: list[nn.Linear]) -> torch.Tensor:
+    """Parameters of one net as the flat vector that the functions below work on.
+
+    Layer by layer, weights then biases. Weights stand as (inputs, outputs), but for the last layer
+    as (outputs, inputs): the layouts in which BLAS is fastest on matrices this small.
+    """
+    weights = [layer.weight.T for layer in layers[:-1]] + [layers[-1].weight]
+    parts = [(w.reshape(-1), layer.bias) for w, layer in zip(weights, layers, strict=True)]
+    return torch.cat([tensor.detach() for part in parts for tensor in part])
+
+
 @_compiled
 def _layers(flat, sizes):  # type: ignore[no-untyped-def]
-    """Views of one run's parameters, in torch's order: weights (outputs, inputs), biases."""
+    """Views of one run's weights and biases, as `pack` lays them out."""
     weights, biases, at = [], [], 0
     for k in range(sizes.size - 1):
-        inputs, outputs = sizes[k], sizes[k + 1]
-        weights.append(flat[at : at + outputs * inputs].reshape(outputs, inputs))
-        at += outputs * inputs
-        biases.append(flat[at : at + outputs])
-        at += outputs
+        rows, columns = sizes[k], sizes[k + 1]
+        if k == sizes.size - 2:
+            rows, columns = columns, rows
+        weights.append(flat[at : at + rows * columns].reshape(rows, columns))
+        at += rows * columns
+        biases.append(flat[at : at + sizes[k + 1]])
+        at += sizes[k + 1]
     return weights, biases
 
 
@@ -64,7 +78,7 @@ def _forward(weights, biases, hidden, x):  # type: ignore[no-untyped-def]
     below = x
     for k in range(last):
         bias, out = biases[k], hidden[k][:count]
-        np.dot(below, weights[k].T, out)
+        np.dot(below, weights[k], out)
         for b in range(count):
             for j in range(bias.size):
                 z = out[b, j] + bias[j]
@@ -121,8 +135,7 @@ def train_steps(  # type: ignore[no-untyped-def]
     """Takes steps of SGD with momentum and weight decay, as torch.optim.SGD defines them, in place.
 
     Args:
-        flat: parameters of each run, layer by layer, weights (outputs, inputs) then biases;
-            float32, shape (runs, parameters).
+        flat: parameters of each run as `pack` gives them, float32, shape (runs, parameters).
         velocity: the momentum buffer, of the same shape.
         sizes: widths of the net: inputs, hidden layers, classes.
         x: training inputs, float32, shape (examples, inputs).
@@ -176,13 +189,13 @@ def train_steps(  # type: ignore[no-untyped-def]
                     if k == last:
                         np.dot(error.T, weights[k], delta)
                     else:
-                        np.dot(deltas[k + 1][:count], weights[k], delta)
+                        np.dot(deltas[k + 1][:count], weights[k].T, delta)
                     d_bias[:] = 0
                     for b in range(count):
                         for j in range(d_bias.size):
                             delta[b, j] = np.float32(0) if h[b, j] <= 0 else delta[b, j]
                             d_bias[j] += delta[b, j]
-                    np.dot(delta.T, values[k - 1][:count], d_weights[k - 1])
+                    np.dot(values[k - 1][:count].T, delta, d_weights[k - 1])
                 for i in range(w.size):
                     v[i] += gradient[i]
             for i in range(w.size):
@@ -217,8 +230,11 @@ def evaluate(flat, sizes, x, labels, running):  # type: ignore[no-untyped-def]
                     highest[b] = logits[c, b] if higher else highest[b]
                     guess[b] = c if higher else guess[b]
             _exponentials(logits, top, total)
+            product = 1.0  # of at most 64 numbers between 1 and the number of classes
             for b in range(y.size):
                 right += guess[b] == y[b]
-                loss += top[b] - own[b] + math.log(total[b])
+                loss += top[b] - own[b]
+                product *= total[b]
+            loss += math.log(product)
         losses[run], accuracies[run] = loss / examples, 100 * right / examples
     return losses, accuracies

@@ -16,13 +16,12 @@ from time import perf_counter
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import parameters_to_vector
 
 from sgdnoise.config import RunConfig
 from sgdnoise.data import Dataset
 from sgdnoise.errors import InputError
 from sgdnoise.schedule import log_spaced_steps
-from sgdnoise.training.mlp_kernel import evaluate, flushed_denormals, train_steps
+from sgdnoise.training.mlp_kernel import evaluate, flushed_denormals, pack, train_steps
 from sgdnoise.training.result import CURVE_POINTS, Result, Status, is_stacked, significant
 from sgdnoise.training.schedules import multipliers
 from sgdnoise.training.streams import batch_indices
@@ -68,19 +67,24 @@ def train_stacked(
         for x, y in (dataset.train_arrays(), dataset.test_arrays())
     )
 
-    modules = [build(config) for config in configs]
-    with torch.no_grad():
-        flat = torch.stack([parameters_to_vector(m.parameters()) for m in modules]).numpy()
-    linear = [m for m in modules[0].modules() if isinstance(m, nn.Linear)]
-    sizes = np.array([linear[0].in_features, *(layer.out_features for layer in linear)])
+    nets = [[m for m in build(c).modules() if isinstance(m, nn.Linear)] for c in configs]
+    flat = torch.stack([pack(layers) for layers in nets]).numpy()
+    sizes = np.array([nets[0][0].in_features, *(layer.out_features for layer in nets[0])])
     start_flat, velocity = flat.copy(), np.zeros_like(flat)
-    first_tensor = linear[0].weight.numel()
+    first_tensor = nets[0][0].weight.numel()
 
     momentum = np.array([config.momentum for config in configs], np.float32)
     decay = np.array([config.weight_decay for config in configs], np.float32)
+    # Of what shapes a schedule, runs of a bundle differ in the decay factor alone.
+    one_with = {config.decay_factor: config for config in configs}
+    shape_of = {factor: multipliers(config, total) for factor, config in one_with.items()}
     # float64 products rounded once, as the scalar learning rate of an optimizer is.
-    rates = np.stack([multipliers(config, total) * config.learning_rate for config in configs])
-    rates = rates.astype(np.float32)
+    rates = np.stack(
+        [
+            (shape_of[config.decay_factor] * config.learning_rate).astype(np.float32)
+            for config in configs
+        ]
+    )
 
     # Runs that share a seed share their batches: draw each order once.
     seeds = sorted({config.seed for config in configs})
@@ -99,9 +103,9 @@ def train_stacked(
     def measure(step: int) -> None:
         train_loss, train_accuracy = evaluate(flat, sizes, *train_set, running)
         test_loss, test_accuracy = evaluate(flat, sizes, *test_set, running)
-        moved = flat.astype(np.float64) - start_flat
-        distance = np.linalg.norm(moved, axis=1)
-        in_first = np.linalg.norm(moved[:, :first_tensor], axis=1)
+        squares = (flat.astype(np.float64) - start_flat) ** 2
+        in_first = squares[:, :first_tensor].sum(1)
+        distance = np.sqrt(in_first + squares[:, first_tensor:].sum(1))
         for run, curve in enumerate(curves):
             numbers = {
                 "train_loss": float(train_loss[run]),
@@ -109,7 +113,7 @@ def train_stacked(
                 "test_loss": float(test_loss[run]),
                 "test_accuracy": float(test_accuracy[run]),
                 "distance": float(distance[run]),
-                "distance_first_tensor": float(in_first[run]),
+                "distance_first_tensor": float(np.sqrt(in_first[run])),
             }
             if running[run] and not all(np.isfinite(v) for v in numbers.values()):
                 running[run] = False
