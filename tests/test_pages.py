@@ -169,8 +169,7 @@ def test_the_step_budget_is_judged_both_ways(tmp_path):
     p = page("constant-step", fill(tmp_path / "a", "constant-step", peaked_at(6), lower_with_size))
     slope = analysis.log_slope(p.tuned(), "batch_size")
     text = figures.step_budget_verdicts(p.optima(), slope)
-    assert "inside the range**: yes" in text
-    assert "the best batch size is 64" in text
+    assert "is B = 64; both ends are worse" in text
     assert "this is shown" in text
     assert text.count("yes.") == 1
     assert len(figures.step_budget_table(p.optima())) == 8
@@ -178,7 +177,7 @@ def test_the_step_budget_is_judged_both_ways(tmp_path):
 
     p = page("constant-step", fill(tmp_path / "b", "constant-step", peaked_at(12)))
     text = figures.step_budget_verdicts(p.optima(), analysis.log_slope(p.tuned(), "batch_size"))
-    assert "inside the range**: no" in text
+    assert "is B = 1024; not shown" in text
     assert "this is not shown" in text
 
 

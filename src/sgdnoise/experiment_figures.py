@@ -500,11 +500,12 @@ def step_budget_verdicts(optima: pd.DataFrame, slope: Interval) -> str:
     peak, last = int(np.nanargmax(fresh.to_numpy(dtype=float))), len(rows) - 1
     fall = float(fresh[peak] - fresh[last])
     doubt = float(np.hypot(error[peak], error[last]))
-    interior = 0 < peak < last
+    rise = float(fresh[peak] - fresh[0])
+    inside = rise > 2 * float(np.hypot(error[peak], error[0])) and fall > 2 * doubt
     lines = [
-        f"- **The accuracy peaks inside the range**: {'yes' if interior else 'no'}; the best "
-        f"batch size is {rows.batch_size[peak]}, of {rows.batch_size[0]} to "
-        f"{rows.batch_size[last]}.",
+        f"- **The accuracy peaks inside the range**: the best of {rows.batch_size[0]} to "
+        f"{rows.batch_size[last]} is B = {rows.batch_size[peak]}; "
+        + ("both ends are worse by more than two standard errors." if inside else "not shown."),
         f"- **The largest batch is worse at equal updates**: by {fall:.2f} ± {doubt:.2f} points "
         f"(standard error); " + ("this is shown." if fall > 2 * doubt else "this is not shown."),
         f"- **Its training loss is nonetheless lower than at the peak**: "
@@ -794,3 +795,20 @@ def sweep_over_rates(
 def html_table(frame: pd.DataFrame) -> HTML:
     """A table as plain HTML, which follows the page into the dark; pandas' own style does not."""
     return HTML(frame.to_html(index=False, classes="dataframe", border=0))
+
+
+def interpolation_sentence(optima: pd.DataFrame, records: Mapping[str, Record]) -> str:
+    """How much of the training set the longest runs fit, which a small training loss hides."""
+    longest = optima.epochs.max()
+    fitted = [
+        float(record.metrics["train_accuracy"] or 0.0)
+        for record in records.values()
+        if record.config.epochs == longest and record.metrics.get("train_accuracy") is not None
+    ]
+    if not fitted:
+        return ""
+    share = sum(value == 100 for value in fitted) / len(fitted)
+    return (
+        f"After {longest:g} epochs {share:.0%} of the runs that did not diverge classify every "
+        "training image rightly."
+    )
