@@ -9,8 +9,9 @@ numbers cannot depend on the others'.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,16 @@ from torch import nn
 _BLOCK = 64
 """Examples to a matrix product: enough for BLAS's speed, too few for it to start threads."""
 
-_compiled = njit(
-    cache=True,
-    # Sums may be reordered, but infinities and NaN keep their meaning: they tell of divergence.
-    fastmath={"reassoc", "contract", "nsz", "arcp"},
-)
+# Sums may be reordered, but infinities and NaN keep their meaning: they tell of divergence.
+_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles at the first call, and keeps the code for later processes where there is a place."""
+    try:
+        return njit(cache=True, fastmath=_FASTMATH)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written to
+        return njit(fastmath=_FASTMATH)(function)
 
 
 @contextmanager
@@ -91,13 +97,13 @@ def _forward(weights, biases, hidden, x):  # type: ignore[no-untyped-def]
     return logits
 
 
-@_compiled
+# Not reordered, for the sake of the two parts of log 2.
+@njit(fastmath={"contract"})
 def _exp(x):  # type: ignore[no-untyped-def]
     """exp(x) for x ≤ 0 to two units in the last place, at least 1.6e-38; NaN stays.
 
     The library's takes one number at a time, this one is vectorised: x = n log 2 + r, with log 2 in
-    two parts, a polynomial in r, and n put into the exponent's bits. Its coefficients are those of
-    the Taylor series, economised for |r| ≤ (log 2)/2.
+    two parts, a polynomial in r, and n put into the exponent's bits. Constants of Cephes' expf.
     """
     x = np.float32(-87) if x < -87 else x
     n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
@@ -148,7 +154,7 @@ def train_steps(  # type: ignore[no-untyped-def]
         running: whether the run takes part, shape (runs,).
     """
     steps, batch_size = batches.shape[1:]
-    block = min(_BLOCK, batch_size)
+    block, size = min(_BLOCK, batch_size), np.float32(batch_size)
     # The input of each layer, and the gradient by it.
     values = [np.empty((block, width), np.float32) for width in sizes[:-1]]
     deltas = [np.empty((block, width), np.float32) for width in sizes[:-1]]
@@ -165,8 +171,6 @@ def train_steps(  # type: ignore[no-untyped-def]
         m, d = momentum[run], decay[run]
         for step in range(steps):
             batch, rate = batches[order_of[run], step], rates[run, step]
-            for i in range(w.size):
-                v[i] = m * v[i] + d * w[i]
             for start in range(0, batch_size, block):
                 examples = batch[start : start + block]
                 count = examples.size
@@ -180,7 +184,7 @@ def train_steps(  # type: ignore[no-untyped-def]
                     error[labels[examples[b]], b] -= total[b]
                 for c in range(error.shape[0]):
                     for b in range(count):
-                        error[c, b] /= batch_size * total[b]
+                        error[c, b] /= size * total[b]
                 np.dot(error, values[last][:count], d_weights[last])
                 for c in range(error.shape[0]):
                     d_biases[last][c] = error[c].sum()
@@ -196,8 +200,12 @@ def train_steps(  # type: ignore[no-untyped-def]
                             delta[b, j] = np.float32(0) if h[b, j] <= 0 else delta[b, j]
                             d_bias[j] += delta[b, j]
                     np.dot(values[k - 1][:count].T, delta, d_weights[k - 1])
-                for i in range(w.size):
-                    v[i] += gradient[i]
+                if start == 0:
+                    for i in range(w.size):
+                        v[i] = m * v[i] + d * w[i] + gradient[i]
+                else:
+                    for i in range(w.size):
+                        v[i] += gradient[i]
             for i in range(w.size):
                 w[i] -= rate * v[i]
 

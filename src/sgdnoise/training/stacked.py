@@ -145,8 +145,8 @@ def train_stacked(
                 decay,
                 running,
             )
-        if stop in measured_at:
-            measure(stop)
+            if stop in measured_at:
+                measure(stop)
         if on_step is not None:
             on_step(stop - step)
         step = stop
