@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -228,6 +229,11 @@ def test_initial_and_final_rates_are_judged_both_ways(tmp_path):
     text = figures.pair_verdicts(pairs)
     assert text.count("at 3 of 3 budgets") == 2
     assert "edge" not in text
+    # Along the initial rate, at the best final one.
+    for objective, peak in (("test_accuracy", -2), ("train_loss", -4)):
+        for one in p.tuned(objective).values():
+            assert list(one.exponents) == sorted(set(one.exponents))
+            assert one.peak.value == pytest.approx(peak, abs=0.1)
     fig = figures.pair_surface(p.states[0], "test_accuracy", p.note)
     assert "20 epochs" in fig.layout.title.text
     figures.pairs_against_epochs(pairs, "final", p.note)
@@ -247,27 +253,38 @@ def test_initial_and_final_rates_are_judged_both_ways(tmp_path):
 
 
 def test_two_stores_that_agree_and_two_that_do_not(tmp_path, regimes_store):
-    experiment = EXPERIMENTS["constant-epoch"]
     theirs = regimes_store.read("digits", "constant-epoch")
-    same = compare.points(experiment, "digits", SEEDS, theirs, theirs, SEEDS)
-    assert compare.agreement(same) == (44, 44)
+    # 5 seeds stand for the experiment's own 15 on the committed side here.
+    experiment = dataclasses.replace(EXPERIMENTS["constant-epoch"], seeds={"digits": SEEDS})
+
+    def compared(mine):
+        return compare.Comparison(experiment, "digits", SEEDS, mine, theirs)
+
+    assert compared(theirs).agreement == (44, 44)
+    assert f"{len(theirs)} of them equal" in compared(theirs).summary()
 
     def shifted(config, rate):
         return two_regimes(config, rate + 2) - 1.5
 
-    other = fill(tmp_path, "constant-epoch", shifted)
-    mine = other.read("digits", "constant-epoch")
-    table = compare.points(experiment, "digits", SEEDS, mine, theirs, SEEDS)
-    assert not table.accuracy_agrees.any()
-    assert not table.lr_agrees.any()
-    text = compare.summary(experiment, "digits", SEEDS, mine, theirs)
-    assert text.startswith("**0 of 44**")
-    lines = compare.boundary_table(experiment, "digits", SEEDS, mine, theirs)
-    assert set(lines["mine and committed"]) <= {"agrees", "DIFFERS"}
-    assert "Nothing has been trained" in compare.summary(experiment, "digits", SEEDS, {}, theirs)
-    part = dict(list(mine.items())[:100])
-    assert "still missing" in compare.summary(experiment, "digits", SEEDS, part, theirs)
-    assert compare.point_table(experiment, "digits", SEEDS, {}, theirs).empty
+    mine = fill(tmp_path, "constant-epoch", shifted).read("digits", "constant-epoch")
+    other = compared(mine)
+    assert not other.points.accuracy_agrees.any()
+    assert not other.points.lr_agrees.any()
+    assert other.summary().startswith("**0 of 44**")
+    assert other.text().endswith("0 of 44 tuned learning rates and accuracies agree")
+    assert set(other.boundary_table()["mine and committed"]) <= {"agrees", "DIFFERS"}
+    assert "Nothing has been trained" in compared({}).summary()
+    assert "still missing" in compared(dict(list(mine.items())[:100])).summary()
+    assert compared({}).point_table().empty
+
+
+def test_an_experiment_without_two_methods_is_compared_too(tmp_path):
+    store = fill(tmp_path, "constant-step", peaked_at(6), lower_with_size)
+    records = store.read("digits", "constant-step")
+    experiment = dataclasses.replace(EXPERIMENTS["constant-step"], seeds={"digits": SEEDS})
+    text = compare.Comparison(experiment, "digits", SEEDS, records, records).text()
+    assert "16 of 16" in text
+    assert "boundary" not in text
 
 
 def test_outcomes_count_diverged_runs_and_leave_out_failed_ones(regimes_store):

@@ -210,15 +210,29 @@ class Tuning:
 
 
 def tuning(state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: str) -> Tuning:
-    """The tuning of a sweep along its first axis."""
+    """The tuning of a sweep along its first axis, at the best of the other axes if it has any."""
     points = grid_points(state.grid)
-    exponents = np.array([point[0] for point in points], dtype=np.float64)
     table = value_table(state.sweep, points, seeds, known, objective)
+    if len(state.grid) > 1:
+        rows = _profile(points, best_means(table, objective, state.sweep.best), objective)
+        points, table = [points[row] for row in rows], table[rows]
+    exponents = np.array([point[0] for point in points], dtype=np.float64)
     fraction = state.sweep.best
     means = best_means(table, objective, fraction)
     resampled = resampled_peaks(exponents, table, objective, fraction)
     peak = Interval.of(parabola_peak(exponents, means, objective), resampled)
     return Tuning(state, exponents, table, peak, resampled)
+
+
+def _profile(points: Sequence[Point], means: np.ndarray, objective: str) -> list[int]:
+    """For each first coordinate, the row of its best point; where none is valid, its first."""
+    sign = 1 if HIGHER_IS_BETTER[objective] else -1
+    best: dict[int, int] = {}
+    for row, point in enumerate(points):
+        kept = best.setdefault(point[0], row)
+        if np.isfinite(means[row]) and not sign * means[row] <= sign * means[kept]:
+            best[point[0]] = row
+    return [best[first] for first in sorted(best)]
 
 
 def tunings(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdnoise import compare, render
+from sgdnoise import render
+from sgdnoise.compare import Comparison
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, SCALES, Experiment, experiment_named
 from sgdnoise.records import Store
@@ -86,7 +87,8 @@ def reproduce(
         print(f"rendered {page}", flush=True)
         if fresh:
             committed = Store((root if results is None else project_root()) / "results")
-            print(compare.text(experiment, scale, count, store, committed), flush=True)
+            sides = (s.read(scale, experiment.name) for s in (store, committed))
+            print(Comparison(experiment, scale, count, *sides).text(), flush=True)
     if failed:
         raise FailureError(
             f"some runs failed: {', '.join(failed)}; each record gives its reason, "
