@@ -240,7 +240,7 @@ def test_denormals_are_flushed_while_training_and_only_then(digits, monkeypatch)
 
     monkeypatch.setattr(stacked, "train_steps", spy)
     monkeypatch.setattr(stacked, "CURVE_POINTS", 2)
-    train_stacked([config(momentum=0.5, weight_decay=0.0)], digits, build)
+    train_stacked([config(momentum=0.9, weight_decay=0.0)], digits, build)
     assert seen[-1] == 0
     assert not _tiny_is_zero()
     torch.set_flush_denormal(True)
