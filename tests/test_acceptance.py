@@ -65,6 +65,7 @@ def test_verdicts(metric, value, verdict):
     assert check.verdict(record(DIGITS.replace(seed=1), **{metric: value})) == "not yet run"
     for status in ("diverged", "failed"):
         assert check.verdict(record(DIGITS, status)) == "failed"
+        assert check.verdict(record(DIGITS, status, **{metric: value})) == "failed"
 
 
 def test_it_trains_what_is_missing_once_and_says_how_it_went(monkeypatch, tmp_path, capsys):
