@@ -64,9 +64,10 @@ def provenance_line(
         return ", ".join(sorted({str(p.get(name, "unknown")) for p in made}))
 
     dates = sorted(str(p.get("date", "")) for p in made)
+    kept = best_of(seeds, experiment.sweeps[scale]()[0].best)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Scale {scale}: {len(records)} runs, {seeds} seeds a point, best {best_of(seeds)} kept; "
+        f"Scale {scale}: {len(records)} runs, {seeds} seeds a point, best {kept} kept; "
         f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
 
@@ -696,15 +697,18 @@ def pair_surface(state: SweepState, objective: str, note: str) -> go.Figure:
         alt=f"{label} over initial and final learning rate after {epochs:g} epochs",
     )
     values = np.array(z, dtype=float)
-    top = np.nanmax(values)
+    title = f"{label} ({unit})"
+    if objective == "train_loss":
+        values, title = np.log10(values), f"log₁₀ of {title}"
     fig.add_heatmap(
         x=[power_of_two(x * first.step) for x in xs],
         y=[power_of_two(y * last.step) for y in ys],
         z=values,
-        zmin=max(float(np.nanmin(values)), float(top) - 3) if unit == "%" else None,
+        # Accuracies far from the best would take all the colours.
+        zmin=float(np.nanmax(values)) - 3 if objective == "test_accuracy" else None,
         colorscale="Cividis",
-        reversescale=unit != "%",
-        colorbar={"title": {"text": f"{label} ({unit})"}},
+        reversescale=objective == "train_loss",
+        colorbar={"title": {"text": title}},
     )
     fig.update_xaxes(type="category")
     fig.update_yaxes(type="category")
