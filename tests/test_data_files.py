@@ -433,8 +433,17 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarIn
         link("folder/device", "", tarfile.CHRTYPE),
     ],
     # Names, not addresses: every worker of a parallel run must collect the same.
-    ids=["up", "up from below", "up and back", "absolute"]
-    + ["link to absolute", "link up", "link up from below", "hard link up", "device"],
+    ids=[
+        "up",
+        "up from below",
+        "up and back",
+        "absolute",
+        "link to absolute",
+        "link up",
+        "link up from below",
+        "hard link up",
+        "device",
+    ],
 )
 @pytest.mark.parametrize("mode", ["w:gz", "w"])
 def test_archives_that_reach_out_are_refused(bad, mode: str) -> None:
