@@ -98,19 +98,60 @@ def test_every_figure_of_the_page_draws_what_it_says(regimes_store):
     p = page("constant-epoch", regimes_store)
     optima, tuned = p.optima(), p.tuned()
     frame = figures.accuracy_frame(optima, "test_accuracy")
-    fig = figures.against_batch_size(optima, "test_accuracy", p.note)
+    fig = figures.against(optima, "batch_size", "test_accuracy", p.note)
     assert list(fig.data[0].x) == [2**k for k in range(11)]
     rows = optima[optima.method == "sgd"].sort_values("batch_size")
     np.testing.assert_allclose(fig.data[0].y, rows.test_accuracy_mean)
     rates = figures.learning_rates(optima, p.regimes(), p.note)
     np.testing.assert_allclose(rates.data[0].y, 2.0**rows.exponent)
-    swept = figures.sweep_at(tuned, 32, "test_accuracy", frame, p.note)
+    swept = figures.sweep_at(tuned, "batch_size", 32, "test_accuracy", frame, p.note)
     runs = [t for t in swept.data if t.mode == "markers" and t.name.endswith("runs")]
     grid = tuned[(("method", "sgd"), ("batch_size", 32))].exponents
     assert len(runs[0].x) == len(grid) * SEEDS
+    # Each mark leads to its own run, each optimum to its sweep.
+    records = p.records
+    for mark, run in zip(runs[0].y, runs[0].customdata, strict=True):
+        value = records[run].metrics.get("test_accuracy")
+        assert value == pytest.approx(mark) if value is not None else math.isnan(mark)
+    assert list(fig.data[0].customdata) == [f"sgd-{2**k}" for k in range(11)]
+    assert fig.layout.meta["records"] == "records/digits/constant-epoch.html"
     fixed = figures.at_learning_rate(tuned, -3, "test_accuracy", frame, p.note)
     assert {t.name for t in fixed.data} >= {"SGD, this rate", "SGD, tuned at each B"}
-    assert "5 seeds a point, best 4 kept" in p.note
+    assert "5 seeds a point, best 4 kept" in str(p.note)
+
+
+def test_the_smallest_batch_is_checked_for_being_noise_dominated(tmp_path, regimes_store):
+    # In `two_regimes` the temperature alone decides at small batches.
+    text = figures.noise_dominated_sentence(page("constant-epoch", regimes_store).tuned())
+    assert text.count("no difference shows") == 2
+
+    def size_matters(config, rate):
+        size = math.log2(config.batch_size)
+        return 98 - 0.4 * (rate - (size - 5)) ** 2 - 0.5 * size
+
+    store = fill(tmp_path, "constant-step", size_matters)
+    text = figures.noise_dominated_sentence(page("constant-step", store).tuned())
+    assert "-0.5" in text
+    assert "they differ" in text
+    assert "no difference" not in text
+
+
+def test_curves_are_told_apart_by_method_and_by_norm():
+    keys = [
+        (("method", "momentum"), ("norm", norm), ("epochs", epochs))
+        for norm in ("ghost", "none")
+        for epochs in (10, 20)
+    ]
+    ghost, none = figures.groups(keys, "epochs")
+    assert ghost.has(dict(keys[0]))
+    assert not ghost.has(dict(keys[2]))
+    assert "no norm" in none.name
+    assert "batch norm" in ghost.name
+    assert (ghost.colour, ghost.dash, ghost.symbol) != (none.colour, none.dash, none.symbol)
+    sgd, momentum = figures.groups(
+        [(("method", m), ("batch_size", 1)) for m in ("momentum", "sgd")], "batch_size"
+    )
+    assert (sgd.name, momentum.name) == ("SGD", "SGD with momentum 0.9")
 
 
 def test_a_partial_sweep_says_how_far_it_is(tmp_path, regimes_store):
@@ -128,7 +169,8 @@ def test_a_partial_sweep_says_how_far_it_is(tmp_path, regimes_store):
 def test_an_empty_store_still_has_a_page(tmp_path):
     p = page("constant-epoch", Store(tmp_path))
     assert "0 of 5 seeds" in p.coverage
-    assert "no runs recorded yet" in p.note
+    assert "no runs recorded yet" in str(p.note)
+    assert p.note.records is None
 
 
 def test_fresh_seeds_are_not_those_of_the_tuning(regimes_store):
@@ -204,8 +246,12 @@ def test_unlimited_epochs_are_judged_both_ways(tmp_path, test_slope):
     assert "a slope of -0.57" in text
     fig = figures.rates_against_epochs(optima, slopes, p.note)
     assert len(fig.data[0].x) == 8
-    one = figures.sweep_over_rates(p.tuned("train_loss"), 40, "train_loss", p.note)
+    reach = figures.against(optima["train_loss"], "epochs", "train_loss", p.note)
+    np.testing.assert_allclose(reach.data[0].y, optima["train_loss"].train_loss_mean)
+    frame = figures.accuracy_frame(optima["train_loss"], "train_loss")
+    one = figures.sweep_at(p.tuned("train_loss"), "epochs", 40, "train_loss", frame, p.note)
     assert "40 epochs" in one.layout.title.text
+    assert p.norms == [None]
 
 
 def test_initial_and_final_rates_are_judged_both_ways(tmp_path):

@@ -50,6 +50,11 @@ class Interval:
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
+def key_name(key: Key) -> str:
+    """A sweep's key as one word, which also is its anchor on the page of runs: `sgd-64`."""
+    return "-".join(f"{value:g}" if isinstance(value, float) else str(value) for _, value in key)
+
+
 def value_table(
     sweep: Sweep, points: Sequence[Point], seeds: int, known: Mapping[str, Outcome], objective: str
 ) -> np.ndarray:
@@ -196,13 +201,15 @@ class Tuning:
 
     Attributes:
         state: the sweep's state, with S20's optimum and error bar.
-        exponents: the grid, log₂ of the effective learning rate, shape (points,).
+        points: the grid's points, along its first axis.
+        exponents: log₂ of the effective learning rate at each, shape (points,).
         table: final values of the objective, shape (points, seeds).
         peak: log₂ of the tuned effective learning rate by the local parabola, with its interval.
         resampled: `peak` for each resample.
     """
 
     state: SweepState
+    points: list[Point]
     exponents: np.ndarray
     table: np.ndarray
     peak: Interval
@@ -221,7 +228,7 @@ def tuning(state: SweepState, seeds: int, known: Mapping[str, Outcome], objectiv
     means = best_means(table, objective, fraction)
     resampled = resampled_peaks(exponents, table, objective, fraction)
     peak = Interval.of(parabola_peak(exponents, means, objective), resampled)
-    return Tuning(state, exponents, table, peak, resampled)
+    return Tuning(state, points, exponents, table, peak, resampled)
 
 
 def _profile(points: Sequence[Point], means: np.ndarray, objective: str) -> list[int]:
@@ -259,19 +266,20 @@ def optima(
 ) -> pd.DataFrame:
     """One row a sweep: what the figure's points show.
 
-    Columns, beside the sweep's own key: `exponent` (log₂ of S20's tuned effective learning rate),
-    `bar_low`, `bar_high` (S20's error bar), `bound` (−1, 0, 1: the optimum lies on an edge),
-    `open` (the bar touches an edge), `peak`, `peak_low`, `peak_high` (local parabola), the mean and
-    standard deviation of every objective at the optimum, over the k runs that are best by the
-    tuned objective (`*_mean`, `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`,
-    `fresh_seeds`), `seeds` (fewest at any grid point), `diverged` (runs), and `settled`.
+    Columns, beside the sweep's own key and its `key_name` as `sweep`: `exponent` (log₂ of S20's
+    tuned effective learning rate), `bar_low`, `bar_high` (S20's error bar), `bound` (−1, 0, 1: the
+    optimum lies on an edge), `open` (the bar touches an edge), `peak`, `peak_low`, `peak_high`
+    (local parabola), the mean and standard deviation of every objective at the optimum, over the k
+    runs that are best by the tuned objective (`*_mean`, `*_std`) and over all finite fresh seeds
+    (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds` (fewest at any grid point), `diverged`
+    (runs), and `settled`.
     """
     rows = []
     known = outcomes(records, OBJECTIVES)
     for key, one in tunings(experiment, scale, seeds, records, objective).items():
         state = one.state
         tuned = state.tuned.get(objective)
-        row: dict[str, object] = dict(key)
+        row: dict[str, object] = {**dict(key), "sweep": key_name(key)}
         points = grid_points(state.grid)
         counts = [sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points]
         row |= {"settled": state.settled, "seeds": min(counts), "fresh_seeds": 0}

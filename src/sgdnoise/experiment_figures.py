@@ -5,8 +5,10 @@ Each function takes what `analysis` gives and returns a plotly figure; none read
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +19,12 @@ from sgdnoise import analysis
 from sgdnoise.analysis import Hinge, Interval, Regimes, Tuning
 from sgdnoise.experiments import Experiment, Key, SweepState
 from sgdnoise.figures import (
-    BLUE,
     DASHES,
     INK,
     MUTED,
     PALETTE,
     SYMBOLS,
-    VERMILLION,
+    Source,
     band,
     figure,
     provenance,
@@ -32,8 +33,9 @@ from sgdnoise.paper import printed, table
 from sgdnoise.protocol import best_of
 from sgdnoise.records import Record
 
-COLOURS = {"sgd": BLUE, "momentum": VERMILLION}
 NAMES = {"sgd": "SGD", "momentum": "SGD with momentum 0.9"}
+NORMS = {"ghost": "batch norm", "batch": "batch norm", "none": "no norm"}
+PURPOSES = {"test_accuracy": "for test accuracy", "train_loss": "for training loss"}
 LABELS = {"test_accuracy": ("test accuracy", "%"), "train_loss": ("final training loss", "nats")}
 
 
@@ -43,13 +45,54 @@ def power_of_two(exponent: float) -> str:
     return "2" + f"{exponent:g}".translate(digits)
 
 
-def _methods(source: pd.DataFrame | Mapping[Key, Tuning]) -> list[tuple[int, str]]:
-    """The methods that a table or a tuning has, each with its place in the palette."""
-    if isinstance(source, pd.DataFrame):
-        present = set(source.method)
-    else:
-        present = {dict(key)["method"] for key in source}
-    return [(k, method) for k, method in enumerate(COLOURS) if method in present]
+@dataclass(frozen=True)
+class Group:
+    """The sweeps of one curve: all of a key but what the curve runs over.
+
+    Attributes:
+        of: what they share, such as (("method", "sgd"),).
+        name: in the legend.
+        colour, dash, symbol: how it is drawn.
+    """
+
+    of: tuple[tuple[str, Any], ...]
+    name: str
+    colour: str
+    dash: str
+    symbol: str
+
+    def has(self, key: Mapping[Any, Any]) -> bool:
+        """Whether a sweep, or a row of a table, belongs to it."""
+        return all(key[name] == value for name, value in self.of)
+
+    def rows(self, optima: pd.DataFrame, x: str) -> pd.DataFrame:
+        """Its rows of a table of optima, in the order of x."""
+        mine = [self.has(row) for row in optima.to_dict("records")]
+        return optima[np.array(mine, dtype=bool)].sort_values(x)
+
+    def tunings(self, tuned: Mapping[Key, Tuning]) -> dict[Key, Tuning]:
+        """Its tunings."""
+        return {key: one for key, one in tuned.items() if self.has(dict(key))}
+
+
+def groups(keys: Iterable[Key], x: str) -> list[Group]:
+    """The curves that sweeps make over x: methods first, then norms if there are several."""
+    shared = dict.fromkeys(tuple(item for item in key if item[0] != x) for key in keys)
+    norms = sorted({dict(of)["norm"] for of in shared if "norm" in dict(of)})
+    found = []
+    for of in sorted(shared, key=lambda of: list(NAMES).index(dict(of)["method"])):
+        method, norm = dict(of)["method"], dict(of).get("norm")
+        place = list(NAMES).index(method) + (norms.index(norm) if norm else 0)
+        name = NAMES[method] + (f", {NORMS[norm]}" if norm else "")
+        colour = PALETTE[place % len(PALETTE)]
+        found.append(Group(of, name, colour, DASHES[place], SYMBOLS[place]))
+    return found
+
+
+def _table_groups(optima: pd.DataFrame, x: str) -> list[Group]:
+    names = [name for name in ("method", "norm") if name in optima]
+    rows = optima[[*names, x]].itertuples(index=False, name=None)
+    return groups([tuple(zip((*names, x), row, strict=True)) for row in rows], x)
 
 
 def provenance_line(
@@ -72,47 +115,58 @@ def provenance_line(
     )
 
 
-def against_batch_size(optima: pd.DataFrame, objective: str, note: str) -> go.Figure:
-    """S20's figure 1a or 1b: what the tuned learning rate reaches, against batch size.
+AXES = {"batch_size": ("batch size B", "examples"), "epochs": ("epochs", None)}
+
+
+def against(optima: pd.DataFrame, x: str, objective: str, note: Source) -> go.Figure:
+    """S20's figures 1a, 1b, 2a and 2b: what tuned learning rates reach.
 
     Filled marks with bars are mean and standard deviation of the best k runs, as S20 has it.
     Hollow marks are all runs of seeds that the tuning never saw.
+
+    Args:
+        optima: of an experiment over x, tuned for test accuracy or for `objective`.
+        x: `batch_size` or `epochs`.
+        objective: what is shown.
+        note: provenance.
     """
     label, unit = LABELS[objective]
     fig = figure(
-        x="batch size B",
-        x_unit="examples",
+        x=AXES[x][0],
+        x_unit=AXES[x][1],
         y=label,
         y_unit=unit,
         log="xy" if objective == "train_loss" else "x",
-        alt=f"{label} at the tuned learning rate against batch size, SGD and momentum",
+        alt=f"{label} at the tuned learning rate against {AXES[x][0]}",
     )
-    for k, method in _methods(optima):
-        rows = optima[optima.method == method].sort_values("batch_size")
-        common = {"line": {"color": COLOURS[method], "dash": DASHES[k]}, "legendgroup": method}
+    for group in _table_groups(optima, x):
+        rows = group.rows(optima, x)
         fig.add_scatter(
-            x=rows.batch_size,
+            x=rows[x],
             y=rows[f"{objective}_mean"],
             error_y={"array": rows[f"{objective}_std"], "thickness": 1.5, "width": 4},
             mode="lines+markers",
-            marker={"symbol": SYMBOLS[k], "color": COLOURS[method]},
-            name=NAMES[method],
-            **common,
+            marker={"symbol": group.symbol, "color": group.colour},
+            line={"color": group.colour, "dash": group.dash},
+            customdata=rows.sweep.tolist(),
+            name=group.name,
+            legendgroup=group.name,
         )
         fig.add_scatter(
-            x=rows.batch_size,
+            x=rows[x],
             y=rows[f"{objective}_fresh"],
             error_y={"array": rows[f"{objective}_fresh_std"], "thickness": 1, "width": 0},
             mode="markers",
-            marker={"symbol": f"{SYMBOLS[k]}-open", "color": COLOURS[method], "size": 10},
-            name=f"{NAMES[method]}, fresh seeds",
-            legendgroup=method,
+            marker={"symbol": f"{group.symbol}-open", "color": group.colour, "size": 10},
+            customdata=rows.sweep.tolist(),
+            name=f"{group.name}, fresh seeds",
+            legendgroup=group.name,
         )
-    _batch_axis(fig, optima.batch_size)
+    _ticks(fig, optima[x])
     return provenance(fig, note)
 
 
-def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: str) -> go.Figure:
+def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: Source) -> go.Figure:
     """S20's figure 1c: the tuned effective learning rate against batch size.
 
     Bars are S20's (every learning rate within one standard deviation of the best mean); lines are
@@ -126,10 +180,11 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: s
         log="xy",
         alt="Tuned effective learning rate against batch size, SGD and momentum, with fitted lines",
     )
-    for k, method in _methods(optima):
-        rows = optima[(optima.method == method) & optima.exponent.notna()].sort_values("batch_size")
+    for group in _table_groups(optima, "batch_size"):
+        method = dict(group.of)["method"]
+        rows = group.rows(optima[optima.exponent.notna()], "batch_size")
         value = 2.0**rows.exponent
-        symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, SYMBOLS[k]) for b in rows.bound]
+        symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, group.symbol) for b in rows.bound]
         fig.add_scatter(
             x=rows.batch_size,
             y=value,
@@ -140,8 +195,9 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: s
                 "width": 4,
             },
             mode="markers",
-            marker={"symbol": symbols, "color": COLOURS[method], "size": 10},
-            name=NAMES[method],
+            marker={"symbol": symbols, "color": group.colour, "size": 10},
+            customdata=rows.sweep.tolist(),
+            name=group.name,
         )
         fit = regimes[method]
         sizes = np.geomspace(rows.batch_size.min(), rows.batch_size.max(), 200)
@@ -150,10 +206,10 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: s
             x=sizes,
             y=2 ** (hinge.level + hinge.slope * np.minimum(np.log2(sizes) - hinge.knee, 0)),
             mode="lines",
-            line={"color": COLOURS[method], "dash": DASHES[k], "width": 2},
+            line={"color": group.colour, "dash": group.dash, "width": 2},
             name=f"slope {fit.slope.value:.2f}, boundary {fit.boundary.value:.0f}",
         )
-    _batch_axis(fig, optima.batch_size)
+    _ticks(fig, optima.batch_size)
     fig.update_yaxes(dtick=np.log10(4), tickformat="~g")
     return provenance(fig, note)
 
@@ -174,18 +230,20 @@ def accuracy_frame(optima: pd.DataFrame, objective: str) -> tuple[float, float]:
 
 def sweep_at(
     tuned: Mapping[Key, Tuning],
-    batch_size: int,
+    x: str,
+    value: float,
     objective: str,
     frame: tuple[float, float],
-    note: str,
+    note: Source,
 ) -> go.Figure:
-    """The whole sweep behind the optima at one batch size: every run, and S20's statistics.
+    """The whole sweep behind the optima at one batch size or epoch budget: every run.
 
     Small marks are single runs, the line the mean of the best k, the large mark the optimum.
     Learning rates at which too many runs diverged have no mean. The title counts the runs that
     diverged, and those that lie outside of `frame`.
     """
     label, unit = LABELS[objective]
+    place = f"B = {value:,}" if x == "batch_size" else f"{value:g} epochs, {PURPOSES[objective]}"
     diverged = outside = 0
     tried = common_exponents(tuned)
     fig = figure(
@@ -193,31 +251,34 @@ def sweep_at(
         x_unit=None,
         y=label,
         y_unit=unit,
-        log="x",
+        log="xy" if objective == "train_loss" else "x",
         x_range=(2.0 ** (tried[0] - 0.5), 2.0 ** (tried[-1] + 0.5)),
         y_range=frame,
-        alt=f"{label} of every run against learning rate at batch size {batch_size}",
+        alt=f"{label} of every run against learning rate, {place}",
     )
-    for k, method in _methods(tuned):
-        one = tuned[(("method", method), ("batch_size", batch_size))]
+    for group in groups(tuned, x):
+        one = next((t for k, t in group.tunings(tuned).items() if dict(k)[x] == value), None)
+        if one is None:
+            continue
+        sweep, seeds = one.state.sweep, one.table.shape[1]
         rates = 2.0**one.exponents
         diverged += int((~np.isfinite(one.table)).sum())
         outside += int(((one.table < frame[0]) | (one.table > frame[1])).sum())
-        means = analysis.best_means(one.table, objective, one.state.sweep.best)
         fig.add_scatter(
-            x=np.repeat(rates, one.table.shape[1]),
+            x=np.repeat(rates, seeds),
             y=one.table.ravel(),
             mode="markers",
-            marker={"size": 4, "opacity": 0.45, "color": COLOURS[method], "symbol": SYMBOLS[k]},
-            name=f"{NAMES[method]}, runs",
+            marker={"size": 4, "opacity": 0.45, "color": group.colour, "symbol": group.symbol},
+            customdata=[sweep.config(point, s).id for point in one.points for s in range(seeds)],
+            name=f"{group.name}, runs",
             showlegend=False,
         )
         fig.add_scatter(
             x=rates,
-            y=means,
+            y=analysis.best_means(one.table, objective, sweep.best),
             mode="lines",
-            line={"color": COLOURS[method], "dash": DASHES[k]},
-            name=NAMES[method],
+            line={"color": group.colour, "dash": group.dash},
+            name=group.name,
         )
         best = one.state.tuned.get(objective)
         if best is not None:
@@ -227,15 +288,16 @@ def sweep_at(
                 mode="markers",
                 marker={
                     "size": 14,
-                    "color": COLOURS[method],
-                    "symbol": SYMBOLS[k],
+                    "color": group.colour,
+                    "symbol": group.symbol,
                     "line": {"width": 2, "color": INK},
                 },
-                name=f"{NAMES[method]}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
+                customdata=[analysis.key_name(sweep.key)],
+                name=f"{group.name}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
             )
     ticks = [e for e in tried if e % 2 == 0]
     fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
-    text = f"B = {batch_size}: {outside} runs lie outside of this frame, {diverged} diverged"
+    text = f"{place}: {outside} runs lie outside of this frame, {diverged} diverged"
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
     return provenance(fig, note)
 
@@ -245,7 +307,7 @@ def at_learning_rate(
     exponent: int,
     objective: str,
     frame: tuple[float, float],
-    note: str,
+    note: Source,
 ) -> go.Figure:
     """What one fixed effective learning rate reaches at every batch size, beside the tuned one."""
     label, unit = LABELS[objective]
@@ -260,31 +322,33 @@ def at_learning_rate(
         alt=f"{label} against batch size at one learning rate, and at the tuned one",
     )
     sizes = sorted({int(dict(key)["batch_size"]) for key in tuned})
-    for k, method in _methods(tuned):
+    for group in groups(tuned, "batch_size"):
+        of_size = {dict(key)["batch_size"]: one for key, one in group.tunings(tuned).items()}
         fixed, best = [], []
-        for size in sizes:
-            one = tuned[(("method", method), ("batch_size", size))]
+        for one in (of_size[size] for size in sizes):
             means = analysis.best_means(one.table, objective, one.state.sweep.best)
             at = np.flatnonzero(one.exponents == exponent)
             fixed.append(float(means[at[0]]) if len(at) else np.nan)
             optimum = one.state.tuned.get(objective)
             best.append(optimum.cell.mean if optimum else np.nan)
+        anchors = [analysis.key_name(of_size[size].state.sweep.key) for size in sizes]
         fig.add_scatter(
             x=sizes,
             y=best,
             mode="lines",
-            line={"color": COLOURS[method], "width": 1, "dash": "dot"},
-            name=f"{NAMES[method]}, tuned at each B",
+            line={"color": group.colour, "width": 1, "dash": "dot"},
+            name=f"{group.name}, tuned at each B",
         )
         fig.add_scatter(
             x=sizes,
             y=fixed,
             mode="lines+markers",
-            marker={"symbol": SYMBOLS[k]},
-            line={"color": COLOURS[method], "dash": DASHES[k]},
-            name=f"{NAMES[method]}, this rate",
+            marker={"symbol": group.symbol},
+            line={"color": group.colour, "dash": group.dash},
+            customdata=anchors,
+            name=f"{group.name}, this rate",
         )
-    _batch_axis(fig, sizes)
+    _ticks(fig, sizes)
     return provenance(fig, note)
 
 
@@ -305,11 +369,11 @@ def boundary_table(regimes: Mapping[str, Regimes]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _batch_axis(fig: go.Figure, sizes: Sequence[int] | pd.Series) -> None:
-    """Ticks at the batch sizes themselves, every second one if there are many."""
-    ticks = sorted({int(size) for size in sizes})
-    fig.update_xaxes(tickvals=ticks[:: 2 if len(ticks) > 8 else 1])
-    fig.update_xaxes(ticktext=[f"{t:,}" for t in ticks[:: 2 if len(ticks) > 8 else 1]])
+def _ticks(fig: go.Figure, values: Sequence[float] | pd.Series) -> None:
+    """Ticks at the batch sizes or epochs themselves, every second one if there are many."""
+    ticks = sorted({float(value) for value in values})
+    ticks = ticks[:: 2 if len(ticks) > 8 else 1]
+    fig.update_xaxes(tickvals=ticks, ticktext=[f"{t:,g}" for t in ticks])
 
 
 def coverage_sentence(experiment: Experiment, scale: str, seeds: int, optima: pd.DataFrame) -> str:
@@ -360,7 +424,7 @@ def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]
     wide = optima.pivot(index="batch_size", columns="method")
     gap = wide["test_accuracy_fresh"]["momentum"] - wide["test_accuracy_fresh"]["sgd"]
     error = np.sqrt(
-        sum(wide["test_accuracy_fresh_std"][m] ** 2 / wide["fresh_seeds"][m] for m in COLOURS)
+        sum(wide["test_accuracy_fresh_std"][m] ** 2 / wide["fresh_seeds"][m] for m in NAMES)
     )
     below = gap.index <= sgd.boundary.low
     alike = (gap.abs() <= 2 * error)[below]
@@ -379,6 +443,51 @@ def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]
             f"- **Below the boundary accuracy does not depend on B**: plain SGD's lies between "
             f"{small.min():.2f} and {small.max():.2f} %, and at the largest batch it is "
             f"{wide['test_accuracy_fresh']['sgd'].iloc[-1]:.2f} %."
+        )
+    return "\n".join(lines)
+
+
+def noise_dominated_sentence(tuned: Mapping[Key, Tuning]) -> str:
+    """Whether the smallest batch is in the noise-dominated regime, and how that was seen; Markdown.
+
+    There the temperature ε/B alone decides. So the two smallest batch sizes are compared at equal
+    temperature: at the smaller one's best learning rate, over all seeds, and at the ones below.
+    """
+    lines = []
+    for group in groups(tuned, "batch_size"):
+        mine = {dict(key)["batch_size"]: one for key, one in group.tunings(tuned).items()}
+        small, large = sorted(mine)[:2]
+        shift = np.log2(large / small)
+        first, second = mine[small], mine[large]
+        best = first.state.tuned.get("test_accuracy")
+        if best is None:
+            continue
+        differences, at_best = [], None
+        for row, exponent in enumerate(first.exponents):
+            twin = np.flatnonzero(second.exponents == exponent + shift)
+            if not len(twin):
+                continue
+            a, b = (t[np.isfinite(t)] for t in (first.table[row], second.table[twin[0]]))
+            if min(len(a), len(b)) < 2:
+                continue
+            gap = float(b.mean() - a.mean())
+            error = float(np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)))
+            if exponent <= best.point[0]:
+                differences.append(abs(gap))
+            if exponent == best.point[0]:
+                at_best = (gap, error)
+        if at_best is None:
+            lines.append(
+                f"- {group.name}: B = {small:,} and {large:,} share no learning rate at equal "
+                f"temperature with the best of B = {small:,}; not checked."
+            )
+            continue
+        gap, error = at_best
+        lines.append(
+            f"- {group.name}: at the temperature that is best at B = {small:,}, B = {large:,} is "
+            f"{gap:+.2f} ± {error:.2f} points away (all seeds, standard error), and over the "
+            f"{len(differences)} shared temperatures up to it by {max(differences):.2f} at most; "
+            + ("no difference shows." if abs(gap) <= 2 * error else "they differ.")
         )
     return "\n".join(lines)
 
@@ -409,20 +518,20 @@ def side_by_side(
         alt="Tuned effective learning rates trained on this machine over the committed intervals",
     )
     theirs = analysis.optima(experiment, scale, seeds, committed)
-    for method in COLOURS:
-        rows = theirs[theirs.method == method].sort_values("batch_size")
+    for group in _table_groups(theirs, "batch_size"):
+        rows = group.rows(theirs, "batch_size")
         band(
             fig,
             rows.batch_size.to_numpy(),
             2.0 ** rows.peak_low.to_numpy(),
             2.0 ** rows.peak_high.to_numpy(),
-            color=COLOURS[method],
-            name=f"{NAMES[method]}, committed (95 %)",
+            color=group.colour,
+            name=f"{group.name}, committed (95 %)",
         )
     if mine:
         ours = analysis.optima(experiment, scale, seeds, mine)
-        for k, method in enumerate(COLOURS):
-            rows = ours[ours.method == method].sort_values("batch_size")
+        for group in _table_groups(ours, "batch_size"):
+            rows = group.rows(ours, "batch_size")
             value = 2.0**rows.peak
             fig.add_scatter(
                 x=rows.batch_size,
@@ -434,10 +543,10 @@ def side_by_side(
                     "width": 4,
                 },
                 mode="markers",
-                marker={"symbol": SYMBOLS[k], "color": COLOURS[method], "size": 9},
-                name=f"{NAMES[method]}, this machine",
+                marker={"symbol": group.symbol, "color": group.colour, "size": 9},
+                name=f"{group.name}, this machine",
             )
-    _batch_axis(fig, theirs.batch_size)
+    _ticks(fig, theirs.batch_size)
     note = f"Committed: {provenance_line(experiment, scale, seeds, committed)}"
     return provenance(fig, f"{note} Mine: {provenance_line(experiment, scale, seeds, mine)}")
 
@@ -519,44 +628,8 @@ def step_budget_verdicts(optima: pd.DataFrame, slope: Interval) -> str:
     return "\n".join(lines)
 
 
-def against_epochs(optima: Mapping[str, pd.DataFrame], measure: str, note: str) -> go.Figure:
-    """S20's figure 2a or 2b: what the learning rate tuned for `measure` reaches, by epochs."""
-    label, unit = LABELS[measure]
-    rows = optima[measure].sort_values("epochs")
-    fig = figure(
-        x="epochs",
-        x_unit=None,
-        y=label,
-        y_unit=unit,
-        log="xy" if measure == "train_loss" else "x",
-        alt=f"{label} at the learning rate tuned for it, against the epoch budget",
-    )
-    fig.add_scatter(
-        x=rows.epochs,
-        y=rows[f"{measure}_mean"],
-        error_y={"array": rows[f"{measure}_std"], "thickness": 1.5, "width": 4},
-        mode="lines+markers",
-        line={"color": VERMILLION},
-        name="best k of n",
-    )
-    if measure == "test_accuracy":
-        fig.add_scatter(
-            x=rows.epochs,
-            y=rows[f"{measure}_fresh"],
-            error_y={"array": rows[f"{measure}_fresh_std"], "thickness": 1, "width": 0},
-            mode="markers",
-            marker={"symbol": "circle-open", "color": VERMILLION, "size": 10},
-            name="fresh seeds",
-        )
-    _epoch_axis(fig, rows.epochs)
-    return provenance(fig, note)
-
-
-PURPOSES = {"test_accuracy": "for test accuracy", "train_loss": "for training loss"}
-
-
 def rates_against_epochs(
-    optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, Interval], note: str
+    optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, Interval], note: Source
 ) -> go.Figure:
     """S20's figure 2c or 2d: the learning rate tuned for the test set and for the training loss."""
     fig = figure(
@@ -582,9 +655,10 @@ def rates_against_epochs(
             mode="lines+markers",
             marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
             line={"dash": DASHES[k]},
+            customdata=rows.sweep.tolist(),
             name=f"{PURPOSES[objective]}, slope {slopes[objective].value:.2f}",
         )
-    _epoch_axis(fig, next(iter(optima.values())).epochs)
+    _ticks(fig, next(iter(optima.values())).epochs)
     return provenance(fig, note)
 
 
@@ -612,11 +686,6 @@ def unlimited_verdicts(optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, 
     return "\n".join(lines)
 
 
-def _epoch_axis(fig: go.Figure, epochs: Sequence[float] | pd.Series) -> None:
-    ticks = sorted({float(e) for e in epochs})
-    fig.update_xaxes(tickvals=ticks, ticktext=[f"{t:g}" for t in ticks])
-
-
 def tuned_pairs(states: Sequence[SweepState]) -> pd.DataFrame:
     """S20's figure 3: initial and final learning rate tuned together, a row a budget and objective.
 
@@ -629,7 +698,8 @@ def tuned_pairs(states: Sequence[SweepState]) -> pd.DataFrame:
         for objective, best in state.tuned.items():
             if best is None:
                 continue
-            row = {**dict(state.sweep.key), "objective": objective, "value": best.cell.mean}
+            row = {**dict(state.sweep.key), "sweep": analysis.key_name(state.sweep.key)}
+            row |= {"objective": objective, "value": best.cell.mean}
             for axis, name in enumerate(("initial", "final")):
                 low, high = best.bar_range(axis)
                 row |= {
@@ -642,7 +712,7 @@ def tuned_pairs(states: Sequence[SweepState]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def pairs_against_epochs(pairs: pd.DataFrame, which: str, note: str) -> go.Figure:
+def pairs_against_epochs(pairs: pd.DataFrame, which: str, note: Source) -> go.Figure:
     """S20's figure 3c or 3d: the tuned initial or final learning rate against the epoch budget."""
     fig = figure(
         x="epochs",
@@ -667,13 +737,14 @@ def pairs_against_epochs(pairs: pd.DataFrame, which: str, note: str) -> go.Figur
             mode="lines+markers",
             marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
             line={"dash": DASHES[k]},
+            customdata=rows.sweep.tolist(),
             name=PURPOSES[objective],
         )
-    _epoch_axis(fig, pairs.epochs)
+    _ticks(fig, pairs.epochs)
     return provenance(fig, note)
 
 
-def pair_surface(state: SweepState, objective: str, note: str) -> go.Figure:
+def pair_surface(state: SweepState, objective: str, note: Source) -> go.Figure:
     """The whole grid behind one budget's optimum: the best-k mean at every pair of rates."""
     cells = state.cells[objective]
     first, last = state.sweep.axes
@@ -704,6 +775,7 @@ def pair_surface(state: SweepState, objective: str, note: str) -> go.Figure:
         x=[power_of_two(x * first.step) for x in xs],
         y=[power_of_two(y * last.step) for y in ys],
         z=values,
+        customdata=[[analysis.key_name(state.sweep.key)] * len(xs)] * len(ys),
         # Accuracies far from the best would take all the colours.
         zmin=float(np.nanmax(values)) - 3 if objective == "test_accuracy" else None,
         colorscale="Cividis",
@@ -736,64 +808,6 @@ def pair_verdicts(pairs: pd.DataFrame) -> str:
             "no estimates."
         )
     return "\n".join(lines)
-
-
-def sweep_over_rates(
-    tuned: Mapping[Key, Tuning], epochs: float, objective: str, note: str
-) -> go.Figure:
-    """The whole sweep behind the optimum of one epoch budget: every run and the best-k mean."""
-    label, unit = LABELS[objective]
-    one = next(t for key, t in tuned.items() if dict(key)["epochs"] == epochs)
-    tried = common_exponents(tuned)
-    everything = np.concatenate([t.table.ravel() for t in tuned.values()])
-    everything = everything[np.isfinite(everything)]
-    if objective == "train_loss":
-        frame = (float(everything.min()) / 2, 3.0)
-    else:
-        frame = (float(np.median(everything)) - 3, float(everything.max()) + 0.3)
-    best = one.state.tuned.get(objective)
-    found = (
-        f"optimum {power_of_two(best.point[0])}, {best.cell.mean:.4g} {unit}"
-        if best is not None
-        else "all diverged"
-    )
-    fig = figure(
-        x="effective learning rate ε/(1−m)",
-        x_unit=None,
-        y=label,
-        y_unit=unit,
-        log="xy" if objective == "train_loss" else "x",
-        x_range=(2.0 ** (tried[0] - 0.5), 2.0 ** (tried[-1] + 0.5)),
-        y_range=frame,
-        title=f"{epochs:g} epochs, {PURPOSES[objective]}: {found}",
-        alt=f"{label} of every run against learning rate after {epochs:g} epochs",
-    )
-    rates = 2.0**one.exponents
-    fig.add_scatter(
-        x=np.repeat(rates, one.table.shape[1]),
-        y=one.table.ravel(),
-        mode="markers",
-        marker={"size": 4, "opacity": 0.45, "color": VERMILLION},
-        name="runs",
-    )
-    fig.add_scatter(
-        x=rates,
-        y=analysis.best_means(one.table, objective, one.state.sweep.best),
-        mode="lines",
-        line={"color": VERMILLION},
-        name="mean of the best k",
-    )
-    if best is not None:
-        fig.add_scatter(
-            x=[2.0 ** best.point[0]],
-            y=[best.cell.mean],
-            mode="markers",
-            marker={"size": 14, "color": VERMILLION, "line": {"width": 2, "color": INK}},
-            name="optimum",
-        )
-    ticks = [e for e in tried if e % 2 == 0]
-    fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
-    return provenance(fig, note)
 
 
 def html_table(frame: pd.DataFrame) -> HTML:

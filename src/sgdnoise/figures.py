@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -167,14 +168,39 @@ def paper_value(
     return fig
 
 
-def provenance(fig: go.Figure, text: str) -> go.Figure:
-    """Say below the figure where it comes from: scale, runs, seeds, device, date, code version.
+@dataclass(frozen=True)
+class Source:
+    """Where a figure of runs comes from.
 
-    On a page plot.js lifts the line out of the picture, where it wraps and can be copied.
+    Attributes:
+        text: scale, runs, seeds, device, date, code version.
+        records: the built book's page of these runs, such as `records/digits/constant-epoch.html`;
+            a point whose `customdata` is an anchor of that page leads there by a click.
     """
+
+    text: str
+    records: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def and_also(self, more: str) -> Source:
+        """The same source with more to say."""
+        return replace(self, text=f"{self.text} {more}")
+
+
+def provenance(fig: go.Figure, source: str | Source) -> go.Figure:
+    """Say below the figure where it comes from.
+
+    On a page plot.js lifts the line out of the picture, where it wraps and can be copied, and adds
+    a link to the records.
+    """
+    if isinstance(source, Source) and source.records:
+        meta = dict(fig.layout.meta or {})
+        fig.update_layout(meta={**meta, "records": source.records})
     fig.add_annotation(
         name="provenance",
-        text=text,
+        text=str(source),
         xref="paper",
         yref="paper",
         x=0,

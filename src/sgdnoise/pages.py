@@ -10,8 +10,10 @@ import pandas as pd
 from sgdnoise import analysis
 from sgdnoise import experiment_figures as figures
 from sgdnoise.analysis import Regimes, Tuning
-from sgdnoise.experiments import Experiment, Key, SweepState, experiment_named
+from sgdnoise.experiments import METHODS, Experiment, Key, SweepState, experiment_named
+from sgdnoise.figures import Source
 from sgdnoise.records import Record, Store
+from sgdnoise.run_pages import run_page
 from sgdnoise.sweep import OBJECTIVES, outcomes
 
 
@@ -47,9 +49,10 @@ class Page:
         return self.store.read(self.scale, self.experiment.name)
 
     @functools.cached_property
-    def note(self) -> str:
-        """The provenance of every figure of the page."""
-        return figures.provenance_line(self.experiment, self.scale, self.seeds, self.records)
+    def note(self) -> Source:
+        """The provenance of every figure of the page, and where its runs are listed."""
+        line = figures.provenance_line(self.experiment, self.scale, self.seeds, self.records)
+        return Source(line, run_page(self.scale, self.experiment.name) if self.records else None)
 
     @property
     def coverage(self) -> str:
@@ -67,21 +70,28 @@ class Page:
         known = outcomes(self.records, OBJECTIVES)
         return list(self.experiment.states(self.scale, self.seeds, known))
 
+    @property
+    def norms(self) -> list[str | None]:
+        """The normalisations that the sweeps compare; [None] where they compare none."""
+        return list(dict.fromkeys(dict(state.sweep.key).get("norm") for state in self.states))
+
     @functools.cache  # noqa: B019  a page lives as long as its notebook
-    def tuned(self, objective: str = "test_accuracy") -> dict[Key, Tuning]:
-        """The tuning of every sweep for an objective."""
-        return analysis.tunings(self.experiment, self.scale, self.seeds, self.records, objective)
+    def tuned(self, objective: str = "test_accuracy", norm: str | None = None) -> dict[Key, Tuning]:
+        """The tuning of every sweep for an objective; with `norm`, of that one's sweeps."""
+        found = analysis.tunings(self.experiment, self.scale, self.seeds, self.records, objective)
+        return {k: one for k, one in found.items() if norm is None or dict(k)["norm"] == norm}
 
     @functools.cache  # noqa: B019
-    def optima(self, objective: str = "test_accuracy") -> pd.DataFrame:
+    def optima(self, objective: str = "test_accuracy", norm: str | None = None) -> pd.DataFrame:
         """One row a sweep: see `analysis.optima`."""
-        return analysis.optima(self.experiment, self.scale, self.seeds, self.records, objective)
+        rows = analysis.optima(self.experiment, self.scale, self.seeds, self.records, objective)
+        return rows if norm is None else rows[rows.norm == norm]
 
     def regimes(self) -> dict[str, Regimes]:
         """The fitted regimes of each method, for an experiment over batch sizes."""
         tuned = self.tuned()
         methods = {dict(key)["method"] for key in tuned}
-        return {m: analysis.boundary_of(tuned, m) for m in figures.COLOURS if m in methods}
+        return {m: analysis.boundary_of(tuned, m) for m in METHODS if m in methods}
 
     def __hash__(self) -> int:
         return id(self)

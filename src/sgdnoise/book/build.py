@@ -16,6 +16,8 @@ from pathlib import Path
 
 from sgdnoise.book.vendor import SCRIPTS, vendor
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.records import Store
+from sgdnoise.run_pages import write_run_pages
 
 # What a cell may read besides its own text.
 CODE = ("src", "results", "local/results", "requirements.txt")
@@ -78,6 +80,7 @@ def build(root: Path = Path()) -> Path:
     )
     if run.returncode or not index.is_file():
         raise FailureError("the book did not build: the warnings above say where")
+    write_run_pages(Store(root / "results"), out / "html")
     _write(out / "book.digest", whole)
     return index
 

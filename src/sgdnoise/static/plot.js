@@ -95,7 +95,23 @@ globalThis.sgdnoise ??= (() => {
     const line = part(box, "p", "sgdnoise-provenance");
     line.innerHTML = notes.map((note) => note.text).join("<br>");
     line.hidden = !notes.length;
+    if (layout.meta?.records && inBook()) linkRuns(plot, line, layout.meta.records);
     return plot;
+  }
+
+  // The runs behind a figure: a link for all of them, and from a point, by a click, to its own.
+  function linkRuns(plot, line, records) {
+    plot.dataset.records = root.dataset.content_root + records;
+    const link = document.createElement("a");
+    link.href = plot.dataset.records;
+    link.textContent = "Its runs";
+    line.append(" ", link, "; a click on a point leads to that point's.");
+    if (plot.dataset.linked) return;
+    plot.dataset.linked = "";
+    plot.on("plotly_click", ({ points }) => {
+      const anchor = points.find((point) => point.customdata)?.customdata;
+      if (anchor) location.href = `${plot.dataset.records}#${anchor}`;
+    });
   }
 
   const observer = new MutationObserver(() => {
