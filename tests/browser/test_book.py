@@ -100,6 +100,51 @@ def press(page: Any, plot: Any, key: str, may_stay: bool = False) -> None:
     )
 
 
+EXPERIMENT = "papermill_runs/digits/constant-epoch"
+
+
+def test_figures_keep_their_height_when_the_window_changes(book_url: str, visit: Any) -> None:
+    seen = visit(f"{book_url}/{EXPERIMENT}.html")
+    plots = seen.page.locator(".js-plotly-plot")
+    for width in (700, 1200):
+        seen.page.set_viewport_size({"width": width, "height": 900})
+        seen.page.wait_for_timeout(600)
+        for i in range(plots.count()):
+            assert plots.nth(i).bounding_box()["height"] > 300
+            below = plots.nth(i).locator("xpath=following-sibling::p").first.bounding_box()
+            box = plots.nth(i).bounding_box()
+            assert below["y"] >= box["y"] + box["height"] - 1
+    assert seen.trouble == []
+
+
+def test_a_point_leads_to_its_runs(book_url: str, visit: Any) -> None:
+    seen = visit(f"{book_url}/{EXPERIMENT}.html")
+    page = seen.page
+    plot = page.locator("figure .js-plotly-plot").first
+    plot.scroll_into_view_if_needed()
+    href = plot.evaluate("(p) => p.parentElement.querySelector('.sgdnoise-provenance a').href")
+    assert href.endswith("/records/digits/constant-epoch.html")
+    anchor = plot.evaluate("(p) => p.data[0].customdata[3]")
+    # Where the fourth mark of the first curve is on the screen.
+    at = plot.evaluate(
+        """(p) => {
+          const mark = p.querySelectorAll(".scatterlayer .trace")[0].querySelectorAll(".point")[3];
+          const box = mark.getBoundingClientRect();
+          return [box.x + box.width / 2, box.y + box.height / 2];
+        }"""
+    )
+    page.mouse.move(*at)
+    page.wait_for_timeout(300)
+    page.mouse.click(*at)
+    page.wait_for_timeout(1000)
+    assert page.url.endswith(f"/records/digits/constant-epoch.html#{anchor}")
+    heading = page.locator(f"#{anchor}")
+    assert heading.is_visible()
+    rows = heading.locator("xpath=following-sibling::div[1]//tbody/tr")
+    assert rows.count() >= 100
+    assert rows.first.locator("td").nth(5).inner_text() in ("done", "diverged")
+
+
 def test_the_first_page_is_where_the_index_leads(book_url: str, visit: Any) -> None:
     page = visit(f"{book_url}/index.html", settle=False).page
     page.wait_for_url("**/book/intro.html")

@@ -91,6 +91,8 @@ globalThis.sgdnoise ??= (() => {
     // An explicit height, or plotly collapses in a page; more where the legend stacks.
     layout.height ??= layout.template?.layout?.height ?? 420;
     if (box.clientWidth && box.clientWidth < 500) layout.height += 80;
+    // Plotly forgets that height when the window changes, and takes the element's.
+    plot.style.height = `${layout.height}px`;
     await Plotly.react(plot, data, layout, CONFIG);
     const line = part(box, "p", "sgdnoise-provenance");
     line.innerHTML = notes.map((note) => note.text).join("<br>");
