@@ -27,6 +27,7 @@ from sgdnoise.figures import (
     Source,
     band,
     figure,
+    interval_marks,
     provenance,
 )
 from sgdnoise.paper import printed, table
@@ -183,18 +184,11 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: S
     for group in _table_groups(optima, "batch_size"):
         method = dict(group.of)["method"]
         rows = group.rows(optima[optima.exponent.notna()], "batch_size")
-        value = 2.0**rows.exponent
         symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, group.symbol) for b in rows.bound]
-        fig.add_scatter(
-            x=rows.batch_size,
-            y=value,
-            error_y={
-                "array": 2.0**rows.bar_high - value,
-                "arrayminus": value - 2.0**rows.bar_low,
-                "thickness": 1.5,
-                "width": 4,
-            },
-            mode="markers",
+        interval_marks(
+            fig,
+            rows.batch_size,
+            *(2.0 ** rows[name] for name in ("exponent", "bar_low", "bar_high")),
             marker={"symbol": symbols, "color": group.colour, "size": 10},
             customdata=rows.sweep.tolist(),
             name=group.name,
@@ -532,17 +526,10 @@ def side_by_side(
         ours = analysis.optima(experiment, scale, seeds, mine)
         for group in _table_groups(ours, "batch_size"):
             rows = group.rows(ours, "batch_size")
-            value = 2.0**rows.peak
-            fig.add_scatter(
-                x=rows.batch_size,
-                y=value,
-                error_y={
-                    "array": 2.0**rows.peak_high - value,
-                    "arrayminus": value - 2.0**rows.peak_low,
-                    "thickness": 1.5,
-                    "width": 4,
-                },
-                mode="markers",
+            interval_marks(
+                fig,
+                rows.batch_size,
+                *(2.0 ** rows[name] for name in ("peak", "peak_low", "peak_high")),
                 marker={"symbol": group.symbol, "color": group.colour, "size": 9},
                 name=f"{group.name}, this machine",
             )
@@ -642,16 +629,10 @@ def rates_against_epochs(
     )
     for k, (objective, rows) in enumerate(optima.items()):
         rows = rows[rows.exponent.notna()].sort_values("epochs")
-        value = 2.0 ** rows.peak.to_numpy()
-        fig.add_scatter(
-            x=rows.epochs,
-            y=value,
-            error_y={
-                "array": 2.0 ** rows.peak_high.to_numpy() - value,
-                "arrayminus": value - 2.0 ** rows.peak_low.to_numpy(),
-                "thickness": 1.5,
-                "width": 4,
-            },
+        interval_marks(
+            fig,
+            rows.epochs,
+            *(2.0 ** rows[name] for name in ("peak", "peak_low", "peak_high")),
             mode="lines+markers",
             marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
             line={"dash": DASHES[k]},
@@ -724,16 +705,10 @@ def pairs_against_epochs(pairs: pd.DataFrame, which: str, note: Source) -> go.Fi
     )
     for k, objective in enumerate(PURPOSES):
         rows = pairs[pairs.objective == objective].sort_values("epochs")
-        value = 2.0 ** rows[which].to_numpy(dtype=float)
-        fig.add_scatter(
-            x=rows.epochs,
-            y=value,
-            error_y={
-                "array": 2.0 ** rows[f"{which}_high"].to_numpy(dtype=float) - value,
-                "arrayminus": value - 2.0 ** rows[f"{which}_low"].to_numpy(dtype=float),
-                "thickness": 1.5,
-                "width": 4,
-            },
+        interval_marks(
+            fig,
+            rows.epochs,
+            *(2.0 ** rows[name].astype(float) for name in (which, f"{which}_low", f"{which}_high")),
             mode="lines+markers",
             marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
             line={"dash": DASHES[k]},

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
+from numpy.typing import ArrayLike
 
 PAPER, INK, MUTED, GRID = "#ffffff", "#222832", "#6b7280", "#d8dde3"
 """Background, text, secondary text and grid lines."""
@@ -138,6 +139,25 @@ def band(
         name=name,
         showlegend=name is not None,
         **trace,
+    )
+    return fig
+
+
+def interval_marks(
+    fig: go.Figure,
+    x: Any,
+    value: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    **trace: Any,
+) -> go.Figure:
+    """Marks at ``value`` with bars from ``low`` to ``high``; further keywords go to the trace."""
+    at, lowest, highest = (np.asarray(v, dtype=float) for v in (value, low, high))
+    fig.add_scatter(
+        x=x,
+        y=at,
+        error_y={"array": highest - at, "arrayminus": at - lowest, "thickness": 1.5, "width": 4},
+        **{"mode": "markers", **trace},
     )
     return fig
 

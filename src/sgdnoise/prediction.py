@@ -10,6 +10,7 @@ the model fixes without any free number. Accuracies have no counterpart in it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ import plotly.graph_objects as go
 from sgdnoise import data
 from sgdnoise.analysis import Interval, Regimes, Tuning, fit_hinge, key_name
 from sgdnoise.config import RunConfig
-from sgdnoise.experiment_figures import NAMES, PURPOSES, groups
+from sgdnoise.experiment_figures import NAMES, PURPOSES, Group, groups
 from sgdnoise.experiments import METHODS, Key
 from sgdnoise.figures import (
     DASHES,
@@ -28,6 +29,7 @@ from sgdnoise.figures import (
     SYMBOLS,
     Source,
     figure,
+    interval_marks,
     provenance,
 )
 from sgdnoise.schedule import hold_then_decay
@@ -97,25 +99,12 @@ def rates_in_reduced_units(
     Marks with bars are the net's (vertex of the local parabola, 95 % interval), lines the model's.
     Each is divided by the boundary and level of its own hinge.
     """
-    fig = figure(
-        x="batch size B / boundary",
-        x_unit=None,
-        y="tuned learning rate / its level beyond",
-        y_unit=None,
-        log="xy",
-        alt="Tuned learning rates against batch size in reduced units, measured and in the model",
-    )
+    fig = _reduced("tuned learning rate / its level beyond", "Tuned learning rates by batch size")
     for group in groups(tuned, "batch_size"):
         method = dict(group.of)["method"]
         curve = model[method]
         _, boundary, level = units(curve)
-        fig.add_scatter(
-            x=curve.batch_size / boundary,
-            y=curve.effective_learning_rate / level,
-            mode="lines",
-            line={"color": group.colour, "dash": group.dash, "width": 2},
-            name=f"{group.name}, model",
-        )
+        _line(fig, group, curve.batch_size / boundary, curve.effective_learning_rate / level)
         fit = regimes[method]
         marks = group.tunings(tuned)
         _intervals(
@@ -123,28 +112,45 @@ def rates_in_reduced_units(
             np.array([dict(key)["batch_size"] for key in marks]) / fit.boundary.value,
             [one.peak for one in marks.values()],
             fit.level.value,
-            marker={"color": group.colour, "symbol": group.symbol, "size": 9},
+            marker=_marker(group),
             customdata=[key_name(key) for key in marks],
             name=f"{group.name}, measured",
         )
     return provenance(fig, note.and_also(MODEL_NOTE))
 
 
-def _intervals(
-    fig: go.Figure, x: np.ndarray, peaks: Sequence[Interval], unit: float, **trace: object
-) -> None:
-    """Marks at tuned learning rates (given as log₂) over a unit, with their intervals."""
-    value, low, high = (
-        2.0 ** np.array([getattr(p, name) for p in peaks]) / unit
-        for name in ("value", "low", "high")
+def _reduced(y: str, alt: str) -> go.Figure:
+    return figure(
+        x="batch size B / boundary",
+        x_unit=None,
+        y=y,
+        y_unit=None,
+        log="xy",
+        alt=f"{alt} in reduced units, measured and in the model",
     )
+
+
+def _line(fig: go.Figure, group: Group, x: np.ndarray, y: np.ndarray) -> None:
+    """The model's curve of a group."""
     fig.add_scatter(
         x=x,
-        y=value,
-        error_y={"array": high - value, "arrayminus": value - low, "thickness": 1.5, "width": 4},
-        mode="markers",
-        **trace,
+        y=y,
+        mode="lines",
+        line={"color": group.colour, "dash": group.dash, "width": 2},
+        name=f"{group.name}, model",
     )
+
+
+def _marker(group: Group) -> dict[str, Any]:
+    return {"color": group.colour, "symbol": group.symbol, "size": 9}
+
+
+def _intervals(
+    fig: go.Figure, x: np.ndarray, peaks: Sequence[Interval], unit: float, **trace: Any
+) -> None:
+    """Marks at tuned learning rates (given as log₂) over a unit, with their intervals."""
+    rates = 2.0 ** np.array([(peak.value, peak.low, peak.high) for peak in peaks]) / unit
+    interval_marks(fig, x, *rates.T, **trace)
 
 
 def losses_in_reduced_units(
@@ -159,30 +165,18 @@ def losses_in_reduced_units(
     The net's is the loss at the learning rate tuned for test accuracy, as S20's figure 1b has it;
     the model knows one loss only and is tuned for it.
     """
-    fig = figure(
-        x="batch size B / boundary",
-        x_unit=None,
-        y="training loss / that of the smallest batch",
-        y_unit=None,
-        log="xy",
-        alt="Final training loss against batch size in reduced units, measured and in the model",
-    )
+    fig = _reduced("training loss / that of the smallest batch", "Training loss by batch size")
     for group in groups(tuned, "batch_size"):
         method, rows = dict(group.of)["method"], group.rows(optima, "batch_size")
         curve = model[method]
         first = int(np.flatnonzero(curve.batch_size >= rows.batch_size.min())[0])
-        fig.add_scatter(
-            x=curve.batch_size[first:] / units(curve)[1],
-            y=curve.loss[first:] / curve.loss[first],
-            mode="lines",
-            line={"color": group.colour, "dash": group.dash, "width": 2},
-            name=f"{group.name}, model",
-        )
+        sizes = curve.batch_size[first:] / units(curve)[1]
+        _line(fig, group, sizes, curve.loss[first:] / curve.loss[first])
         fig.add_scatter(
             x=rows.batch_size / regimes[method].boundary.value,
             y=rows.train_loss_mean / rows.train_loss_mean.iloc[0],
             mode="markers",
-            marker={"color": group.colour, "symbol": group.symbol, "size": 9},
+            marker=_marker(group),
             customdata=rows.sweep.tolist(),
             name=f"{group.name}, measured",
         )
@@ -235,6 +229,17 @@ def _runs_by_budget(tuned: Mapping[Key, Tuning]) -> list[RunConfig]:
     return [runs[epochs] for epochs in sorted(runs)]
 
 
+def _over_first(what: str) -> go.Figure:
+    return figure(
+        x="epochs / fewest epochs",
+        x_unit=None,
+        y="tuned learning rate / at the fewest",
+        y_unit=None,
+        log="xy",
+        alt=f"{what} against the epoch budget, both over their first value",
+    )
+
+
 def rates_relative_to_first(tunings: Mapping[str, Mapping[Key, Tuning]], note: Source) -> go.Figure:
     """Tuned learning rate against epochs, both over their first value: net and model.
 
@@ -242,14 +247,7 @@ def rates_relative_to_first(tunings: Mapping[str, Mapping[Key, Tuning]], note: S
         tunings: by what is tuned for, `test_accuracy` or `train_loss`.
         note: provenance.
     """
-    fig = figure(
-        x="epochs / fewest epochs",
-        x_unit=None,
-        y="tuned learning rate / at the fewest",
-        y_unit=None,
-        log="xy",
-        alt="Tuned learning rate against the epoch budget, both over their first value",
-    )
+    fig = _over_first("Tuned learning rate")
     for k, (objective, tuned) in enumerate(tunings.items()):
         rows = sorted((float(dict(key)["epochs"]), one.peak) for key, one in tuned.items())
         rows = [(epochs, peak) for epochs, peak in rows if np.isfinite(peak.value)]
@@ -301,14 +299,7 @@ def pairs_relative_to_first(
 
     The net's are those for the training loss, the only loss that the model has.
     """
-    fig = figure(
-        x="epochs / fewest epochs",
-        x_unit=None,
-        y="tuned learning rate / at the fewest",
-        y_unit=None,
-        log="xy",
-        alt="Tuned initial and final learning rates against the epoch budget, over first values",
-    )
+    fig = _over_first("Tuned initial and final learning rate")
     configs = _runs_by_budget(tuned)
     epochs = np.array([config.epochs for config in configs], dtype=np.float64)
     predicted = np.array([tuned_pair(config) for config in configs])
