@@ -143,11 +143,19 @@ def test_curves_are_told_apart_by_method_and_by_norm():
         for epochs in (10, 20)
     ]
     ghost, none = figures.groups(keys, "epochs")
-    assert ghost.has(dict(keys[0]))
-    assert not ghost.has(dict(keys[2]))
-    assert "no norm" in none.name
-    assert "batch norm" in ghost.name
+    assert ghost.has(keys[0])
+    assert not ghost.has(keys[2])
+    assert ghost.name.endswith(", with batch norm")
+    assert none.name.endswith(", without batch norm")
     assert (ghost.colour, ghost.dash, ghost.symbol) != (none.colour, none.dash, none.symbol)
+    # A sweep with more parts to its key is of another curve.
+    (plain, decay) = figures.groups(
+        [(("method", "momentum"), ("epochs", 1)), (("method", "momentum"), ("weight_decay", 0.0))],
+        "epochs",
+    )
+    assert plain.name == "SGD with momentum 0.9"
+    assert decay.name == "SGD with momentum 0.9, without weight decay"
+    assert not plain.has((("method", "momentum"), ("weight_decay", 0.0), ("epochs", 1)))
     sgd, momentum = figures.groups(
         [(("method", m), ("batch_size", 1)) for m in ("momentum", "sgd")], "batch_size"
     )
@@ -251,7 +259,7 @@ def test_unlimited_epochs_are_judged_both_ways(tmp_path, test_slope):
     frame = figures.accuracy_frame(optima["train_loss"], "train_loss")
     one = figures.sweep_at(p.tuned("train_loss"), "epochs", 40, "train_loss", frame, p.note)
     assert "40 epochs" in one.layout.title.text
-    assert p.norms == [None]
+    assert p.variants == [()]
 
 
 def test_initial_and_final_rates_are_judged_both_ways(tmp_path):

@@ -89,7 +89,12 @@ def test_marks_and_lines_share_their_units():
 
     optima = pd.DataFrame(
         [
-            {**dict(key), "sweep": key_name(key), "train_loss_mean": 0.1 * dict(key)["batch_size"]}
+            {
+                **dict(key),
+                "key": key,
+                "sweep": key_name(key),
+                "train_loss_mean": 0.1 * dict(key)["batch_size"],
+            }
             for key in tuned
         ]
     )

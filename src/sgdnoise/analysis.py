@@ -266,20 +266,20 @@ def optima(
 ) -> pd.DataFrame:
     """One row a sweep: what the figure's points show.
 
-    Columns, beside the sweep's own key and its `key_name` as `sweep`: `exponent` (log₂ of S20's
-    tuned effective learning rate), `bar_low`, `bar_high` (S20's error bar), `bound` (−1, 0, 1: the
-    optimum lies on an edge), `open` (the bar touches an edge), `peak`, `peak_low`, `peak_high`
-    (local parabola), the mean and standard deviation of every objective at the optimum, over the k
-    runs that are best by the tuned objective (`*_mean`, `*_std`) and over all finite fresh seeds
-    (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds` (fewest at any grid point), `diverged`
-    (runs), and `settled`.
+    Columns, beside the parts of the sweep's key: the `key` itself, its `key_name` as `sweep`,
+    `exponent` (log₂ of S20's tuned effective learning rate), `bar_low`, `bar_high` (S20's error
+    bar), `bound` (−1, 0, 1: the optimum lies on an edge), `open` (the bar touches an edge), `peak`,
+    `peak_low`, `peak_high` (local parabola), the mean and standard deviation of every objective at
+    the optimum, over the k runs that are best by the tuned objective (`*_mean`, `*_std`) and over
+    all finite fresh seeds (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds` (fewest at any grid
+    point), `diverged` (runs), and `settled`.
     """
     rows = []
     known = outcomes(records, OBJECTIVES)
     for key, one in tunings(experiment, scale, seeds, records, objective).items():
         state = one.state
         tuned = state.tuned.get(objective)
-        row: dict[str, object] = {**dict(key), "sweep": key_name(key)}
+        row: dict[str, object] = {**dict(key), "key": key, "sweep": key_name(key)}
         points = grid_points(state.grid)
         counts = [sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points]
         row |= {"settled": state.settled, "seeds": min(counts), "fresh_seeds": 0}

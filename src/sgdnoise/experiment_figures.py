@@ -35,7 +35,15 @@ from sgdnoise.protocol import best_of
 from sgdnoise.records import Record
 
 NAMES = {"sgd": "SGD", "momentum": "SGD with momentum 0.9"}
-NORMS = {"ghost": "batch norm", "batch": "batch norm", "none": "no norm"}
+MAIN_PARTS = ("method", "batch_size", "epochs")
+"""The parts of a sweep's key that are not a variant of it."""
+
+_VARIANTS: dict[tuple[str, Any], str] = {
+    ("norm", "ghost"): "with batch norm",
+    ("norm", "batch"): "with batch norm",
+    ("norm", "none"): "without batch norm",
+    ("weight_decay", 0.0): "without weight decay",
+}
 PURPOSES = {"test_accuracy": "for test accuracy", "train_loss": "for training loss"}
 LABELS = {"test_accuracy": ("test accuracy", "%"), "train_loss": ("final training loss", "nats")}
 
@@ -52,48 +60,55 @@ class Group:
 
     Attributes:
         of: what they share, such as (("method", "sgd"),).
+        x: what the curve runs over, `batch_size` or `epochs`.
         name: in the legend.
         colour, dash, symbol: how it is drawn.
     """
 
-    of: tuple[tuple[str, Any], ...]
+    of: Key
+    x: str
     name: str
     colour: str
     dash: str
     symbol: str
 
-    def has(self, key: Mapping[Any, Any]) -> bool:
-        """Whether a sweep, or a row of a table, belongs to it."""
-        return all(key[name] == value for name, value in self.of)
+    def has(self, key: Key) -> bool:
+        """Whether a sweep belongs to it."""
+        return without(key, self.x) == self.of
 
-    def rows(self, optima: pd.DataFrame, x: str) -> pd.DataFrame:
+    def rows(self, optima: pd.DataFrame) -> pd.DataFrame:
         """Its rows of a table of optima, in the order of x."""
-        mine = [self.has(row) for row in optima.to_dict("records")]
-        return optima[np.array(mine, dtype=bool)].sort_values(x)
+        return optima[optima.key.map(self.has).astype(bool)].sort_values(self.x)
 
-    def tunings(self, tuned: Mapping[Key, Tuning]) -> dict[Key, Tuning]:
-        """Its tunings."""
-        return {key: one for key, one in tuned.items() if self.has(dict(key))}
+    def tunings(self, tuned: Mapping[Key, Tuning]) -> dict[float, Tuning]:
+        """Its tunings, by x."""
+        return {dict(key)[self.x]: one for key, one in tuned.items() if self.has(key)}
+
+
+def without(key: Key, *names: str) -> Key:
+    """A key less some of its parts."""
+    return tuple(item for item in key if item[0] not in names)
 
 
 def groups(keys: Iterable[Key], x: str) -> list[Group]:
-    """The curves that sweeps make over x: methods first, then norms if there are several."""
-    shared = dict.fromkeys(tuple(item for item in key if item[0] != x) for key in keys)
-    norms = sorted({dict(of)["norm"] for of in shared if "norm" in dict(of)})
-    found = []
-    for of in sorted(shared, key=lambda of: list(NAMES).index(dict(of)["method"])):
-        method, norm = dict(of)["method"], dict(of).get("norm")
-        place = list(NAMES).index(method) + (norms.index(norm) if norm else 0)
-        name = NAMES[method] + (f", {NORMS[norm]}" if norm else "")
+    """The curves that sweeps make over x, plain SGD's before momentum's."""
+    shared = list(dict.fromkeys(without(key, x) for key in keys))
+    shared.sort(key=lambda of: list(NAMES).index(dict(of)["method"]))
+    found: list[tuple[int, Group]] = []
+    for of in shared:
+        method = dict(of)["method"]
+        # SGD and momentum look the same on every page, also where only one of them is there.
+        place = max(list(NAMES).index(method), found[-1][0] + 1 if found else 0)
+        more = variant_name(without(of, "method"))
+        name = f"{NAMES[method]}, {more}" if more else NAMES[method]
         colour = PALETTE[place % len(PALETTE)]
-        found.append(Group(of, name, colour, DASHES[place], SYMBOLS[place]))
-    return found
+        found.append((place, Group(of, x, name, colour, DASHES[place], SYMBOLS[place])))
+    return [group for _, group in found]
 
 
-def _table_groups(optima: pd.DataFrame, x: str) -> list[Group]:
-    names = [name for name in ("method", "norm") if name in optima]
-    rows = optima[[*names, x]].itertuples(index=False, name=None)
-    return groups([tuple(zip((*names, x), row, strict=True)) for row in rows], x)
+def variant_name(variant: Key) -> str:
+    """What a variant of a sweep is called; empty for none."""
+    return ", ".join(_VARIANTS[item] for item in variant)
 
 
 def provenance_line(
@@ -140,8 +155,8 @@ def against(optima: pd.DataFrame, x: str, objective: str, note: Source) -> go.Fi
         log="xy" if objective == "train_loss" else "x",
         alt=f"{label} at the tuned learning rate against {AXES[x][0]}",
     )
-    for group in _table_groups(optima, x):
-        rows = group.rows(optima, x)
+    for group in groups(optima.key, x):
+        rows = group.rows(optima)
         fig.add_scatter(
             x=rows[x],
             y=rows[f"{objective}_mean"],
@@ -181,9 +196,9 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: S
         log="xy",
         alt="Tuned effective learning rate against batch size, SGD and momentum, with fitted lines",
     )
-    for group in _table_groups(optima, "batch_size"):
+    for group in groups(optima.key, "batch_size"):
         method = dict(group.of)["method"]
-        rows = group.rows(optima[optima.exponent.notna()], "batch_size")
+        rows = group.rows(optima[optima.exponent.notna()])
         symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, group.symbol) for b in rows.bound]
         interval_marks(
             fig,
@@ -251,7 +266,7 @@ def sweep_at(
         alt=f"{label} of every run against learning rate, {place}",
     )
     for group in groups(tuned, x):
-        one = next((t for k, t in group.tunings(tuned).items() if dict(k)[x] == value), None)
+        one = group.tunings(tuned).get(value)
         if one is None:
             continue
         sweep, seeds = one.state.sweep, one.table.shape[1]
@@ -317,7 +332,7 @@ def at_learning_rate(
     )
     sizes = sorted({int(dict(key)["batch_size"]) for key in tuned})
     for group in groups(tuned, "batch_size"):
-        of_size = {dict(key)["batch_size"]: one for key, one in group.tunings(tuned).items()}
+        of_size = group.tunings(tuned)
         fixed, best = [], []
         for one in (of_size[size] for size in sizes):
             means = analysis.best_means(one.table, objective, one.state.sweep.best)
@@ -449,7 +464,7 @@ def noise_dominated_sentence(tuned: Mapping[Key, Tuning]) -> str:
     """
     lines = []
     for group in groups(tuned, "batch_size"):
-        mine = {dict(key)["batch_size"]: one for key, one in group.tunings(tuned).items()}
+        mine = group.tunings(tuned)
         small, large = sorted(mine)[:2]
         shift = np.log2(large / small)
         first, second = mine[small], mine[large]
@@ -512,8 +527,8 @@ def side_by_side(
         alt="Tuned effective learning rates trained on this machine over the committed intervals",
     )
     theirs = analysis.optima(experiment, scale, seeds, committed)
-    for group in _table_groups(theirs, "batch_size"):
-        rows = group.rows(theirs, "batch_size")
+    for group in groups(theirs.key, "batch_size"):
+        rows = group.rows(theirs)
         band(
             fig,
             rows.batch_size.to_numpy(),
@@ -524,8 +539,8 @@ def side_by_side(
         )
     if mine:
         ours = analysis.optima(experiment, scale, seeds, mine)
-        for group in _table_groups(ours, "batch_size"):
-            rows = group.rows(ours, "batch_size")
+        for group in groups(ours.key, "batch_size"):
+            rows = group.rows(ours)
             interval_marks(
                 fig,
                 rows.batch_size,

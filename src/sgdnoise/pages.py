@@ -71,21 +71,28 @@ class Page:
         return list(self.experiment.states(self.scale, self.seeds, known))
 
     @property
-    def norms(self) -> list[str | None]:
-        """The normalisations that the sweeps compare; [None] where they compare none."""
-        return list(dict.fromkeys(dict(state.sweep.key).get("norm") for state in self.states))
+    def variants(self) -> list[Key]:
+        """What the sweeps differ in beside method, batch size and epochs; [()] for nothing."""
+        keys = (state.sweep.key for state in self.states)
+        return list(dict.fromkeys(figures.without(k, *figures.MAIN_PARTS) for k in keys))
 
     @functools.cache  # noqa: B019  a page lives as long as its notebook
-    def tuned(self, objective: str = "test_accuracy", norm: str | None = None) -> dict[Key, Tuning]:
-        """The tuning of every sweep for an objective; with `norm`, of that one's sweeps."""
+    def tuned(
+        self, objective: str = "test_accuracy", variant: Key | None = None
+    ) -> dict[Key, Tuning]:
+        """The tuning of every sweep for an objective, or of those of one variant."""
         found = analysis.tunings(self.experiment, self.scale, self.seeds, self.records, objective)
-        return {k: one for k, one in found.items() if norm is None or dict(k)["norm"] == norm}
+        return {key: one for key, one in found.items() if self._is(key, variant)}
 
     @functools.cache  # noqa: B019
-    def optima(self, objective: str = "test_accuracy", norm: str | None = None) -> pd.DataFrame:
-        """One row a sweep: see `analysis.optima`."""
+    def optima(self, objective: str = "test_accuracy", variant: Key | None = None) -> pd.DataFrame:
+        """One row a sweep, of all or of one variant: see `analysis.optima`."""
         rows = analysis.optima(self.experiment, self.scale, self.seeds, self.records, objective)
-        return rows if norm is None else rows[rows.norm == norm]
+        return rows[[self._is(key, variant) for key in rows.key]]
+
+    @staticmethod
+    def _is(key: Key, variant: Key | None) -> bool:
+        return variant is None or figures.without(key, *figures.MAIN_PARTS) == variant
 
     def regimes(self) -> dict[str, Regimes]:
         """The fitted regimes of each method, for an experiment over batch sizes."""

@@ -109,11 +109,11 @@ def rates_in_reduced_units(
         marks = group.tunings(tuned)
         _intervals(
             fig,
-            np.array([dict(key)["batch_size"] for key in marks]) / fit.boundary.value,
+            np.array(list(marks)) / fit.boundary.value,
             [one.peak for one in marks.values()],
             fit.level.value,
             marker=_marker(group),
-            customdata=[key_name(key) for key in marks],
+            customdata=[key_name(one.state.sweep.key) for one in marks.values()],
             name=f"{group.name}, measured",
         )
     return provenance(fig, note.and_also(MODEL_NOTE))
@@ -167,7 +167,7 @@ def losses_in_reduced_units(
     """
     fig = _reduced("training loss / that of the smallest batch", "Training loss by batch size")
     for group in groups(tuned, "batch_size"):
-        method, rows = dict(group.of)["method"], group.rows(optima, "batch_size")
+        method, rows = dict(group.of)["method"], group.rows(optima)
         curve = model[method]
         first = int(np.flatnonzero(curve.batch_size >= rows.batch_size.min())[0])
         sizes = curve.batch_size[first:] / units(curve)[1]
