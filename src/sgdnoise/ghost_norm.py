@@ -11,16 +11,25 @@ averages standard deviations.) A network trained this way sees the same noise in
 every batch size, and a batch may be split into micro-batches of whole ghosts without changing any
 gradient.
 
-Two routes compute the same thing. The plain one is `F.batch_norm` on each slice, then `torch.cat`;
-it runs on every device and in every precision. The fast one, for float32 and float64 on CPU, writes
-each ghost's result into one output and, where it pays, treats all ghosts at once.
+Three routes compute the same thing. The plain one is `F.batch_norm` on each slice, then
+`torch.cat`; it runs on every device and in every precision. The fast one, for float32 and float64
+on CPU, writes each ghost's result into one output and, where it pays, treats all ghosts at once.
+On a GPU, `ghost_norm_triton` has kernels that read a dense channels-last image, or a matrix, in
+float32, bfloat16 or float16; where Triton does not run, on GPUs before Ampere, under
+`torch.compile` and for second derivatives, the plain route takes over by itself. `forced_route`
+chooses by hand.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
-from typing import Any, Literal
+from itertools import pairwise
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +38,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sgdnoise.errors import InputError
 
+if TYPE_CHECKING:
+    from sgdnoise.ghost_norm_triton import Running
+
 RunningUpdate = Literal["sequential", "mean"]
+Route = Literal["auto", "plain", "kernels"]
+
+_route: Route = "auto"
 
 # Below this many values a ghost, a call costs more than its arithmetic: all ghosts at once.
 _SMALL_GHOST = 16_384
@@ -58,6 +73,26 @@ def ghost_sizes(batch_size: int, ghost_batch_size: int) -> list[int]:
     else:
         sizes[-1] += rest
     return sizes
+
+
+@contextmanager
+def forced_route(route: Route) -> Iterator[None]:
+    """Within it, all ghost batch norm of this process takes one route; for benchmarks and tests.
+
+    "plain" is `F.batch_norm` on each slice; "kernels" takes the Triton kernels wherever layout and
+    precision fit, on a CPU too, which works in Triton's interpreter; "auto" is the default.
+
+    Raises:
+        ValueError: another name.
+    """
+    global _route
+    if route not in ("auto", "plain", "kernels"):
+        raise ValueError(f"route {route!r}: it must be 'auto', 'plain' or 'kernels'")
+    before, _route = _route, route
+    try:
+        yield
+    finally:
+        _route = before
 
 
 def _runs(sizes: list[int]) -> list[tuple[int, int]]:
@@ -169,16 +204,9 @@ class _GhostNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, inverse_std = ctx.saved_tensors
         if torch.is_grad_enabled():
-            # Second derivatives are asked for: differentiate the plain route, which autograd knows.
-            inputs = [
-                t for t, need in zip((x, weight, bias), ctx.needs_input_grad, strict=False) if need
-            ]
-            out = _plain(x, weight, bias, None, None, 0.0, ctx.eps, ctx.sizes)
-            grads = iter(torch.autograd.grad(out, inputs, dy, create_graph=True))
-            needed = ctx.needs_input_grad[:3]
-            return (*(next(grads) if need else None for need in needed), None, None)
+            return (*_plain_gradients(ctx, dy, relu=False), None, None)
+        x, weight, _, mean, inverse_std = ctx.saved_tensors
         memory_format = _memory_format(x)
         assert memory_format is not None  # forward made x dense
         dy = dy.contiguous(memory_format=memory_format)
@@ -206,6 +234,113 @@ class _GhostNorm(torch.autograd.Function):
             start, ghost = stop, ghost + ghosts
         weight_grad, bias_grad = (_add_up(grads) for grads in (weight_grads, bias_grads))
         return dx, weight_grad, bias_grad, None, None
+
+
+class _KernelGhostNorm(torch.autograd.Function):
+    """The route of the Triton kernels, with ReLU if asked to; it may step running statistics too.
+
+    Returns output, means and unbiased variances (ghosts, channels).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+        sizes: list[int],
+        relu: bool,
+        running: Running | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        kernels = _kernels()
+        assert kernels is not None  # see `_kernels_serve`
+        out, stats = kernels.forward(x, weight, bias, eps, sizes, relu=relu, running=running)
+        mean, _, variance = stats.unbind()
+        ctx.save_for_backward(x, weight, bias, stats)
+        ctx.eps, ctx.sizes, ctx.relu = eps, sizes, relu
+        ctx.mark_non_differentiable(mean, variance)
+        return out, mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return (*_plain_gradients(ctx, dy, relu=ctx.relu), None, None, None, None)
+        x, weight, bias, stats = ctx.saved_tensors
+        kernels, form = _kernels(), _rows_format(x)
+        assert kernels is not None
+        assert form is not None
+        gradients = kernels.backward(
+            x, dy.contiguous(memory_format=form), weight, bias, stats, ctx.sizes,
+            relu=ctx.relu, need_dx=ctx.needs_input_grad[0],
+        )  # fmt: skip
+        return (*gradients, None, None, None, None)
+
+
+def _plain_gradients(ctx: Any, dy: Tensor, relu: bool) -> tuple[Tensor | None, ...]:
+    """Gradients to be differentiated again: those of the plain route, which autograd knows."""
+    needed = ctx.needs_input_grad[:3]
+    x, weight, bias, *_ = ctx.saved_tensors
+    inputs = [t for t, need in zip((x, weight, bias), needed, strict=True) if need]
+    out = _plain(x, weight, bias, None, None, 0.0, ctx.eps, ctx.sizes)
+    grads = iter(torch.autograd.grad(F.relu(out) if relu else out, inputs, dy, create_graph=True))
+    return tuple(next(grads) if need else None for need in needed)
+
+
+def _rows_format(x: Tensor) -> torch.memory_format | None:
+    """The format in which x is dense with its channels last: one matrix. None if it is not."""
+    formats = {
+        2: torch.contiguous_format,
+        4: torch.channels_last,
+        5: torch.channels_last_3d,
+    }
+    form = formats.get(x.dim())
+    return form if form is not None and x.is_contiguous(memory_format=form) else None
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType | None:
+    """The Triton kernels, None without Triton; imported when first needed, for that takes long."""
+    try:
+        from sgdnoise import ghost_norm_triton
+    except ImportError:
+        return None
+    return ghost_norm_triton
+
+
+@lru_cache(maxsize=64)
+def _kernels_run_on(device: torch.device) -> bool:
+    """Whether a first, tiny call of the kernels works on a GPU: Triton needs a C compiler too."""
+    kernels = _kernels()
+    if kernels is None or torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    try:
+        one = torch.ones(1, device=device)
+        kernels.forward(torch.ones(2, 1, device=device), one, one, 1.0, [2])
+    except torch.cuda.OutOfMemoryError:
+        raise  # says nothing about Triton
+    except Exception as error:
+        warnings.warn(
+            f"ghost batch norm falls back to PyTorch, for Triton does not run here: {error!r}",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def _kernels_serve(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
+    if _route == "plain" or not (x.is_cuda or _route == "kernels"):
+        return False
+    return (
+        weight is not None
+        and bias is not None
+        and weight.dtype == bias.dtype == torch.float32
+        and weight.device == bias.device == x.device
+        and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and _rows_format(x) is not None
+        and not torch.compiler.is_compiling()
+        and (_kernels_run_on(x.device) if x.is_cuda else _kernels() is not None)
+    )
 
 
 def _add_up(tensors: list[Tensor]) -> Tensor:
@@ -249,15 +384,9 @@ def ghost_batch_norm(
     Raises:
         ValueError: sizes do not add up to the batch, or a ghost has one value per channel.
     """
-    if x.dim() < 2 or sum(sizes) != x.shape[0]:
-        raise ValueError(
-            f"ghosts of sizes {sizes} do not make up an input of shape {tuple(x.shape)}"
-        )
-    if min(sizes) * math.prod(x.shape[2:]) < 2:
-        raise ValueError(
-            f"batch norm over one value per channel: input {tuple(x.shape)} with ghosts of sizes "
-            f"{sizes}; use a larger (ghost) batch size, or eval mode"
-        )
+    _check_ghosts(x, sizes)
+    if _kernels_serve(x, weight, bias):
+        return _KernelGhostNorm.apply(x, weight, bias, eps, sizes, False, None)
     fast = (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
@@ -265,6 +394,7 @@ def ghost_batch_norm(
         and bias is not None
         and weight.dtype == bias.dtype == x.dtype
         and len(sizes) > 1
+        and _route != "plain"
         and not torch.compiler.is_compiling()
     )
     if fast:
@@ -277,6 +407,18 @@ def ghost_batch_norm(
     weight, bias = (None if t is None else t.to(dtype) for t in (weight, bias))
     out = _plain(x, weight, bias, mean, variance, 1.0, eps, sizes)
     return out, mean, variance
+
+
+def _check_ghosts(x: Tensor, sizes: list[int]) -> None:
+    if x.dim() < 2 or sum(sizes) != x.shape[0]:
+        raise ValueError(
+            f"ghosts of sizes {sizes} do not make up an input of shape {tuple(x.shape)}"
+        )
+    if min(sizes) * math.prod(x.shape[2:]) < 2:
+        raise ValueError(
+            f"batch norm over one value per channel: input {tuple(x.shape)} with ghosts of sizes "
+            f"{sizes}; use a larger (ghost) batch size, or eval mode"
+        )
 
 
 class GhostBatchNorm(_BatchNorm):
@@ -323,16 +465,57 @@ class GhostBatchNorm(_BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         self._check_input_dim(x)
-        if not self.training and self.running_mean is not None:
+        if not self._uses_ghosts():
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
-        # Without running statistics evaluation uses the ghosts' own, as torch's batch norm does.
+        if _kernels_serve(x, self.weight, self.bias):
+            return self._by_kernels(x, relu=False)
         sizes = ghost_sizes(x.shape[0], self.ghost_batch_size)
         out, mean, variance = ghost_batch_norm(x, self.weight, self.bias, self.eps, sizes)
         if self.running_mean is not None:
             self._update_running(mean, variance)
         return out
+
+    def _uses_ghosts(self) -> bool:
+        # Without running statistics evaluation uses the ghosts' own, as torch's batch norm does.
+        return self.training or self.running_mean is None
+
+    def _by_kernels(self, x: Tensor, relu: bool) -> Tensor:
+        self._check_input_dim(x)
+        sizes = ghost_sizes(x.shape[0], self.ghost_batch_size)
+        _check_ghosts(x, sizes)
+        running = self._running_step(len(sizes))
+        out, mean, variance = _KernelGhostNorm.apply(
+            x, self.weight, self.bias, self.eps, sizes, relu, running
+        )
+        if self.running_mean is not None and running is None:
+            self._update_running(mean, variance)
+        return out
+
+    def _running_step(self, ghosts: int) -> Running | None:
+        """What the kernels are to do to the running statistics; None where they cannot."""
+        if (
+            self.momentum is None
+            or self.running_mean is None
+            or self.running_var is None
+            or self.num_batches_tracked is None
+            or not self.running_mean.dtype == self.running_var.dtype == torch.float32
+        ):
+            return None
+        kernels = _kernels()
+        assert kernels is not None
+        decay = 1.0 - self.momentum
+        if self.running_update == "mean":
+            steps, newest, log2_decay = 1, self.momentum / ghosts, 0.0
+        else:
+            # 2^-10000 is the zero of a momentum of 1, without the NaN of 0 × log2(0).
+            steps, newest = ghosts, float(self.momentum)
+            log2_decay = math.log2(decay) if decay > 0 else -1e4
+        return kernels.Running(
+            self.running_mean, self.running_var, self.num_batches_tracked,
+            steps, decay**steps, newest, log2_decay,
+        )  # fmt: skip
 
     @torch.no_grad()
     def _update_running(self, mean: Tensor, variance: Tensor) -> None:
@@ -347,10 +530,15 @@ class GhostBatchNorm(_BatchNorm):
             kept = (self.num_batches_tracked / (self.num_batches_tracked + steps)).to(mean.dtype)
             weights = ((1 - kept) / steps).expand(steps)
         else:
-            weights = _ema_weights(steps, self.momentum, mean.dtype, mean.device)
+            # A tensor first made while a CUDA graph is captured must not outlive it.
+            on_cpu = mean.device.type == "cpu"
+            make = _ema_weights if on_cpu else _ema_weights.__wrapped__
+            weights = make(steps, self.momentum, mean.dtype, mean.device)
             kept = (1 - self.momentum) ** steps
-        for running, stat in ((self.running_mean, mean), (self.running_var, variance)):
-            running.mul_(kept).add_(weights @ stat)
+        # Autocast would multiply in half precision.
+        with _without_autocast(mean.device.type):
+            for running, stat in ((self.running_mean, mean), (self.running_var, variance)):
+                running.mul_(kept).add_(weights @ stat)
         self.num_batches_tracked.add_(steps)
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -364,6 +552,57 @@ class GhostBatchNorm(_BatchNorm):
             f"{super().extra_repr()}, ghost_batch_size={self.ghost_batch_size}, "
             f"running_update={self.running_update}"
         )
+
+
+def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
+    """ReLU(norm(x)), in one pass where `norm` is ghost batch norm and the Triton kernels serve.
+
+    For any module `norm`. One that somebody watches, by a hook or with a `forward` of his own, is
+    called as it is, so that they see what it gives.
+    """
+    return norm._by_kernels(x, relu=True) if _fuses(norm, x) else F.relu(norm(x))
+
+
+class NormReLUSequential(nn.Sequential):
+    """`nn.Sequential` in which a norm and the `nn.ReLU` after it are one where `norm_relu` fuses.
+
+    Elsewhere, and for a ReLU with hooks, each layer is called in turn.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        fused = False
+        for layer, after in pairwise([*self, None]):
+            if fused:
+                fused = False
+                continue
+            fused = type(after) is nn.ReLU and _fuses(layer, x) and not _watched(after)
+            x = norm_relu(layer, x) if fused else layer(x)
+        return x
+
+
+def _fuses(norm: nn.Module, x: Tensor) -> TypeGuard[GhostBatchNorm]:
+    return (
+        type(norm) is GhostBatchNorm
+        and _kernels_serve(x, norm.weight, norm.bias)
+        and norm._uses_ghosts()
+        and not _watched(norm)
+    )
+
+
+def _watched(module: nn.Module) -> bool:
+    everywhere = nn.modules.module
+    return "forward" in vars(module) or any(
+        (
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+            everywhere._global_forward_hooks,
+            everywhere._global_forward_pre_hooks,
+            everywhere._global_backward_hooks,
+            everywhere._global_backward_pre_hooks,
+        )
+    )
 
 
 def to_ghost_batch_norm(
@@ -400,6 +639,12 @@ def _ema_weights(steps: int, momentum: float, dtype: torch.dtype, device: torch.
     """momentum (1 - momentum)^(G - l) for l = 1..G; kept, for it costs as much as a small layer."""
     ages = torch.arange(steps - 1, -1, -1, dtype=dtype, device=device)
     return momentum * (1 - momentum) ** ages
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 def _checked_ghost_size(size: int) -> int:

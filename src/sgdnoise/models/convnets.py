@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sgdnoise.ghost_norm import NormReLUSequential
+
 VGG_LAYERS: dict[int, tuple[tuple[int, int], ...]] = {
     11: ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2)),
     13: ((64, 2), (128, 2), (256, 2), (512, 2), (512, 2)),
@@ -13,7 +15,7 @@ VGG_LAYERS: dict[int, tuple[tuple[int, int], ...]] = {
 """Depth to (channels, convolutions) of each stage: Simonyan & Zisserman 2014, A, B, D and E."""
 
 
-class ShallowConvNet(nn.Sequential):
+class ShallowConvNet(NormReLUSequential):
     """C1 (10 classes) and C3 (100 classes): two 5×5 convolutions of 64, then 384, 192, classes.
 
     Two readings exist. `keskar=False` is H17's code: conv, max-pool 3/2 without padding, norm,
@@ -55,7 +57,7 @@ class ShallowConvNet(nn.Sequential):
         super().__init__(*layers, nn.Linear(features, num_classes))
 
 
-class VGG(nn.Sequential):
+class VGG(NormReLUSequential):
     """VGG-11, 13, 16 or 19 for 32×32 images: conv3-norm-ReLU, 2×2 max-pools, one linear layer.
 
     Known: H17 table 1 has a "VGG (Simonyan, 2014)" on CIFAR-10, and its "+GBN" column implies batch

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sgdnoise.ghost_norm import norm_relu
+
 SKIPINIT_DROPOUT = 0.6
 """Drop probability before the final layer: from memory of De & Smith for CIFAR-10, not verified."""
 
@@ -77,9 +79,9 @@ class PreActivationBlock(nn.Module):
         self.scale = _branch_scale(batch_norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.norm1(x))
+        active = norm_relu(self.norm1, x)
         shortcut = x if self.shortcut is None else self.shortcut(active)
-        branch = self.conv2(F.relu(self.norm2(self.conv1(active))))
+        branch = self.conv2(norm_relu(self.norm2, self.conv1(active)))
         return shortcut + (branch if self.scale is None else self.scale * branch)
 
 
@@ -130,7 +132,7 @@ class WideResNet(nn.Module):
         nn.init.zeros_(self.head.fc.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.relu(self.norm(self.blocks(self.stem(x)))))
+        return self.head(norm_relu(self.norm, self.blocks(self.stem(x))))
 
 
 class PostActivationBlock(nn.Module):
@@ -154,7 +156,7 @@ class PostActivationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        branch = self.norm2(self.conv2(norm_relu(self.norm1, self.conv1(x))))
         return F.relu(shortcut + (branch if self.scale is None else self.scale * branch))
 
 
@@ -201,4 +203,4 @@ class ResNet(nn.Module):
             _he_init(self, batch_norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.blocks(F.relu(self.norm(self.stem(x)))))
+        return self.head(self.blocks(norm_relu(self.norm, self.stem(x))))
