@@ -129,7 +129,7 @@ SHAPES = [
     pytest.param((12, 5), 4, id="2d"),
     pytest.param((13, 70), 4, id="2d-remainder-joins"),
     pytest.param((14, 5), 4, id="2d-remainder-stays"),
-    pytest.param((43, 3), 3, id="2d-many-ghosts"),
+    pytest.param((73, 3), 3, id="2d-many-ghosts"),
     pytest.param((6, 1), 3, id="one-channel"),
     pytest.param((6, 12, 5, 3), 6, id="one-ghost"),
     pytest.param((6, 12, 5, 3), 64, id="ghost-larger-than-batch"),
@@ -169,7 +169,6 @@ def test_small_tiles_do_cut_into_chunks_and_tiles() -> None:
     assert (plan.chunks, plan.channel_blocks, plan.block_rows, plan.chunk_rows) == (1, 3, 16, 64)
     plan = kernels.plan(2, 60, 45, 9)
     assert (plan.chunks, plan.chunk_rows // plan.block_rows) == (2, 2)
-    assert kernels.plan(14, 3, 4, 3).merge_blocks["BLOCK_G"] == 16
     assert kernels.plan(24, 3, 4, 3).merge_blocks["BLOCK_G"] == 16
 
 
@@ -229,7 +228,7 @@ def test_second_derivatives_are_those_of_the_plain_route() -> None:
         x = image((8, 3, 2, 2)).requires_grad_()
         with forced_route(route):
             out = norm_relu(layer, x)
-            (first,) = torch.autograd.grad((out**3).sum(), x, create_graph=True)
+            (first,) = torch.autograd.grad(((out + 1) ** 3).sum(), x, create_graph=True)
             return list(torch.autograd.grad((first**2).sum(), (x, layer.weight, layer.bias)))
 
     for ours, theirs in zip(second("kernels"), second("plain"), strict=True):
@@ -357,6 +356,15 @@ def test_the_kernels_are_what_these_tests_test(monkeypatch: pytest.MonkeyPatch) 
         norm_relu(random_layer(6, 4), image((8, 6, 4, 4)))
     with pytest.raises(AssertionError, match="were called"):
         random_layer(6, 4)(image((8, 6, 4, 4)))
+
+
+def test_a_compiled_net_takes_the_plain_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = ghost_norm.NormReLUSequential(random_layer(3, 4), nn.ReLU(), random_layer(3, 4))
+    x = image((8, 3, 2, 2))
+    expected = net(x)
+    monkeypatch.setattr(kernels, "forward", refuse)
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_whoever_watches_a_norm_sees_what_it_gives() -> None:

@@ -331,6 +331,8 @@ def _kernels_run_on(device: torch.device) -> bool:
 def _kernels_serve(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
     if _route == "plain" or not (x.is_cuda or _route == "kernels"):
         return False
+    if torch.compiler.is_compiling():
+        return False
     return (
         weight is not None
         and bias is not None
@@ -338,7 +340,6 @@ def _kernels_serve(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> boo
         and weight.device == bias.device == x.device
         and x.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and _rows_format(x) is not None
-        and not torch.compiler.is_compiling()
         and (_kernels_run_on(x.device) if x.is_cuda else _kernels() is not None)
     )
 

@@ -22,8 +22,9 @@ centred sums of squares (Chan et al. 1983).
 
 Everything here is plain functions of tensors: `sgdnoise.ghost_norm` has the layer, the derivatives,
 and the choice between this and PyTorch. Only launches on the current stream and allocations of
-temporaries take place, so that a CUDA graph can capture it once a warm-up has compiled it. Import
-fails where Triton is missing. With TRITON_INTERPRET=1 it runs on CPU tensors, slowly.
+temporaries take place, so that a CUDA graph can capture it once a warm-up with the same shapes has
+compiled it. Import fails where Triton is missing. With TRITON_INTERPRET=1 it runs on CPU tensors,
+slowly.
 """
 
 # A kernel's arguments have types of Triton's own making, for which there are no names.
@@ -223,6 +224,11 @@ def _device_of(x: Tensor) -> Any:
     return torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext()
 
 
+# Numbers that a kernel is not compiled anew for. `channels` is not among them: that it is divisible
+# by 16 makes loads wide.
+_sizes = ["ghosts", "rows", "last_rows", "channel_blocks", "chunks", "chunk_rows"]
+
+
 @triton.jit
 def _place(
     ghosts, rows, last_rows, channels, channel_blocks, chunks, chunk_rows,
@@ -242,7 +248,7 @@ def _place(
     return ghost, chunk, ghost.to(tl.int64) * rows + start, count, channel
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_sizes)
 def _partial_moments(
     x, partial,
     ghosts, rows, last_rows, channels, channel_blocks, chunks, chunk_rows,
@@ -280,7 +286,7 @@ def _partial_moments(
     tl.store(place + ghosts * chunks * channels, squares, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=[*_sizes, "steps"])
 def _merge_moments(
     partial, stats, running_mean, running_variance, steps_seen,
     ghosts, rows, last_rows, channels, channel_blocks, chunks, chunk_rows,
@@ -330,7 +336,7 @@ def _merge_moments(
             tl.store(steps_seen, tl.load(steps_seen) + steps)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_sizes)
 def _normalise(
     x, out, stats, weight, bias,
     ghosts, rows, last_rows, channels, channel_blocks, chunks, chunk_rows,
@@ -370,7 +376,7 @@ def _affine(stats, weight, bias, ghost, ghosts, channel, channels):
     return mean, inverse_std, scale, shift
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_sizes)
 def _partial_sums(
     x, dy, partial, stats, weight, bias,
     ghosts, rows, last_rows, channels, channel_blocks, chunks, chunk_rows,
@@ -405,7 +411,7 @@ def _partial_sums(
     tl.store(place + ghosts * chunks * channels, slopes, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_sizes)
 def _merge_sums(
     partial, means, dweight, dbias,
     ghosts, rows, last_rows, channels, channel_blocks, chunks, chunk_rows,
@@ -435,7 +441,7 @@ def _merge_sums(
     tl.store(dweight + channel, slope, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_sizes)
 def _input_gradient(
     x, dy, dx, stats, means, weight, bias,
     ghosts, rows, last_rows, channels, channel_blocks, chunks, chunk_rows,
