@@ -643,7 +643,8 @@ def _ema_weights(steps: int, momentum: float, dtype: torch.dtype, device: torch.
 
 
 def _without_autocast(device_type: str) -> AbstractContextManager[Any]:
-    if torch.amp.is_autocast_available(device_type):
+    available = torch.amp.is_autocast_available(device_type)
+    if available and torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
 
