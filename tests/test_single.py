@@ -14,9 +14,10 @@ from sgdnoise.data.augment import augmentation
 from sgdnoise.data.dataset import from_arrays
 from sgdnoise.errors import InputError
 from sgdnoise.schedule import hold_then_decay
-from sgdnoise.training import single, train
+from sgdnoise.training import state, train
 from sgdnoise.training.run import build_model
-from sgdnoise.training.single import evaluate, evaluation_steps, train_single
+from sgdnoise.training.single import train_single
+from sgdnoise.training.state import evaluate, evaluation_steps
 from sgdnoise.training.streams import batch_indices, stream
 from sgdnoise.training.tasks import task_of
 
@@ -111,7 +112,7 @@ def test_equals_a_loop_written_anew(images):
 def test_resumed_in_the_middle_is_bit_equal(images, tmp_path, monkeypatch, changes):
     one = config(**changes)
     whole = run(one, images)
-    monkeypatch.setattr(single, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(state, "CHECKPOINT_SECONDS", 0.0)
 
     class Killed(Exception):
         pass
@@ -158,7 +159,7 @@ def test_parts_hold_whole_ghosts(images):
     model = build_model(config(), images)
     for size in range(33, 257):
         one = config(batch_size=size)
-        parts = single._parts(one, model, 40)
+        parts = state.parts(one, model, 40)
         assert [p.start for p in parts[1:]] == [p.stop for p in parts[:-1]]
         assert parts[0].start == 0
         assert parts[-1].stop == size
@@ -166,7 +167,7 @@ def test_parts_hold_whole_ghosts(images):
         # The remainder of the last part is split as that of the whole batch would be.
         assert 2 * (size - parts[-1].start) >= 16
     plain = config(norm="batch", batch_size=200)
-    assert len(single._parts(plain, build_model(plain, images), 40)) == 1
+    assert len(state.parts(plain, build_model(plain, images), 40)) == 1
 
 
 def test_gradient_noise_and_discarding_are_what_they_say(images):
@@ -218,7 +219,7 @@ def test_looking_at_the_test_set_costs_what_it_may():
     for total, batch, test in [(10_000, 128, 10_000), (700, 64, 500), (50, 1024, 3000)]:
         steps = evaluation_steps(total, batch, test)
         assert len(steps) <= 8
-        assert len(steps) * test <= single.EVALUATION_SHARE * 3 * total * batch
+        assert len(steps) * test <= state.EVALUATION_SHARE * 3 * total * batch
         assert all(0 < s < total for s in steps)
     assert evaluation_steps(9000, 128, 10_000) == {1000 * k for k in range(1, 9)}
 

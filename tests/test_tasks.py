@@ -15,7 +15,7 @@ from sgdnoise.data import Corpus
 from sgdnoise.data.dataset import from_arrays
 from sgdnoise.errors import InputError
 from sgdnoise.models.lstm import LSTMSize, ZarembaLSTM
-from sgdnoise.training import single, train
+from sgdnoise.training import state, train
 from sgdnoise.training.run import build_model
 from sgdnoise.training.single import train_single
 from sgdnoise.training.streams import batch_indices
@@ -190,7 +190,7 @@ def test_an_lstm_with_dropout_resumed_in_the_middle_is_bit_equal(corpus, tmp_pat
     one = language(steps=12)
     whole = train_single(one, corpus, small_lstm(0.5))
     assert whole.metrics != train_single(one, corpus, small_lstm(0.0)).metrics
-    monkeypatch.setattr(single, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(state, "CHECKPOINT_SECONDS", 0.0)
 
     class Killed(Exception):
         pass

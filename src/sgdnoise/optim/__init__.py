@@ -82,6 +82,7 @@ def build_optimizer(
     weight_decay: float = 0.0,
     trust_coefficient: float | None = None,
     generator: torch.Generator | None = None,
+    fused: bool = False,
 ) -> torch.optim.Optimizer:
     """The optimizer of this name, as a run config gives it.
 
@@ -95,6 +96,8 @@ def build_optimizer(
         trust_coefficient: η of the layer-wise rules, None for the rule's own default: 0.001, but
             0.02 for `larc` and 1 for the rules named cblr.
         generator: of the random probes of `cblr`, on the CPU.
+        fused: SGD's update as one kernel, which on a GPU may read its learning rate from the
+            device; the other rules are as they are.
 
     Raises:
         InputError: for an unknown name, hyperparameters that are not legal (a momentum of 1 or
@@ -111,7 +114,11 @@ def build_optimizer(
         raise InputError(f"nothing for {name} to train: the model has no parameters")
     if name == "sgd":
         return torch.optim.SGD(
-            params, lr=learning_rate, momentum=momentum, weight_decay=weight_decay
+            params,
+            lr=learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            fused=fused or None,
         )
     if name == "lamb":
         return LAMB(params, learning_rate, betas=(momentum, 0.999), weight_decay=weight_decay)
