@@ -92,8 +92,8 @@ class Augmentation:
         if self.border == "mean":
             return F.pad(inputs, (pad, pad, pad, pad))
         batch, channels, height, width = images.shape
-        level = torch.full((1, channels, 1, 1), self.border, dtype=torch.uint8)
-        border = self.inputs(level.to(images.device))
+        level = images.new_full((1, channels, 1, 1), self.border)
+        border = self.inputs(level)
         padded = border.repeat(batch, 1, height + 2 * pad, width + 2 * pad)
         padded[..., pad : pad + height, pad : pad + width] = inputs
         return padded

@@ -108,10 +108,18 @@ def standardise(
     The constants are folded in float64 and rounded once. Subtraction and product are separate
     operations, never fused, so that every device rounds alike.
     """
+    shift, factor = _columns(scale, mean, std, images.device)
+    return images.to(torch.float32).sub_(shift).mul_(factor)
+
+
+@functools.lru_cache(maxsize=64)
+def _columns(
+    scale: int, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> torch.Tensor:
+    # Kept: to move them to a GPU is to wait for it.
     shift = torch.tensor([scale * m for m in mean], dtype=torch.float64)
     factor = torch.tensor([1 / (scale * s) for s in std], dtype=torch.float64)
-    columns = torch.stack([shift, factor]).float().to(images.device)[..., None, None]
-    return images.to(torch.float32).sub_(columns[0]).mul_(columns[1])
+    return torch.stack([shift, factor]).float().to(device)[..., None, None]
 
 
 def from_arrays(

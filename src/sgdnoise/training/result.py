@@ -25,6 +25,22 @@ MOST_STACKED = 128
 _MOST_WORK = 2.0e6
 """Stacked run-steps in a bundle, at most: about 20 s of one core, all that a kill can lose."""
 
+MOST_SIDE_BY_SIDE = 8
+"""Runs on streams of one GPU, at most: as many queues feed it."""
+
+_EXAMPLES_SIDE_BY_SIDE = 512
+"""Examples that all of these have in flight together: more fill a GPU already."""
+
+_UNGRAPHED: dict[str, str] = {
+    "gradient_noise": "weighs each loss by a draw of its own",
+    "discard_fraction": "chooses examples by their losses, for some epochs only",
+}
+_UNGRAPHED_OPTIMIZERS = {
+    "cblr": "differentiates twice, with probes drawn on the CPU",
+    "cblr-exact": "differentiates as often as there are parameters",
+    "lamb": "counts steps and holds its learning rate on the host",
+}
+
 _PLAIN: dict[str, object] = {
     "optimizer": "sgd",
     "augment": "none",
@@ -50,6 +66,7 @@ class Result:
         curves: measurements at the step counts in `curves["step"]`, one list a quantity.
         seconds: the run's share of the wall time of its bundle.
         reason: why a run failed, one line.
+        device: kind of device that it trained on, `cpu` or `cuda`.
     """
 
     config: RunConfig
@@ -58,6 +75,7 @@ class Result:
     curves: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str | None = None
+    device: str = "cpu"
 
 
 def significant(value: float, digits: int = 6) -> float:
@@ -73,23 +91,48 @@ def is_stacked(config: RunConfig) -> bool:
     return config.model in STACKED and fits
 
 
-def bundle_key(config: RunConfig) -> str:
+def why_not_graphed(config: RunConfig) -> str | None:
+    """Why a run's steps cannot be replayed as CUDA graphs, so that the plain loop trains it.
+
+    None where they can: images under SGD and the layer-wise rules, with any norm, dropout,
+    clipping, augmentation, sampling and schedule.
+    """
+    if config.dataset == "ptb":
+        return "a recurrent net"
+    if config.optimizer in _UNGRAPHED_OPTIMIZERS:
+        return f"{config.optimizer} {_UNGRAPHED_OPTIMIZERS[config.optimizer]}"
+    return next(
+        (f"{name} {why}" for name, why in _UNGRAPHED.items() if getattr(config, name)), None
+    )
+
+
+def is_side_by_side(config: RunConfig, device: str) -> bool:
+    """Whether the run trains beside others of its shape, on streams of one GPU."""
+    return device == "cuda" and not is_stacked(config) and why_not_graphed(config) is None
+
+
+def bundle_key(config: RunConfig, device: str = "cpu") -> str:
     """What the runs of one bundle share: two runs may train together if this is equal."""
-    if is_stacked(config):
+    if is_stacked(config) or is_side_by_side(config, device):
         shared = {k: v for k, v in config.identity().items() if k not in _FREE_IN_BUNDLE}
         return canonical_json(shared)
     return config.id
 
 
-def bundles(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:
-    """Groups of runs that train together, in a fixed order, each at most half a minute of work.
+def bundles(configs: Iterable[RunConfig], device: str = "cpu") -> list[list[RunConfig]]:
+    """Groups of runs that train together, in a fixed order.
 
-    Runs of a stacked model go together when they agree in all that fixes shapes and step counts.
-    All others train alone.
+    Runs of a stacked model go together when they agree in all that fixes shapes and step counts, at
+    most half a minute of work at once. So do, on a GPU, runs of batches so small that one alone
+    would leave it idle. All others train alone.
+
+    Args:
+        configs: the runs.
+        device: `cpu` or `cuda`, where they will train.
     """
     groups: dict[str, list[RunConfig]] = defaultdict(list)
     for config in configs:
-        groups[bundle_key(config)].append(config)
+        groups[bundle_key(config, device)].append(config)
     parts = []
     for group in groups.values():
         most = _most_in_bundle(group[0])
@@ -98,6 +141,8 @@ def bundles(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:
 
 
 def _most_in_bundle(config: RunConfig) -> int:
+    if not is_stacked(config):
+        return max(1, min(MOST_SIDE_BY_SIDE, _EXAMPLES_SIDE_BY_SIDE // config.batch_size))
     steps = config.total_steps(config.train_size or data.train_size(config.dataset))
     # A stacked run's step costs about as much by itself as by 16 of its examples.
     return max(1, min(MOST_STACKED, int(_MOST_WORK / (steps * (1 + config.batch_size / 16)))))

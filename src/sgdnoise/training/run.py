@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,10 +15,12 @@ from torch import nn
 from sgdnoise import data, models
 from sgdnoise.config import RunConfig
 from sgdnoise.data import Corpus, Dataset
-from sgdnoise.errors import InputError
-from sgdnoise.training.result import Result, bundle_key, is_stacked
+from sgdnoise.errors import FailureError, InputError
+from sgdnoise.training.devices import exact_arithmetic
+from sgdnoise.training.graphed import train_graphed
+from sgdnoise.training.result import Result, bundle_key, is_side_by_side, is_stacked
 from sgdnoise.training.single import train_single
-from sgdnoise.training.stacked import train_stacked
+from sgdnoise.training.state import MICRO_BATCH, Stopped
 from sgdnoise.training.streams import stream
 
 
@@ -25,47 +30,135 @@ def train(
     device: torch.device | str = "cpu",
     checkpoints: Path | None = None,
     on_step: Callable[[int], None] | None = None,
+    deadline: float | None = None,
 ) -> list[Result]:
     """Trains the runs of one bundle, as `bundles` groups them.
 
     Args:
         configs: runs with the same `bundle_key`.
-        device: where single runs train; bundles of stacked runs train on the CPU.
+        device: where runs train; but bundles of stacked runs train on the CPU.
         checkpoints: a folder for the state of a long run, from which it goes on when it was killed.
         on_step: called with the number of steps just done, for a progress bar.
+        deadline: `time.time()` from which on runs stop, each with its checkpoint written; a bundle
+            of stacked runs is short enough to be finished.
 
     Returns:
-        One result a run, in order. A run that runs out of memory, or whose arithmetic fails on the
-        way, is `failed` and tells its reason: the others go on.
+        One result a run, in order, without the runs that the deadline stopped. A run that runs out
+        of memory, or whose arithmetic fails on the way, is `failed` and tells its reason: the
+        others go on. On a GPU, runs that fail side by side are tried again one at a time, and one
+        that runs out of memory is tried again with half the micro-batch.
 
     Raises:
         InputError: for what cannot be trained, before any training.
+        FailureError: when the GPU no longer answers.
         ValueError: for runs that do not share a bundle.
     """
-    if len({bundle_key(config) for config in configs}) != 1:
+    device = torch.device(device)
+    if len({bundle_key(config, device.type) for config in configs}) != 1:
         raise ValueError("these runs do not share a bundle: group them with `bundles`")
     first = configs[0]
     if is_stacked(first):
+        # Imported here: it needs numba, which a machine that trains on its GPU may do without.
+        from sgdnoise.training.stacked import train_stacked
+
         images = data.load(first.dataset, train_size=first.train_size)
         return train_stacked(configs, images, partial(build_model, dataset=images), on_step)
-    (config,) = configs
     dataset: Dataset | Corpus
-    if config.dataset == "ptb":
-        dataset = data.load_text(config.dataset)  # its task takes the subset
+    if first.dataset == "ptb":
+        dataset = data.load_text(first.dataset)  # its task takes the subset
     else:
-        dataset = data.load(config.dataset, train_size=config.train_size)
-    checkpoint = checkpoints / f"{config.id}.pt" if checkpoints is not None else None
-    model = build_model(config, dataset)
-    try:
-        result = train_single(
-            config, dataset.to(device), model, checkpoint=checkpoint, on_step=on_step
+        dataset = data.load(first.dataset, train_size=first.train_size)
+    work = partial(
+        _train_together,
+        dataset=dataset.to(device),
+        checkpoints=checkpoints,
+        on_step=on_step,
+        deadline=deadline,
+    )
+    if device.type != "cuda":
+        return _guarded(work, configs, device)
+    with exact_arithmetic():
+        results = _guarded(work, configs, device)
+    return [dataclasses.replace(result, device="cuda") for result in results]
+
+
+def _train_together(
+    configs: list[RunConfig],
+    micro_batch: int,
+    *,
+    dataset: Dataset | Corpus,
+    checkpoints: Path | None,
+    on_step: Callable[[int], None] | None,
+    deadline: float | None,
+) -> list[Result | None]:
+    """One bundle by the engine that fits it; None for a run that the deadline stopped."""
+    if isinstance(dataset, Dataset) and is_side_by_side(configs[0], dataset.device.type):
+        return train_graphed(
+            configs,
+            dataset,
+            partial(build_model, dataset=dataset),
+            checkpoints=checkpoints,
+            micro_batch=micro_batch,
+            on_step=on_step,
+            deadline=deadline,
         )
-    except InputError:
-        raise
-    except (RuntimeError, MemoryError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        result = Result(config, "failed", {}, reason=reason)
-    return [result]
+    (config,) = configs
+    with contextlib.suppress(Stopped):
+        result = train_single(
+            config,
+            dataset,
+            build_model(config, dataset),
+            checkpoint=checkpoints / f"{config.id}.pt" if checkpoints is not None else None,
+            micro_batch=micro_batch,
+            on_step=on_step,
+            deadline=deadline,
+        )
+        return [result]
+    return [None]
+
+
+def _guarded(
+    work: Callable[[list[RunConfig], int], list[Result | None]],
+    configs: list[RunConfig],
+    device: torch.device,
+) -> list[Result]:
+    """The results of the work on a bundle, with what can be tried against a failure tried."""
+    first = configs[0]
+    # A run alone, out of memory, is tried once more with parts of half the size.
+    tries = [MICRO_BATCH]
+    if device.type == "cuda" and len(configs) == 1:
+        tries.append(min(MICRO_BATCH, first.batch_size) // 2)
+    reason = ""
+    for micro_batch in tries:
+        try:
+            return [result for result in work(configs, micro_batch) if result is not None]
+        except InputError:
+            raise
+        except (RuntimeError, MemoryError) as error:
+            lines = str(error).strip().splitlines()
+            reason = lines[0] if lines else type(error).__name__
+            out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
+        # Outside of the clause above: the error holds on to the tensors of what failed.
+        if device.type == "cuda":
+            _clear(device, reason)
+        if not out_of_memory:
+            break
+    if len(configs) > 1:
+        return [result for config in configs for result in _guarded(work, [config], device)]
+    return [Result(first, "failed", {}, reason=reason)]
+
+
+def _clear(device: torch.device, reason: str) -> None:
+    """Frees what a failed run left on the GPU, if that still answers."""
+    gc.collect()
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        raise FailureError(
+            f"the GPU no longer answers after: {reason}; what was finished is kept, "
+            "run again to go on"
+        ) from None
+    torch.cuda.empty_cache()
 
 
 def build_model(config: RunConfig, dataset: Dataset | Corpus) -> nn.Module:

@@ -207,9 +207,11 @@ class RunState:
         """Writes the checkpoint if it is time for it.
 
         Raises:
-            Stopped: past the deadline, with the checkpoint written.
+            Stopped: past the deadline, with the checkpoint written; not after the last step, when
+                only the result is to be made.
         """
         late = self.deadline is not None and time.time() >= self.deadline
+        late = late and self.progress.step < self.total
         if self.checkpoint is not None and (
             late or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
         ):
