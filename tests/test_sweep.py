@@ -12,11 +12,13 @@ import threading
 import time
 
 import pytest
+import torch
 
 from sgdnoise import experiments, sweep
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import FRESH_SEED, Axis, Experiment, Sweep, advance
+from sgdnoise.experiments import FRESH_SEED, Axis, Experiment, Sweep, SweepState, advance
 from sgdnoise.records import Store, differences, record_of
+from sgdnoise.training import run, state, train
 from sgdnoise.training.result import Result
 
 FIXED = {"dataset": "digits", "model": "digits-mlp", "steps": 30, "weight_decay": 5e-4}
@@ -94,7 +96,7 @@ def tiny(sweeps=None, seeds=2):
     )
 
 
-def fake_train(configs, checkpoints):
+def fake_train(configs, *_):
     def accuracy(config):
         return 90 - abs(math.log2(config.learning_rate) + 2)
 
@@ -134,7 +136,7 @@ def test_a_damaged_record_is_named_set_aside_and_trained_again(tmp_path, monkeyp
 def test_failed_runs_are_counted_tried_once_and_again_next_time(tmp_path, monkeypatch):
     calls = []
 
-    def failing(configs, checkpoints):
+    def failing(configs, *_):
         calls.append(len(configs))
         return [record_of(Result(c, "failed", {}, reason="out of memory")) for c in configs]
 
@@ -159,6 +161,109 @@ def test_estimates_come_from_records_of_the_same_model():
     got = sweep.estimate_seconds([config.replace(steps=1000, batch_size=16)], known)
     assert got[0] == pytest.approx(0.02 + 0.016, rel=0.05)
     assert math.isnan(sweep.estimate_seconds([config.replace(model="f1")], known)[0])
+
+
+class Ticks:
+    """A clock that moves on by one whenever it is looked at."""
+
+    now = 0.0
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+    def time(self):
+        self.now += 1
+        return self.now
+
+
+def on_a_gpu_that_is_this_cpu(monkeypatch):
+    """Sweeps take the path of a GPU, in this process, and train on the CPU."""
+    monkeypatch.setattr(sweep, "device_of", lambda *_: "cuda")
+    monkeypatch.setattr(sweep, "require_cuda", lambda *_: None)
+    monkeypatch.setattr(sweep, "require_memory", lambda *_: None)
+    monkeypatch.setattr(
+        sweep.training, "train", lambda c, device, **options: train(c, device="cpu", **options)
+    )
+
+
+class Listed(Experiment):
+    """Runs of these seeds that neither grow a grid nor share a GPU, their batches being large."""
+
+    def states(self, scale, seeds, outcomes):
+        fields = {"model": "f1", "norm": "none", "batch_size": 512, "steps": 6}
+        one = one_sweep(low=-4, high=-4, **fields)
+        yield SweepState(one, [one.config((-4,), seed) for seed in range(seeds)], ((-4, -4),))
+
+
+LISTED = Listed("tiny", "", (), {}, {}, "", {})
+
+
+def test_a_deadline_stops_a_run_and_the_next_sweep_finishes_it(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    whole, stopped = Store(tmp_path / "whole"), Store(tmp_path / "stopped")
+    assert sweep.run_sweep(LISTED, "digits", 2, whole).trained == 2
+    ticks = Ticks()
+    monkeypatch.setattr(sweep, "time", ticks)
+    monkeypatch.setattr(state, "time", ticks)
+    first = sweep.run_sweep(LISTED, "digits", 2, stopped, deadline=6.0)
+    assert (first.trained, first.left) == (0, 2)
+    files = list(tmp_path.glob("stopped/.checkpoints/*.pt"))
+    assert len(files) == 1
+    assert 0 < torch.load(files[0])["progress"]["step"] < 6
+    second = sweep.run_sweep(LISTED, "digits", 2, stopped, deadline=ticks.now + 1e6)
+    assert (second.found, second.trained, second.left) == (0, 2, 0)
+    assert not list(tmp_path.glob("stopped/.checkpoints/*.pt"))
+    assert list(differences(stopped, whole, "digits", "tiny")) == []
+
+
+def test_past_the_deadline_nothing_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "train_bundle", lambda *_: pytest.fail("trained"))
+    report = sweep.run_sweep(tiny(), "digits", 2, Store(tmp_path), jobs=1, deadline=0.0)
+    assert (report.trained, report.left) == (0, 12)
+
+
+def test_on_a_gpu_bundles_go_in_the_experiments_order(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    seen = []
+
+    def fake(configs, checkpoints, device, deadline):
+        seen.append((device, configs[0].batch_size))
+        return fake_train(configs)
+
+    monkeypatch.setattr(sweep, "train_bundle", fake)
+    sweeps = [one_sweep(b, low=-2, high=-2) for b in (8, 32, 16)]
+    sweep.run_sweep(tiny(sweeps), "digits", 1, Store(tmp_path))
+    assert seen[:3] == [("cuda", 8), ("cuda", 32), ("cuda", 16)]
+
+
+def test_one_gpu_is_one_job(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    with pytest.raises(InputError, match="jobs"):
+        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), jobs=2)
+
+
+def test_a_run_without_memory_fails_and_the_others_go_on(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    monkeypatch.setattr(run, "_clear", lambda *_: None)
+    real, asked = run._guarded, []
+
+    def on_cuda(work, configs, device):
+        def tight(configs, micro_batch):
+            asked.append((configs[0].seed, micro_batch))
+            if configs[0].seed == 1 or (configs[0].seed == 2 and micro_batch > 256):
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\n")
+            return work(configs, micro_batch)
+
+        return real(tight, configs, torch.device("cuda"))
+
+    monkeypatch.setattr(run, "_guarded", on_cuda)
+    store = Store(tmp_path)
+    report = sweep.run_sweep(LISTED, "digits", 3, store)
+    assert report.failed == 1
+    assert asked == [(0, 1024), (1, 1024), (1, 256), (2, 1024), (2, 256)]
+    by_seed = {r.config.seed: r for r in store.read("digits", "tiny").values()}
+    assert by_seed[1].status == "failed"
+    assert by_seed[1].reason == "CUDA out of memory. Tried to allocate 2 GiB"
+    assert by_seed[0].status == by_seed[2].status == "done"
 
 
 def test_too_few_seeds_and_an_unwritable_store_are_refused(tmp_path):

@@ -73,6 +73,13 @@ def _parser() -> _Parser:
         "--dry-run", action="store_true", help="list what is missing and its cost; train nothing"
     )
 
+    reproduce.add_argument(
+        "--minutes",
+        type=_number,
+        metavar="M",
+        help="stop after so long, runs in flight with a checkpoint; run again to go on",
+    )
+
     nqm = command("nqm", _nqm, "steps to a target loss in the noisy quadratic model")
     nqm.add_argument("--batch-size", type=_number, required=True, metavar="B")
     nqm.add_argument("--momentum", type=_number, default=0.0, metavar="M")
@@ -101,6 +108,7 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         jobs=arguments.jobs,
         scheduler=arguments.scheduler,
         dry_run=arguments.dry_run,
+        minutes=arguments.minutes,
     )
 
 

@@ -117,7 +117,7 @@ def record_of(result: Result) -> Record:
         metrics=dict(result.metrics),
         curves={name: list(values) for name, values in result.curves.items()},
         provenance={
-            **environment(),
+            **environment(result.device),
             "precision": result.config.precision,
             "seconds": round(result.seconds, 3),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -127,16 +127,28 @@ def record_of(result: Result) -> Record:
 
 
 @cache
-def environment() -> dict[str, str]:
-    """Where and with what a run was trained: all that a record says beside its config."""
+def environment(device: str = "cpu") -> dict[str, str]:
+    """Where and with what a run was trained: all that a record says beside its config.
+
+    Args:
+        device: kind of device that it trained on, `cpu` or `cuda`.
+    """
     import torch
 
     from sgdnoise import __version__
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    where = {"device": _processor()}
+    if device == "cuda":
+        where = {
+            "device": torch.cuda.get_device_name(),
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),
+            # What training sets, see `training.devices`: where float32 is asked for, it is.
+            "tf32": "off",
+        }
     return {
         "code": code_digest(),
-        "device": device,
+        **where,
         "python": platform.python_version(),
         "sgdnoise": __version__,
         "torch": torch.__version__,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,7 @@ def reproduce(
     jobs: int | None = None,
     scheduler: str | None = None,
     dry_run: bool = False,
+    minutes: float | None = None,
 ) -> None:
     """Fills the store of one experiment or all, and renders its page.
 
@@ -53,9 +56,12 @@ def reproduce(
         jobs: worker processes.
         scheduler: address of a Dask scheduler to train on.
         dry_run: only print what is missing, and its estimated cost.
+        minutes: how long to train: then runs in flight stop with their checkpoints written, the
+            pages of what is incomplete are left as they are, and the same command goes on.
 
     Raises:
-        InputError: for an unknown experiment or scale, or fewer than one seed.
+        InputError: for an unknown experiment or scale, fewer than one seed, no time, or a scale
+            that needs a GPU that is not there.
         FailureError: when records or pages cannot be written, a kernel dies, or runs failed.
     """
     chosen = _chosen(name, scale)
@@ -63,11 +69,14 @@ def reproduce(
         raise InputError(f"seeds must be at least 1, got {seeds}")
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs must be at least 1, got {jobs}")
+    if minutes is not None and not (minutes > 0 and math.isfinite(minutes)):
+        raise InputError(f"minutes must be positive, got {minutes:g}")
+    deadline = None if minutes is None else time.time() + 60 * minutes
     root = project_root() if results is None or runs is None else Path()
     base = root / "local" if fresh else root
     store = Store(results or base / "results")
     pages = runs or base / "papermill_runs"
-    failed = []
+    failed, left = [], 0
     for experiment in chosen:
         count = seeds or experiment.seeds[scale]
         if dry_run:
@@ -79,16 +88,23 @@ def reproduce(
             store.retire_other_code(scale, experiment.name)
         for complaint in store.repair(scale, experiment.name):
             print(f"set aside: {complaint}", flush=True)
-        report = run_sweep(experiment, scale, count, store, jobs=jobs, scheduler=scheduler)
+        report = run_sweep(
+            experiment, scale, count, store, jobs=jobs, scheduler=scheduler, deadline=deadline
+        )
         print(f"{experiment.name}, {scale}: {report}", flush=True)
         if report.failed:
             failed.append(f"{experiment.name} ({report.failed} runs)")
+        if report.left:
+            left += report.left
+            continue
         page = render.render(experiment, scale, count, store.root, pages)
         print(f"rendered {page}", flush=True)
         if fresh:
             committed = Store((root if results is None else project_root()) / "results")
             sides = (s.read(scale, experiment.name) for s in (store, committed))
             print(Comparison(experiment, scale, count, *sides).text(), flush=True)
+    if left:
+        print(f"stopped after {minutes:g} minutes: {left} runs left", flush=True)
     if failed:
         raise FailureError(
             f"some runs failed: {', '.join(failed)}; each record gives its reason, "

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -31,6 +32,7 @@ from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import Experiment, Outcome
 from sgdnoise.progress import bar
 from sgdnoise.records import Record, Store, record_of
+from sgdnoise.training.devices import device_of, require_cuda, require_memory
 from sgdnoise.training.result import bundle_key, bundles
 
 WAIT_SECONDS = 1.0
@@ -43,12 +45,13 @@ SCHEDULER_SECONDS = 15
 
 @dataclass
 class Report:
-    """What a sweep did, in runs."""
+    """What a sweep did, in runs; `left` are those that its deadline left to do."""
 
     found: int = 0
     trained: int = 0
     failed: int = 0
     diverged: int = 0
+    left: int = 0
 
     def __str__(self) -> str:
         return f"{self.found} found, {self.trained} trained, {self.failed} failed"
@@ -125,22 +128,43 @@ def _work(config: RunConfig) -> list[float]:
     return [float(steps), float(steps * config.batch_size)]
 
 
-def train_bundle(configs: list[RunConfig], checkpoints: Path | None = None) -> list[Record]:
-    """Trains one bundle in this process, on one thread, and gives its records."""
-    torch.set_num_threads(1)
-    return [record_of(result) for result in training.train(configs, checkpoints=checkpoints)]
+_GPU_IN_USE = threading.Lock()
+"""A Dask worker of several threads still has one GPU."""
+
+
+def train_bundle(
+    configs: list[RunConfig],
+    checkpoints: Path | None = None,
+    device: str = "cpu",
+    deadline: float | None = None,
+) -> list[Record]:
+    """Trains one bundle in this process, on one thread or on its GPU, and gives its records.
+
+    Runs that the deadline, a `time.time()`, stopped have none.
+    """
+
+    def train() -> list[Record]:
+        results = training.train(configs, device=device, checkpoints=checkpoints, deadline=deadline)
+        return [record_of(result) for result in results]
+
+    if device == "cpu":
+        torch.set_num_threads(1)
+        return train()
+    require_cuda("start Dask workers where there is one")
+    with _GPU_IN_USE:
+        return train()
 
 
 class _Claims:
     """The bundles this sweep holds against others on the same store."""
 
-    def __init__(self, store: Store, stack: ExitStack) -> None:
-        self.store = store
+    def __init__(self, store: Store, device: str, stack: ExitStack) -> None:
+        self.store, self.device = store, device
         self.held: dict[str, tuple[filelock.FileLock, int]] = {}
         stack.callback(self.release_all)
 
     def take(self, bundle: list[RunConfig]) -> bool:
-        name = _claim_name(bundle)
+        name = self._name(bundle)
         if name in self.held:
             lock, count = self.held[name]
             self.held[name] = (lock, count + 1)
@@ -154,21 +178,21 @@ class _Claims:
         return True
 
     def release(self, bundle: list[RunConfig]) -> None:
-        name = _claim_name(bundle)
+        name = self._name(bundle)
         lock, count = self.held.pop(name)
         if count > 1:
             self.held[name] = (lock, count - 1)
         else:
             lock.release()
 
+    def _name(self, bundle: list[RunConfig]) -> str:
+        key = bundle_key(bundle[0], self.device)
+        return "bundle-" + hashlib.sha256(key.encode()).hexdigest()[:16]
+
     def release_all(self) -> None:
         for lock, _ in self.held.values():
             lock.release()
         self.held.clear()
-
-
-def _claim_name(bundle: list[RunConfig]) -> str:
-    return "bundle-" + hashlib.sha256(bundle_key(bundle[0]).encode()).hexdigest()[:16]
 
 
 def run_sweep(
@@ -179,23 +203,31 @@ def run_sweep(
     *,
     jobs: int | None = None,
     scheduler: str | None = None,
+    deadline: float | None = None,
 ) -> Report:
     """Trains what the store lacks of an experiment, until it lacks nothing.
+
+    Scales `gpu` and `paper`, and whatever is in bfloat16, train on CUDA: in this process, a bundle
+    after the other in the experiment's order, or on the scheduler's workers, each on its own GPU.
 
     Args:
         experiment: what to run.
         scale: at which scale.
         seeds: runs a grid point.
         store: read before and between bundles, appended to after each.
-        jobs: worker processes, one thread each; the machine's cores unless given.
+        jobs: worker processes on the CPU, one thread each; the machine's cores unless given.
         scheduler: address of a Dask scheduler whose workers train instead, one bundle a worker
             thread; a worker that is lost costs its bundle in flight, which another one trains.
+        deadline: `time.time()` from which on nothing more is begun, and runs in flight stop with
+            their checkpoints written (there are none on a cluster).
 
     Returns:
-        How many runs were found, trained, and failed.
+        How many runs were found, trained, and failed, and how many the deadline left.
 
     Raises:
-        InputError: for fewer than one seed, or a scheduler that does not answer within 20 s.
+        InputError: for fewer than one seed, or a scheduler that does not answer within 20 s; where
+            runs are missing that need a GPU, for none, one with too little memory, too old a torch,
+            or more than one job on it.
         FailureError: when the store cannot be written, or a worker process was killed.
     """
     if seeds < 1:
@@ -206,33 +238,48 @@ def run_sweep(
     first = needed(experiment, scale, seeds, records)
     found = sum(c.id in records and records[c.id].status != "failed" for c in first)
     report = Report(found=found)
+    device = device_of(scale, first)
+    if device == "cuda" and found < len(first):
+        if jobs not in (None, 1):
+            raise InputError(f"jobs must be 1 where one GPU trains, got {jobs}: leave it out")
+        if scheduler is None:
+            instead = _instead(experiment)
+            require_cuda(instead)
+            require_memory(missing(experiment, scale, seeds, records), instead)
     tried: set[str] = set()
     with ExitStack() as stack:
         train: Callable[[Iterator[list[RunConfig]]], Iterator[list[Record]]]
-        if scheduler is None:
-            train = _Processes(jobs or os.cpu_count() or 1, store.root / ".checkpoints", report)
+        checkpoints = store.root / ".checkpoints"
+        if scheduler is not None:
+            train = stack.enter_context(_Cluster(scheduler, device, deadline))
+        elif device == "cuda":
+            train = _ThisGPU(checkpoints, deadline)
         else:
-            train = stack.enter_context(_Cluster(scheduler))
+            train = _Processes(jobs or os.cpu_count() or 1, checkpoints, deadline, report)
         progress = stack.enter_context(
             bar(total=0, unit="run", desc=f"{experiment.name} {scale}", delay=0.5)
         )
-        claims = _Claims(store, stack)
+        claims = _Claims(store, device, stack)
         while True:
             records = store.read(scale, experiment.name)
             todo = [c for c in missing(experiment, scale, seeds, records) if c.id not in tried]
-            if not todo:
+            if not todo or _past(deadline):
+                report.left = len(todo)
                 return report
             progress.total = progress.n + len(todo)
             progress.refresh()
-            work = bundles(todo)
-            costs = [-float(np.nansum(estimate_seconds(bundle, records))) for bundle in work]
-            # Longest first, so that no long bundle is left for one worker alone at the end.
-            work = [work[i] for i in np.argsort(costs, kind="stable")]
+            work = bundles(todo, device)
+            if device == "cpu":
+                costs = [-float(np.nansum(estimate_seconds(bundle, records))) for bundle in work]
+                # Longest first, so that no long bundle is left for one worker alone at the end.
+                work = [work[i] for i in np.argsort(costs, kind="stable")]
             mine = 0
 
             def claimed(work: list[list[RunConfig]] = work) -> Iterator[list[RunConfig]]:
                 nonlocal mine
                 for bundle in work:
+                    if _past(deadline):
+                        return
                     if not claims.take(bundle):
                         continue
                     mine += 1
@@ -244,6 +291,8 @@ def run_sweep(
                     yield bundle
 
             for results in train(claimed()):
+                if not results:
+                    continue  # stopped by the deadline; what was claimed is freed at the end
                 store.append(scale, experiment.name, results)
                 claims.release([record.config for record in results])
                 tried.update(record.id for record in results)
@@ -253,8 +302,35 @@ def run_sweep(
                 report.diverged += sum(record.status == "diverged" for record in results)
                 progress.update(len(results))
                 progress.set_postfix(failed=report.failed, diverged=report.diverged)
-            if not mine:
+            if not mine and not _past(deadline):
                 time.sleep(WAIT_SECONDS)  # another sweep holds all that is left
+
+
+def _past(deadline: float | None) -> bool:
+    return deadline is not None and time.time() >= deadline
+
+
+def _instead(experiment: Experiment) -> str:
+    """What to run where there is no GPU."""
+    for scale in ("cpu", "digits"):
+        if scale in experiment.sweeps:
+            return (
+                f"scale {scale} runs the same experiment on a CPU: "
+                f"sgdnoise reproduce {experiment.name} --scale {scale}"
+            )
+    return "run it on a machine that has one"
+
+
+@dataclass
+class _ThisGPU:
+    """Trains bundles on the GPU of this process, one after the other."""
+
+    checkpoints: Path
+    deadline: float | None
+
+    def __call__(self, bundles: Iterator[list[RunConfig]]) -> Iterator[list[Record]]:
+        for bundle in bundles:
+            yield train_bundle(bundle, self.checkpoints, "cuda", self.deadline)
 
 
 @dataclass
@@ -263,6 +339,7 @@ class _Processes:
 
     workers: int
     checkpoints: Path
+    deadline: float | None
     report: Report
 
     def __call__(self, bundles: Iterator[list[RunConfig]]) -> Iterator[list[Record]]:
@@ -273,7 +350,10 @@ class _Processes:
             batch_size=1,
         )
         try:
-            yield from pool(joblib.delayed(train_bundle)(b, self.checkpoints) for b in bundles)
+            yield from pool(
+                joblib.delayed(train_bundle)(b, self.checkpoints, "cpu", self.deadline)
+                for b in bundles
+            )
         except TerminatedWorkerError:
             raise FailureError(
                 "a training process was killed, most often for want of memory: "
@@ -283,9 +363,10 @@ class _Processes:
 
 
 class _Cluster:
-    """Trains bundles on the workers of a Dask cluster, one a worker thread."""
+    """Trains bundles on the workers of a Dask cluster, one a worker thread, or one a GPU."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, device: str, deadline: float | None) -> None:
+        self.device, self.deadline = device, deadline
         try:
             from distributed import Client
         except ImportError:
@@ -311,11 +392,13 @@ class _Cluster:
 
         flying: set[Any] = set()
         while True:
-            slots = max(1, sum(self.client.nthreads().values()))
+            threads = self.client.nthreads().values()
+            slots = max(1, len(threads) if self.device == "cuda" else sum(threads))
             for bundle in itertools.islice(bundles, max(0, slots - len(flying))):
                 # Not pure: a bundle that is tried again must be trained again. Losing a worker is
                 # no fault of the bundle's, however often it happens.
-                flying.add(self.client.submit(train_bundle, bundle, pure=False, retries=2))
+                task = (train_bundle, bundle, None, self.device, self.deadline)
+                flying.add(self.client.submit(*task, pure=False, retries=2))
             if not flying:
                 return
             done, flying = wait(flying, return_when="FIRST_COMPLETED")

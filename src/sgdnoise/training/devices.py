@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sgdnoise import data, models
-from sgdnoise.config import RunConfig
+from sgdnoise.config import RunConfig, canonical_json
 from sgdnoise.data.text import SEQUENCE
 from sgdnoise.errors import InputError
 from sgdnoise.training.graphed import CHUNK_BYTES
@@ -30,35 +30,57 @@ _OVERHEAD = 1 << 30
 
 GIB = float(1 << 30)
 
+# What the memory of a run does not depend on, set to anything.
+_NO_SHAPE = dict.fromkeys(
+    ("learning_rate", "momentum", "weight_decay", "seed", "epochs", "steps", "decay_factor")
+)
 
-def device_of(scale: str) -> str:
-    """`cuda` or `cpu`: where the runs of a scale train."""
-    return "cuda" if scale in GPU_SCALES else "cpu"
+
+def device_of(scale: str, configs: Iterable[RunConfig] = ()) -> str:
+    """`cuda` or `cpu`: where the runs of a scale train, those in bfloat16 always on `cuda`."""
+    half = any(config.precision == "bfloat16" for config in configs)
+    return "cuda" if scale in GPU_SCALES or half else "cpu"
 
 
-def require_cuda(configs: Iterable[RunConfig], instead: str) -> None:
-    """Refuses what this machine cannot train on a GPU, before any of it is trained.
+def require_cuda(instead: str) -> None:
+    """Refuses a machine without a GPU, or with a torch that cannot use it as training does.
 
     Args:
-        configs: the runs.
-        instead: what to do where there is no such GPU, as a clause.
+        instead: what to do where there is none, as a clause.
 
     Raises:
-        InputError: no CUDA, a torch before 2.5, or too little free memory.
+        InputError: no CUDA, or a torch before 2.5.
     """
     require_torch(torch.__version__)
     if not torch.cuda.is_available():
-        lacks = (
-            "is built without CUDA" if torch.version.cuda is None else "finds none that it can use"
-        )
+        lacks = "is built without CUDA" if torch.version.cuda is None else "finds none to use"
         raise InputError(f"no CUDA GPU here: torch {torch.__version__} {lacks}; {instead}")
-    needs = max((bytes_needed(bundle) for bundle in bundles(configs, "cuda")), default=0)
-    free, _ = torch.cuda.mem_get_info()
+
+
+def require_memory(configs: Iterable[RunConfig], instead: str) -> None:
+    """Refuses runs that the free memory of the GPU does not hold, before any of them is trained.
+
+    Raises:
+        InputError: says how much is needed.
+    """
+    needs = max((bytes_needed(bundle) for bundle in _largest(configs)), default=0)
+    # What earlier runs of this process left to its allocator is free too.
+    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    free = torch.cuda.mem_get_info()[0] + kept
     if needs > free:
         raise InputError(
             f"too little GPU memory: about {needs / GIB:.1f} GiB are needed and {free / GIB:.1f} "
             f"of {torch.cuda.get_device_name()} are free; end what else runs on it, or {instead}"
         )
+
+
+def _largest(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:
+    """A largest bundle of each shape."""
+    largest: dict[str, list[RunConfig]] = {}
+    for bundle in bundles(configs, "cuda"):
+        key = canonical_json({**bundle[0].identity(), **_NO_SHAPE})
+        largest[key] = max(largest.get(key, []), bundle, key=len)
+    return list(largest.values())
 
 
 def require_torch(version: str) -> None:
