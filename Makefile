@@ -1,6 +1,6 @@
 # make book: from a fresh clone to a built book. make test: lint, types, unit, notebook and browser
 # tests. Both set everything up by themselves, and do nothing twice.
-.PHONY: book test lab bench setup pages browser lint units notebooks clean
+.PHONY: book test lab bench bench-gpu setup pages browser lint units notebooks clean
 .DEFAULT_GOAL := book
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -53,6 +53,11 @@ lab: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
+
+# On a machine with a GPU, whose torch knows it: name its python, as in make bench-gpu BIN=/usr/bin.
+bench-gpu:
+	@test -x $(BIN)/python || $(MAKE) --no-print-directory setup
+	PYTHONPATH=src $(BIN)/python -m benchmarks.run gpu
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache

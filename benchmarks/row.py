@@ -16,6 +16,7 @@ class Row:
         required: the least acceptable `ratio`.
         agreement: how far the two answers are apart, in words.
         note: how the times were taken, and what else was measured.
+        agrees: whether the two answers are as near as they have to be.
     """
 
     name: str
@@ -24,8 +25,14 @@ class Row:
     required: float
     agreement: str
     note: str = ""
+    agrees: bool = True
 
     @property
     def ratio(self) -> float:
         """How many times faster than the baseline."""
         return self.baseline_s / self.ours_s
+
+    @property
+    def reached(self) -> bool:
+        """Whether the row shows what it has to."""
+        return self.ratio >= self.required and self.agrees

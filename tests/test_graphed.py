@@ -347,4 +347,4 @@ def test_bfloat16_gradients_are_near_float32_ones(images):
     one = config(epochs=None, steps=1, batch_size=128)
     exact = gpu_run(one, images, "graphs").curves
     rough = gpu_run(one.replace(precision="bfloat16"), images, "graphs").curves
-    assert rough["gradient_norm"][0] == pytest.approx(exact["gradient_norm"][0], rel=2e-2)
+    assert rough["gradient_norm"][0] == pytest.approx(exact["gradient_norm"][0], rel=5e-2)

@@ -89,6 +89,13 @@ class Graph:
         self._call()
 
 
+def own_stream(device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
+    """What to enter whenever a run's work is launched: on a GPU, a stream of its own."""
+    if device.type != "cuda":
+        return contextlib.nullcontext
+    return partial(torch.cuda.stream, torch.cuda.Stream(device))
+
+
 def own_generator(device: torch.device) -> torch.Generator | None:
     """Random numbers of one run on a GPU, so that graphs on other streams do not share them."""
     if device.type != "cuda":
@@ -387,11 +394,7 @@ def train_graphed(
         stack.enter_context(own_global_stream(not cuda, device))
         live = []
         for place, config in enumerate(configs):
-            on = (
-                partial(torch.cuda.stream, torch.cuda.Stream(device))
-                if cuda
-                else contextlib.nullcontext
-            )
+            on = own_stream(device)
             with on():
                 file = checkpoints / f"{config.id}.pt" if checkpoints is not None else None
                 state = RunState.open(config, dataset, build(config), file, deadline, fused=cuda)
