@@ -54,10 +54,11 @@ lab: setup
 bench: setup
 	$(BIN)/python -m benchmarks.run
 
-# On a machine with a GPU, whose torch knows it: name its python, as in make bench-gpu BIN=/usr/bin.
+# Where another python has the torch that knows the GPU: make bench-gpu GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
 bench-gpu:
-	@test -x $(BIN)/python || $(MAKE) --no-print-directory setup
-	PYTHONPATH=src $(BIN)/python -m benchmarks.run gpu
+	@command -v $(GPU_PYTHON) >/dev/null || $(MAKE) --no-print-directory setup
+	PYTHONPATH=src $(GPU_PYTHON) -m benchmarks.run gpu
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache

@@ -54,7 +54,7 @@ ALONE = (1024, 128)
 
 REPEATS = 3
 GRADIENT_ERROR = 2e-2
-"""How far bfloat16 gradients may be from float32 ones, relative, at the largest of these batches."""
+"""How far bfloat16 gradients may be from float32 ones, relative, at the last of these batches."""
 
 GRADIENT_BATCHES = (128, 1024, 8192)
 """A ReLU whose input is nearly zero may open in one precision and stay shut in the other. That is
