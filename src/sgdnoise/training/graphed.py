@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -89,11 +90,19 @@ class Graph:
         self._call()
 
 
-def own_stream(device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
-    """What to enter whenever a run's work is launched: on a GPU, a stream of its own."""
+def own_stream(
+    device: torch.device, place: int = 0
+) -> Callable[[], contextlib.AbstractContextManager]:
+    """What to enter whenever a run's work is launched: on a GPU, the stream of its place."""
     if device.type != "cuda":
         return contextlib.nullcontext
-    return partial(torch.cuda.stream, torch.cuda.Stream(device))
+    return partial(torch.cuda.stream, _stream(device, place))
+
+
+@functools.cache
+def _stream(device: torch.device, place: int) -> torch.cuda.Stream:
+    # Kept from bundle to bundle: libraries keep a workspace for every stream they have seen.
+    return torch.cuda.Stream(device)
 
 
 def own_generator(device: torch.device) -> torch.Generator | None:
@@ -394,7 +403,7 @@ def train_graphed(
         stack.enter_context(own_global_stream(not cuda, device))
         live = []
         for place, config in enumerate(configs):
-            on = own_stream(device)
+            on = own_stream(device, place)
             with on():
                 file = checkpoints / f"{config.id}.pt" if checkpoints is not None else None
                 state = RunState.open(config, dataset, build(config), file, deadline, fused=cuda)

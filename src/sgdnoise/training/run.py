@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gc
 from collections.abc import Callable
 from functools import partial
@@ -63,14 +64,10 @@ def train(
 
         images = data.load(first.dataset, train_size=first.train_size)
         return train_stacked(configs, images, partial(build_model, dataset=images), on_step)
-    dataset: Dataset | Corpus
-    if first.dataset == "ptb":
-        dataset = data.load_text(first.dataset)  # its task takes the subset
-    else:
-        dataset = data.load(first.dataset, train_size=first.train_size)
+    load = _load if device.type == "cpu" else _load_and_keep
     work = partial(
         _train_together,
-        dataset=dataset.to(device),
+        dataset=load(first.dataset, first.train_size, device),
         checkpoints=checkpoints,
         on_step=on_step,
         deadline=deadline,
@@ -80,6 +77,16 @@ def train(
     with exact_arithmetic():
         results = _guarded(work, configs, device)
     return [dataclasses.replace(result, device="cuda") for result in results]
+
+
+def _load(name: str, train_size: int | None, device: torch.device) -> Dataset | Corpus:
+    if name == "ptb":
+        return data.load_text(name).to(device)  # its task takes the subset
+    return data.load(name, train_size=train_size).to(device)
+
+
+# On a GPU one process trains a whole sweep, bundle after bundle, on the same data.
+_load_and_keep = functools.lru_cache(maxsize=1)(_load)
 
 
 def _train_together(
