@@ -7,6 +7,7 @@ where there is none.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import subprocess
 import sys
@@ -227,6 +228,40 @@ def test_either_loop_goes_on_from_the_others_checkpoint(
         assert sum(steps) == 25 - 10  # two chunks of five were saved
     assert_equal(got, want)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_the_fused_update_of_a_gpu_does_the_same(images, tmp_path, monkeypatch, clip):
+    # A CPU has that kernel too, if in another order of additions.
+    one = config(clip_norm=clip)
+    opened = functools.partial(state.RunState.open, fused=True)
+    monkeypatch.setattr(graphed, "CHUNK_EXAMPLES", 5 * one.batch_size)
+    want = plain(one, images)
+    monkeypatch.setattr(
+        graphed.RunState,
+        "open",
+        lambda *args, fused: opened(*args),  # the loop asks for none here
+    )
+    (got,) = replayed([one], images)
+    for name, value in want.metrics.items():
+        assert got.metrics[name] == pytest.approx(value, rel=1e-2), name
+    assert got.curves["stride_norm"] == pytest.approx(want.curves["stride_norm"], rel=1e-2)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_how_a_step_is_computed_is_not_in_the_checkpoint(images, tmp_path, fused):
+    one, path = config(), tmp_path / "run.pt"
+
+    def opened(fused):
+        return state.RunState.open(one, images, build_model(one, images), path, 0.0, fused)
+
+    first = opened(fused)
+    first.optimizer.param_groups[0]["lr"] = torch.tensor(7.0)
+    with pytest.raises(state.Stopped):
+        first.pause()
+    (group,) = opened(not fused).optimizer.param_groups
+    assert bool(group["fused"]) is not fused
+    assert group["lr"] == one.learning_rate
 
 
 @pytest.mark.parametrize("loop", ["plain", "replayed"])

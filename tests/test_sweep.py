@@ -230,6 +230,7 @@ def test_on_a_gpu_bundles_go_in_the_experiments_order(tmp_path, monkeypatch):
         return fake_train(configs)
 
     monkeypatch.setattr(sweep, "train_bundle", fake)
+    monkeypatch.setattr(sweep, "estimate_seconds", lambda cs, _: [c.batch_size for c in cs])
     sweeps = [one_sweep(b, low=-2, high=-2) for b in (8, 32, 16)]
     sweep.run_sweep(tiny(sweeps), "digits", 1, Store(tmp_path))
     assert seen[:3] == [("cuda", 8), ("cuda", 32), ("cuda", 16)]
