@@ -38,7 +38,7 @@ from sgdnoise.data.dataset import from_arrays
 from sgdnoise.errors import InputError
 from sgdnoise.ghost_norm import GhostBatchNorm, ghost_sizes
 from sgdnoise.training import graphed
-from sgdnoise.training.devices import exact_arithmetic, require_cuda
+from sgdnoise.training.devices import arithmetic, require_cuda
 from sgdnoise.training.graphed import GraphedRun, own_stream, train_graphed
 from sgdnoise.training.result import bundles
 from sgdnoise.training.run import build_model
@@ -258,9 +258,7 @@ class Loop:
 
     def epoch(self, setting: Setting, batch: int) -> float:
         """Seconds of an epoch, from some more steps."""
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=self.tuned, deterministic=False, allow_tf32=True
-        ):
+        with arithmetic(tf32=True, benchmark=self.tuned):
             synchronise(setting.device)
             start = time.perf_counter()
             for _ in itertools.islice(self.steps_of, self.steps):
@@ -397,7 +395,7 @@ def rows_of(setting: Setting) -> Iterator[Row]:
     can = ceilings(setting.device)
     least = floors(work_of(setting.model), can, setting.images.train_size)
     where = f"{torch.cuda.get_device_name()}, {setting.told}; {describe(can, least)}"
-    with exact_arithmetic():
+    with arithmetic():
         errors = [gradient_error(setting, batch) for batch in GRADIENT_BATCHES]
         gap = curve_gap(setting, 128, 2.0)
     told = ", ".join(f"{e:.1e} at B = {b}" for b, e in zip(GRADIENT_BATCHES, errors, strict=True))
@@ -425,7 +423,7 @@ def rows_of(setting: Setting) -> Iterator[Row]:
         for batch, runs in cases:
             if batch == 16 and repeat:
                 continue  # one of these takes as long as all others
-            with exact_arithmetic():
+            with arithmetic():
                 chunks = 2 if batch == 16 else 3
                 times[batch, runs].append(engine_epoch(setting, batch, runs, chunks))
         for name, loop in loops.items():
@@ -459,7 +457,7 @@ def rows_of(setting: Setting) -> Iterator[Row]:
 
 def norm_rows(setting: Setting, batch: int) -> Iterator[Row]:
     """Ghost norm beside batch norm and its own other forms, forward and backward of the net."""
-    with exact_arithmetic():
+    with arithmetic():
         steps = step_times(setting, batch, tuple(NORMS), repeats=9)
         whole = gradient(prepared(setting, batch, "ghost"))
         others = {name: gradient(prepared(setting, batch, name)) for name in ("loop", "reshape")}

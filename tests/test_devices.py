@@ -173,7 +173,7 @@ def test_settings_hold_meanwhile_and_are_put_back():
     seen = []
 
     def fails():
-        with devices.exact_arithmetic():
+        with devices.arithmetic():
             seen.append(now())
             raise KeyError
 

@@ -144,15 +144,17 @@ def saved_bytes(model: nn.Module, input_shape: tuple[int, ...], examples: int = 
 
 
 @contextlib.contextmanager
-def exact_arithmetic() -> Iterator[None]:
-    """True float32 where float32 is asked for (no TF32), and cuDNN's fastest kernel by trial.
+def arithmetic(tf32: bool = False, benchmark: bool = True) -> Iterator[None]:
+    """How a GPU computes meanwhile; afterwards `torch.backends` has its own settings again.
 
-    Meanwhile `torch.backends` has these settings; afterwards, its own again.
+    Args:
+        tf32: whether float32 products are rounded to TF32's ten bits; training has true float32.
+        benchmark: whether cuDNN takes the fastest kernel by trial.
     """
     settings: list[tuple[Any, str, bool]] = [
-        (torch.backends.cuda.matmul, "allow_tf32", False),
-        (torch.backends.cudnn, "allow_tf32", False),
-        (torch.backends.cudnn, "benchmark", True),
+        (torch.backends.cuda.matmul, "allow_tf32", tf32),
+        (torch.backends.cudnn, "allow_tf32", tf32),
+        (torch.backends.cudnn, "benchmark", benchmark),
     ]
     before = [(where, name, getattr(where, name)) for where, name, _ in settings]
     for where, name, value in settings:

@@ -17,7 +17,7 @@ from sgdnoise import data, models
 from sgdnoise.config import RunConfig
 from sgdnoise.data import Corpus, Dataset
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.training.devices import exact_arithmetic
+from sgdnoise.training.devices import arithmetic
 from sgdnoise.training.graphed import train_graphed
 from sgdnoise.training.result import Result, bundle_key, is_side_by_side, is_stacked
 from sgdnoise.training.single import train_single
@@ -74,7 +74,7 @@ def train(
     )
     if device.type != "cuda":
         return _guarded(work, configs, device)
-    with exact_arithmetic():
+    with arithmetic():
         results = _guarded(work, configs, device)
     return [dataclasses.replace(result, device="cuda") for result in results]
 
