@@ -116,4 +116,11 @@ def test_what_is_committed_is_sound():
     store = Store.find("results")
     records = store.read(acceptance.SCALE, acceptance.NAME)
     assert store.complaints == []
-    assert set(records) <= {check.config.id for check in CHECKS}
+    checks = {check.config.id: check for check in CHECKS}
+    nets = {(check.config.model, check.config.norm): check for check in CHECKS}
+    for run, made in records.items():
+        if run not in checks:
+            # A first attempt, kept because it fell short: nothing that passed was replaced.
+            check = nets[made.config.model, made.config.norm]
+            again = Check(made.config, check.metric, check.bound)
+            assert again.verdict(records) == "failed"
