@@ -402,7 +402,8 @@ def rows_of(setting: Setting) -> Iterator[Row]:
     told = ", ".join(f"{e:.1e} at B = {b}" for b, e in zip(GRADIENT_BATCHES, errors, strict=True))
     agreement = (
         f"gradient off float32's by {told} (at most {GRADIENT_ERROR:g} at B = "
-        f"{GRADIENT_JUDGED_AT}); loss over two epochs within {gap:.2f} of the spread of five float32 seeds (at most 1)"
+        f"{GRADIENT_JUDGED_AT}); loss over two epochs within {gap:.2f} of the spread of five "
+        "float32 seeds (at most 1)"
     )
     judged = errors[GRADIENT_BATCHES.index(GRADIENT_JUDGED_AT)]
     sound = judged <= GRADIENT_ERROR and gap <= 1
