@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pandas as pd
+from IPython.display import Markdown
 
 from sgdnoise import analysis
 from sgdnoise import experiment_figures as figures
@@ -15,6 +18,8 @@ from sgdnoise.figures import Source
 from sgdnoise.records import Record, Store
 from sgdnoise.run_pages import run_page
 from sgdnoise.sweep import OBJECTIVES, outcomes
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,18 @@ class Page:
         tuned = self.tuned()
         methods = {dict(key)["method"] for key in tuned}
         return {m: analysis.boundary_of(tuned, m) for m in METHODS if m in methods}
+
+    def show(self, draw: Callable[[], T]) -> T | Markdown:
+        """What `draw` gives, or where nothing is recorded, that: no figure and no verdict then."""
+        return draw() if self.records else Markdown(self.not_measured)
+
+    @property
+    def not_measured(self) -> str:
+        """That this is not yet measured, and the command that does; Markdown."""
+        return (
+            f"**Not yet measured** at scale `{self.scale}`: "
+            f"`sgdnoise reproduce {self.experiment.name} --scale {self.scale}` measures it."
+        )
 
     def __hash__(self) -> int:
         return id(self)
