@@ -120,13 +120,12 @@ def run(stages: Sequence[Stage], store: Store, minutes: float) -> int:
     Returns:
         How many runs failed; each has a record that gives its reason.
     """
-    until = time.monotonic() + 60 * minutes
+    deadline = time.time() + 60 * minutes
     failed = 0
     for stage in stages:
         print(stage.line(store), flush=True)
-        left = (until - time.monotonic()) / 60
-        if left > 0 and stage.missing(store):
-            report = run_sweep(stage.experiment, stage.scale, stage.seeds, store, minutes=left)
+        if time.time() < deadline and stage.missing(store):
+            report = run_sweep(stage.experiment, stage.scale, stage.seeds, store, deadline=deadline)
             print(f"    {report}", flush=True)
             failed += report.failed
     done = sum(not stage.missing(store) for stage in stages)

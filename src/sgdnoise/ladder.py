@@ -23,6 +23,7 @@ from sgdnoise.figures import (
     MUTED,
     PALETTE,
     SYMBOLS,
+    Source,
     figure,
     paper_value,
     provenance,
@@ -67,7 +68,7 @@ def _row(state: SweepState, records: Mapping[str, Record]) -> dict[str, object]:
         "accuracy": float(np.mean(values)) if whole else math.nan,
         "std": std,
         "error": std / math.sqrt(len(values)) if whole else math.nan,
-        "printed": float(printed.loc[NETWORKS[config.model], rung]),
+        "printed": float(printed[rung][NETWORKS[config.model]]),
         "settled": state.settled,
     }
 
@@ -111,7 +112,7 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if math.isfinite(share) else ""
 
 
-def ladder(rungs: pd.DataFrame, note: str) -> go.Figure:
+def ladder(rungs: pd.DataFrame, note: Source) -> go.Figure:
     """Test accuracy rung by rung: ours with its standard deviation, and H17's own."""
     fig = figure(
         x="rung",
@@ -129,13 +130,18 @@ def ladder(rungs: pd.DataFrame, note: str) -> go.Figure:
         line={"color": BLUE, "dash": "dot"},
         name="measured",
     )
-    paper_value(fig, rungs.rung, rungs.printed, name="H17, table 1 (its own data and length)")
+    paper_value(
+        fig,
+        rungs.rung.tolist(),
+        rungs.printed.tolist(),
+        name="H17, table 1 (its own data and length)",
+    )
     fig.update_xaxes(categoryorder="array", categoryarray=list(RUNGS))
     return provenance(fig, note)
 
 
 def climb(
-    states: Sequence[SweepState], records: Mapping[str, Record], rung: str, note: str
+    states: Sequence[SweepState], records: Mapping[str, Record], rung: str, note: Source
 ) -> go.Figure:
     """One rung's test accuracy along its training, every seed, over that of SB."""
     fig = figure(
@@ -182,7 +188,9 @@ def _accuracies(records: Mapping[str, Record]) -> tuple[float, float]:
     return (min(seen) - 2, max(seen) + 2) if seen else (0.0, 100.0)
 
 
-def distances(states: Sequence[SweepState], records: Mapping[str, Record], note: str) -> go.Figure:
+def distances(
+    states: Sequence[SweepState], records: Mapping[str, Record], note: Source
+) -> go.Figure:
     """H17's figure 2: ‖w − w₀‖ against the logarithm of the step, one run of each rung."""
     fig = figure(
         x="updates",

@@ -15,20 +15,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sgdnoise import analysis
+from sgdnoise import analysis, data
 from sgdnoise.analysis import Tuning
-from sgdnoise.experiment_figures import power_of_two
+from sgdnoise.experiment_figures import NAMES, groups, power_of_two
 from sgdnoise.experiments import Key
 from sgdnoise.experiments.g20 import RULES
-from sgdnoise.figures import DASHES, INK, MUTED, PALETTE, SYMBOLS, figure, provenance
+from sgdnoise.figures import INK, MUTED, Source, figure, provenance
 from sgdnoise.paper import printed
-
-NAMES = {
-    "momentum": "momentum SGD",
-    "lars": "LARS",
-    "percent-delta": "PercentDelta",
-    "mclr": "MCLR",
-}
+from sgdnoise.records import Record
 
 NEGLIGIBLE = 1.0
 """Points of accuracy within which two rules count as alike; G20 calls a difference negligible
@@ -55,69 +49,22 @@ def _stations(source: pd.DataFrame) -> list[int]:
     return sorted(int(size) for size in source.batch_size.unique())
 
 
-def against_batch_size(optima: pd.DataFrame, note: str) -> go.Figure:
-    """Test accuracy of each rule at its tuned rate, against batch size.
-
-    Filled marks with bars are mean and standard deviation of the best k runs, hollow ones all runs
-    of fresh seeds.
-    """
-    fig = figure(
-        x="batch size B",
-        x_unit="examples",
-        y="test accuracy",
-        y_unit="%",
-        log="x",
-        alt="Test accuracy at the tuned rate against batch size, for four update rules",
-    )
-    for k, rule in enumerate(RULES):
-        rows = optima[optima.method == rule].sort_values("batch_size")
-        for fresh in (False, True):
-            kind = "fresh" if fresh else "mean"
-            spread = "fresh_std" if fresh else "std"
-            fig.add_scatter(
-                x=rows.batch_size,
-                y=_column(rows, f"test_accuracy_{kind}"),
-                error_y={"array": _column(rows, f"test_accuracy_{spread}"), "thickness": 1.5},
-                mode="markers" if fresh else "lines+markers",
-                marker={
-                    "symbol": f"{SYMBOLS[k]}-open" if fresh else SYMBOLS[k],
-                    "color": PALETTE[k],
-                    "size": 10 if fresh else 8,
-                },
-                line={"color": PALETTE[k], "dash": DASHES[k]},
-                name=f"{NAMES[rule]}, fresh seeds" if fresh else NAMES[rule],
-                legendgroup=rule,
-                showlegend=not fresh,
-            )
-    _size_axis(fig, _stations(optima))
-    return provenance(fig, note)
-
-
-def _column(rows: pd.DataFrame, name: str) -> pd.Series:
-    """A column of `analysis.optima`, which has none of an optimum where there is no optimum."""
-    return rows[name] if name in rows else pd.Series(np.nan, index=rows.index)
-
-
-def _size_axis(fig: go.Figure, sizes: list[int]) -> None:
-    fig.update_xaxes(tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
-
-
 def steps_away(tuned: Mapping[Key, Tuning]) -> list[int]:
-    """Factors from the tuned rate, log₂, that at least one sweep of every rule has tried."""
-    found = []
-    for rule in RULES:
-        steps = {
-            int(exponent) - best.point[0]
-            for key, one in tuned.items()
-            if dict(key)["method"] == rule
-            and (best := one.state.tuned.get("test_accuracy")) is not None
-            for exponent in one.exponents
-        }
-        found.append(steps)
-    return sorted(set.intersection(*found)) if found else []
+    """Factors from the tuned rate, log₂, at which every rule that has one was tried somewhere.
+
+    A factor of two to either side at least, tried or not.
+    """
+    tried: dict[str, set[int]] = {}
+    for key, one in tuned.items():
+        best = one.state.tuned.get("test_accuracy")
+        if best is not None:
+            steps = tried.setdefault(str(dict(key)["method"]), set())
+            steps |= {int(exponent) - best.point[0] for exponent in one.exponents}
+    common = set.intersection(*tried.values()) if tried else set()
+    return sorted(common | {-1, 0, 1})
 
 
-def away_from_tuned(tuned: Mapping[Key, Tuning], step: int, note: str) -> go.Figure:
+def away_from_tuned(tuned: Mapping[Key, Tuning], step: int, note: Source) -> go.Figure:
     """Every rule at a fixed factor from its tuned rate at each batch size, beside the tuned one."""
     fig = figure(
         x="batch size B",
@@ -130,36 +77,37 @@ def away_from_tuned(tuned: Mapping[Key, Tuning], step: int, note: str) -> go.Fig
         alt="Test accuracy against batch size with the rates off by a factor, four update rules",
     )
     sizes = sorted({int(dict(key)["batch_size"]) for key in tuned})
-    for k, rule in enumerate(RULES):
+    for group in groups(tuned, "batch_size"):
+        of_size = group.tunings(tuned)
         at_best, at_step = [], []
-        for size in sizes:
-            one = tuned[(("method", rule), ("batch_size", size))]
+        for one in (of_size[size] for size in sizes):
             best = one.state.tuned.get("test_accuracy")
             means = analysis.best_means(one.table, "test_accuracy", one.state.sweep.best)
-            at = [] if best is None else np.flatnonzero(one.exponents == best.point[0] + step)
+            there = one.exponents == (best.point[0] + step if best else math.nan)
             at_best.append(best.cell.mean if best else math.nan)
-            at_step.append(float(means[at[0]]) if len(at) else math.nan)
+            at_step.append(float(means[there][0]) if there.any() else math.nan)
         fig.add_scatter(
             x=sizes,
             y=at_best,
             mode="lines",
-            line={"color": PALETTE[k], "width": 1, "dash": "dot"},
-            name=f"{NAMES[rule]}, tuned",
+            line={"color": group.colour, "width": 1, "dash": "dot"},
+            name=f"{group.name}, tuned",
             showlegend=False,
         )
         fig.add_scatter(
             x=sizes,
             y=at_step,
             mode="lines+markers",
-            marker={"symbol": SYMBOLS[k]},
-            line={"color": PALETTE[k], "dash": DASHES[k]},
-            name=NAMES[rule],
+            marker={"symbol": group.symbol},
+            line={"color": group.colour, "dash": group.dash},
+            customdata=[analysis.key_name(of_size[size].state.sweep.key) for size in sizes],
+            name=group.name,
         )
-    _size_axis(fig, sizes)
+    fig.update_xaxes(tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
     return provenance(fig, note)
 
 
-def sweep_at(tuned: Mapping[Key, Tuning], batch_size: int, note: str) -> go.Figure:
+def sweep_at(tuned: Mapping[Key, Tuning], batch_size: int, note: Source) -> go.Figure:
     """The whole sweep of each rule at one batch size: every run, against rate over tuned rate."""
     frame = _frame(tuned)
     diverged = outside = 0
@@ -172,28 +120,33 @@ def sweep_at(tuned: Mapping[Key, Tuning], batch_size: int, note: str) -> go.Figu
         y_range=frame,
         alt=f"Test accuracy of every run against its rate at batch size {batch_size}, four rules",
     )
-    for k, rule in enumerate(RULES):
-        one = tuned[(("method", rule), ("batch_size", batch_size))]
-        best = one.state.tuned.get("test_accuracy")
+    for group in groups(tuned, "batch_size"):
+        (one,) = [t for k, t in group.tunings(tuned).items() if dict(k)["batch_size"] == batch_size]
+        best, seeds = one.state.tuned.get("test_accuracy"), one.table.shape[1]
         if best is None:
             continue
         x = 2.0 ** (one.exponents - best.point[0])
         diverged += int((~np.isfinite(one.table)).sum())
         outside += int(((one.table < frame[0]) | (one.table > frame[1])).sum())
         fig.add_scatter(
-            x=np.repeat(x, one.table.shape[1]),
+            x=np.repeat(x, seeds),
             y=one.table.ravel(),
             mode="markers",
-            marker={"size": 5, "opacity": 0.45, "color": PALETTE[k], "symbol": SYMBOLS[k]},
-            name=f"{NAMES[rule]}, runs",
+            marker={"size": 5, "opacity": 0.45, "color": group.colour, "symbol": group.symbol},
+            customdata=[
+                one.state.sweep.config(point, seed).id
+                for point in one.points
+                for seed in range(seeds)
+            ],
+            name=f"{group.name}, runs",
             showlegend=False,
         )
         fig.add_scatter(
             x=x,
             y=analysis.best_means(one.table, "test_accuracy", one.state.sweep.best),
             mode="lines",
-            line={"color": PALETTE[k], "dash": DASHES[k]},
-            name=f"{NAMES[rule]}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
+            line={"color": group.colour, "dash": group.dash},
+            name=f"{group.name}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
         )
     fig.add_vline(x=1.0, line={"color": INK, "width": 1, "dash": "dot"})
     text = (
@@ -260,7 +213,7 @@ def difference(optima: pd.DataFrame, rule: str, other: str, size: int) -> Differ
     )
 
 
-def verdicts(optima: pd.DataFrame, train_size: int) -> str:
+def verdicts(optima: pd.DataFrame, records: Mapping[str, Record]) -> str:
     """What of G20's figure 16 and its remarks these records show and what not; Markdown.
 
     Batch sizes of G20 are scaled to the training set: the one nearest to 1,024 of 50,000, and those
@@ -268,10 +221,11 @@ def verdicts(optima: pd.DataFrame, train_size: int) -> str:
 
     Args:
         optima: `analysis.optima` for test accuracy.
-        train_size: images trained on.
+        records: one at least, which tells how many images are trained on.
     """
     sizes = _stations(optima)
-    share = train_size / IMAGES
+    config = next(iter(records.values())).config
+    share = (config.train_size or data.train_size(config.dataset)) / IMAGES
     asked = printed("G20-F16.batch_size").value * share
     reference = min(sizes, key=lambda size: abs(math.log2(size / asked)))
     largest = sizes[-1]

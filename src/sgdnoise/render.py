@@ -1,14 +1,20 @@
 """Papermill: one parameterized notebook an experiment, rendered for each scale.
 
+`python -m sgdnoise.render EXPERIMENT --scale SCALE` renders a page from the records that are there,
+and trains nothing, as `sgdnoise reproduce` would.
+
 A page is rendered under a temporary name and moved into place when its kernel has finished, so
 that a page that is there is whole. Whether a run is done is for its record to say, never a page.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +23,9 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import Experiment
+from sgdnoise.experiments import Experiment, experiment_named
+from sgdnoise.records import Store
+from sgdnoise.sweep import missing
 
 CELL_TIMEOUT = 600
 """Seconds after which a cell counts as hung: pages only read records and draw."""
@@ -141,3 +149,51 @@ def _tidy(path: Path, key: str) -> None:
             tags.append("hide-input")
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
     nbformat.write(notebook, path)
+
+
+def complete_seeds(experiment: Experiment, scale: str, store: Store) -> int:
+    """The most seeds, up to the experiment's own number, with which nothing is missing.
+
+    The experiment's own number where not even one seed is complete.
+    """
+    records = store.read(scale, experiment.name)
+    own = experiment.seeds[scale]
+    for seeds in range(own, 0, -1):
+        if not missing(experiment, scale, seeds, records):
+            return seeds
+    return own
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Renders one page from what is there; 2 for bad input, 1 for a failure on the way."""
+    from sgdnoise.reproduce import project_root
+
+    parser = argparse.ArgumentParser(prog="python -m sgdnoise.render", allow_abbrev=False)
+    parser.add_argument("experiment", help="an experiment's name")
+    parser.add_argument("--scale", required=True, help="digits, cpu, gpu or paper")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="runs a grid point that there should be; as many as are complete unless given",
+    )
+    parser.add_argument("--results", type=Path, metavar="DIR", help="where records live")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="where pages are rendered")
+    given = parser.parse_args(arguments)
+    try:
+        experiment = experiment_named(given.experiment, given.scale)
+        if given.seeds is not None and given.seeds < 1:
+            raise InputError(f"seeds must be at least 1, got {given.seeds}")
+        store = Store(given.results or project_root() / "results")
+        runs = given.runs or project_root() / "papermill_runs"
+        check_writable(runs)
+        seeds = given.seeds or complete_seeds(experiment, given.scale, store)
+        print(f"rendered {render(experiment, given.scale, seeds, store.root, runs)}")
+    except (InputError, FailureError) as error:
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
