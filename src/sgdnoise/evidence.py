@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if not torch.cuda.is_available():
             raise InputError(
-                "there is no CUDA device here: --dry-run says what is missing, and "
+                "no CUDA device here: --dry-run says what is missing, and "
                 "`sgdnoise reproduce EXPERIMENT --scale cpu` trains the smaller nets on a processor"
             )
         failed = run(stages, store, given.minutes)

@@ -140,6 +140,11 @@ def ladder(rungs: pd.DataFrame, note: Source) -> go.Figure:
     return provenance(fig, note)
 
 
+def climbed(rungs: pd.DataFrame) -> list[str]:
+    """The rungs of which at least one run did not diverge."""
+    return rungs.rung[rungs.seeds > rungs.diverged].tolist()
+
+
 def climb(
     states: Sequence[SweepState], records: Mapping[str, Record], rung: str, note: Source
 ) -> go.Figure:

@@ -50,18 +50,35 @@ def _stations(source: pd.DataFrame) -> list[int]:
 
 
 def steps_away(tuned: Mapping[Key, Tuning]) -> list[int]:
-    """Factors from the tuned rate, log₂, at which every rule that has one was tried somewhere.
+    """Factors from the tuned rate, log₂, that have a mean at some batch size for every rule.
 
-    A factor of two to either side at least, tried or not.
+    Rules of which nothing is recorded do not count.
     """
-    tried: dict[str, set[int]] = {}
+    measured: dict[str, set[int]] = {}
     for key, one in tuned.items():
         best = one.state.tuned.get("test_accuracy")
         if best is not None:
-            steps = tried.setdefault(str(dict(key)["method"]), set())
-            steps |= {int(exponent) - best.point[0] for exponent in one.exponents}
-    common = set.intersection(*tried.values()) if tried else set()
-    return sorted(common | {-1, 0, 1})
+            steps = (one.exponents - best.point[0])[np.isfinite(_means(one))]
+            measured.setdefault(str(dict(key)["method"]), set()).update(map(int, steps))
+    found = [steps for steps in measured.values() if steps]
+    return sorted(set.intersection(*found)) if found else []
+
+
+def _means(one: Tuning) -> np.ndarray:
+    """The best-k mean at each rate, of the runs that are there; NaN where too few are finite."""
+    cells = one.state.cells["test_accuracy"]
+    return np.array([cells[p].mean if p in cells else math.nan for p in one.points])
+
+
+def measured_sizes(tuned: Mapping[Key, Tuning]) -> list[int]:
+    """The batch sizes at which at least one rule has an optimum."""
+    return sorted(
+        {
+            int(dict(key)["batch_size"])
+            for key, one in tuned.items()
+            if one.state.tuned.get("test_accuracy") is not None
+        }
+    )
 
 
 def away_from_tuned(tuned: Mapping[Key, Tuning], step: int, note: Source) -> go.Figure:
@@ -82,10 +99,9 @@ def away_from_tuned(tuned: Mapping[Key, Tuning], step: int, note: Source) -> go.
         at_best, at_step = [], []
         for one in (of_size[size] for size in sizes):
             best = one.state.tuned.get("test_accuracy")
-            means = analysis.best_means(one.table, "test_accuracy", one.state.sweep.best)
             there = one.exponents == (best.point[0] + step if best else math.nan)
             at_best.append(best.cell.mean if best else math.nan)
-            at_step.append(float(means[there][0]) if there.any() else math.nan)
+            at_step.append(float(_means(one)[there][0]) if there.any() else math.nan)
         fig.add_scatter(
             x=sizes,
             y=at_best,
@@ -143,7 +159,7 @@ def sweep_at(tuned: Mapping[Key, Tuning], batch_size: int, note: Source) -> go.F
         )
         fig.add_scatter(
             x=x,
-            y=analysis.best_means(one.table, "test_accuracy", one.state.sweep.best),
+            y=_means(one),
             mode="lines",
             line={"color": group.colour, "dash": group.dash},
             name=f"{group.name}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",

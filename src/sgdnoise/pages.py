@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 from IPython.display import Markdown
@@ -18,6 +18,7 @@ from sgdnoise.figures import Source
 from sgdnoise.records import Record, Store
 from sgdnoise.run_pages import run_page
 from sgdnoise.sweep import OBJECTIVES, outcomes
+from sgdnoise.widgets import Figure, Slider, explorer
 
 T = TypeVar("T")
 
@@ -108,6 +109,27 @@ class Page:
     def show(self, draw: Callable[[], T]) -> T | Markdown:
         """What `draw` gives, or where nothing is recorded, that: no figure and no verdict then."""
         return draw() if self.records else Markdown(self.not_measured)
+
+    def slide(
+        self, draw: Callable[[Any], Figure], values: Sequence[Any], caption: str, **slider: Any
+    ) -> object:
+        """What `draw` gives at each of these values under one slider: those that are measured.
+
+        A single value needs no slider; where there is none, see `show`.
+
+        Args:
+            draw: the figure at a value.
+            values: in order.
+            caption: what to look for when the slider moves.
+            slider: as `widgets.Slider` takes it: label, unit, format, and the value to start at,
+                which counts only if it is one of `values`.
+        """
+        if len(values) < 2:
+            return self.show(lambda: draw(values[0])) if values else Markdown(self.not_measured)
+        if slider.get("value") not in values:
+            slider.pop("value", None)
+        positions = {"value": Slider(values, **slider)}
+        return explorer(lambda value: draw(value), positions, caption=caption)
 
     @property
     def not_measured(self) -> str:

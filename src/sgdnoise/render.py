@@ -152,16 +152,10 @@ def _tidy(path: Path, key: str) -> None:
 
 
 def complete_seeds(experiment: Experiment, scale: str, store: Store) -> int:
-    """The most seeds, up to the experiment's own number, with which nothing is missing.
-
-    The experiment's own number where not even one seed is complete.
-    """
+    """The most seeds, up to the experiment's own number, with which nothing is missing, else 0."""
     records = store.read(scale, experiment.name)
-    own = experiment.seeds[scale]
-    for seeds in range(own, 0, -1):
-        if not missing(experiment, scale, seeds, records):
-            return seeds
-    return own
+    counts = range(experiment.seeds[scale] if records else 0, 0, -1)
+    return next((n for n in counts if not missing(experiment, scale, n, records)), 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -188,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = given.runs or project_root() / "papermill_runs"
         check_writable(runs)
         seeds = given.seeds or complete_seeds(experiment, given.scale, store)
+        seeds = seeds or experiment.seeds[given.scale]
         print(f"rendered {render(experiment, given.scale, seeds, store.root, runs)}")
     except (InputError, FailureError) as error:
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
