@@ -137,7 +137,7 @@ def sweep_at(tuned: Mapping[Key, Tuning], batch_size: int, note: Source) -> go.F
         alt=f"Test accuracy of every run against its rate at batch size {batch_size}, four rules",
     )
     for group in groups(tuned, "batch_size"):
-        (one,) = [t for k, t in group.tunings(tuned).items() if dict(k)["batch_size"] == batch_size]
+        one = group.tunings(tuned)[batch_size]
         best, seeds = one.state.tuned.get("test_accuracy"), one.table.shape[1]
         if best is None:
             continue
