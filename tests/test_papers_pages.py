@@ -361,7 +361,7 @@ def test_a_page_is_rendered_for_the_seeds_that_are_complete(tmp_path, monkeypatc
     assert render.main([*arguments, "--seeds", "1"]) == 0
     assert asked == [GAP.seeds["gpu"], 2, 1]
     capsys.readouterr()
-    for wrong in (["gap", "--scale", "gpu"], ["constant-epoch", "--scale", "big"]):
+    for wrong in (["layerwise-lr", "gap", "--scale", "gpu"], ["constant-epoch", "--scale", "big"]):
         assert render.main([*wrong, *options]) == 2
     assert render.main([*arguments, "--seeds", "0"]) == 2
     assert capsys.readouterr().err.count("\n") == 3

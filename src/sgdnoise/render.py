@@ -1,7 +1,7 @@
 """Papermill: one parameterized notebook an experiment, rendered for each scale.
 
-`python -m sgdnoise.render EXPERIMENT --scale SCALE` renders a page from the records that are there,
-and trains nothing, as `sgdnoise reproduce` would.
+`sgdnoise reproduce` trains what is missing and then renders. `python -m sgdnoise.render EXPERIMENT
+--scale SCALE` only renders, from the records that are there, also where there is no GPU.
 
 A page is rendered under a temporary name and moved into place when its kernel has finished, so
 that a page that is there is whole. Whether a run is done is for its record to say, never a page.
@@ -159,11 +159,11 @@ def complete_seeds(experiment: Experiment, scale: str, store: Store) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Renders one page from what is there; 2 for bad input, 1 for a failure on the way."""
+    """Renders pages from what is there; 2 for bad input, 1 for a failure on the way."""
     from sgdnoise.reproduce import project_root
 
     parser = argparse.ArgumentParser(prog="python -m sgdnoise.render", allow_abbrev=False)
-    parser.add_argument("experiment", help="an experiment's name")
+    parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="by their names")
     parser.add_argument("--scale", required=True, help="digits, cpu, gpu or paper")
     parser.add_argument(
         "--seeds",
@@ -175,15 +175,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where pages are rendered")
     given = parser.parse_args(arguments)
     try:
-        experiment = experiment_named(given.experiment, given.scale)
+        chosen = [experiment_named(name, given.scale) for name in given.experiments]
         if given.seeds is not None and given.seeds < 1:
             raise InputError(f"seeds must be at least 1, got {given.seeds}")
         store = Store(given.results or project_root() / "results")
         runs = given.runs or project_root() / "papermill_runs"
         check_writable(runs)
-        seeds = given.seeds or complete_seeds(experiment, given.scale, store)
-        seeds = seeds or experiment.seeds[given.scale]
-        print(f"rendered {render(experiment, given.scale, seeds, store.root, runs)}")
+        for experiment in chosen:
+            seeds = given.seeds or complete_seeds(experiment, given.scale, store)
+            seeds = seeds or experiment.seeds[given.scale]
+            print(f"rendered {render(experiment, given.scale, seeds, store.root, runs)}")
     except (InputError, FailureError) as error:
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
