@@ -103,6 +103,36 @@ def test_layerwise_claims_that_do_not_hold_are_not_shown(tmp_path):
     assert [line.endswith("not shown.") for line in said[1:]] == [True] * 4
 
 
+@pytest.mark.parametrize(
+    ("short", "verdict"),
+    [
+        (0.9, "within 1 point, shown."),
+        (0.97, "too uncertain to tell whether within 1 point."),
+        (1.03, "too uncertain to tell whether within 1 point."),
+        (1.1, "more than 1 point apart, not reproduced."),
+    ],
+)
+def test_alike_means_within_a_point_by_two_standard_errors(tmp_path, short, verdict):
+    # Fresh seeds at −0.04, 0 and +0.04: the error of a difference is 0.033, twice it 0.065.
+    def some_points_short(config):
+        return 0, 93 - (short if config.optimizer == "mclr" else 0)
+
+    store = fill(tmp_path, LAYERWISE, "gpu", 3, reached(some_points_short))
+    p = page(LAYERWISE, store, 3)
+    assert layerwise.verdicts(p.optima(), p.records).splitlines()[0].endswith(verdict)
+
+
+def test_a_rule_that_helps_everywhere_is_not_what_s20_expects(tmp_path):
+    def always_better(config):
+        return 0, 90 + (2 if config.optimizer == "lars" else 0)
+
+    store = fill(tmp_path, LAYERWISE, "gpu", 3, reached(always_better))
+    p = page(LAYERWISE, store, 3)
+    lars = layerwise.verdicts(p.optima(), p.records).splitlines()[2]
+    assert "+2.00 ± 0.03 points over momentum at B = 512, +2.00 ± 0.03 at 16,384" in lars
+    assert lars.endswith("; not shown.")
+
+
 def test_a_single_seed_gives_numbers_and_no_verdict(tmp_path):
     store = fill(tmp_path, LAYERWISE, "gpu", 1, reached(as_g20_has_it))
     p = page(LAYERWISE, store, 1)
@@ -264,6 +294,9 @@ def test_the_ladders_gap_is_closed_within_two_standard_errors(tmp_path):
     for name, short, verdict in (("in", 1.9, "; shown."), ("out", 2.1, "; not reproduced.")):
         _, said = judged(tmp_path / name, {**GOOD, "+RA": GOOD["SB"] - short * error})
         assert said[4].endswith(verdict)
+    for name, short, verdict in (("no", 1.9, "; not shown."), ("yes", 2.1, "; shown.")):
+        _, said = judged(tmp_path / name, {**GOOD, "LB": GOOD["SB"] - short * error})
+        assert said[0].endswith(verdict)
 
 
 def test_a_rung_that_diverged_or_has_one_seed_is_not_judged(tmp_path):
@@ -274,6 +307,17 @@ def test_a_rung_that_diverged_or_has_one_seed_is_not_judged(tmp_path):
     assert said[1].endswith("3 of 3 runs of +LR diverged: no verdict.")
     assert said[2].endswith("3 of 3 runs of +LR diverged: no verdict.")
     assert said[3].endswith("; shown.")
+
+    def one_is_lost(config):
+        level = math.inf if rung_of(config) == "LB" and config.seed == 1 else 90.0
+        return {"test_accuracy": level}
+
+    store = fill(tmp_path / "one lost", GAP, "gpu", 3, one_is_lost)
+    p = page(GAP, store, 3)
+    rungs = ladder.rows(p.states, p.records)
+    assert list(rungs.diverged) == [0, 1, 0, 0, 0]
+    assert [math.isnan(mean) for mean in rungs.accuracy] == [False, True, False, False, False]
+    assert "1 of 3 diverged" in set(ladder.recipe_table(rungs)["Test accuracy (%)"])
 
 
 def test_curves_of_a_rung_end_where_its_run_ended(tmp_path):
@@ -300,8 +344,10 @@ def test_the_inventory_counts_what_is_there(tmp_path):
     assert inventory.environments(store).empty
 
     fill(tmp_path, GAP, "gpu", 2, climbing(GOOD))
-    more = ANCHORS.runs(1)[:1]
-    store.append("paper", "constant-epoch", [record(more[0], climbing({"+RA": 90.0}), 7200.0)])
+    one = ANCHORS.runs(1)[0]
+    stray = one.replace(epochs=201.0)
+    made = [record(one, climbing({"+RA": 90.0}), 7200.0), record(stray, climbing({"+RA": 90.0}), 0)]
+    store.append("paper", "constant-epoch", made)
     rows = inventory.table(store).set_index(["experiment", "scale"])
     gap = rows.loc["generalization-gap", "gpu"]
     assert (gap.runs, gap["complete seeds"]) == ("10 of 15", "2 of 3")
@@ -309,9 +355,9 @@ def test_the_inventory_counts_what_is_there(tmp_path):
     anchor = rows.loc["constant-epoch", "paper"]
     assert (anchor.runs, anchor["complete seeds"]) == ("1 of 2,100", "0 of 15")
     assert anchor.time == "2.00 core-hours"
-    assert "11 runs" in inventory.summary(store)
+    assert "12 runs" in inventory.summary(store)
     environments = inventory.environments(store)
-    assert list(environments.runs) == ["11"]
+    assert list(environments.runs) == ["12"]
     assert "cuda" not in environments
 
 
