@@ -30,6 +30,7 @@ class Trainer:
 
     def run_sweep(self, experiment, scale, seeds, store, *, deadline):
         report = Report()
+        assert self.now < deadline, "a stage was begun after its slice had ended"
         while todo := missing(experiment, scale, seeds, store.read(scale, experiment.name)):
             for config in todo:
                 if self.now >= deadline:
