@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ import pandas as pd
 from sgdnoise import data, models
 from sgdnoise.config import RunConfig, make_config
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import Experiment, Outcome, Sweep, SweepState
+from sgdnoise.experiments import Listed
 from sgdnoise.models.registry import count_parameters
 from sgdnoise.records import Record, Store
 from sgdnoise.sweep import run_sweep
@@ -115,16 +115,7 @@ would each take a core-hour and more; ResNet-50 is taken at 32 pixels instead, A
 `alexnet-cifar`."""
 
 
-class _Listed(Experiment):
-    """An experiment that needs just the runs of `CHECKS`: nothing is tuned, nothing grows."""
-
-    def states(
-        self, scale: str, seeds: int, outcomes: Mapping[str, Outcome]
-    ) -> Iterator[SweepState]:
-        yield SweepState(Sweep((), (), ()), [check.config for check in CHECKS], ())
-
-
-EXPERIMENT = _Listed(
+EXPERIMENT = Listed(
     name=NAME,
     title="The parts, checked",
     items=(),
@@ -132,6 +123,7 @@ EXPERIMENT = _Listed(
     seeds={SCALE: 1},
     notebook="parts-checked.ipynb",
     leaves_out={},
+    runs=lambda seeds: [check.config for check in CHECKS],
 )
 
 

@@ -17,7 +17,7 @@ from IPython.display import HTML
 
 from sgdnoise import analysis
 from sgdnoise.analysis import Hinge, Interval, Regimes, Tuning
-from sgdnoise.experiments import Experiment, Key, SweepState
+from sgdnoise.experiments import METHODS, Experiment, Key, SweepState
 from sgdnoise.figures import (
     DASHES,
     INK,
@@ -34,7 +34,13 @@ from sgdnoise.paper import printed, table
 from sgdnoise.protocol import best_of
 from sgdnoise.records import Record
 
-NAMES = {"sgd": "SGD", "momentum": "SGD with momentum 0.9"}
+NAMES = {
+    "sgd": "SGD",
+    "momentum": "SGD with momentum 0.9",
+    "lars": "LARS",
+    "percent-delta": "PercentDelta",
+    "mclr": "MCLR",
+}
 MAIN_PARTS = ("method", "batch_size", "epochs")
 """The parts of a sweep's key that are not a variant of it."""
 
@@ -433,7 +439,7 @@ def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]
     wide = optima.pivot(index="batch_size", columns="method")
     gap = wide["test_accuracy_fresh"]["momentum"] - wide["test_accuracy_fresh"]["sgd"]
     error = np.sqrt(
-        sum(wide["test_accuracy_fresh_std"][m] ** 2 / wide["fresh_seeds"][m] for m in NAMES)
+        sum(wide["test_accuracy_fresh_std"][m] ** 2 / wide["fresh_seeds"][m] for m in METHODS)
     )
     below = gap.index <= sgd.boundary.low
     alike = (gap.abs() <= 2 * error)[below]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pandas as pd
+from IPython.display import Markdown
 
 from sgdnoise import analysis
 from sgdnoise import experiment_figures as figures
@@ -15,6 +18,9 @@ from sgdnoise.figures import Source
 from sgdnoise.records import Record, Store
 from sgdnoise.run_pages import run_page
 from sgdnoise.sweep import OBJECTIVES, outcomes
+from sgdnoise.widgets import Figure, Slider, explorer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,39 @@ class Page:
         tuned = self.tuned()
         methods = {dict(key)["method"] for key in tuned}
         return {m: analysis.boundary_of(tuned, m) for m in METHODS if m in methods}
+
+    def show(self, draw: Callable[[], T]) -> T | Markdown:
+        """What `draw` gives, or where nothing is recorded, that: no figure and no verdict then."""
+        return draw() if self.records else Markdown(self.not_measured)
+
+    def slide(
+        self, draw: Callable[[Any], Figure], values: Sequence[Any], caption: str, **slider: Any
+    ) -> object:
+        """What `draw` gives at each of these values under one slider: those that are measured.
+
+        A single value needs no slider; where there is none, see `show`.
+
+        Args:
+            draw: the figure at a value.
+            values: in order.
+            caption: what to look for when the slider moves.
+            slider: as `widgets.Slider` takes it: label, unit, format, and the value to start at,
+                which counts only if it is one of `values`.
+        """
+        if len(values) < 2:
+            return self.show(lambda: draw(values[0])) if values else Markdown(self.not_measured)
+        if slider.get("value") not in values:
+            slider.pop("value", None)
+        positions = {"value": Slider(values, **slider)}
+        return explorer(lambda value: draw(value), positions, caption=caption)
+
+    @property
+    def not_measured(self) -> str:
+        """That this is not yet measured, and the command that does; Markdown."""
+        return (
+            f"**Not yet measured** at scale `{self.scale}`: "
+            f"`sgdnoise reproduce {self.experiment.name} --scale {self.scale}` measures it."
+        )
 
     def __hash__(self) -> int:
         return id(self)

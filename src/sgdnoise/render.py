@@ -1,14 +1,20 @@
 """Papermill: one parameterized notebook an experiment, rendered for each scale.
 
+`sgdnoise reproduce` trains what is missing and then renders. `python -m sgdnoise.render EXPERIMENT
+--scale SCALE` only renders, from the records that are there, also where there is no GPU.
+
 A page is rendered under a temporary name and moved into place when its kernel has finished, so
 that a page that is there is whole. Whether a run is done is for its record to say, never a page.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +23,9 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import Experiment
+from sgdnoise.experiments import Experiment, experiment_named
+from sgdnoise.records import Store
+from sgdnoise.sweep import missing
 
 CELL_TIMEOUT = 600
 """Seconds after which a cell counts as hung: pages only read records and draw."""
@@ -141,3 +149,47 @@ def _tidy(path: Path, key: str) -> None:
             tags.append("hide-input")
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
     nbformat.write(notebook, path)
+
+
+def complete_seeds(experiment: Experiment, scale: str, store: Store) -> int:
+    """The most seeds, up to the experiment's own number, with which nothing is missing, else 0."""
+    records = store.read(scale, experiment.name)
+    counts = range(experiment.seeds[scale] if records else 0, 0, -1)
+    return next((n for n in counts if not missing(experiment, scale, n, records)), 0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Renders pages from what is there; 2 for bad input, 1 for a failure on the way."""
+    from sgdnoise.reproduce import project_root
+
+    parser = argparse.ArgumentParser(prog="python -m sgdnoise.render", allow_abbrev=False)
+    parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="by their names")
+    parser.add_argument("--scale", required=True, help="digits, cpu, gpu or paper")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="runs a grid point that there should be; as many as are complete unless given",
+    )
+    parser.add_argument("--results", type=Path, metavar="DIR", help="where records live")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="where pages are rendered")
+    given = parser.parse_args(arguments)
+    try:
+        chosen = [experiment_named(name, given.scale) for name in given.experiments]
+        if given.seeds is not None and given.seeds < 1:
+            raise InputError(f"seeds must be at least 1, got {given.seeds}")
+        store = Store(given.results or project_root() / "results")
+        runs = given.runs or project_root() / "papermill_runs"
+        check_writable(runs)
+        for experiment in chosen:
+            seeds = given.seeds or complete_seeds(experiment, given.scale, store)
+            seeds = seeds or experiment.seeds[given.scale]
+            print(f"rendered {render(experiment, given.scale, seeds, store.root, runs)}")
+    except (InputError, FailureError) as error:
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
