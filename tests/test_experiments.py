@@ -28,7 +28,7 @@ FROZEN = {
     ("constant-step", "cpu"): (75, "98fc78fc2c69b800"),
     ("constant-step", "gpu"): (60, "707799b9bb5799b6"),
     ("constant-step", "paper"): (840, "6f3b6bd25beb964e"),
-    ("unlimited-epochs", "digits"): (392, "a4481ba9a904635e"),
+    ("unlimited-epochs", "digits"): (784, "a736684e87dd6313"),
     ("unlimited-epochs", "cpu"): (120, "731f84265718ff6c"),
     ("unlimited-epochs", "gpu"): (120, "c32e7155b8eb99b1"),
     ("unlimited-epochs", "paper"): (1680, "fc75e13ca0f17abf"),

@@ -242,8 +242,8 @@ def test_unlimited_epochs_are_judged_both_ways(tmp_path, test_slope):
         return (1 + 0.3 * (rate - peak) ** 2) / config.epochs
 
     p = page("unlimited-epochs", fill(tmp_path, "unlimited-epochs", accuracy, loss))
-    optima = {objective: p.optima(objective) for objective in figures.PURPOSES}
-    slopes = {o: analysis.log_slope(p.tuned(o), "epochs") for o in figures.PURPOSES}
+    optima = {objective: p.optima(objective, ()) for objective in figures.PURPOSES}
+    slopes = {o: analysis.log_slope(p.tuned(o, ()), "epochs") for o in figures.PURPOSES}
     assert slopes["test_accuracy"].value == pytest.approx(test_slope, abs=0.08)
     assert slopes["train_loss"].value == pytest.approx(-4 / 7, abs=0.08)
     text = figures.unlimited_verdicts(optima, slopes)
@@ -259,7 +259,26 @@ def test_unlimited_epochs_are_judged_both_ways(tmp_path, test_slope):
     frame = figures.accuracy_frame(optima["train_loss"], "train_loss")
     one = figures.sweep_at(p.tuned("train_loss"), "epochs", 40, "train_loss", frame, p.note)
     assert "40 epochs" in one.layout.title.text
-    assert p.variants == [()]
+
+
+@pytest.mark.parametrize("free_slope", [-4 / 7, 0.0])
+def test_the_guess_about_weight_decay_is_judged_both_ways(tmp_path, free_slope):
+    def loss(config, rate):
+        slope = 0.0 if config.weight_decay else free_slope
+        return 1 + 0.3 * (rate + 2 - slope * math.log2(config.epochs / 10)) ** 2
+
+    store = fill(tmp_path, "unlimited-epochs", lambda c, r: 98 - 0.4 * (r + 2) ** 2, loss)
+    p = page("unlimited-epochs", store)
+    assert p.variants == [(), (("weight_decay", 0.0),)]
+    slopes = {
+        v: {o: analysis.log_slope(p.tuned(o, v), "epochs") for o in figures.PURPOSES}
+        for v in p.variants
+    }
+    text = figures.weight_decay_verdict(slopes)
+    assert ("**the guess is borne out**" in text) == (free_slope < 0)
+    assert ("**the guess is not borne out**" in text) == (free_slope == 0)
+    assert figures.weight_decay_verdict({(): slopes[()]}) == ""
+    assert len(p.optima("train_loss", (("weight_decay", 0.0),))) == 8
 
 
 def test_initial_and_final_rates_are_judged_both_ways(tmp_path):

@@ -688,6 +688,38 @@ def unlimited_verdicts(optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, 
     return "\n".join(lines)
 
 
+def weight_decay_verdict(slopes: Mapping[Key, Mapping[str, Interval]]) -> str:
+    """Whether weight decay is why the rate for the training loss does not fall; Markdown.
+
+    The test was fixed before its runs: without weight decay the slope is negative, and below the
+    one with it, by intervals that do not touch.
+
+    Args:
+        slopes: of log learning rate against log epochs, by variant and objective.
+
+    Returns:
+        Empty for a page that does not have both variants.
+    """
+    without_decay = slopes.get((("weight_decay", 0.0),))
+    with_decay = slopes.get(())
+    if without_decay is None or with_decay is None:
+        return ""
+    free, held = without_decay["train_loss"], with_decay["train_loss"]
+    if not np.isfinite([free.high, held.low]).all():
+        return "The runs that test this are not complete."
+    borne_out = free.high < 0 and free.high < held.low
+    return (
+        f"So the experiment was repeated without weight decay, the test fixed before its runs. "
+        f"The slope of the rate for the training loss is {free} without weight decay and {held} "
+        "with it: "
+        + (
+            "**the guess is borne out**, the rate falls once nothing holds the loss up."
+            if borne_out
+            else "**the guess is not borne out**; the reason is another one."
+        )
+    )
+
+
 def tuned_pairs(states: Sequence[SweepState]) -> pd.DataFrame:
     """S20's figure 3: initial and final learning rate tuned together, a row a budget and objective.
 
