@@ -206,6 +206,40 @@ def test_without_records_a_page_says_so_and_judges_nothing(tmp_path, experiment,
     assert all(isinstance(output, Markdown | HTML) for output in outputs)
 
 
+S20 = ("constant-epoch", "constant-step", "unlimited-epochs", "initial-final-lr")
+
+
+@pytest.mark.parametrize("experiment", S20)
+def test_s20s_pages_say_so_too(tmp_path, experiment):
+    outputs = shown(
+        EXPERIMENTS[experiment].notebook, scale="gpu", seeds=None, results=str(tmp_path)
+    )
+    said = text(outputs)
+    assert "**Not yet measured**" in said
+    assert "**0 of 3 seeds**" in said
+    assert not any(word in said for word in ("shown", "differ", "slope is"))
+    assert not any(isinstance(output, Explorer) for output in outputs)
+
+
+@pytest.mark.parametrize("experiment", S20)
+@pytest.mark.parametrize("count", [7, None])
+def test_s20s_pages_render_what_there_is_of_a_sweep(tmp_path, experiment, count):
+    experiment = EXPERIMENTS[experiment]
+    runs = [run for s in experiment.sweeps["gpu"]() for run in advance(s, 3, {}).needed]
+    runs = runs[:count] if count else [run for run in runs if run.seed == 0]
+    store = Store(tmp_path)
+    ending = reached(lambda config: (0, 90.0))
+    store.append("gpu", experiment.name, records(runs, ending))
+    outputs = shown(experiment.notebook, scale="gpu", seeds=3, results=str(tmp_path))
+    said = text(outputs)
+    assert f"**{0 if count else 1} of 3 seeds**" in said
+    assert "**No verdict yet**" in said
+    assert not any(word in said for word in ("shown", "differ", "slope is"))
+    figures = [output for output in outputs if not isinstance(output, Markdown | HTML)]
+    # A single batch size has no learning rate in common with another one.
+    assert len(figures) >= 3 if count else any(isinstance(f, Explorer) for f in figures)
+
+
 @pytest.mark.parametrize("experiment", ["layerwise-lr", "generalization-gap"])
 @pytest.mark.parametrize("count", [1, 7, None])
 def test_a_partial_sweep_renders_and_judges_nothing_that_it_lacks(tmp_path, experiment, count):

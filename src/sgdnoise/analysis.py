@@ -56,15 +56,19 @@ def key_name(key: Key) -> str:
 
 
 def value_table(
-    sweep: Sweep, points: Sequence[Point], seeds: int, known: Mapping[str, Outcome], objective: str
+    sweep: Sweep,
+    points: Sequence[Point],
+    seeds: Sequence[int],
+    known: Mapping[str, Outcome],
+    objective: str,
 ) -> np.ndarray:
     """Final values, shape (points, seeds): NaN where a run diverged or is missing."""
-    table = np.full((len(points), seeds), np.nan)
+    table = np.full((len(points), len(seeds)), np.nan)
     for i, point in enumerate(points):
-        for seed in range(seeds):
+        for j, seed in enumerate(seeds):
             outcome = known.get(sweep.config(point, seed).id)
             if outcome is not None:
-                table[i, seed] = outcome[objective]
+                table[i, j] = outcome[objective]
     return table
 
 
@@ -202,6 +206,7 @@ class Tuning:
     Attributes:
         state: the sweep's state, with S20's optimum and error bar.
         points: the grid's points, along its first axis.
+        seeds: those of which any run is recorded; all that should be, where none is.
         exponents: log₂ of the effective learning rate at each, shape (points,).
         table: final values of the objective, shape (points, seeds).
         peak: log₂ of the tuned effective learning rate by the local parabola, with its interval.
@@ -210,6 +215,7 @@ class Tuning:
 
     state: SweepState
     points: list[Point]
+    seeds: list[int]
     exponents: np.ndarray
     table: np.ndarray
     peak: Interval
@@ -219,7 +225,10 @@ class Tuning:
 def tuning(state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: str) -> Tuning:
     """The tuning of a sweep along its first axis, at the best of the other axes if it has any."""
     points = grid_points(state.grid)
-    table = value_table(state.sweep, points, seeds, known, objective)
+    # A seed that has not been run yet is no diverged run: the statistics are of those that have.
+    run = [s for s in range(seeds) if any(state.sweep.config(p, s).id in known for p in points)]
+    there = run or list(range(seeds))
+    table = value_table(state.sweep, points, there, known, objective)
     if len(state.grid) > 1:
         rows = _profile(points, best_means(table, objective, state.sweep.best), objective)
         points, table = [points[row] for row in rows], table[rows]
@@ -228,7 +237,7 @@ def tuning(state: SweepState, seeds: int, known: Mapping[str, Outcome], objectiv
     means = best_means(table, objective, fraction)
     resampled = resampled_peaks(exponents, table, objective, fraction)
     peak = Interval.of(parabola_peak(exponents, means, objective), resampled)
-    return Tuning(state, points, exponents, table, peak, resampled)
+    return Tuning(state, points, there, exponents, table, peak, resampled)
 
 
 def _profile(points: Sequence[Point], means: np.ndarray, objective: str) -> list[int]:

@@ -275,16 +275,16 @@ def sweep_at(
         one = group.tunings(tuned).get(value)
         if one is None:
             continue
-        sweep, seeds = one.state.sweep, one.table.shape[1]
+        sweep = one.state.sweep
         rates = 2.0**one.exponents
         diverged += int((~np.isfinite(one.table)).sum())
         outside += int(((one.table < frame[0]) | (one.table > frame[1])).sum())
         fig.add_scatter(
-            x=np.repeat(rates, seeds),
+            x=np.repeat(rates, len(one.seeds)),
             y=one.table.ravel(),
             mode="markers",
             marker={"size": 4, "opacity": 0.45, "color": group.colour, "symbol": group.symbol},
-            customdata=[sweep.config(point, s).id for point in one.points for s in range(seeds)],
+            customdata=[sweep.config(point, s).id for point in one.points for s in one.seeds],
             name=f"{group.name}, runs",
             showlegend=False,
         )
@@ -410,6 +410,27 @@ def common_exponents(tuned: Mapping[Key, Tuning]) -> list[int]:
     """The learning rates, log₂, that at least two sweeps tried: what a slider can pass."""
     tried = [int(e) for one in tuned.values() for e in one.exponents]
     return sorted({e for e in tried if tried.count(e) > 1})
+
+
+def measured_rates(tuned: Mapping[Key, Tuning], objective: str) -> list[int]:
+    """Those of `common_exponents` at which any sweep has a mean."""
+    found = {
+        int(exponent)
+        for one in tuned.values()
+        for exponent, mean in zip(
+            one.exponents,
+            analysis.best_means(one.table, objective, one.state.sweep.best),
+            strict=True,
+        )
+        if np.isfinite(mean)
+    }
+    return [exponent for exponent in common_exponents(tuned) if exponent in found]
+
+
+def measured_at(tuned: Mapping[Key, Tuning], x: str) -> list[float]:
+    """The values of x, `batch_size` or `epochs`, at which any run is recorded and finite."""
+    found = (dict(key)[x] for key, one in tuned.items() if np.isfinite(one.table).any())
+    return sorted(set(found))
 
 
 def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -110,26 +110,47 @@ class Page:
         """What `draw` gives, or where nothing is recorded, that: no figure and no verdict then."""
         return draw() if self.records else Markdown(self.not_measured)
 
+    def judge(self, sentences: Callable[[], str]) -> Markdown:
+        """A verdict, in Markdown; none while a sweep that it rests on is not complete."""
+        waiting = sum(not state.settled for state in self.states)
+        if not self.records:
+            return Markdown(self.not_measured)
+        if waiting:
+            return Markdown(
+                f"**No verdict yet**: {waiting} of {len(self.states)} sweeps are not complete."
+            )
+        return Markdown(sentences())
+
     def slide(
         self, draw: Callable[[Any], Figure], values: Sequence[Any], caption: str, **slider: Any
     ) -> object:
-        """What `draw` gives at each of these values under one slider: those that are measured.
+        """What `draw` gives at each of these values under one slider: see `explore`."""
+        return self.explore(lambda value: draw(value), caption, value={"values": values, **slider})
 
-        A single value needs no slider; where there is none, see `show`.
+    def explore(
+        self, draw: Callable[..., Figure], caption: str, **sliders: Mapping[str, Any]
+    ) -> object:
+        """What `draw` gives under sliders, over what is measured.
+
+        A quantity with a single value needs no slider; where one has none, see `show`.
 
         Args:
-            draw: the figure at a value.
-            values: in order.
-            caption: what to look for when the slider moves.
-            slider: as `widgets.Slider` takes it: label, unit, format, and the value to start at,
-                which counts only if it is one of `values`.
+            draw: the figure at values of the quantities, by their names.
+            caption: what to look for when a slider moves.
+            sliders: for each quantity what `widgets.Slider` takes: values, label, unit, format,
+                and the value to start at, which counts only if it is one of the values.
         """
-        if len(values) < 2:
-            return self.show(lambda: draw(values[0])) if values else Markdown(self.not_measured)
-        if slider.get("value") not in values:
-            slider.pop("value", None)
-        positions = {"value": Slider(values, **slider)}
-        return explorer(lambda value: draw(value), positions, caption=caption)
+        if any(not len(slider["values"]) for slider in sliders.values()):
+            return Markdown(self.not_measured)
+        fixed = {name: s["values"][0] for name, s in sliders.items() if len(s["values"]) == 1}
+        moving = {name: dict(s) for name, s in sliders.items() if name not in fixed}
+        if not moving:
+            return self.show(lambda: draw(**fixed))
+        for slider in moving.values():
+            if slider.get("value") not in slider["values"]:
+                slider.pop("value", None)
+        positions = {name: Slider(**slider) for name, slider in moving.items()}
+        return explorer(lambda **at: draw(**fixed, **at), positions, caption=caption)
 
     @property
     def not_measured(self) -> str:
