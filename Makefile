@@ -23,10 +23,11 @@ book: setup
 	$(BIN)/sgdnoise reproduce constant-epoch --scale digits --fresh
 	@$(MAKE) --no-print-directory pages
 
-# Fills what is missing in the committed records, renders their pages, and builds. Pages of a scale
-# that needs a GPU are rendered from what is there.
+# Fills what is missing in the committed records, renders their pages, and builds. Pages of scales
+# that take hours or a GPU are rendered from what is there.
 pages: setup
 	$(BIN)/sgdnoise reproduce all --scale digits
+	$(BIN)/python -m sgdnoise.render constant-epoch constant-step --scale cpu
 	$(BIN)/python -m sgdnoise.render generalization-gap layerwise-lr --scale gpu
 	$(BIN)/python -m sgdnoise.book.build
 

@@ -23,7 +23,8 @@ MOST_STACKED = 128
 """Runs in a bundle, at most: enough to drown the overhead of a call."""
 
 _MOST_WORK = 2.0e6
-"""Stacked run-steps in a bundle, at most: about 20 s of one core, all that a kill can lose."""
+"""Stacked run-steps in a bundle, at most: 4 s of one core as measured, well below the 30 s that a
+kill may lose."""
 
 MOST_SIDE_BY_SIDE = 8
 """Runs on streams of one GPU, at most: as many queues feed it."""
@@ -144,5 +145,5 @@ def _most_in_bundle(config: RunConfig) -> int:
     if not is_stacked(config):
         return max(1, min(MOST_SIDE_BY_SIDE, _EXAMPLES_SIDE_BY_SIDE // config.batch_size))
     steps = config.total_steps(config.train_size or data.train_size(config.dataset))
-    # A stacked run's step costs about as much by itself as by 16 of its examples.
+    # A stacked run's step costs about as much by itself as by some ten of its examples.
     return max(1, min(MOST_STACKED, int(_MOST_WORK / (steps * (1 + config.batch_size / 16)))))
