@@ -1,7 +1,8 @@
 """Ghost batch norm beside batch norm, on the machine's CPU: the layers alone, and a whole step.
 
 The net is WRN-10-1 at B = 128 with ghosts of 64, in both memory formats. Baseline and ours
-alternate within each repeat, so that a busy machine slows both; the figure is the median.
+alternate within each repeat, so that a busy machine slows both; the figure is the median. They run
+on one thread, as the workers of a sweep do; what the layers cost on all threads stands in the note.
 `python -m benchmarks.bench_ghost_norm` prints the rows.
 """
 
@@ -22,7 +23,10 @@ from sgdnoise.models import build
 BATCH, GHOST = 128, 64
 REQUIRED = 1 / 1.25
 """Ghost batch norm may cost 1.25 times batch norm."""
-NOTE = "forward and backward, B = 128, ghosts of 64; baseline batch norm; median of {} alternations"
+NOTE = (
+    "forward and backward, B = 128, ghosts of 64, one thread; baseline batch norm; "
+    "median of {} alternations"
+)
 FORMATS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
@@ -112,14 +116,19 @@ def rows() -> list[Row]:
     that a step hardly notices: the layers' cost stands in the note of the step's row.
     """
     layers, steps = [], []
+    all_threads = torch.get_num_threads()
     for pixels in (32, 16):
         for form in FORMATS:
+            crowd = layer_row(pixels, form, 960 // pixels)
+            torch.set_num_threads(1)
             layer = layer_row(pixels, form, 960 // pixels)
+            layer.note += f"; with all threads ({all_threads}) the cost is {1 / crowd.ratio:.2f}"
             step = step_row(pixels, form, 320 // pixels)
             step.note += f"; the norm layers alone cost {1 / layer.ratio:.2f} times batch norm's"
             if pixels == 32:
                 layers.append(layer)
             steps.append(step)
+            torch.set_num_threads(all_threads)
     return layers + steps
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from sgdnoise import ghost_norm_numba
 from sgdnoise.errors import InputError
-from sgdnoise.ghost_norm import GhostBatchNorm, ghost_batch_norm, ghost_sizes, to_ghost_batch_norm
+from sgdnoise.ghost_norm import (
+    GhostBatchNorm,
+    forced_route,
+    ghost_batch_norm,
+    ghost_sizes,
+    to_ghost_batch_norm,
+)
 
 EPS = 1e-5
 
@@ -44,6 +52,15 @@ def ema(start: Tensor, stats: list[Tensor], momentum: float) -> Tensor:
     return run
 
 
+@pytest.fixture(params=[1, 2], ids=["one-thread", "two-threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """One thread takes the compiled loop, more take PyTorch's kernels."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
 SHAPES = [
     pytest.param((12, 5), 4, id="2d"),
     pytest.param((13, 5), 4, id="2d-remainder-joins"),
@@ -60,6 +77,7 @@ SHAPES = [
 ]
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize(("shape", "ghost"), SHAPES)
 def test_forward_backward_and_running_statistics_are_the_loops(
@@ -101,6 +119,35 @@ def test_forward_backward_and_running_statistics_are_the_loops(
     )
     assert layer.num_batches_tracked == len(sizes)
     assert out.stride() == x.stride()
+
+
+def test_one_thread_gives_the_gradients_of_pytorchs_kernel_to_the_last_bits(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    make = {"generator": generator, "dtype": torch.float32}
+    x, dy = (torch.randn(32, 16, 12, 12, **make) + 1 for _ in range(2))
+    x, dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))
+    weight, bias = torch.rand(16, **make) + 0.5, torch.zeros(16)
+    calls = []
+    monkeypatch.setattr(
+        ghost_norm_numba,
+        "differentiate",
+        lambda *args, inner=ghost_norm_numba.differentiate: calls.append(1) or inner(*args),
+    )
+
+    leaves = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    out, *_ = ghost_batch_norm(*leaves, EPS, [16, 16])
+    gradients = torch.autograd.grad(out, leaves, dy)
+
+    assert len(calls) == (2 if threads == 1 else 0)
+    with forced_route("plain"):
+        plain, *_ = ghost_batch_norm(*leaves, EPS, [16, 16])
+        expected = torch.autograd.grad(plain, leaves, dy)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        # Equal on the machines of the committed records; processors without fused multiply-add may
+        # round once more.
+        torch.testing.assert_close(ours, theirs, rtol=5e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

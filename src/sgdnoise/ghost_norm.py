@@ -13,7 +13,8 @@ gradient.
 
 Three routes compute the same thing. The plain one is `F.batch_norm` on each slice, then
 `torch.cat`; it runs on every device and in every precision. The fast one, for float32 and float64
-on CPU, writes each ghost's result into one output and, where it pays, treats all ghosts at once.
+on CPU, writes each ghost's result into one output and, where it pays, treats all ghosts at once;
+on one thread a loop compiled by numba differentiates a channels-last ghost (`ghost_norm_numba`).
 On a GPU, `ghost_norm_triton` has kernels that read a dense channels-last image, or a matrix, in
 float32, bfloat16 or float16; where Triton does not run, on GPUs before Ampere, under
 `torch.compile` and for second derivatives, the plain route takes over by itself. `forced_route`
@@ -169,6 +170,21 @@ def _differentiate_together(
     return weight_grad, sum_dy.sum(0).view(channels)
 
 
+def _differentiate_one(
+    x: Tensor, dy: Tensor, dx: Tensor, weight: Tensor, mean: Tensor, inverse_std: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradient of batch norm on one ghost into dx; returns the gradients of weight and bias."""
+    loop = _loop() if torch.get_num_threads() == 1 and _rows_format(x) is not None else None
+    if loop is not None:
+        rows = (_ghost_view(t, 1)[0, :, :, 0] for t in (x, dy, dx))
+        return loop.differentiate(*rows, weight, mean, inverse_std)
+    grad, dw, db = _native_backward(
+        dy, x, weight, None, None, mean, inverse_std, True, 0.0, [True, True, True]
+    )
+    dx.copy_(grad)
+    return dw, db
+
+
 class _GhostNorm(torch.autograd.Function):
     """The fast route on CPU. Returns output, means and unbiased variances (ghosts, channels)."""
 
@@ -225,10 +241,7 @@ class _GhostNorm(torch.autograd.Function):
                 images = (xs.split(size), ds.split(size), os.split(size))
                 slices = zip(*images, means.unbind(), inverse_stds.unbind(), strict=True)
                 for s, d, o, m, i in slices:
-                    grad, dw, db = _native_backward(
-                        d, s, weight, None, None, m, i, True, ctx.eps, [True, True, True]
-                    )
-                    o.copy_(grad)
+                    dw, db = _differentiate_one(s, d, o, weight, m, i)
                     weight_grads.append(dw)
                     bias_grads.append(db)
             start, ghost = stop, ghost + ghosts
@@ -306,6 +319,16 @@ def _kernels() -> ModuleType | None:
     except ImportError:
         return None
     return ghost_norm_triton
+
+
+@lru_cache(maxsize=1)
+def _loop() -> ModuleType | None:
+    """The compiled loop of one CPU thread, None without numba."""
+    try:
+        from sgdnoise import ghost_norm_numba
+    except ImportError:
+        return None
+    return ghost_norm_numba
 
 
 @lru_cache(maxsize=64)

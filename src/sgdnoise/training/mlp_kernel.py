@@ -9,28 +9,21 @@ numbers cannot depend on the others'.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from numba import njit
 from torch import nn
 
+from sgdnoise.jit import compiled
+
 _BLOCK = 64
 """Examples to a matrix product: enough for BLAS's speed, too few for it to start threads."""
 
 # Sums may be reordered, but infinities and NaN keep their meaning: they tell of divergence.
-_FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles at the first call, and keeps the code for later processes where there is a place."""
-    try:
-        return njit(cache=True, fastmath=_FASTMATH)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written to
-        return njit(fastmath=_FASTMATH)(function)
+_compiled = compiled("reassoc", "contract", "nsz", "arcp")
 
 
 @contextmanager
