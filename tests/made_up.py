@@ -1,4 +1,4 @@
-"""Made-up records: stores in which every run that an experiment asks for ended as one says."""
+"""Made-up images, and stores in which every run that an experiment asks for ended as one says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import torch
+
 from sgdnoise.config import RunConfig
+from sgdnoise.data.dataset import Dataset, from_arrays
 from sgdnoise.experiments import Experiment
 from sgdnoise.records import Record, Store, record_of
 from sgdnoise.sweep import missing
@@ -14,6 +17,32 @@ from sgdnoise.training.result import Result
 
 Ending = Callable[[RunConfig], dict[str, float]]
 """The final metrics of a run; a test accuracy of infinity stands for one that diverged."""
+
+
+def tinted(pixels: int, train: int) -> Dataset:
+    """Colour images whose class, of four, is their tint: `train` to learn from, 96 to test with."""
+    generator = torch.Generator().manual_seed(0)
+    arrays = {}
+    for split, count in (("train", train), ("test", 96)):
+        labels = torch.randint(0, 4, (count,), generator=generator)
+        images = torch.randint(0, 200, (count, pixels, pixels, 3), generator=generator)
+        images[..., 0] += 14 * labels[:, None, None]
+        arrays[f"{split}_images"] = images.to(torch.uint8).numpy()
+        arrays[f"{split}_labels"] = labels.numpy()
+    return from_arrays("made-up", arrays, ("a", "b", "c", "d"))
+
+
+WIDE_RESNET = {
+    "dataset": "made-up",
+    "model": "wrn-10-1",
+    "norm": "ghost",
+    "batch_size": 32,
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "augment": "s20",
+}
+"""Fields of a small run on `tinted` images, but for its ghost size and its budget."""
 
 
 def record(config: RunConfig, ending: Ending, seconds: float = 1.0) -> Record:

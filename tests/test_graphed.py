@@ -12,11 +12,11 @@ import math
 import subprocess
 import sys
 
+import made_up
 import pytest
 import torch
 
 from sgdnoise.config import make_config
-from sgdnoise.data.dataset import from_arrays
 from sgdnoise.training import bundles, graphed, state
 from sgdnoise.training.graphed import add_up, train_graphed
 from sgdnoise.training.result import bundle_key, why_not_graphed
@@ -33,33 +33,11 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def images():
-    """A made-up set of 8 × 8 colour images whose class is their tint."""
-    generator = torch.Generator().manual_seed(0)
-
-    def split(n):
-        labels = torch.randint(0, 4, (n,), generator=generator)
-        pixels = torch.randint(0, 200, (n, 8, 8, 3), generator=generator)
-        pixels[..., 0] += 14 * labels[:, None, None]
-        return pixels.to(torch.uint8).numpy(), labels.numpy()
-
-    (x, y), (u, v) = split(200), split(96)
-    arrays = {"train_images": x, "train_labels": y, "test_images": u, "test_labels": v}
-    return from_arrays("made-up", arrays, ("a", "b", "c", "d"))
+    return made_up.tinted(pixels=8, train=200)
 
 
 def config(**changes):
-    base = {
-        "dataset": "made-up",
-        "model": "wrn-10-1",
-        "norm": "ghost",
-        "ghost_batch_size": 8,
-        "batch_size": 32,
-        "learning_rate": 0.05,
-        "momentum": 0.9,
-        "weight_decay": 5e-4,
-        "augment": "s20",
-        "epochs": 4.0,
-    }
+    base = {**made_up.WIDE_RESNET, "ghost_batch_size": 8, "epochs": 4.0}
     return make_config(**{**base, **changes})
 
 

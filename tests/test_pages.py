@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import made_up
 import numpy as np
 import pytest
 
@@ -12,9 +13,8 @@ from sgdnoise import analysis, compare
 from sgdnoise import experiment_figures as figures
 from sgdnoise.experiments import EXPERIMENTS, FRESH_SEED
 from sgdnoise.pages import Page
-from sgdnoise.records import Store, record_of
-from sgdnoise.sweep import OBJECTIVES, missing, outcomes
-from sgdnoise.training.result import Result
+from sgdnoise.records import Store
+from sgdnoise.sweep import OBJECTIVES, outcomes
 
 SEEDS = 5
 
@@ -25,21 +25,14 @@ def fill(folder, name, accuracy, loss=None, seeds=SEEDS, spread=0.02):
     `accuracy` and `loss` are functions of (config, log₂ effective learning rate); an infinite one
     stands for a run that diverged.
     """
-    store, experiment = Store(folder), EXPERIMENTS[name]
-    loss = loss or (lambda config, rate: 1.0)
     rng = np.random.default_rng(0)
-    while todo := missing(experiment, "digits", seeds, store.read("digits", name)):
-        records = []
-        for config in todo:
-            rate = math.log2(config.effective_learning_rate)
-            value = accuracy(config, rate) + spread * rng.standard_normal()
-            metrics = {"test_accuracy": value, "train_loss": loss(config, rate)}
-            done = math.isfinite(value)
-            records.append(
-                record_of(Result(config, "done" if done else "diverged", metrics if done else {}))
-            )
-        store.append("digits", name, records)
-    return store
+
+    def ending(config):
+        rate = math.log2(config.effective_learning_rate)
+        value = accuracy(config, rate) + spread * rng.standard_normal()
+        return {"test_accuracy": value, "train_loss": loss(config, rate) if loss else 1.0}
+
+    return made_up.fill(folder, EXPERIMENTS[name], "digits", seeds, ending)
 
 
 def page(name, store, seeds=SEEDS):

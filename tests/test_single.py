@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import made_up
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,7 +12,6 @@ from torch.nn import functional as F
 from sgdnoise import data, models, optim
 from sgdnoise.config import make_config
 from sgdnoise.data.augment import augmentation
-from sgdnoise.data.dataset import from_arrays
 from sgdnoise.errors import InputError
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.training import state, train
@@ -29,33 +29,11 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def images():
-    """A made-up set of 16 × 16 colour images whose class is their tint."""
-    generator = torch.Generator().manual_seed(0)
-
-    def split(n):
-        labels = torch.randint(0, 4, (n,), generator=generator)
-        pixels = torch.randint(0, 200, (n, 16, 16, 3), generator=generator)
-        pixels[..., 0] += 14 * labels[:, None, None]
-        return pixels.to(torch.uint8).numpy(), labels.numpy()
-
-    (x, y), (u, v) = split(256), split(96)
-    arrays = {"train_images": x, "train_labels": y, "test_images": u, "test_labels": v}
-    return from_arrays("made-up", arrays, ("a", "b", "c", "d"))
+    return made_up.tinted(pixels=16, train=256)
 
 
 def config(**changes):
-    base = {
-        "dataset": "made-up",
-        "model": "wrn-10-1",
-        "norm": "ghost",
-        "ghost_batch_size": 16,
-        "batch_size": 32,
-        "learning_rate": 0.05,
-        "momentum": 0.9,
-        "weight_decay": 5e-4,
-        "augment": "s20",
-        "steps": 12,
-    }
+    base = {**made_up.WIDE_RESNET, "ghost_batch_size": 16, "steps": 12}
     return make_config(**{**base, **changes})
 
 

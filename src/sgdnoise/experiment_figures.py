@@ -671,18 +671,25 @@ def rates_against_epochs(
     )
     for k, (objective, rows) in enumerate(optima.items()):
         rows = rows[rows.exponent.notna()].sort_values("epochs")
-        interval_marks(
-            fig,
-            rows.epochs,
-            *(2.0 ** rows[name] for name in ("peak", "peak_low", "peak_high")),
-            mode="lines+markers",
-            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
-            line={"dash": DASHES[k]},
-            customdata=rows.sweep.tolist(),
-            name=f"{PURPOSES[objective]}, slope {slopes[objective].value:.2f}",
-        )
+        name = f"{PURPOSES[objective]}, slope {slopes[objective].value:.2f}"
+        _tuned_rates(fig, k, rows, "peak", name)
     _ticks(fig, next(iter(optima.values())).epochs)
     return provenance(fig, note)
+
+
+def _tuned_rates(fig: go.Figure, k: int, rows: pd.DataFrame, column: str, name: str) -> None:
+    """The k-th curve of tuned rates against epochs; `column` holds log₂, with _low and _high."""
+    columns = (column, f"{column}_low", f"{column}_high")
+    interval_marks(
+        fig,
+        rows.epochs,
+        *(2.0 ** rows[name].astype(float) for name in columns),
+        mode="lines+markers",
+        marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
+        line={"dash": DASHES[k]},
+        customdata=rows.sweep.tolist(),
+        name=name,
+    )
 
 
 def unlimited_verdicts(optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, Interval]) -> str:
@@ -779,16 +786,7 @@ def pairs_against_epochs(pairs: pd.DataFrame, which: str, note: Source) -> go.Fi
     )
     for k, objective in enumerate(PURPOSES):
         rows = pairs[pairs.objective == objective].sort_values("epochs")
-        interval_marks(
-            fig,
-            rows.epochs,
-            *(2.0 ** rows[name].astype(float) for name in (which, f"{which}_low", f"{which}_high")),
-            mode="lines+markers",
-            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
-            line={"dash": DASHES[k]},
-            customdata=rows.sweep.tolist(),
-            name=PURPOSES[objective],
-        )
+        _tuned_rates(fig, k, rows, which, PURPOSES[objective])
     _ticks(fig, pairs.epochs)
     return provenance(fig, note)
 
