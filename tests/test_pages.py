@@ -353,6 +353,48 @@ def test_an_experiment_without_two_methods_is_compared_too(tmp_path):
     assert "boundary" not in text
 
 
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+def test_recipes_that_tune_nothing_are_compared_by_their_accuracies(tmp_path, shift):
+    experiment, seeds = EXPERIMENTS["generalization-gap"], 5
+
+    def ending(shift):
+        return lambda config: {"test_accuracy": 90 + 0.1 * config.seed + shift}
+
+    mine, committed = (
+        made_up.fill(tmp_path / str(number), experiment, "cpu", seeds, ending(move)).read(
+            "cpu", experiment.name
+        )
+        for number, move in enumerate((shift, 0.0))
+    )
+    both = compare.Comparison(experiment, "cpu", seeds, mine, committed)
+    agree = 0 if shift else 5
+    assert both.agreement == (agree, 5)
+    assert both.text().endswith(f"{agree} of 5 accuracies agree")
+    assert "lr*" not in both.text()
+    assert both.summary().startswith(f"**{agree} of 5** accuracies agree")
+
+
+def test_a_single_seed_is_compared_by_the_others_spread(tmp_path, regimes_store):
+    experiment = dataclasses.replace(EXPERIMENTS["constant-epoch"], seeds={"digits": SEEDS})
+    committed = regimes_store.read("digits", "constant-epoch")
+    mine = fill(tmp_path, "constant-epoch", two_regimes, seeds=1).read("digits", "constant-epoch")
+    both = compare.Comparison(experiment, "digits", 1, mine, committed)
+    assert both.points.accuracy_agrees.mean() > 0.8
+
+
+def test_variants_of_a_sweep_are_compared_each_with_its_own(tmp_path):
+    def decay_costs(config, rate):
+        return (98 if config.weight_decay else 90) - 0.4 * (rate + 2) ** 2
+
+    store = fill(tmp_path, "unlimited-epochs", decay_costs)
+    records = store.read("digits", "unlimited-epochs")
+    experiment = dataclasses.replace(EXPERIMENTS["unlimited-epochs"], seeds={"digits": SEEDS})
+    both = compare.Comparison(experiment, "digits", SEEDS, records, records)
+    assert len(both.points) == len(experiment.sweeps["digits"]())
+    assert both.points.accuracy_agrees.all()
+    assert both.text().count("momentum weight_decay=0.0 epochs=") == len(both.points) / 2
+
+
 def test_outcomes_count_diverged_runs_and_leave_out_failed_ones(regimes_store):
     records = regimes_store.read("digits", "constant-epoch")
     known = outcomes(records, OBJECTIVES)

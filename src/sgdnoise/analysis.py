@@ -324,6 +324,29 @@ def _best_runs(runs: list[Outcome], objective: str, state: SweepState) -> list[O
     return finite[: best_of(len(runs), state.sweep.best)]
 
 
+def recipes(
+    experiment: Experiment, scale: str, seeds: int, records: Mapping[str, Record]
+) -> pd.DataFrame:
+    """One row a sweep without axes: what a recipe reached that is run as it is printed.
+
+    Columns as in `optima`, as far as they make sense: `key`, `sweep`, and the mean and standard
+    deviation of each objective over its finite seeds, none of which was chosen by its result
+    (`*_fresh`, `*_fresh_std`, `fresh_seeds`).
+    """
+    rows = []
+    known = outcomes(records, OBJECTIVES)
+    for state in experiment.states(scale, seeds, known):
+        key = state.sweep.key
+        runs = [known[config.id] for config in state.needed if config.id in known]
+        row: dict[str, object] = {"key": key, "sweep": key_name(key)}
+        for name in OBJECTIVES:
+            mean, std = _mean_std([run[name] for run in runs])
+            row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
+        row["fresh_seeds"] = int(np.isfinite([run[OBJECTIVES[0]] for run in runs]).sum())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def _mean_std(values: Sequence[float]) -> tuple[float, float]:
     finite = np.array([value for value in values if math.isfinite(value)])
     mean = float(finite.mean()) if len(finite) else math.nan

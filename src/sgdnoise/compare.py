@@ -17,7 +17,7 @@ import pandas as pd
 
 from sgdnoise import analysis
 from sgdnoise.analysis import Interval
-from sgdnoise.experiments import METHODS, Experiment
+from sgdnoise.experiments import METHODS, Experiment, Key
 from sgdnoise.paper import printed
 from sgdnoise.records import Record
 from sgdnoise.sweep import missing
@@ -49,6 +49,11 @@ class Comparison:
         return (self.seeds, self.mine), (self.experiment.seeds[self.scale], self.committed)
 
     @property
+    def tuned(self) -> bool:
+        """Whether the experiment tunes a learning rate, or runs recipes as they are printed."""
+        return all(sweep.axes for sweep in self.experiment.sweeps[self.scale]())
+
+    @property
     def over_batch_sizes(self) -> bool:
         """Whether the experiment has a slope and a boundary: two methods over batch sizes."""
         keys = [dict(sweep.key) for sweep in self.experiment.sweeps[self.scale]()]
@@ -60,23 +65,24 @@ class Comparison:
     def points(self) -> pd.DataFrame:
         """One row a tuned point: both tuned learning rates and both re-estimated accuracies.
 
-        The accuracies are those of the fresh seeds, whose spread no selection has narrowed.
+        The accuracies are those of the fresh seeds, whose spread no selection has narrowed; of a
+        recipe that is run as printed, those of all seeds, and there is no `lr_agrees`.
         `lr_agrees`: the parabola's intervals overlap, or the grid optima are a step apart at most.
         `accuracy_agrees`: the means lie within `SIGMAS` standard errors of their difference.
         """
-        a, b = (
-            analysis.optima(self.experiment, self.scale, seeds, records)
-            for seeds, records in self._sides
-        )
-        key = list(dict(self.experiment.sweeps[self.scale]()[0].key))
-        both = a.merge(b, on=key, suffixes=("", "_committed"))
-        overlap = (both.peak_low <= both.peak_high_committed) & (
-            both.peak_low_committed <= both.peak_high
-        )
-        both["lr_agrees"] = overlap | ((both.exponent - both.exponent_committed).abs() <= 1)
+        read = analysis.optima if self.tuned else analysis.recipes
+        a, b = (read(self.experiment, self.scale, *side) for side in self._sides)
+        both = a.merge(b, on="sweep", suffixes=("", "_committed"))
+        if self.tuned:
+            overlap = (both.peak_low <= both.peak_high_committed) & (
+                both.peak_low_committed <= both.peak_high
+            )
+            both["lr_agrees"] = overlap | ((both.exponent - both.exponent_committed).abs() <= 1)
+        mine, theirs = both.test_accuracy_fresh_std, both.test_accuracy_fresh_std_committed
+        # A single seed has no spread of its own: the other side's stands for it.
         error = np.sqrt(
-            both.test_accuracy_fresh_std**2 / both.fresh_seeds
-            + both.test_accuracy_fresh_std_committed**2 / both.fresh_seeds_committed
+            mine.fillna(theirs) ** 2 / both.fresh_seeds
+            + theirs.fillna(mine) ** 2 / both.fresh_seeds_committed
         )
         gap = (both.test_accuracy_fresh - both.test_accuracy_fresh_committed).abs()
         both["accuracy_agrees"] = gap <= SIGMAS * error
@@ -112,8 +118,14 @@ class Comparison:
     @property
     def agreement(self) -> tuple[int, int]:
         """How many of the judgements in `points` agree, and how many there are."""
-        table = self.points
-        return int(table.lr_agrees.sum() + table.accuracy_agrees.sum()), 2 * len(table)
+        judged = self.points[
+            ["lr_agrees", "accuracy_agrees"] if self.tuned else ["accuracy_agrees"]
+        ]
+        return int(judged.to_numpy().sum()), judged.size
+
+    @property
+    def _judged(self) -> str:
+        return "tuned learning rates and accuracies" if self.tuned else "accuracies"
 
     def text(self) -> str:
         """The comparison as a few lines for a terminal."""
@@ -121,13 +133,18 @@ class Comparison:
         if not self.committed:
             return f"{head}: nothing is committed to compare with"
         lines = [head]
-        keys = list(dict(self.experiment.sweeps[self.scale]()[0].key))
-        for row in self.points.to_dict("records"):
-            where = " ".join(f"{row[key]!s:>8}" for key in keys)
+        names = self.points.key.map(_name)
+        width = max(names.map(len), default=0)
+        for name, row in zip(names, self.points.to_dict("records"), strict=True):
+            tuned = ""
+            if self.tuned:
+                rates = f"2^{row['exponent']:+.0f} / 2^{row['exponent_committed']:+.0f}"
+                tuned = f"lr* {rates} {_word(row['lr_agrees']):<8} "
+            accuracies = (
+                f"{row['test_accuracy_fresh']:.2f} / {row['test_accuracy_fresh_committed']:.2f} %"
+            )
             lines.append(
-                f"  {where}  lr* 2^{row['exponent']:+.0f} / 2^{row['exponent_committed']:+.0f} "
-                f"{_word(row['lr_agrees']):<8} accuracy {row['test_accuracy_fresh']:.2f} / "
-                f"{row['test_accuracy_fresh_committed']:.2f} % {_word(row['accuracy_agrees'])}"
+                f"  {name:<{width}}  {tuned}accuracy {accuracies} {_word(row['accuracy_agrees'])}"
             )
         if self.over_batch_sizes:
             for row in self.boundaries.to_dict("records"):
@@ -137,7 +154,7 @@ class Comparison:
                     f"(S20, on its own net: {row['paper']:g})"
                 )
         agree, of = self.agreement
-        lines.append(f"  {agree} of {of} tuned learning rates and accuracies agree")
+        lines.append(f"  {agree} of {of} {self._judged} agree")
         return "\n".join(lines)
 
     def summary(self) -> str:
@@ -157,7 +174,7 @@ class Comparison:
         devices = {str(record.provenance.get("device")) for record in self.mine.values()}
         seconds = sum(float(r.provenance.get("seconds", 0)) for r in self.mine.values())
         return (
-            f"**{agree} of {of}** tuned learning rates and accuracies agree. This machine "
+            f"**{agree} of {of}** {self._judged} agree. This machine "
             f"({', '.join(sorted(devices))}) trained {len(self.mine)} runs in "
             f"{seconds / 60:.1f} core-minutes; {equal} of them equal the committed ones to the "
             "last digit that is kept."
@@ -191,6 +208,11 @@ class Comparison:
             committed=table.committed.map(str),
             agree=table.agree.map(_word),
         ).rename(columns={"paper": "S20, on its own net", "agree": "mine and committed"})
+
+
+def _name(key: Key) -> str:
+    (_, method), *others = key
+    return " ".join([method, *(f"{name}={value}" for name, value in others)])
 
 
 def _overlap(x: Interval, y: Interval) -> bool:
