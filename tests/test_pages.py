@@ -129,6 +129,35 @@ def test_the_smallest_batch_is_checked_for_being_noise_dominated(tmp_path, regim
     assert "no difference" not in text
 
 
+def test_momentum_is_compared_with_plain_sgd_at_equal_effective_rates(tmp_path, regimes_store):
+    # `two_regimes` knows no momentum at small batches but through the effective learning rate.
+    gaps = figures.method_gaps(page("constant-epoch", regimes_store).tuned())
+    assert list(gaps.batch_size) == [2**k for k in range(11)]
+    assert (gaps.gap.abs() < 4 * gaps.error)[:4].all()
+    assert (gaps.error < 0.03).all()
+    text = figures.momentum_sentence(page("constant-epoch", regimes_store).tuned())
+    assert "B = 1, momentum is" in text
+
+    def momentum_helps(config, rate):
+        size = math.log2(config.batch_size)
+        return 90 - 0.4 * (rate - size + 5) ** 2 + (1.5 if config.momentum and size > 4 else 0)
+
+    store = fill(tmp_path / "helps", "constant-epoch", momentum_helps)
+    text = figures.momentum_sentence(page("constant-epoch", store).tuned())
+    assert "no difference shows" in text
+    assert "three standard errors is 32: +1.5" in text
+
+    def always_helps(config, rate):
+        return 90 - 0.4 * (rate + 3) ** 2 + (1.5 if config.momentum else 0)
+
+    store = fill(tmp_path / "always", "constant-epoch", always_helps)
+    text = figures.momentum_sentence(page("constant-epoch", store).tuned())
+    assert "+1.5" in text
+    assert "they differ" in text
+    assert "no difference" not in text
+    assert figures.momentum_sentence({}) == ""
+
+
 def test_curves_are_told_apart_by_method_and_by_norm():
     keys = [
         (("method", "momentum"), ("norm", norm), ("epochs", epochs))

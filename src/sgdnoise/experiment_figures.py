@@ -5,6 +5,7 @@ Each function takes what `analysis` gives and returns a plotly figure; none read
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -526,6 +527,64 @@ def noise_dominated_sentence(tuned: Mapping[Key, Tuning]) -> str:
             + ("no difference shows." if abs(gap) <= 2 * error else "they differ.")
         )
     return "\n".join(lines)
+
+
+def method_gaps(tuned: Mapping[Key, Tuning]) -> pd.DataFrame:
+    """Momentum's test accuracy less plain SGD's at equal effective learning rate, by batch size.
+
+    Columns: `batch_size`, `rates` (the shared learning rates up to plain SGD's best), `gap` (mean
+    over them, in points) and `error` (standard error, of all seeds there are).
+    """
+    rows = []
+    for group in groups(tuned, "batch_size"):
+        if group.of != (("method", "sgd"),):
+            continue
+        for size, plain in group.tunings(tuned).items():
+            heavy = tuned.get((("method", "momentum"), ("batch_size", size)))
+            best = plain.state.tuned.get("test_accuracy")
+            if heavy is None or best is None:
+                continue
+            pairs = [
+                (plain.table[row], heavy.table[twin[0]])
+                for row, exponent in enumerate(plain.exponents)
+                if exponent <= best.point[0]
+                and len(twin := np.flatnonzero(heavy.exponents == exponent))
+            ]
+            whole = [pair for pair in pairs if np.isfinite(pair).all() and len(pair[0]) > 1]
+            if whole:
+                gaps = [b.mean() - a.mean() for a, b in whole]
+                variances = [_error(a) ** 2 + _error(b) ** 2 for a, b in whole]
+                error = math.sqrt(sum(variances)) / len(whole)
+                rows.append((size, len(whole), float(np.mean(gaps)), error))
+    return pd.DataFrame(rows, columns=["batch_size", "rates", "gap", "error"])
+
+
+def _error(values: np.ndarray) -> float:
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+def momentum_sentence(tuned: Mapping[Key, Tuning]) -> str:
+    """Whether momentum changes anything at the smallest batch, and from which on; Markdown."""
+    gaps = method_gaps(tuned).sort_values("batch_size")
+    if gaps.empty:
+        return ""
+    first = gaps.iloc[0]
+    same = abs(first.gap) <= 2 * first.error
+    # Many batch sizes are looked at, and one in twenty would differ by two errors by chance.
+    differing = gaps[gaps.gap.abs() > 3 * gaps.error]
+    text = (
+        f"- At B = {first.batch_size:,.0f}, momentum is {first.gap:+.2f} ± {first.error:.2f} "
+        f"points away from plain SGD at equal effective learning rate (mean over {first.rates:.0f} "
+        "rates up to plain SGD's best, standard error): "
+        + ("no difference shows, as where noise alone decides." if same else "they differ.")
+    )
+    if same and len(differing):
+        other = differing.iloc[0]
+        text += (
+            f" The first batch size at which they differ by more than three standard errors is "
+            f"{other.batch_size:,.0f}: {other.gap:+.2f} ± {other.error:.2f} points."
+        )
+    return text
 
 
 def sources_sentence(experiment: Experiment, scale: str, root: Path) -> str:
