@@ -367,7 +367,7 @@ def test_two_stores_that_agree_and_two_that_do_not(tmp_path, regimes_store):
     assert not other.points.lr_agrees.any()
     assert other.summary().startswith("**0 of 44**")
     assert other.text().endswith("0 of 44 tuned learning rates and accuracies agree")
-    assert set(other.boundary_table()["mine and committed"]) <= {"agrees", "DIFFERS"}
+    assert set(other.quantity_table()["mine and committed"]) <= {"agrees", "DIFFERS"}
     assert "Nothing has been trained" in compared({}).summary()
     assert "still missing" in compared(dict(list(mine.items())[:100])).summary()
     assert compared({}).point_table().empty
@@ -380,6 +380,11 @@ def test_an_experiment_without_two_methods_is_compared_too(tmp_path):
     text = compare.Comparison(experiment, "digits", SEEDS, records, records).text()
     assert "16 of 16" in text
     assert "boundary" not in text
+    assert "batch size of the best accuracy  64 / 64 agrees (S20 2048, in its own setting" in text
+    other = fill(tmp_path / "other", "constant-step", peaked_at(9), lower_with_size)
+    other = other.read("digits", "constant-step")
+    text = compare.Comparison(experiment, "digits", SEEDS, other, records).text()
+    assert "batch size of the best accuracy  512 / 64 DIFFERS" in text
 
 
 @pytest.mark.parametrize("shift", [0.0, 5.0])
@@ -400,6 +405,8 @@ def test_recipes_that_tune_nothing_are_compared_by_their_accuracies(tmp_path, sh
     assert both.agreement == (agree, 5)
     assert both.text().endswith(f"{agree} of 5 accuracies agree")
     assert "lr*" not in both.text()
+    assert "accuracy lost from SB to LB  0 [" in both.text()
+    assert "H17 1.22" in both.text()
     assert both.summary().startswith(f"**{agree} of 5** accuracies agree")
 
 
@@ -422,6 +429,11 @@ def test_variants_of_a_sweep_are_compared_each_with_its_own(tmp_path):
     assert len(both.points) == len(experiment.sweeps["digits"]())
     assert both.points.accuracy_agrees.all()
     assert both.text().count("momentum weight_decay=0.0 epochs=") == len(both.points) / 2
+    assert list(both.quantities.paper) == 2 * ["S20 -0.14"] + 2 * ["S20 -0.57"]
+    assert both.quantities.agree.all()
+    assert [interval.value for interval in both.quantities.mine] == pytest.approx(
+        [0.0] * 4, abs=0.1
+    )
 
 
 def test_outcomes_count_diverged_runs_and_leave_out_failed_ones(regimes_store):

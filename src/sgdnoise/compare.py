@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ import pandas as pd
 from sgdnoise import analysis
 from sgdnoise.analysis import Interval
 from sgdnoise.experiments import METHODS, Experiment, Key
-from sgdnoise.paper import printed
+from sgdnoise.paper import H17_NETWORKS, printed
+from sgdnoise.paper import table as paper_table
 from sgdnoise.records import Record
 from sgdnoise.sweep import missing
 
@@ -31,7 +32,7 @@ class Comparison:
     """Two sets of records of one experiment at one scale.
 
     Attributes:
-        experiment: which; `boundaries` needs one keyed by method and batch size.
+        experiment: which.
         scale: at which scale.
         seeds: runs a grid point on my side; the committed side has the experiment's own number.
         mine: the records of this machine, by run.
@@ -80,40 +81,93 @@ class Comparison:
             both["lr_agrees"] = overlap | ((both.exponent - both.exponent_committed).abs() <= 1)
         mine, theirs = both.test_accuracy_fresh_std, both.test_accuracy_fresh_std_committed
         # A single seed has no spread of its own: the other side's stands for it.
-        error = np.sqrt(
-            mine.fillna(theirs) ** 2 / both.fresh_seeds
-            + theirs.fillna(mine) ** 2 / both.fresh_seeds_committed
-        )
+        both["error"] = mine.fillna(theirs) / np.sqrt(both.fresh_seeds)
+        both["error_committed"] = theirs.fillna(mine) / np.sqrt(both.fresh_seeds_committed)
         gap = (both.test_accuracy_fresh - both.test_accuracy_fresh_committed).abs()
-        both["accuracy_agrees"] = gap <= SIGMAS * error
+        both["accuracy_agrees"] = gap <= SIGMAS * np.hypot(both.error, both.error_committed)
         return both
 
     @functools.cached_property
-    def boundaries(self) -> pd.DataFrame:
-        """One row a method and quantity: the slope below and the batch size at the boundary.
+    def quantities(self) -> pd.DataFrame:
+        """One row a number that the paper prints for this experiment, or a rule that it states.
 
-        The paper's belong to another net and data set; they stand there to be seen, not matched.
+        Columns: `quantity`, `mine`, `committed`, `agree`, `paper`. The paper's belong to another
+        net or data set, unless the scale is `paper`: they stand there to be seen, not matched.
         """
-        ours, theirs = (
-            analysis.tunings(self.experiment, self.scale, seeds, records)
+        rows: Sequence[tuple[object, ...]] = []
+        if self.over_batch_sizes:
+            rows = self._regimes()
+        elif "S20-T1" in self.experiment.items:
+            rows = [self._best_batch_size()]
+        elif "S20-F2c" in self.experiment.items:
+            rows = self._epoch_slopes()
+        elif "H17-T1" in self.experiment.items:
+            rows = [self._gap()]
+        return pd.DataFrame(rows, columns=["quantity", "mine", "committed", "agree", "paper"])
+
+    def _both_tunings(self, objective: str = "test_accuracy") -> list[dict[Key, analysis.Tuning]]:
+        return [
+            analysis.tunings(self.experiment, self.scale, seeds, records, objective)
             for seeds, records in self._sides
-        )
+        ]
+
+    def _regimes(self) -> list[tuple[str, Interval, Interval, bool, str]]:
+        """Figure 1c of S20: the slope below the boundary, and the batch size at it."""
+        ours, theirs = self._both_tunings()
         rows = []
         for method in METHODS:
             a, b = analysis.boundary_of(ours, method), analysis.boundary_of(theirs, method)
             for name in ("slope", "boundary"):
                 x, y = getattr(a, name), getattr(b, name)
-                rows.append(
-                    {
-                        "method": method,
-                        "quantity": name,
-                        "mine": x,
-                        "committed": y,
-                        "agree": _overlap(x, y),
-                        "paper": printed(f"S20-F1.{name}").value,
-                    }
+                paper = printed(f"S20-F1.{name}").value
+                rows.append((f"{method}: {name}", x, y, _overlap(x, y), f"S20 {paper:g}"))
+        return rows
+
+    def _best_batch_size(self) -> tuple[str, int, int, bool, str]:
+        """Table 1 of S20: where accuracy peaks. Two peaks agree if mine is as high at either."""
+        rows = self.points
+        here = int(rows.test_accuracy_fresh.argmax())
+        there = int(rows.test_accuracy_fresh_committed.argmax())
+        gap = rows.test_accuracy_fresh[here] - rows.test_accuracy_fresh[there]
+        same = bool(gap <= SIGMAS * math.hypot(rows.error[here], rows.error[there]))
+        table = paper_table("S20-T1")
+        paper = table.batch_size[int(table.test_accuracy.argmax())]
+        sizes = rows.batch_size
+        return "batch size of the best accuracy", sizes[here], sizes[there], same, f"S20 {paper}"
+
+    def _epoch_slopes(self) -> list[tuple[str, Interval, Interval, bool, str]]:
+        """Figure 2 of S20: log tuned learning rate against log epochs, for either objective."""
+        rows = []
+        over = math.log2(printed("S20-F2.epoch_factor").value)
+        for objective, fall in (("test_accuracy", "test_lr_fall"), ("train_loss", "train_lr_fall")):
+            ours, theirs = self._both_tunings(objective)
+            paper = -math.log2(printed(f"S20-F2.{fall}").value) / over
+            for variant in dict.fromkeys(_without_epochs(key) for key in ours):
+                x, y = (
+                    analysis.log_slope(
+                        {key: one for key, one in side.items() if _without_epochs(key) == variant},
+                        "epochs",
+                    )
+                    for side in (ours, theirs)
                 )
-        return pd.DataFrame(rows)
+                what = (
+                    f"{_name(variant)}: slope of the rate tuned for {objective.replace('_', ' ')}"
+                )
+                rows.append((what, x, y, _overlap(x, y), f"S20 {paper:.2g}"))
+        return rows
+
+    def _gap(self) -> tuple[str, Interval, Interval, bool, str]:
+        """Table 1 of H17: the accuracy that large batches lose."""
+        small, large = self.points.iloc[0], self.points.iloc[1]
+        gaps = []
+        for side in ("", "_committed"):
+            gap = small[f"test_accuracy_fresh{side}"] - large[f"test_accuracy_fresh{side}"]
+            width = 2 * math.hypot(small[f"error{side}"], large[f"error{side}"])
+            gaps.append(Interval(gap, gap - width, gap + width))
+        model = dict(self.experiment.sweeps[self.scale]()[0].fixed)["model"]
+        row = paper_table("H17-T1").set_index("network").loc[H17_NETWORKS[model]]
+        paper = f"H17 {row.SB - row.LB:.2f}"
+        return "accuracy lost from SB to LB", gaps[0], gaps[1], _overlap(*gaps), paper
 
     @property
     def agreement(self) -> tuple[int, int]:
@@ -122,6 +176,10 @@ class Comparison:
             ["lr_agrees", "accuracy_agrees"] if self.tuned else ["accuracy_agrees"]
         ]
         return int(judged.to_numpy().sum()), judged.size
+
+    @property
+    def _elsewhere(self) -> str:
+        return "" if self.scale == "paper" else ", in its own setting"
 
     @property
     def _judged(self) -> str:
@@ -146,13 +204,13 @@ class Comparison:
             lines.append(
                 f"  {name:<{width}}  {tuned}accuracy {accuracies} {_word(row['accuracy_agrees'])}"
             )
-        if self.over_batch_sizes:
-            for row in self.boundaries.to_dict("records"):
-                lines.append(
-                    f"  {row['method']:>8} {row['quantity']:<9} {row['mine']} / "
-                    f"{row['committed']} {_word(row['agree'])} "
-                    f"(S20, on its own net: {row['paper']:g})"
-                )
+        for row in self.quantities.to_dict("records"):
+            lines.append(
+                f"  {row['quantity']}  {row['mine']} / {row['committed']} "
+                f"{_word(row['agree'])} ({row['paper']}{self._elsewhere})"
+            )
+        if self.quantities.empty:
+            lines.append("  the paper shows curves here and prints no number to stand beside these")
         agree, of = self.agreement
         lines.append(f"  {agree} of {of} {self._judged} agree")
         return "\n".join(lines)
@@ -198,21 +256,25 @@ class Comparison:
             }
         )
 
-    def boundary_table(self) -> pd.DataFrame:
-        """`boundaries` in the words of a page; empty where one side has no records."""
+    def quantity_table(self) -> pd.DataFrame:
+        """`quantities` in the words of a page; empty where one side has no records."""
         if not self.mine or not self.committed:
             return pd.DataFrame()
-        table = self.boundaries
+        table = self.quantities
         return table.assign(
             mine=table.mine.map(str),
             committed=table.committed.map(str),
             agree=table.agree.map(_word),
-        ).rename(columns={"paper": "S20, on its own net", "agree": "mine and committed"})
+        ).rename(columns={"paper": f"paper{self._elsewhere}", "agree": "mine and committed"})
 
 
 def _name(key: Key) -> str:
     (_, method), *others = key
     return " ".join([method, *(f"{name}={value}" for name, value in others)])
+
+
+def _without_epochs(key: Key) -> Key:
+    return tuple(part for part in key if part[0] != "epochs")
 
 
 def _overlap(x: Interval, y: Interval) -> bool:

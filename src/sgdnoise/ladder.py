@@ -28,11 +28,8 @@ from sgdnoise.figures import (
     paper_value,
     provenance,
 )
-from sgdnoise.paper import table
+from sgdnoise.paper import H17_NETWORKS, table
 from sgdnoise.records import Record
-
-NETWORKS = {"f1": "F1", "resnet44": "ResNet44"}
-"""What table 1 calls the nets of the grids."""
 
 
 def rows(states: Sequence[SweepState], records: Mapping[str, Record]) -> pd.DataFrame:
@@ -68,7 +65,7 @@ def _row(state: SweepState, records: Mapping[str, Record]) -> dict[str, object]:
         "accuracy": float(np.mean(values)) if whole else math.nan,
         "std": std,
         "error": std / math.sqrt(len(values)) if whole else math.nan,
-        "printed": float(printed[rung][NETWORKS[config.model]]),
+        "printed": float(printed[rung][H17_NETWORKS[config.model]]),
         "settled": state.settled,
     }
 

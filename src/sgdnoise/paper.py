@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+H17_NETWORKS = {"f1": "F1", "resnet44": "ResNet44"}
+"""What H17's table 1 calls the models of its grids."""
+
 
 @dataclass(frozen=True)
 class Printed:
