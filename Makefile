@@ -61,7 +61,7 @@ bench: setup
 GPU_PYTHON ?= $(BIN)/python
 bench-gpu:
 	@command -v $(GPU_PYTHON) >/dev/null || $(MAKE) --no-print-directory setup
-	PYTHONPATH=src $(GPU_PYTHON) -m benchmarks.run gpu
+	PYTHONPATH=src$${PYTHONPATH:+:$$PYTHONPATH} $(GPU_PYTHON) -m benchmarks.run gpu
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache
