@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sgdnoise import ghost_norm_numba
 from sgdnoise.errors import InputError
 from sgdnoise.ghost_norm import (
     GhostBatchNorm,
@@ -124,6 +123,9 @@ def test_forward_backward_and_running_statistics_are_the_loops(
 def test_one_thread_gives_the_gradients_of_pytorchs_kernel_to_the_last_bits(
     threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Imported here: the tests of a GPU's kernels import this file where there may be no numba.
+    from sgdnoise import ghost_norm_numba
+
     generator = torch.Generator().manual_seed(3)
     make = {"generator": generator, "dtype": torch.float32}
     x, dy = (torch.randn(32, 16, 12, 12, **make) + 1 for _ in range(2))

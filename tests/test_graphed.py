@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import made_up
 import pytest
@@ -18,10 +20,13 @@ import torch
 
 from sgdnoise.config import make_config
 from sgdnoise.training import bundles, graphed, state
+from sgdnoise.training.devices import arithmetic
 from sgdnoise.training.graphed import add_up, train_graphed
 from sgdnoise.training.result import bundle_key, why_not_graphed
 from sgdnoise.training.run import build_model
 from sgdnoise.training.single import train_single
+
+ROOT = Path(__file__).parents[1]
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -300,18 +305,55 @@ def test_adding_up_tensors_laid_out_otherwise():
     assert all(torch.equal(x, 2 * y) for x, y in zip(a, b, strict=True))
 
 
-def test_the_engine_needs_no_numba():
-    program = (
-        "import sys; sys.modules['numba'] = None; import sgdnoise.training.run, sgdnoise.sweep"
+LENT = """
+import sys
+# What a machine that is lent for its GPU may lack.
+for name in ("anywidget", "distributed", "ipywidgets", "joblib", "nbformat", "numba", "papermill",
+             "playwright", "plotly", "sklearn", "torchvision"):
+    sys.modules[name] = None
+"""
+
+
+def test_a_gpu_needs_nothing_that_makes_the_book(tmp_path):
+    (tmp_path / "lent.py").write_text(
+        LENT + "import sgdnoise.evidence, sgdnoise.training.run, benchmarks.bench_gpu\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    # The very collection of `pytest -m gpu`: one file that cannot be imported would end it.
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "lent", "-m", "gpu", "--collect-only"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}:{ROOT}",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # whatever plugins are here, none may be there
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("test_captured_steps", "test_devices_give_the_same_bits", "TestOnAGpu"):
+        assert name in done.stdout
+    assert "test_equals_the_plain_loop" not in done.stdout
 
 
 def gpu_run(one, images, engine, **options):
     images = images.to("cuda")
-    if engine == "plain":
-        return train_single(one, images, build_model(one, images), **options)
-    return train_graphed([one], images, lambda c: build_model(c, images), **options)[0]
+    with arithmetic():  # as runs are trained: float32 is float32, and cuDNN tries its kernels
+        if engine == "plain":
+            return train_single(one, images, build_model(one, images), **options)
+        return train_graphed([one], images, lambda c: build_model(c, images), **options)[0]
+
+
+def assert_near(got, want):
+    """Equal but for rounding, which may carry an example or two over to another class."""
+    for name, value in want.metrics.items():
+        if not name.endswith("accuracy"):
+            assert got.metrics[name] == pytest.approx(value, rel=2e-3), name
+            continue
+        examples = {"train_accuracy": 200, "test_accuracy": 96}[name]
+        assert abs(got.metrics[name] - value) <= 2.1 * 100 / examples, name
+    assert got.curves["train_loss"] == pytest.approx(want.curves["train_loss"], rel=2e-3)
 
 
 @cuda
@@ -326,9 +368,7 @@ def test_captured_steps_are_those_of_the_plain_loop(images, changes):
     want = gpu_run(one, images, "plain", micro_batch=28)
     got = gpu_run(one, images, "graphs", micro_batch=28)
     # The same dropout too: a graph draws from the run's own generator, seeded alike.
-    for name, value in want.metrics.items():
-        assert got.metrics[name] == pytest.approx(value, rel=2e-3), name
-    assert got.curves["train_loss"] == pytest.approx(want.curves["train_loss"], rel=2e-3)
+    assert_near(got, want)
 
 
 @cuda
@@ -336,7 +376,8 @@ def test_captured_steps_are_those_of_the_plain_loop(images, changes):
 def test_captured_runs_side_by_side_do_not_meet(images):
     configs = [config(seed=s, norm="none", epochs=None, steps=4) for s in range(8)]
     on_gpu = images.to("cuda")
-    together = train_graphed(configs, on_gpu, lambda c: build_model(c, on_gpu))
+    with arithmetic():
+        together = train_graphed(configs, on_gpu, lambda c: build_model(c, on_gpu))
     for one, got in zip(configs, together, strict=True):
         want = gpu_run(one, images, "plain")
         assert got.metrics["train_loss"] == pytest.approx(want.metrics["train_loss"], rel=2e-3)

@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import joblib
 import numpy as np
 import torch
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from scipy.optimize import nnls
 
 from sgdnoise import data, training
@@ -343,6 +341,10 @@ class _Processes:
     report: Report
 
     def __call__(self, bundles: Iterator[list[RunConfig]]) -> Iterator[list[Record]]:
+        # Imported here: a machine that trains on its GPU may do without.
+        import joblib
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
+
         pool = joblib.Parallel(
             n_jobs=self.workers,
             return_as="generator_unordered",
