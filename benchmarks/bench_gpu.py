@@ -12,6 +12,7 @@ count. Each row names the floors: what arithmetic and memory traffic alone would
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import statistics
 import time
@@ -215,7 +216,10 @@ def compiled_loop(setting: Setting, batch: int, compiled: bool = True) -> Iterat
         for index in torch.randperm(images.train_size, device=setting.device).split(batch):
             if len(index) < batch:
                 continue  # another shape would be compiled anew
-            x = augment(images.train_images[index], generator)
+            draws = augment.draw(batch, generator)
+            if setting.device.type == "cuda":  # pinned, else every step would wait for the GPU
+                draws = draws.pin_memory().to(setting.device, non_blocking=True)
+            x = augment.apply(images.train_images[index], draws)
             x = x.contiguous(memory_format=torch.channels_last)
             _half_step(forward, optimizer, x, images.train_labels[index])
             yield 0.0
@@ -250,21 +254,35 @@ class Loop:
         required: how many times faster ours has to be.
         steps: how many are timed at once.
         tuned: whether cuDNN tries its kernels, which a beginner does not know to ask for.
+        failed: why it could not go on, if it could not.
     """
 
     steps_of: Iterator[float]
     required: float
     steps: int
     tuned: bool = True
+    failed: str = ""
 
     def epoch(self, setting: Setting, batch: int) -> float:
-        """Seconds of an epoch, from some more steps."""
-        with arithmetic(tf32=True, benchmark=self.tuned):
-            synchronise(setting.device)
-            start = time.perf_counter()
-            for _ in itertools.islice(self.steps_of, self.steps):
-                pass
-            synchronise(setting.device)
+        """Seconds of an epoch, from some more steps; NaN once the loop has failed.
+
+        Workers want shared memory, `torch.compile` a C compiler: what a machine lacks for a
+        baseline is no reason to measure nothing at all.
+        """
+        if self.failed:
+            return math.nan
+        try:
+            with arithmetic(tf32=True, benchmark=self.tuned):
+                synchronise(setting.device)
+                start = time.perf_counter()
+                for _ in itertools.islice(self.steps_of, self.steps):
+                    pass
+                synchronise(setting.device)
+        except Exception as error:
+            # One line, and no bar, for a table's cell.
+            told = " ".join(str(error).replace("|", "/").split())
+            self.failed = f"{type(error).__name__}: {told[:200]}"
+            return math.nan
         seconds = (time.perf_counter() - start) / self.steps
         return seconds * setting.images.train_size / batch
 
@@ -329,7 +347,10 @@ def gradient(run: GraphedRun) -> Tensor:
     torch._foreach_zero_(run._held_gradients())
     for size in run.sizes:
         run.gradients[size]()
-    return torch.cat([g.flatten() for g in run._held_gradients()])
+    whole = torch.cat([g.flatten() for g in run._held_gradients()])
+    # The run may be let go now, and the next one's stream, which is not this one, take its memory.
+    synchronise(run.state.device)
+    return whole
 
 
 def step_times(
@@ -451,7 +472,9 @@ def rows_of(setting: Setting) -> Iterator[Row]:
             median[128, 1],
             median[name],
             loop.required,
-            "the same net but for the norm, which is plain batch norm in the baseline",
+            f"the baseline failed: {loop.failed}"
+            if loop.failed
+            else "the same net but for the norm, which is plain batch norm in the baseline",
             f"medians of {REPEATS}, alternating; baseline from {loop.steps} steps at a time; "
             f"{where}",
         )

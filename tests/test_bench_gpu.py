@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -50,6 +51,35 @@ def test_the_baselines_train(setting):
     assert Loop(bench_gpu.compiled_loop(setting, 16, False), 1.0, 7).epoch(setting, 16) > 0
     losses = list(itertools.islice(bench_gpu.plain_loop(setting, 32, workers=0), 40))
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+def test_a_baseline_that_fails_is_a_row_that_says_so(setting, monkeypatch, capsys):
+    def breaks():
+        yield 0.0
+        raise OSError("no space left on /dev/shm | at all\nand more")
+
+    loop = Loop(breaks(), 2.0, 3)
+    assert math.isnan(loop.epoch(setting, 16))
+    assert math.isnan(loop.epoch(setting, 16))  # and is not timed as if it were infinitely fast
+    assert loop.failed == "OSError: no space left on /dev/shm / at all and more"
+    # In the table: the rows of ours stand, that of the baseline is missed.
+    monkeypatch.setattr(bench_gpu, "ceilings", lambda _: Ceilings(1e12, 1e11))
+    monkeypatch.setattr(bench_gpu.torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(bench_gpu, "gradient_error", lambda *_: 0.01)
+    monkeypatch.setattr(bench_gpu, "curve_gap", lambda *_: 0.5)
+    monkeypatch.setattr(bench_gpu, "engine_epoch", lambda *_: 0.1)
+    monkeypatch.setattr(bench_gpu, "norm_rows", lambda *_: [])
+    monkeypatch.setattr(bench_gpu, "compiled_loop", lambda *_: breaks())
+    for name in ("plain_loop", "tuned_loop"):
+        monkeypatch.setattr(bench_gpu, name, lambda *_: itertools.repeat(0.0))
+    rows = list(bench_gpu.rows_of(setting))
+    assert [row.reached for row in rows[:5]] == [True] * 5
+    (failed,) = [row for row in rows if "torch.compile" in row.name]
+    assert not failed.reached
+    assert failed.agreement.startswith("the baseline failed: OSError: no space left")
+    monkeypatch.setattr(run, "_rows", lambda _: rows)
+    assert run.main(["gpu"]) == 1
+    assert "| nan s | nan | 1 | MISSED | the baseline failed: OSError" in capsys.readouterr().out
 
 
 def test_the_examples_of_a_beginner_are_crops_of_normalised_images(setting):
