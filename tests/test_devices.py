@@ -216,6 +216,29 @@ def test_runs_that_fail_side_by_side_are_tried_alone(monkeypatch):
     assert asked == [([0, 1, 2], 1024), ([0], 1024), ([1], 1024), ([2], 1024)]
 
 
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2),
+        (RuntimeError("CUDA error: out of memory"), 2),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), 2),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), 2),
+        (RuntimeError("CUDA error: operation not permitted when stream is capturing"), 1),
+    ],
+)
+def test_want_of_memory_is_known_in_every_librarys_words(monkeypatch, error, tries):
+    monkeypatch.setattr(run, "_clear", lambda *_: None)
+    asked = []
+
+    def work(configs, micro_batch):
+        asked.append(micro_batch)
+        raise error
+
+    (got,) = run._guarded(work, [config(batch_size=512)], torch.device("cuda"))
+    assert got.status == "failed"
+    assert asked == [1024, 256][:tries]
+
+
 def test_a_gpu_that_no_longer_answers_ends_the_sweep(monkeypatch):
     def dead(*_):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")

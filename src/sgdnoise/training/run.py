@@ -144,7 +144,7 @@ def _guarded(
         except (RuntimeError, MemoryError) as error:
             lines = str(error).strip().splitlines()
             reason = lines[0] if lines else type(error).__name__
-            out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError)
+            out_of_memory = _lacks_memory(error)
         # Outside of the clause above: the error holds on to the tensors of what failed.
         if device.type == "cuda":
             _clear(device, reason)
@@ -153,6 +153,16 @@ def _guarded(
     if len(configs) > 1:
         return [result for config in configs for result in _guarded(work, [config], device)]
     return [Result(first, "failed", {}, reason=reason)]
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether a GPU's memory did not suffice: each library says it in words of its own.
+
+    PyTorch's allocator has a class for it, CUDA (which instantiates graphs) a message, cuBLAS and
+    cuDNN a status, and a convolution without room for any workspace finds "no engine".
+    """
+    words = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(w in str(error) for w in words)
 
 
 def _clear(device: torch.device, reason: str) -> None:
