@@ -643,15 +643,22 @@ class TestOnAGpu:
         torch.testing.assert_close(out[-sizes[-1] :].double(), expected, rtol=2**-8, atol=2**-8 * 5)
 
     def test_under_autocast_and_on_another_stream(self) -> None:
-        net = to_ghost_batch_norm(build("wrn-10-1"), 4)
-        net.to(DEVICE, memory_format=torch.channels_last)
-        twin = copy.deepcopy(net)
+        origin = to_ghost_batch_norm(build("wrn-10-1"), 4)
+        origin.to(DEVICE, memory_format=torch.channels_last)
         x = image((16, 3, 32, 32))
+
+        def gradient(route: ghost_norm.Route, half: bool) -> Tensor:
+            net = copy.deepcopy(origin)
+            with forced_route(route), torch.autocast("cuda", torch.bfloat16, enabled=half):
+                net(x).float().square().sum().backward()
+            return torch.cat([p.grad.flatten() for p in net.parameters()])
+
+        exact, plain = gradient("plain", False), gradient("plain", True)
         torch.cuda.synchronize()
-        with torch.cuda.stream(torch.cuda.Stream()), torch.autocast("cuda", torch.bfloat16):
-            net(x).float().square().sum().backward()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            ours = gradient("kernels", True)
         torch.cuda.synchronize()
-        with forced_route("plain"), torch.autocast("cuda", torch.bfloat16):
-            twin(x).float().square().sum().backward()
-        for ours, theirs in zip(net.parameters(), twin.parameters(), strict=True):
-            assert (ours.grad - theirs.grad).norm() <= 2e-2 * theirs.grad.norm() + 1e-6
+        # So few examples in bfloat16 are several per cent off by whichever route, as gates of ReLUs
+        # flip: two routes may differ by as much, but neither may be further from float32.
+        assert (ours - exact).norm() <= 1.5 * (plain - exact).norm()
+        assert (ours - exact).norm() <= 0.2 * exact.norm()
