@@ -197,6 +197,23 @@ class Listed(Experiment):
 LISTED = Listed("tiny", "", (), {}, {}, "", {})
 
 
+def test_a_kill_between_a_runs_end_and_its_record_leaves_its_checkpoint(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    monkeypatch.setattr(state, "CHECKPOINT_SECONDS", 0)
+    store = Store(tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run_sweep(LISTED, "digits", 2, store)
+    assert len(list(tmp_path.glob(".checkpoints/*.pt"))) == 1
+    assert sweep.run_sweep(LISTED, "digits", 2, store).trained == 2
+    assert not list(tmp_path.glob(".checkpoints/*.pt"))
+
+
 def test_a_deadline_stops_a_run_and_the_next_sweep_finishes_it(tmp_path, monkeypatch):
     on_a_gpu_that_is_this_cpu(monkeypatch)
     whole, stopped = Store(tmp_path / "whole"), Store(tmp_path / "stopped")

@@ -32,6 +32,7 @@ from sgdnoise.progress import bar
 from sgdnoise.records import Record, Store, record_of
 from sgdnoise.training.devices import device_of, require_cuda, require_memory
 from sgdnoise.training.result import bundle_key, bundles
+from sgdnoise.training.state import checkpoint_of
 
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""
@@ -292,6 +293,11 @@ def run_sweep(
                 if not results:
                     continue  # stopped by the deadline; what was claimed is freed at the end
                 store.append(scale, experiment.name, results)
+                # Not before: a kill in between would lose the whole run.
+                for record in results:
+                    file = checkpoint_of(checkpoints, record.config)
+                    if file is not None and record.status != "failed":
+                        file.unlink(missing_ok=True)
                 claims.release([record.config for record in results])
                 tried.update(record.id for record in results)
                 failed = sum(record.status == "failed" for record in results)

@@ -35,6 +35,7 @@ from sgdnoise.training.state import (
     MICRO_BATCH,
     RunState,
     Stopped,
+    checkpoint_of,
     own_global_stream,
     parts,
     precision,
@@ -405,7 +406,7 @@ def train_graphed(
         for place, config in enumerate(configs):
             on = own_stream(device, place)
             with on():
-                file = checkpoints / f"{config.id}.pt" if checkpoints is not None else None
+                file = checkpoint_of(checkpoints, config)
                 state = RunState.open(config, dataset, build(config), file, deadline, fused=cuda)
                 run = GraphedRun(state, micro_batch, thread)
             share = lambda: (perf_counter() - began) / len(configs)  # noqa: E731

@@ -21,7 +21,7 @@ from sgdnoise.training.devices import arithmetic
 from sgdnoise.training.graphed import train_graphed
 from sgdnoise.training.result import Result, bundle_key, is_side_by_side, is_stacked
 from sgdnoise.training.single import train_single
-from sgdnoise.training.state import MICRO_BATCH, Stopped
+from sgdnoise.training.state import MICRO_BATCH, Stopped, checkpoint_of
 from sgdnoise.training.streams import stream
 
 
@@ -115,7 +115,7 @@ def _train_together(
             config,
             dataset,
             build_model(config, dataset),
-            checkpoint=checkpoints / f"{config.id}.pt" if checkpoints is not None else None,
+            checkpoint=checkpoint_of(checkpoints, config),
             micro_batch=micro_batch,
             on_step=on_step,
             deadline=deadline,

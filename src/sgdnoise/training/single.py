@@ -39,8 +39,8 @@ def train_single(
         config: the run.
         dataset: what it trains on; the model is moved to its device.
         model: freshly initialised.
-        checkpoint: a file that is written every 20 s, taken up if it is there, and removed at
-            the end.
+        checkpoint: a file that is written every 20 s, and taken up if it is there. It is there
+            still at the end, until the result is recorded.
         micro_batch: predictions in memory at once, one of each image. Batches above are summed
             over parts of whole ghost batches, which gives the same gradient; but a batch that
             discards examples, or whose norm spans it, stays whole.

@@ -221,7 +221,10 @@ class RunState:
             raise Stopped
 
     def result(self) -> Result:
-        """The finished run's result, from its final evaluation; its checkpoint is removed."""
+        """The finished run's result, from its final evaluation.
+
+        The checkpoint stays, for the result is not recorded yet: who records it removes the file.
+        """
         progress, metrics = self.progress, dict[str, float]()
         if progress.diverged_at is None:
             for name, split in (("train", self.task.train), ("test", self.task.test)):
@@ -233,8 +236,6 @@ class RunState:
                 progress.diverged_at = progress.step
         if progress.diverged_at is not None:
             metrics = {"diverged_at": progress.diverged_at}
-        if self.checkpoint is not None:
-            self.checkpoint.unlink(missing_ok=True)
         return Result(
             self.config,
             "done" if progress.diverged_at is None else "diverged",
@@ -272,6 +273,11 @@ class RunState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(saved)
         self.progress = Progress(**state["progress"])
+
+
+def checkpoint_of(folder: Path | None, config: RunConfig) -> Path | None:
+    """Where the checkpoint of a run lies; None without a folder."""
+    return None if folder is None else folder / f"{config.id}.pt"
 
 
 def evaluation_steps(total: int, batch_size: int, test_size: int) -> set[int]:
