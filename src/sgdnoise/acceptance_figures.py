@@ -30,7 +30,9 @@ def summary(records: Mapping[str, Record]) -> str:
 
 def runs_table(records: Mapping[str, Record]) -> Styler:
     """`acceptance.rows` for a page."""
-    return table(rows(records))
+    return table(rows(records)).format(
+        {"parameters": "{:,}", "steps": "{:,}", "learning rate": "{:g}"}
+    )
 
 
 def _mine(records: Mapping[str, Record]) -> list[Record]:

@@ -47,6 +47,10 @@ class Interval:
         return cls(value, float(low), float(high))
 
     def __str__(self) -> str:
+        if not math.isfinite(self.value):
+            return "no fit"
+        if not math.isfinite(self.low):
+            return f"{self.value:.3g}, no interval"
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 

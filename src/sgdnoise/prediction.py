@@ -199,7 +199,7 @@ def ratios_table(regimes: Mapping[str, Regimes], model: Mapping[str, TunedCurve]
             rows.append(
                 (
                     f"{name}, momentum over plain SGD",
-                    f"{measured:.3g}",
+                    f"{measured:.3g}" if np.isfinite(measured) else "no fit",
                     f"{own['momentum'][part] / own['sgd'][part]:.3g}",
                 )
             )
