@@ -216,6 +216,8 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: S
             name=group.name,
         )
         fit = regimes[method]
+        if not np.isfinite(fit.slope.value):
+            continue
         sizes = np.geomspace(rows.batch_size.min(), rows.batch_size.max(), 200)
         hinge = Hinge(fit.slope.value, np.log2(fit.boundary.value), np.log2(fit.level.value))
         fig.add_scatter(
@@ -223,10 +225,12 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: S
             y=2 ** (hinge.level + hinge.slope * np.minimum(np.log2(sizes) - hinge.knee, 0)),
             mode="lines",
             line={"color": group.colour, "dash": group.dash, "width": 2},
-            name=f"slope {fit.slope.value:.2f}, boundary {fit.boundary.value:.0f}",
+            name=f"slope {fit.slope.value:.2f}, "
+            + (f"boundary {fit.boundary.value:.0f}" if fit.flat_seen else "no flat part seen"),
         )
     _ticks(fig, optima.batch_size)
-    fig.update_yaxes(dtick=np.log10(4), tickformat="~g")
+    wide = optima.exponent.max() - optima.exponent.min() > 6
+    fig.update_yaxes(dtick=np.log10(4 if wide else 2), tickformat="~g")
     return provenance(fig, note)
 
 
@@ -256,11 +260,12 @@ def sweep_at(
 
     Small marks are single runs, the line the mean of the best k, the large mark the optimum.
     Learning rates at which too many runs diverged have no mean. The title counts the runs that
-    diverged, and those that lie outside of `frame`.
+    diverged (or, in a sweep that is not complete, have not been run), and those outside of `frame`.
     """
     label, unit = LABELS[objective]
     place = f"B = {value:,}" if x == "batch_size" else f"{value:g} epochs, {PURPOSES[objective]}"
     diverged = outside = 0
+    whole = True
     tried = common_exponents(tuned)
     fig = figure(
         x="effective learning rate ε/(1−m)",
@@ -277,6 +282,7 @@ def sweep_at(
         if one is None:
             continue
         sweep = one.state.sweep
+        whole &= one.state.settled
         rates = 2.0**one.exponents
         diverged += int((~np.isfinite(one.table)).sum())
         outside += int(((one.table < frame[0]) | (one.table > frame[1])).sum())
@@ -313,7 +319,8 @@ def sweep_at(
             )
     ticks = [e for e in tried if e % 2 == 0]
     fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
-    text = f"{place}: {outside} runs lie outside of this frame, {diverged} diverged"
+    lost = "diverged" if whole else "diverged or are still to run"
+    text = f"{place}: {outside} runs lie outside of this frame, {diverged} {lost}"
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
     return provenance(fig, note)
 
@@ -376,7 +383,7 @@ def boundary_table(regimes: Mapping[str, Regimes]) -> pd.DataFrame:
             {
                 "method": NAMES[method],
                 "slope below the boundary": str(fit.slope),
-                "slope, S20": printed("S20-F1.slope").value,
+                "slope, S20": f"{printed('S20-F1.slope').value:g}",
                 "boundary batch size": str(fit.boundary) if fit.flat_seen else "no flat part seen",
                 "boundary, S20 (its own net)": printed("S20-F1.boundary").value,
                 "learning rate beyond it": str(fit.level),
@@ -397,12 +404,12 @@ def coverage_sentence(experiment: Experiment, scale: str, seeds: int, optima: pd
     lines = [f"**Scale `{scale}`.** {experiment.leaves_out[scale]}"]
     least = int(optima.seeds.min()) if len(optima) else 0
     if least < seeds:
-        lines.append(f"**{least} of {seeds} seeds** have been run at every point so far.")
+        lines.append(f"So far **{least} of {seeds} seeds** have been run at every grid point.")
     waiting = int((~optima.settled).sum())
     if waiting:
         lines.append(
-            f"{waiting} of {len(optima)} sweeps are not complete: their optima are provisional, "
-            f"and `sgdnoise reproduce {experiment.name} --scale {scale}` finishes them."
+            f"{waiting} of {len(optima)} sweeps are not complete, and what they show is "
+            f"provisional; `sgdnoise reproduce {experiment.name} --scale {scale}` finishes them."
         )
     return "\n".join(lines)
 
@@ -445,7 +452,8 @@ def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]
         elif abs(one.value - 1) <= 0.2:
             verdict = "near 1, but the interval excludes it."
         else:
-            verdict = "it grows more slowly than the batch size." if one.value < 1 else "faster."
+            pace = "more slowly" if one.value < 1 else "faster"
+            verdict = f"it grows {pace} than the batch size."
         lines.append(f"- **Linear scaling, {NAMES[method]}**: the slope is {one}; {verdict}")
     if sgd.flat_seen and momentum.boundary.low > sgd.boundary.high:
         lines.append(
@@ -455,8 +463,8 @@ def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]
         )
     else:
         lines.append(
-            "- **Momentum scales further**: the intervals of the two boundaries overlap; "
-            "this was not shown."
+            "- **Momentum scales further**: the intervals of the two boundaries overlap, or one "
+            "was not seen; this was not shown."
         )
     wide = optima.pivot(index="batch_size", columns="method")
     gap = wide["test_accuracy_fresh"]["momentum"] - wide["test_accuracy_fresh"]["sgd"]
@@ -521,10 +529,11 @@ def noise_dominated_sentence(tuned: Mapping[Key, Tuning]) -> str:
             continue
         gap, error = at_best
         lines.append(
-            f"- {group.name}: at the temperature that is best at B = {small:,}, B = {large:,} is "
-            f"{gap:+.2f} ± {error:.2f} points away (all seeds, standard error), and over the "
-            f"{len(differences)} shared temperatures up to it by {max(differences):.2f} at most; "
+            f"- {group.name}: at the temperature that is best at B = {small:,}, the accuracy at "
+            f"B = {large:,} is {gap:+.2f} ± {error:.2f} points away (all seeds, standard error): "
             + ("no difference shows." if abs(gap) <= 2 * error else "they differ.")
+            + f" Over the {len(differences)} shared temperatures up to that one, the largest "
+            f"distance is {max(differences):.2f} points."
         )
     return "\n".join(lines)
 
@@ -701,14 +710,18 @@ def step_budget_verdicts(optima: pd.DataFrame, slope: Interval) -> str:
     rise = float(fresh[peak] - fresh[0])
     inside = rise > 2 * float(np.hypot(error[peak], error[0])) and fall > 2 * doubt
     lines = [
-        f"- **The accuracy peaks inside the range**: the best of {rows.batch_size[0]} to "
-        f"{rows.batch_size[last]} is B = {rows.batch_size[peak]}; "
-        + ("both ends are worse by more than two standard errors." if inside else "not shown."),
+        f"- **The accuracy peaks inside the range**: by fresh seeds the best of "
+        f"{rows.batch_size[0]} to {rows.batch_size[last]} is B = {rows.batch_size[peak]}; "
+        + (
+            "both ends are worse by more than two standard errors."
+            if inside
+            else "not shown, for not both ends are worse by more than two standard errors."
+        ),
         f"- **The largest batch is worse at equal updates**: by {fall:.2f} ± {doubt:.2f} points "
         f"(standard error); " + ("this is shown." if fall > 2 * doubt else "this is not shown."),
         f"- **Its training loss is nonetheless lower than at the peak**: "
         f"{rows.train_loss_mean[last]:.3g} against {rows.train_loss_mean[peak]:.3g}; "
-        + ("yes." if rows.train_loss_mean[last] < rows.train_loss_mean[peak] else "no."),
+        + ("yes." if rows.train_loss_mean[last] < rows.train_loss_mean[peak] else "it is not."),
         f"- **The tuned learning rate against batch size** has log-log slope {slope} over all "
         "batch sizes; equal steps and equal noise would need 0.5 under small learning rates, "
         "equal temperature 1.",
@@ -757,16 +770,28 @@ def unlimited_verdicts(optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, 
     rows = optima["train_loss"].sort_values("epochs")
     falls = bool((np.diff(rows.train_loss_mean) < 0).all())
     factor = printed("S20-F2.epoch_factor").value
+
+    def beside(slope: Interval, fall: float) -> str:
+        theirs = -np.log2(fall) / np.log2(factor)
+        if slope.low <= theirs <= slope.high:
+            verdict = "the interval holds it"
+        elif slope.low > theirs:
+            verdict = "here it falls less, or not at all"
+        else:
+            verdict = "here it falls more" if slope.high < theirs else "there is no interval"
+        return (
+            f"the slope against the budget is {slope}. In S20 it falls by a factor {fall:g} over "
+            f"{factor:g} in epochs, a slope of {theirs:.2f}: {verdict}."
+        )
+
     lines = [
-        f"- **The learning rate for the test set hardly falls with the budget**: slope {test}. "
-        f"S20: a factor {printed('S20-F2.test_lr_fall').value:g} over {factor:g} in epochs, a "
-        f"slope of {-np.log2(printed('S20-F2.test_lr_fall').value) / np.log2(factor):.2f}.",
-        f"- **The one for the training loss falls fast**: slope {train}. S20: a factor "
-        f"{printed('S20-F2.train_lr_fall').value:g}, a slope of "
-        f"{-np.log2(printed('S20-F2.train_lr_fall').value) / np.log2(factor):.2f}.",
-        "- **The two differ**: "
+        f"- **The learning rate for the test set**: "
+        f"{beside(test, printed('S20-F2.test_lr_fall').value)}",
+        f"- **The learning rate for the training loss**: "
+        f"{beside(train, printed('S20-F2.train_lr_fall').value)}",
+        "- **The one for the test set falls less**: "
         + (
-            "the test set wants the slower fall, and the intervals do not touch."
+            "the intervals do not touch."
             if test.low > train.high
             else "not shown; the intervals overlap, or the order is the other one."
         ),
@@ -901,12 +926,13 @@ def pair_verdicts(pairs: pd.DataFrame) -> str:
     test = wide["initial"]["test_accuracy"]
     bounds = int(pairs[["initial_bound", "final_bound"]].to_numpy().sum())
     lines = [
-        f"- **The initial learning rate for the test set is not below the one for the training "
-        f"loss**: at {int(initial.sum())} of {len(initial)} budgets.",
-        f"- **The final one is not above it**: at {int(final.sum())} of {len(final)} budgets.",
-        f"- **The initial learning rate for the test set is the same at every budget**: "
+        f"- **S20: the test set starts hotter than the training loss.** Its initial learning rate "
+        f"is the larger one, or equal, at {int(initial.sum())} of {len(initial)} budgets.",
+        f"- **S20: it ends colder.** Its final learning rate is the smaller one, or equal, at "
+        f"{int(final.sum())} of {len(final)} budgets.",
+        f"- **S20: its initial learning rate stays where it is.** Here it is "
         f"{', '.join(power_of_two(e) for e in test)} at {', '.join(f'{e:g}' for e in test.index)} "
-        "epochs.",
+        f"epochs{', the same at all' if test.nunique() == 1 else ''}.",
     ]
     if bounds:
         lines.append(
@@ -933,6 +959,6 @@ def interpolation_sentence(optima: pd.DataFrame, records: Mapping[str, Record]) 
         return ""
     share = sum(value == 100 for value in fitted) / len(fitted)
     return (
-        f"After {longest:g} epochs {share:.0%} of the runs that did not diverge classify every "
+        f"After {longest:,g} epochs {share:.0%} of the runs that did not diverge classify every "
         "training image rightly."
     )
