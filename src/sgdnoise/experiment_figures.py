@@ -475,12 +475,12 @@ def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]
     alike = (gap.abs() <= 2 * error)[below]
     ahead = (gap > 2 * error)[gap.index >= 4 * sgd.boundary.value]
     lines.append(
-        f"- **Below the boundary the methods agree**: within two standard errors at "
-        f"{int(alike.sum())} of {len(alike)} batch sizes."
+        "- **Below the boundary the methods agree**: within two standard errors "
+        + _at_how_many(alike)
     )
     lines.append(
-        f"- **At four times the boundary and beyond, momentum is ahead**: by more than two "
-        f"standard errors at {int(ahead.sum())} of {len(ahead)} batch sizes."
+        "- **At four times the boundary and beyond, momentum is ahead**: by more than two standard "
+        "errors " + _at_how_many(ahead)
     )
     small = wide["test_accuracy_fresh"]["sgd"][below]
     if len(small) > 1:
@@ -490,6 +490,12 @@ def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]
             f"{wide['test_accuracy_fresh']['sgd'].iloc[-1]:.2f} %."
         )
     return "\n".join(lines)
+
+
+def _at_how_many(holds: pd.Series) -> str:
+    if not len(holds):
+        return "cannot be said: no batch size that was tried lies there."
+    return f"at {int(holds.sum())} of {len(holds)} batch sizes."
 
 
 def noise_dominated_sentence(tuned: Mapping[Key, Tuning]) -> str:
