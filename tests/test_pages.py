@@ -129,6 +129,23 @@ def test_the_smallest_batch_is_checked_for_being_noise_dominated(tmp_path, regim
     assert "no difference" not in text
 
 
+def test_a_single_seed_gives_values_without_spread_and_no_verdict(tmp_path):
+    store = fill(tmp_path / "step", "constant-step", peaked_at(6), lower_with_size, seeds=1)
+    one = page("constant-step", store, seeds=1)
+    table = figures.step_budget_table(one.optima())
+    assert table["Fresh seeds (%)"].str.endswith("(one seed)").all()
+    assert "nan" not in table.to_string()
+    assert "single seed" in one.judge(lambda: "a verdict").data
+    assert str(analysis.log_slope(one.tuned(), "batch_size")).endswith("no interval")
+    store = fill(tmp_path / "epoch", "constant-epoch", two_regimes, seeds=1)
+    one = page("constant-epoch", store, seeds=1)
+    regimes = one.regimes()
+    assert regimes["sgd"].flat_seen
+    names = [trace.name for trace in figures.learning_rates(one.optima(), regimes, one.note).data]
+    assert any("boundary" in name for name in names)
+    assert "nan" not in figures.boundary_table(regimes).to_string()
+
+
 def test_momentum_is_compared_with_plain_sgd_at_equal_effective_rates(tmp_path, regimes_store):
     # `two_regimes` knows no momentum at small batches but through the effective learning rate.
     gaps = figures.method_gaps(page("constant-epoch", regimes_store).tuned())
@@ -192,7 +209,9 @@ def test_a_partial_sweep_says_how_far_it_is(tmp_path, regimes_store):
     p = page("constant-epoch", store)
     assert "3 of 5 seeds" in p.coverage
     assert "22 of 22 sweeps are not complete" in p.coverage
-    assert "seeds" not in page("constant-epoch", regimes_store).coverage.split("pochs")[-1]
+    whole = page("constant-epoch", regimes_store).coverage
+    assert whole.endswith("Shown are **5 of 15 seeds**.")
+    assert "complete" not in whole
     assert Page.load("constant-epoch", "digits", None, str(tmp_path)).seeds == 15
 
 

@@ -114,7 +114,10 @@ def resampled_peaks(
     """`parabola_peak` for each bootstrap resample of seeds, shape (RESAMPLES,).
 
     A seed is drawn for all learning rates at once: they share its initialisation and data order.
+    A single seed has no spread: NaN.
     """
+    if table.shape[1] < 2:
+        return np.full(RESAMPLES, np.nan)
     generator = np.random.default_rng(seed)
     draws = generator.integers(table.shape[1], size=(RESAMPLES, table.shape[1]))
     means = best_means(table[:, draws], objective, fraction)
@@ -174,7 +177,8 @@ class Regimes:
         slope: d log lr* / d log B below the boundary; 1 is the linear scaling rule.
         boundary: the batch size at which the tuned learning rate stops growing.
         level: the effective learning rate beyond it.
-        flat_seen: whether the boundary lies inside the batch sizes tried in over 95% of resamples.
+        flat_seen: whether the boundary lies inside the batch sizes tried in over 95% of resamples;
+            of a single seed, in its own fit.
     """
 
     slope: Interval
@@ -195,11 +199,13 @@ def regimes(batch_sizes: Sequence[int], peaks: np.ndarray, resampled: np.ndarray
     fit = fit_hinge(x, peaks[None])[0]
     fits = fit_hinge(x, resampled)
     knees = np.array([f.knee for f in fits])
+    # Of a single seed there are no resamples.
+    tried = knees if np.isfinite(knees).any() else np.array([fit.knee])
     return Regimes(
         slope=Interval.of(fit.slope, np.array([f.slope for f in fits])),
         boundary=Interval.of(2**fit.knee, 2**knees),
         level=Interval.of(2**fit.level, 2 ** np.array([f.level for f in fits])),
-        flat_seen=bool(np.mean(knees < x.max() - 0.01) > COVERAGE),
+        flat_seen=bool(np.mean(tried < x.max() - 0.01) > COVERAGE),
     )
 
 

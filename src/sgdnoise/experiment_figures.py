@@ -405,6 +405,8 @@ def coverage_sentence(experiment: Experiment, scale: str, seeds: int, optima: pd
     least = int(optima.seeds.min()) if len(optima) else 0
     if least < seeds:
         lines.append(f"So far **{least} of {seeds} seeds** have been run at every grid point.")
+    elif seeds < experiment.seeds[scale]:
+        lines.append(f"Shown are **{seeds} of {experiment.seeds[scale]} seeds**.")
     waiting = int((~optima.settled).sum())
     if waiting:
         lines.append(
@@ -661,11 +663,11 @@ def step_budget_table(optima: pd.DataFrame) -> pd.DataFrame:
         {
             "Batch size": rows.batch_size,
             "Optimal test accuracy (%)": [
-                f"{m:.2f} ± {s:.2f}"
+                _with_spread(m, s)
                 for m, s in zip(rows.test_accuracy_mean, rows.test_accuracy_std, strict=True)
             ],
             "Fresh seeds (%)": [
-                f"{m:.2f} ± {s:.2f}"
+                _with_spread(m, s)
                 for m, s in zip(rows.test_accuracy_fresh, rows.test_accuracy_fresh_std, strict=True)
             ],
             "Final training loss": [f"{m:.3g}" for m in rows.train_loss_mean],
@@ -696,6 +698,12 @@ def printed_step_budget_table() -> pd.DataFrame:
             ],
         }
     )
+
+
+def _with_spread(mean: float, std: float) -> str:
+    if not np.isfinite(mean):
+        return "not yet measured"
+    return f"{mean:.2f} ± {std:.2f}" if np.isfinite(std) else f"{mean:.2f} (one seed)"
 
 
 def _exponent_with_bar(exponent: float, low: float, high: float, bound: float) -> str:

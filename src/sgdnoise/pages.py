@@ -111,7 +111,7 @@ class Page:
         return draw() if self.records else Markdown(self.not_measured)
 
     def judge(self, sentences: Callable[[], str]) -> Markdown:
-        """A verdict, in Markdown; none while a sweep that it rests on is not complete."""
+        """A verdict, in Markdown; none while a sweep is not complete, nor on a single seed."""
         waiting = sum(not state.settled for state in self.states)
         if not self.records:
             return Markdown(self.not_measured)
@@ -119,6 +119,8 @@ class Page:
             return Markdown(
                 f"**No verdict yet**: {waiting} of {len(self.states)} sweeps are not complete."
             )
+        if self.seeds < 2:
+            return Markdown("**No verdict**: a single seed has no spread to judge by.")
         return Markdown(sentences())
 
     def slide(
