@@ -59,6 +59,11 @@ def key_name(key: Key) -> str:
     return "-".join(f"{value:g}" if isinstance(value, float) else str(value) for _, value in key)
 
 
+def without(key: Key, *names: str) -> Key:
+    """A sweep's key less some of its parts."""
+    return tuple(part for part in key if part[0] not in names)
+
+
 def value_table(
     sweep: Sweep,
     points: Sequence[Point],

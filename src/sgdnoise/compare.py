@@ -142,14 +142,12 @@ class Comparison:
         for objective, fall in (("test_accuracy", "test_lr_fall"), ("train_loss", "train_lr_fall")):
             ours, theirs = self._both_tunings(objective)
             paper = -math.log2(printed(f"S20-F2.{fall}").value) / over
-            for variant in dict.fromkeys(_without_epochs(key) for key in ours):
-                x, y = (
-                    analysis.log_slope(
-                        {key: one for key, one in side.items() if _without_epochs(key) == variant},
-                        "epochs",
-                    )
+            for variant in dict.fromkeys(analysis.without(key, "epochs") for key in ours):
+                mine, committed = (
+                    {k: one for k, one in side.items() if analysis.without(k, "epochs") == variant}
                     for side in (ours, theirs)
                 )
+                x, y = (analysis.log_slope(side, "epochs") for side in (mine, committed))
                 what = (
                     f"{_name(variant)}: slope of the rate tuned for {objective.replace('_', ' ')}"
                 )
@@ -271,10 +269,6 @@ class Comparison:
 def _name(key: Key) -> str:
     (_, method), *others = key
     return " ".join([method, *(f"{name}={value}" for name, value in others)])
-
-
-def _without_epochs(key: Key) -> Key:
-    return tuple(part for part in key if part[0] != "epochs")
 
 
 def _overlap(x: Interval, y: Interval) -> bool:

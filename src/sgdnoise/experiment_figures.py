@@ -81,7 +81,7 @@ class Group:
 
     def has(self, key: Key) -> bool:
         """Whether a sweep belongs to it."""
-        return without(key, self.x) == self.of
+        return analysis.without(key, self.x) == self.of
 
     def rows(self, optima: pd.DataFrame) -> pd.DataFrame:
         """Its rows of a table of optima, in the order of x."""
@@ -92,21 +92,16 @@ class Group:
         return {dict(key)[self.x]: one for key, one in tuned.items() if self.has(key)}
 
 
-def without(key: Key, *names: str) -> Key:
-    """A key less some of its parts."""
-    return tuple(item for item in key if item[0] not in names)
-
-
 def groups(keys: Iterable[Key], x: str) -> list[Group]:
     """The curves that sweeps make over x, plain SGD's before momentum's."""
-    shared = list(dict.fromkeys(without(key, x) for key in keys))
+    shared = list(dict.fromkeys(analysis.without(key, x) for key in keys))
     shared.sort(key=lambda of: list(NAMES).index(dict(of)["method"]))
     found: list[tuple[int, Group]] = []
     for of in shared:
         method = dict(of)["method"]
         # SGD and momentum look the same on every page, also where only one of them is there.
         place = max(list(NAMES).index(method), found[-1][0] + 1 if found else 0)
-        more = variant_name(without(of, "method"))
+        more = variant_name(analysis.without(of, "method"))
         name = f"{NAMES[method]}, {more}" if more else NAMES[method]
         colour = PALETTE[place % len(PALETTE)]
         found.append((place, Group(of, x, name, colour, DASHES[place], SYMBOLS[place])))
@@ -500,6 +495,11 @@ def _at_how_many(holds: pd.Series) -> str:
     return f"at {int(holds.sum())} of {len(holds)} batch sizes."
 
 
+def _error(values: np.ndarray) -> float:
+    """Standard error of the mean."""
+    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
 def noise_dominated_sentence(tuned: Mapping[Key, Tuning]) -> str:
     """Whether the smallest batch is in the noise-dominated regime, and how that was seen; Markdown.
 
@@ -524,7 +524,7 @@ def noise_dominated_sentence(tuned: Mapping[Key, Tuning]) -> str:
             if min(len(a), len(b)) < 2:
                 continue
             gap = float(b.mean() - a.mean())
-            error = float(np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)))
+            error = math.hypot(_error(a), _error(b))
             if exponent <= best.point[0]:
                 differences.append(abs(gap))
             if exponent == best.point[0]:
@@ -570,14 +570,11 @@ def method_gaps(tuned: Mapping[Key, Tuning]) -> pd.DataFrame:
             whole = [pair for pair in pairs if np.isfinite(pair).all() and len(pair[0]) > 1]
             if whole:
                 gaps = [b.mean() - a.mean() for a, b in whole]
-                variances = [_error(a) ** 2 + _error(b) ** 2 for a, b in whole]
-                error = math.sqrt(sum(variances)) / len(whole)
+                error = math.hypot(*(_error(values) for pair in whole for values in pair)) / len(
+                    whole
+                )
                 rows.append((size, len(whole), float(np.mean(gaps)), error))
     return pd.DataFrame(rows, columns=["batch_size", "rates", "gap", "error"])
-
-
-def _error(values: np.ndarray) -> float:
-    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
 
 
 def momentum_sentence(tuned: Mapping[Key, Tuning]) -> str:
@@ -702,7 +699,7 @@ def printed_step_budget_table() -> pd.DataFrame:
 
 def _with_spread(mean: float, std: float) -> str:
     if not np.isfinite(mean):
-        return "not yet measured"
+        return "–"
     return f"{mean:.2f} ± {std:.2f}" if np.isfinite(std) else f"{mean:.2f} (one seed)"
 
 

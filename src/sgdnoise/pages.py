@@ -80,7 +80,7 @@ class Page:
     def variants(self) -> list[Key]:
         """What the sweeps differ in beside method, batch size and epochs; [()] for nothing."""
         keys = (state.sweep.key for state in self.states)
-        return list(dict.fromkeys(figures.without(k, *figures.MAIN_PARTS) for k in keys))
+        return list(dict.fromkeys(analysis.without(k, *figures.MAIN_PARTS) for k in keys))
 
     @functools.cache  # noqa: B019  a page lives as long as its notebook
     def tuned(
@@ -98,7 +98,7 @@ class Page:
 
     @staticmethod
     def _is(key: Key, variant: Key | None) -> bool:
-        return variant is None or figures.without(key, *figures.MAIN_PARTS) == variant
+        return variant is None or analysis.without(key, *figures.MAIN_PARTS) == variant
 
     def regimes(self) -> dict[str, Regimes]:
         """The fitted regimes of each method, for an experiment over batch sizes."""
