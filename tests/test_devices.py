@@ -83,7 +83,7 @@ def test_a_dry_run_and_a_complete_store_need_no_gpu(capsys, tmp_path, monkeypatc
     code, out, _ = reproduce(capsys, tmp_path, "--scale", "gpu")
     assert code == 0
     assert "0 trained" in out
-    assert "rendered a page" in out
+    assert "page: a page" in out
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
@@ -99,7 +99,7 @@ def test_after_its_minutes_a_command_ends_well_and_says_what_is_left(capsys, tmp
     )
     assert code == 0
     assert out.splitlines()[-1] == "stopped after 1e-09 minutes: 154 runs left"
-    assert "rendered" not in out
+    assert "page:" not in out
     assert err == ""
 
 

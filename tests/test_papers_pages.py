@@ -199,7 +199,7 @@ def test_without_records_a_page_says_so_and_judges_nothing(tmp_path, experiment,
     said = text(outputs)
     own = experiment.seeds[scale]
     assert f"**0 of {own} seeds**" in said
-    assert "**Not yet measured**" in said
+    assert "*Not yet measured at scale" in said
     assert f"`sgdnoise reproduce {experiment.name} --scale {scale}`" in said
     assert experiment.leaves_out[scale] in said
     assert not any(word in said for word in VERDICTS)
@@ -215,7 +215,7 @@ def test_s20s_pages_say_so_too(tmp_path, experiment):
         EXPERIMENTS[experiment].notebook, scale="gpu", seeds=None, results=str(tmp_path)
     )
     said = text(outputs)
-    assert "**Not yet measured**" in said
+    assert "*Not yet measured at scale" in said
     assert "**0 of 3 seeds**" in said
     assert not any(word in said for word in ("shown", "differ", "slope is"))
     assert not any(isinstance(output, Explorer) for output in outputs)

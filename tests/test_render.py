@@ -56,6 +56,10 @@ def test_a_page_gets_its_parameters_and_no_trace_of_the_time(rendering):
     book = json.loads(page.read_text())
     assert set(book["metadata"]) == {"kernelspec", "sgdnoise"}
     assert all(set(c["metadata"]) <= {"tags"} for c in book["cells"])
+    assert [c["metadata"].get("tags") for c in book["cells"][:2]] == [
+        ["parameters", "remove-cell"],
+        ["injected-parameters", "hide-input"],
+    ]
     assert [p.name for p in page.parent.iterdir()] == [page.name]
 
 

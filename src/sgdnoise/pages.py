@@ -156,11 +156,8 @@ class Page:
 
     @property
     def not_measured(self) -> str:
-        """That this is not yet measured, and the command that does; Markdown."""
-        return (
-            f"**Not yet measured** at scale `{self.scale}`: "
-            f"`sgdnoise reproduce {self.experiment.name} --scale {self.scale}` measures it."
-        )
+        """That this is not yet measured; the command that does is in `coverage`. Markdown."""
+        return f"*Not yet measured at scale `{self.scale}`.*"
 
     def __hash__(self) -> int:
         return id(self)

@@ -110,7 +110,7 @@ def render(experiment: Experiment, scale: str, seeds: int, results: Path, runs: 
     except Exception as error:  # papermill and its kernel fail in many ways; all are failures
         raise FailureError(
             f"the page of {experiment.name} could not be rendered: "
-            f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+            f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -147,6 +147,8 @@ def _tidy(path: Path, key: str) -> None:
         tags = list(cell.metadata.get("tags", []))
         if "injected-parameters" in tags:
             tags.append("hide-input")
+        if "parameters" in tags:  # the book shows the values given, not the defaults beside them
+            tags = ["parameters", "remove-cell"]
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
     nbformat.write(notebook, path)
 
@@ -184,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for experiment in chosen:
             seeds = given.seeds or complete_seeds(experiment, given.scale, store)
             seeds = seeds or experiment.seeds[given.scale]
-            print(f"rendered {render(experiment, given.scale, seeds, store.root, runs)}")
+            print(f"page: {render(experiment, given.scale, seeds, store.root, runs)}")
     except (InputError, FailureError) as error:
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1

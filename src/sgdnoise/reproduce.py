@@ -98,7 +98,7 @@ def reproduce(
             left += report.left
             continue
         page = render.render(experiment, scale, count, store.root, pages)
-        print(f"rendered {page}", flush=True)
+        print(f"page: {page}", flush=True)
         if fresh:
             committed = Store((root if results is None else project_root()) / "results")
             sides = (s.read(scale, experiment.name) for s in (store, committed))
