@@ -385,7 +385,9 @@ def test_the_inventory_counts_what_is_there(tmp_path):
     rows = inventory.table(store).set_index(["experiment", "scale"])
     gap = rows.loc["generalization-gap", "gpu"]
     assert (gap.runs, gap["complete seeds"]) == ("10 of 15", "2 of 3")
-    assert gap.precision == "bfloat16"
+    assert gap["ran on"] == "CPU, bfloat16"
+    assert (gap.diverged, gap.failed) == ("0", "0")
+    assert rows.loc["layerwise-lr", "gpu"].diverged == ""
     anchor = rows.loc["constant-epoch", "paper"]
     assert (anchor.runs, anchor["complete seeds"]) == ("1 of 2,100", "0 of 15")
     assert anchor.time == "2.00 core-hours"

@@ -955,7 +955,7 @@ def pair_verdicts(pairs: pd.DataFrame) -> str:
 
 def html_table(frame: pd.DataFrame) -> HTML:
     """A table as plain HTML, which follows the page into the dark; pandas' own style does not."""
-    return HTML(frame.to_html(index=False, classes="dataframe", border=0))
+    return HTML(frame.to_html(index=False, justify="left", border=0))
 
 
 def interpolation_sentence(optima: pd.DataFrame, records: Mapping[str, Record]) -> str:

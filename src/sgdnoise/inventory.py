@@ -31,8 +31,8 @@ def table(store: Store) -> pd.DataFrame:
     """One row an experiment and scale: how much is there, and what it was run on.
 
     Columns: experiment, scale, runs (there of needed; what is there beyond that is not counted),
-    complete seeds (of the experiment's own number), diverged and failed runs, device, precision,
-    time (in core-hours or GPU-hours), dates.
+    complete seeds (of the experiment's own number), diverged and failed runs, ran on (a CPU or
+    which GPU, and in which precision), time (in core-hours or GPU-hours), dates.
     """
     return pd.DataFrame([_row(experiment, scale, store) for experiment, scale in entries()])
 
@@ -48,21 +48,18 @@ def _row(experiment: Experiment, scale: str, store: Store) -> dict[str, str]:
         "scale": scale,
         "runs": f"{len(asked) - lacking:,} of {len(asked):,}",
         "complete seeds": f"{complete_seeds(experiment, scale, store)} of {own}",
-        "diverged": _count(status.count("diverged")),
-        "failed": _count(status.count("failed")),
-        "device": _all_of(records.values(), "device"),
-        "precision": _all_of(records.values(), "precision"),
+        "diverged": f"{status.count('diverged'):,}" if records else "",
+        "failed": f"{status.count('failed'):,}" if records else "",
+        "ran on": "; ".join(sorted({_ran_on(record) for record in records.values()})),
         "time": hours(records.values()),
         "dates": dates(records.values()),
     }
 
 
-def _count(number: int) -> str:
-    return f"{number:,}" if number else ""
-
-
-def _all_of(records: Iterable[Record], name: str) -> str:
-    return ", ".join(sorted({str(r.provenance.get(name, "unknown")) for r in records}))
+def _ran_on(record: Record) -> str:
+    """A CPU or which GPU, and the precision; which CPU is in `environments`."""
+    device, precision = (str(record.provenance.get(k, "unknown")) for k in ("device", "precision"))
+    return f"{device.split(',')[0]}, {precision}"
 
 
 def hours(records: Iterable[Record]) -> str:
