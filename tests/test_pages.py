@@ -267,13 +267,28 @@ def test_the_step_budget_is_judged_both_ways(tmp_path):
     assert "is B = 64; both ends are worse" in text
     assert "this is shown" in text
     assert text.count("yes.") == 1
+    assert text.endswith(
+        "0.232 at the smallest batch and 0.058 at the peak. By that, S20's peak lies within."
+    )
     assert len(figures.step_budget_table(p.optima())) == 8
     assert len(figures.printed_step_budget_table()) == 8
 
     p = page("constant-step", fill(tmp_path / "b", "constant-step", peaked_at(12)))
     text = figures.step_budget_verdicts(p.optima(), analysis.log_slope(p.tuned(), "batch_size"))
     assert "is B = 1024; not shown" in text
-    assert "this is not shown" in text
+    assert "it is the best one here, so this is not shown" in text
+    assert "lower than at the peak" not in text
+
+
+@pytest.mark.parametrize(
+    ("loss", "reach"), [(0.623, "all of S20's range lies"), (0.1, "S20's peak lies beyond")]
+)
+def test_a_step_budget_says_how_far_its_runs_reach(tmp_path, loss, reach):
+    store = fill(tmp_path, "constant-step", peaked_at(6), lambda config, rate: loss)
+    p = page("constant-step", store)
+    text = figures.step_budget_verdicts(p.optima(), analysis.log_slope(p.tuned(), "batch_size"))
+    assert f"the final training loss is {loss}, in S20 0.232 at" in text
+    assert reach in text
 
 
 @pytest.mark.parametrize("test_slope", [0.0, -4 / 7])

@@ -728,16 +728,48 @@ def step_budget_verdicts(optima: pd.DataFrame, slope: Interval) -> str:
             if inside
             else "not shown, for not both ends are worse by more than two standard errors."
         ),
-        f"- **The largest batch is worse at equal updates**: by {fall:.2f} ± {doubt:.2f} points "
-        f"(standard error); " + ("this is shown." if fall > 2 * doubt else "this is not shown."),
-        f"- **Its training loss is nonetheless lower than at the peak**: "
-        f"{rows.train_loss_mean[last]:.3g} against {rows.train_loss_mean[peak]:.3g}; "
-        + ("yes." if rows.train_loss_mean[last] < rows.train_loss_mean[peak] else "it is not."),
+        *_after_the_peak(rows, peak, fall, doubt),
         f"- **The tuned learning rate against batch size** has log-log slope {slope} over all "
         "batch sizes; equal steps and equal noise would need 0.5 under small learning rates, "
         "equal temperature 1.",
+        f"- **How far these runs reach**: {_reach(float(rows.train_loss_mean[last]))}",
     ]
     return "\n".join(lines)
+
+
+def _after_the_peak(rows: pd.DataFrame, peak: int, fall: float, doubt: float) -> list[str]:
+    """What the largest batch loses against the peak, and whether its training loss falls on."""
+    last = len(rows) - 1
+    if peak == last:
+        return [
+            "- **The largest batch is worse at equal updates**: it is the best one here, so this "
+            "is not shown, and there is no peak whose training loss to compare."
+        ]
+    ours, best = rows.train_loss_mean[last], rows.train_loss_mean[peak]
+    return [
+        f"- **The largest batch is worse at equal updates**: by {fall:.2f} ± {doubt:.2f} points "
+        f"(standard error); " + ("this is shown." if fall > 2 * doubt else "this is not shown."),
+        f"- **Its training loss is nonetheless lower than at the peak**: {ours:.3g} against "
+        f"{best:.3g}; " + ("yes." if ours < best else "it is not."),
+    ]
+
+
+def _reach(loss: float) -> str:
+    """How the training loss at our largest batch stands to those of S20, which fits its data."""
+    theirs = table("S20-T1").sort_values("batch_size")
+    first = theirs.iloc[0]
+    peak = theirs.iloc[int(theirs.test_accuracy.argmax())]
+    said = (
+        f"at the largest batch the final training loss is {loss:.3g}, in S20 "
+        f"{first.train_loss:.3g} at the smallest batch and {peak.train_loss:.3g} at the peak. "
+    )
+    if loss > first.train_loss:
+        return (
+            said + "By that, all of S20's range lies beyond: here every batch leaves data unfitted."
+        )
+    if loss > peak.train_loss:
+        return said + "By that, S20's peak lies beyond."
+    return said + "By that, S20's peak lies within."
 
 
 def rates_against_epochs(
