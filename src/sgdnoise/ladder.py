@@ -37,8 +37,8 @@ def rows(states: Sequence[SweepState], records: Mapping[str, Record]) -> pd.Data
 
     Columns: `rung`, `batch_size`, `learning_rate`, `norm` (whose examples share statistics),
     `epochs`, `updates`, `seeds` (recorded), `diverged`, `accuracy` and `std` (over all seeds, NaN
-    where one diverged or none is there), `error` (of the mean, NaN for one seed), `printed`,
-    `settled` (whether all its seeds are there).
+    where one diverged or none is there), `error` (of the mean, NaN for one seed), `fitted` (mean
+    training accuracy, likewise), `printed`, `settled` (whether all its seeds are there).
     """
     return pd.DataFrame([_row(state, records) for state in states])
 
@@ -65,9 +65,15 @@ def _row(state: SweepState, records: Mapping[str, Record]) -> dict[str, object]:
         "accuracy": float(np.mean(values)) if whole else math.nan,
         "std": std,
         "error": std / math.sqrt(len(values)) if whole else math.nan,
+        "fitted": _fitted(runs) if whole else math.nan,
         "printed": float(printed[rung][H17_NETWORKS[config.model]]),
         "settled": state.settled,
     }
+
+
+def _fitted(runs: Sequence[Record]) -> float:
+    found = [run.metrics.get("train_accuracy") for run in runs]
+    return float(np.mean([math.nan if value is None else value for value in found]))
 
 
 def recipe_table(rungs: pd.DataFrame) -> pd.DataFrame:
@@ -243,6 +249,7 @@ def verdicts(rungs: pd.DataFrame) -> str:
                 )
             ),
             f"- **With as many updates no gap is left**: {_no_gap(by)}",
+            *_without_a_gap(by),
         ]
     )
 
@@ -278,3 +285,17 @@ def _no_gap(by: pd.DataFrame) -> str:
     value, error = found
     verdict = "shown" if value >= -2 * error else "not reproduced"
     return f"+RA less SB is {value:+.2f} ± {error:.2f} points (standard error); {verdict}."
+
+
+def _without_a_gap(by: pd.DataFrame) -> list[str]:
+    """What the ladder tells where the large batch is not worse to begin with."""
+    found = _difference(by, "LB", "SB")
+    if isinstance(found, str) or found[0] < -2 * found[1]:
+        return []
+    said = "- **Where there is no gap none can be closed**: the rungs tell what each recipe does."
+    if math.isfinite(by.fitted["SB"] + by.fitted["+RA"]):
+        said += (
+            f" SB ends with {by.fitted['SB']:.1f} % of the training images classified rightly, "
+            f"+RA with {by.fitted['+RA']:.1f} %."
+        )
+    return [said]
