@@ -205,14 +205,14 @@ def _cell(row: pd.Series) -> str:
     exponent = row.get("exponent", math.nan)
     if not np.isfinite(exponent):
         return "not yet measured" if row.seeds == 0 else "all diverged"
-    bound = {1: "at least ", -1: "at most "}.get(int(row["bound"]), "")
+    bound = {1: " or more", -1: " or less"}.get(int(row["bound"]), "")
     if row.fresh_seeds:
         spread = row.test_accuracy_fresh_std
         value = f"{row.test_accuracy_fresh:.2f}"
         value += f" ± {spread:.2f}" if np.isfinite(spread) else " (one seed)"
     else:
         value = f"({row.test_accuracy_mean:.2f}, fresh seeds to come)"
-    return f"{value} at {bound}{power_of_two(exponent)}"
+    return f"{value} at {power_of_two(exponent)}{bound}"
 
 
 def difference(optima: pd.DataFrame, rule: str, other: str, size: int) -> Difference | None:
