@@ -58,14 +58,13 @@ GRADIENT_ERROR = 2e-2
 """How far bfloat16 gradients may be from float32 ones, relative, at `GRADIENT_JUDGED_AT`."""
 GRADIENT_BATCHES = (128, 1024, 8192, 49_152)
 GRADIENT_JUDGED_AT = 49_152
-"""All ghosts of CIFAR-10, because at a usual batch size no arithmetic in bfloat16 can do it.
+"""Nearly all of CIFAR-10, because at a usual batch size no arithmetic in bfloat16 can do it.
 
 A ReLU whose input is nearly zero may open in one precision and stay shut in the other. That is
-noise on each example's gradient: at the initial weights, on a CPU, on the first 6,144 images, the
-errors of one half and of the other had a cosine of -0.09, and the error of the mean fell from 0.11
-at B = 256 to 0.035. A wrong kernel is wrong in one direction, and no batch averages that away. How
-little it takes to flip a gate the rows tell too: by the float32 gradient of images that were
-rounded to bfloat16, and nothing else.
+noise on each example's gradient, in no direction, and the rows show how it averages away. A wrong
+kernel is wrong in one direction, and no batch averages that away. How little it takes to flip a
+gate the rows tell too: by the float32 gradient of images that were rounded to bfloat16, and nothing
+else.
 """
 
 

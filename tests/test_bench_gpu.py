@@ -74,6 +74,17 @@ def test_a_baseline_that_fails_is_a_row_that_says_so(setting, monkeypatch, capsy
         monkeypatch.setattr(bench_gpu, name, lambda *_: itertools.repeat(0.0))
     rows = list(bench_gpu.rows_of(setting))
     assert [row.reached for row in rows[:5]] == [True] * 5
+    # The error counts at one batch size, whatever it is at others.
+    for reached in (True, False):
+        monkeypatch.setattr(
+            bench_gpu,
+            "gradient_errors",
+            lambda _, batch, good=reached: (
+                0.01 if good == (batch == bench_gpu.GRADIENT_JUDGED_AT) else 0.03,
+                0.005,
+            ),
+        )
+        assert all(row.reached is reached for row in list(bench_gpu.rows_of(setting))[:5])
     (failed,) = [row for row in rows if "torch.compile" in row.name]
     assert not failed.reached
     assert failed.agreement.startswith("the baseline failed: OSError: no space left")
@@ -116,6 +127,11 @@ def test_gradients_in_half_precision_are_near_and_not_equal(setting):
     # Large, for gates of ReLUs flip and few examples are there to average it away.
     error, of_images = bench_gpu.gradient_errors(setting, 96)
     assert 1e-3 < of_images < error < 0.2
+    exact, rough = (
+        bench_gpu.gradient(bench_gpu.prepared(setting, 96, "ghost", precision))
+        for precision in ("float32", "bfloat16")
+    )
+    assert error == pytest.approx(math.dist(rough, exact) / math.hypot(*exact), rel=1e-3)
 
 
 def test_curves_are_compared_in_spreads_of_seeds(setting):

@@ -496,6 +496,11 @@ def test_a_slope_over_epochs_is_judged_by_its_interval(low, high, verdict):
     assert said[2].endswith("the intervals do not touch." if shown else "the other one.")
 
 
+def test_an_optimum_on_its_grids_edge_is_a_bound():
+    said = [figures.bounded_power(-1, bound) for bound in (-1, 0, 1)]
+    assert said == ["2⁻¹ or less", "2⁻¹", "2⁻¹ or more"]
+
+
 def test_an_interval_that_could_not_be_had_says_so():
     nan = math.nan
     assert str(analysis.Interval(nan, nan, nan)) == "no fit"

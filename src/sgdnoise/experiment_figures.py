@@ -706,8 +706,12 @@ def _with_spread(mean: float, std: float) -> str:
 def _exponent_with_bar(exponent: float, low: float, high: float, bound: float) -> str:
     if not np.isfinite(exponent):
         return "all diverged"
-    sign = {1: "at least ", -1: "at most "}.get(int(bound), "")
-    return f"{sign}{power_of_two(exponent)} ({power_of_two(low)} to {power_of_two(high)})"
+    return f"{bounded_power(exponent, bound)} ({power_of_two(low)} to {power_of_two(high)})"
+
+
+def bounded_power(exponent: float, bound: float) -> str:
+    """A power of two that an optimum still on its grid's edge (`bound` ±1) only bounds."""
+    return power_of_two(exponent) + {1: " or more", -1: " or less"}.get(int(bound), "")
 
 
 def step_budget_verdicts(optima: pd.DataFrame, slope: Interval) -> str:

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from sgdnoise import analysis, data
 from sgdnoise.analysis import Tuning
-from sgdnoise.experiment_figures import NAMES, groups, power_of_two
+from sgdnoise.experiment_figures import NAMES, bounded_power, groups, power_of_two
 from sgdnoise.experiments import Key
 from sgdnoise.experiments.g20 import RULES
 from sgdnoise.figures import INK, MUTED, Source, figure, provenance
@@ -205,14 +205,13 @@ def _cell(row: pd.Series) -> str:
     exponent = row.get("exponent", math.nan)
     if not np.isfinite(exponent):
         return "not yet measured" if row.seeds == 0 else "all diverged"
-    bound = {1: " or more", -1: " or less"}.get(int(row["bound"]), "")
     if row.fresh_seeds:
         spread = row.test_accuracy_fresh_std
         value = f"{row.test_accuracy_fresh:.2f}"
         value += f" ± {spread:.2f}" if np.isfinite(spread) else " (one seed)"
     else:
         value = f"({row.test_accuracy_mean:.2f}, fresh seeds to come)"
-    return f"{value} at {power_of_two(exponent)}{bound}"
+    return f"{value} at {bounded_power(exponent, row['bound'])}"
 
 
 def difference(optima: pd.DataFrame, rule: str, other: str, size: int) -> Difference | None:
