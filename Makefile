@@ -27,8 +27,8 @@ book: setup
 # that take hours or a GPU are rendered from what is there.
 pages: setup
 	$(BIN)/sgdnoise reproduce all --scale digits
-	$(BIN)/python -m sgdnoise.render constant-epoch constant-step generalization-gap layerwise-lr --scale cpu
-	$(BIN)/python -m sgdnoise.render generalization-gap layerwise-lr --scale gpu
+	$(BIN)/python -m sgdnoise.book.notebooks constant-epoch constant-step generalization-gap layerwise-lr --scale cpu
+	$(BIN)/python -m sgdnoise.book.notebooks generalization-gap layerwise-lr --scale gpu
 	$(BIN)/python -m sgdnoise.book.build
 
 test: setup lint units notebooks pages browser

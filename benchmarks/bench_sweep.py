@@ -12,8 +12,8 @@ from distributed import LocalCluster
 from benchmarks.row import Row
 from sgdnoise.config import RunConfig, make_config
 from sgdnoise.experiments import Listed
-from sgdnoise.records import Record, Store
-from sgdnoise.sweep import run_sweep
+from sgdnoise.records.store import Record, Store
+from sgdnoise.sweeps.run import run_sweep
 
 RUNS = 8
 

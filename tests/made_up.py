@@ -11,8 +11,8 @@ import torch
 from sgdnoise.config import RunConfig
 from sgdnoise.data.dataset import Dataset, from_arrays
 from sgdnoise.experiments import Experiment
-from sgdnoise.records import Record, Store, record_of
-from sgdnoise.sweep import missing
+from sgdnoise.records.store import Record, Store, record_of
+from sgdnoise.study.plan import missing
 from sgdnoise.training.result import Result
 
 Ending = Callable[[RunConfig], dict[str, float]]

@@ -22,8 +22,10 @@ from sgdnoise import data
 from sgdnoise.config import RunConfig
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import ANCHORS, EXPERIMENTS, Experiment
-from sgdnoise.records import Record, Store
-from sgdnoise.sweep import estimate_seconds, missing, needed, run_sweep
+from sgdnoise.records.store import Record, Store
+from sgdnoise.study.plan import missing, needed
+from sgdnoise.sweeps.cost import estimate_seconds
+from sgdnoise.sweeps.run import run_sweep
 
 _LOG2_BATCH = (4, 7, 8)
 _EPOCH_SECONDS = (1.0, 0.65, 3600 / 7000)

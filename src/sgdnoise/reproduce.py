@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdnoise import render
-from sgdnoise.compare import Comparison
+from sgdnoise.analysis.compare import Comparison
+from sgdnoise.book import notebooks as render
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, SCALES, Experiment, experiment_named
-from sgdnoise.records import Store
-from sgdnoise.sweep import estimate_seconds, missing, run_sweep
+from sgdnoise.records.store import Store
+from sgdnoise.study.plan import missing
+from sgdnoise.sweeps.cost import estimate_seconds
+from sgdnoise.sweeps.run import run_sweep
 
 
 def project_root() -> Path:

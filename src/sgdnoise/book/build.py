@@ -14,10 +14,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from sgdnoise.book.run_pages import write_run_pages
 from sgdnoise.book.vendor import SCRIPTS, vendor
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.records import Store
-from sgdnoise.run_pages import write_run_pages
+from sgdnoise.records.store import Store
 
 # What a cell may read besides its own text.
 CODE = ("src", "results", "local/results", "requirements.txt")

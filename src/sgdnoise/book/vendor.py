@@ -17,8 +17,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sgdnoise.data.npm import npm_pack
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.npm import npm_pack
 
 VENDOR = Path("book/assets/vendor")
 """Below the project's root."""

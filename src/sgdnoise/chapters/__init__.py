@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from pandas.io.formats.style import Styler
 
 from sgdnoise import __version__
-from sgdnoise.figures import provenance
+from sgdnoise.figures.theme import provenance
 
 
 def computed_here(fig: go.Figure, how: str) -> go.Figure:

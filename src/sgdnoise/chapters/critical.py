@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from sgdnoise.chapters import EPSILON_EFF, LAMBDA_MAX, computed_here, short
-from sgdnoise.figures import (
+from sgdnoise.figures.theme import (
     BLUE,
     DASHES,
     INK,

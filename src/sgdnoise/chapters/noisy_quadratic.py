@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from sgdnoise.figures import BLUE, GREEN, INK, MUTED, PURPLE, VERMILLION, figure, provenance
+from sgdnoise.figures.theme import BLUE, GREEN, INK, MUTED, PURPLE, VERMILLION, figure, provenance
 from sgdnoise.theory.nqm import (
     EpochBudget,
     Spectrum,

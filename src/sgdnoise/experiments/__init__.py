@@ -7,9 +7,13 @@ the papers' experiments. Grids are frozen: `tests/test_experiments.py` holds the
 from __future__ import annotations
 
 from sgdnoise.errors import InputError
-from sgdnoise.experiments.bases import CIFAR10, CPU, DIGITS, METHODS, SCALES
-from sgdnoise.experiments.g20 import LAYERWISE_LR
-from sgdnoise.experiments.grid import (
+from sgdnoise.experiments.constant_epoch.grid import ANCHORS, CONSTANT_EPOCH
+from sgdnoise.experiments.constant_step.grid import CONSTANT_STEP
+from sgdnoise.experiments.generalization_gap.grid import GENERALIZATION_GAP
+from sgdnoise.experiments.initial_final_lr.grid import INITIAL_FINAL_LR
+from sgdnoise.experiments.layerwise_lr.grid import LAYERWISE_LR
+from sgdnoise.experiments.unlimited_epochs.grid import UNLIMITED_EPOCHS
+from sgdnoise.study.grid import (
     FRESH_SEED,
     Axis,
     Experiment,
@@ -21,14 +25,7 @@ from sgdnoise.experiments.grid import (
     advance,
     grid_points,
 )
-from sgdnoise.experiments.h17 import GENERALIZATION_GAP
-from sgdnoise.experiments.s20 import (
-    ANCHORS,
-    CONSTANT_EPOCH,
-    CONSTANT_STEP,
-    INITIAL_FINAL_LR,
-    UNLIMITED_EPOCHS,
-)
+from sgdnoise.study.scales import CIFAR10, CPU, DIGITS, METHODS, SCALES
 
 __all__ = [
     "ANCHORS",

@@ -1,0 +1,1 @@
+"""Constant epoch: its grid and its findings."""

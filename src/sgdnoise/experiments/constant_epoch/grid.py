@@ -1,0 +1,137 @@
+"""S20's figure 1: SGD and momentum over batch sizes, the same epochs for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from math import log2
+from typing import Any
+
+from sgdnoise.config import RunConfig
+from sgdnoise.schedule import scale_learning_rate
+from sgdnoise.study.grid import Experiment, Listed, Sweep
+from sgdnoise.study.scales import (
+    CIFAR10,
+    CPU,
+    CPU_LEAVES_OUT,
+    DIGITS,
+    DIGITS_LEAVES_OUT,
+    GPU_LEAVES_OUT,
+    METHODS,
+    PAPER_LEAVES_OUT,
+    rates,
+    sweep_of,
+)
+
+
+def constant_epoch(
+    base: dict[str, Any],
+    *,
+    epochs: float,
+    sizes: Iterable[int],
+    offset: int,
+    caps: Mapping[str, int],
+    reach: int,
+) -> list[Sweep]:
+    """Figure 1: SGD and momentum over batch sizes, the same epochs for all.
+
+    Args:
+        base: the scale's fields.
+        epochs: the budget.
+        sizes: log₂ of the batch sizes.
+        offset: of the linear scaling rule that centres the grids, ε_eff = B / 2^offset.
+        caps: log₂ of the centre's upper bound, by method.
+        reach: steps of two to either side of the centre.
+    """
+    return [
+        sweep_of(
+            base,
+            {"method": method, "batch_size": 2**k},
+            {"momentum": momentum, "batch_size": 2**k, "epochs": epochs},
+            rates(min(k - offset, caps[method]), reach),
+        )
+        for method, momentum in METHODS.items()
+        for k in sizes
+    ]
+
+
+# Scales gpu and paper are centred on S20's table 1, ε_eff = 2³ at B = 1,024, and its linear rule;
+# the caps on where figure 1c and table 1 have their flat part.
+_constant_epoch_paper = partial(
+    constant_epoch,
+    CIFAR10,
+    epochs=200.0,
+    sizes=range(4, 14),
+    offset=7,
+    caps={"sgd": 2, "momentum": 3},
+    reach=3,
+)
+
+CONSTANT_EPOCH = Experiment(
+    name="constant-epoch",
+    title="A constant epoch budget",
+    items=("S20-F1a", "S20-F1b", "S20-F1c"),
+    sweeps={
+        # Seven learning rates about ε_eff ∝ B, levelling off, where a pilot with three other seeds
+        # (900 to 902) had its optima. The edge rule mends the grid where this was off.
+        "digits": partial(
+            constant_epoch,
+            DIGITS,
+            epochs=40.0,
+            sizes=range(11),
+            offset=5,
+            caps={"sgd": -1, "momentum": 1},
+            reach=3,
+        ),
+        # Centred on the temperature of S20's table 1 at B = 1,024, 2^3 / 2^10, up to where plain
+        # SGD and momentum are likely to meet the curvature; no pilot was run.
+        "cpu": partial(
+            constant_epoch,
+            CPU,
+            epochs=30.0,
+            sizes=(4, 6, 8, 10, 12),
+            offset=7,
+            caps={"sgd": 0, "momentum": 2},
+            reach=2,
+        ),
+        "gpu": partial(
+            constant_epoch,
+            CIFAR10,
+            epochs=12.0,
+            sizes=(4, 6, 8, 10, 12),
+            offset=7,
+            caps={"sgd": 2, "momentum": 3},
+            reach=2,
+        ),
+        "paper": _constant_epoch_paper,
+    },
+    seeds={"digits": 15, "cpu": 3, "gpu": 3, "paper": 15},
+    notebook="constant-epoch.ipynb",
+    leaves_out={
+        "digits": f"{DIGITS_LEAVES_OUT}, and 40 epochs in place of 200.",
+        "cpu": f"{CPU_LEAVES_OUT}; 3 seeds in place of 15, and 30 epochs in place of 200.",
+        "gpu": f"{GPU_LEAVES_OUT}; 3 seeds in place of 15, 5 batch sizes from 16 to 4,096 with 5 "
+        "learning rates each, and 12 epochs in place of 200.",
+        "paper": PAPER_LEAVES_OUT,
+    },
+)
+
+
+def _anchor_runs(seeds: int) -> list[RunConfig]:
+    momentum = {
+        dict(sweep.key)["batch_size"]: sweep
+        for sweep in _constant_epoch_paper()
+        if dict(sweep.key)["method"] == "momentum"
+    }
+    # Table 1's row at B = 1,024, which is figure 1's setting too, has ε_eff = 8.
+    rate = {size: scale_learning_rate(8.0, size, 1024, "linear") for size in (1024, 128)}
+    return [
+        momentum[size].config((round(log2(rate[size])),), seed)
+        for seed in range(seeds)
+        for size in rate
+    ]
+
+
+ANCHORS = Listed.part_of(CONSTANT_EPOCH, _anchor_runs)
+"""Two cells of figure 1 at scale `paper`: B = 1,024 at the learning rate of table 1, and B = 128 at
+the one that linear scaling gives from it."""

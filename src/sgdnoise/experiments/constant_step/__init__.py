@@ -1,0 +1,1 @@
+"""Constant step: its grid and its findings."""

@@ -1,0 +1,1 @@
+"""Generalization gap: its grid and its findings."""

@@ -1,0 +1,1 @@
+"""Initial final lr: its grid and its findings."""

@@ -1,0 +1,106 @@
+"""S20's figure 3: initial and final learning rate, each tuned by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from sgdnoise.study.grid import Axis, Experiment, Sweep
+from sgdnoise.study.scales import (
+    CIFAR10,
+    CPU,
+    CPU_LEAVES_OUT,
+    DIGITS,
+    DIGITS_LEAVES_OUT,
+    GPU_LEAVES_OUT,
+    METHODS,
+    PAPER_LEAVES_OUT,
+    S20_BUDGETS,
+    sweep_of,
+)
+
+
+def initial_final_lr(
+    base: dict[str, Any], *, batch_size: int, budgets: Iterable[int], initial: Axis, final: Axis
+) -> list[Sweep]:
+    """Figure 3: as figure 2, with initial and final learning rate tuned each by itself."""
+    return [
+        sweep_of(
+            base,
+            {"method": "momentum", "epochs": epochs},
+            {
+                "momentum": METHODS["momentum"],
+                "batch_size": batch_size,
+                "epochs": float(epochs),
+            },
+            (initial, final),
+            objectives=("test_accuracy", "train_loss"),
+            best=5 / 7,
+        )
+        for epochs in budgets
+    ]
+
+
+def _initial(low: int, high: int) -> Axis:
+    return Axis("effective_learning_rate", low, high)
+
+
+def _final(low: int, high: int) -> Axis:
+    # In steps of four: S20 finds that the final learning rate matters little.
+    return Axis("final_learning_rate", low, high, step=2)
+
+
+INITIAL_FINAL_LR = Experiment(
+    name="initial-final-lr",
+    title="Initial and final learning rate",
+    items=("S20-F3a", "S20-F3b", "S20-F3c", "S20-F3d"),
+    sweeps={
+        "digits": partial(
+            initial_final_lr,
+            DIGITS,
+            batch_size=8,
+            budgets=(20, 80, 320),
+            initial=_initial(-5, -1),
+            final=_final(-7, -3),
+        ),
+        # The final rates lie about S20's default, 2^-10 of the initial one.
+        "cpu": partial(
+            initial_final_lr,
+            CPU,
+            batch_size=16,
+            budgets=(4, 12, 36),
+            initial=_initial(-5, -2),
+            final=_final(-8, -5),
+        ),
+        "gpu": partial(
+            initial_final_lr,
+            CIFAR10,
+            batch_size=64,
+            budgets=(10, 20, 40),
+            initial=_initial(-3, 1),
+            final=_final(-7, -4),
+        ),
+        "paper": partial(
+            initial_final_lr,
+            CIFAR10,
+            batch_size=64,
+            budgets=S20_BUDGETS,
+            initial=_initial(-4, 2),
+            final=_final(-8, -3),
+        ),
+    },
+    seeds={"digits": 7, "cpu": 3, "gpu": 3, "paper": 7},
+    notebook="initial-final-lr.ipynb",
+    leaves_out={
+        "digits": (
+            f"{DIGITS_LEAVES_OUT}; 20, 80 and 320 epochs, at batch size 8 in place of 64; "
+            "the final learning rate in steps of four."
+        ),
+        "cpu": f"{CPU_LEAVES_OUT}; 3 seeds in place of 7; 4, 12 and 36 epochs, at batch size 16 in "
+        "place of 64; the final learning rate in steps of four.",
+        "gpu": f"{GPU_LEAVES_OUT}; 3 seeds in place of 7; 10, 20 and 40 epochs in place of 50 to "
+        "6,400; the final learning rate in steps of four.",
+        "paper": f"{PAPER_LEAVES_OUT} The final learning rate goes in steps of four.",
+    },
+)

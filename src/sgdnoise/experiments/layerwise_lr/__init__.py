@@ -1,0 +1,1 @@
+"""Layerwise lr: its grid and its findings."""

@@ -1,0 +1,97 @@
+"""G20's experiment: layer-wise learning rates across batch sizes (§4 and §5, figure 16)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from sgdnoise.study.grid import Experiment, Sweep, rounded
+from sgdnoise.study.scales import CIFAR10, CPU, CPU_LEAVES_OUT, METHODS, rates, sweep_of
+
+RULES = ("momentum", "lars", "percent-delta", "mclr")
+"""Heavy ball, and the three rules that G20 reads as averages of the radius of curvature."""
+
+
+def layerwise_lr(
+    base: dict[str, Any],
+    *,
+    epochs: float,
+    sizes: Iterable[int],
+    offset: int,
+    cap: int,
+    centres: Mapping[str, int],
+    reach: int,
+) -> list[Sweep]:
+    """Figure 16 over batch sizes: each rule with its own rate tuned at each of them.
+
+    Momentum's rate is ε/(1 − m), about the linear rule. A layer-wise rule has two: γ, which by
+    itself moves the biases and the norms' scales, is set to what the linear rule gives momentum;
+    the trust coefficient η is tuned, as γη/(1 − m), by which part of its own norm a layer moves.
+    Its grid is centred on the square root of the batch size: at the equilibrium of weight decay
+    and gradient noise, a layer's relative step grows as the square root of its learning rate.
+
+    Args:
+        base: the scale's fields.
+        epochs: the budget, the same for all.
+        sizes: log₂ of the batch sizes.
+        offset: of the linear rule, ε_eff = B / 2^offset.
+        cap: log₂ of its upper bound.
+        centres: for each layer-wise rule, log₂ of the centre at B = 2^offset.
+        reach: steps of two to either side of a centre.
+    """
+    momentum = METHODS["momentum"]
+    sweeps = []
+    for rule in RULES:
+        for k in sizes:
+            linear = min(k - offset, cap)
+            fixed: dict[str, Any] = {"momentum": momentum, "batch_size": 2**k, "epochs": epochs}
+            if rule == "momentum":
+                axes = rates(linear, reach)
+            else:
+                fixed["optimizer"] = rule
+                fixed["learning_rate"] = rounded(2.0**linear * (1 - momentum))
+                axes = rates(centres[rule] + (k - offset) // 2, reach, "layerwise_rate")
+            sweeps.append(sweep_of(base, {"method": rule, "batch_size": 2**k}, fixed, axes))
+    return sweeps
+
+
+_OPEN = (
+    "G20 gives neither learning rates nor weight decay, epochs, augmentation or seeds: here they "
+    "are S20's, with the rate of each rule tuned at each batch size on the test set, as S20 tunes "
+    "its own"
+)
+
+LAYERWISE_LR = Experiment(
+    name="layerwise-lr",
+    title="Layer-wise learning rates",
+    items=("G20-F16",),
+    sweeps={
+        "cpu": partial(
+            layerwise_lr,
+            CPU,
+            epochs=12.0,
+            sizes=(5, 7, 9, 11),
+            offset=7,
+            cap=2,
+            centres={"lars": -4, "percent-delta": -1, "mclr": -4},
+            reach=2,
+        ),
+        "gpu": partial(
+            layerwise_lr,
+            {**CIFAR10, "model": "resnet18"},
+            epochs=20.0,
+            sizes=(9, 10, 12, 13, 14),
+            offset=7,
+            cap=3,
+            centres={"lars": -4, "percent-delta": -1, "mclr": -4},
+            reach=2,
+        ),
+    },
+    seeds={"cpu": 3, "gpu": 3},
+    notebook="layerwise-lr.ipynb",
+    leaves_out={
+        "cpu": f"{CPU_LEAVES_OUT.replace('WRN-16-4', 'ResNet-18')}; 12 epochs. {_OPEN}.",
+        "gpu": f"G20's net and data, 20 epochs, ghosts of 64, bfloat16. {_OPEN}.",
+    },
+)

@@ -1,0 +1,1 @@
+"""Parts checked: its grid and its findings."""

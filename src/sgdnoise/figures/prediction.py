@@ -1,0 +1,328 @@
+"""The noisy quadratic model beside a measurement: the same budget, each in its own reduced units.
+
+Nobody knows a net's curvature and noise in the model's units, so nothing absolute is compared.
+Batch sizes are divided by the boundary, learning rates by their largest value (the critical one, as
+tuning finds it), losses by that of the smallest batch; along a growing budget everything is divided
+by its first value. What is left is the shape, and the ratios between plain SGD and momentum, which
+the model fixes without any free number. Accuracies have no counterpart in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from sgdnoise import data
+from sgdnoise.analysis.intervals import Interval
+from sgdnoise.analysis.regimes import Regimes
+from sgdnoise.analysis.tuning import Tuning, key_name
+from sgdnoise.config import RunConfig
+from sgdnoise.experiments import METHODS, Key
+from sgdnoise.figures.theme import (
+    DASHES,
+    INK,
+    MUTED,
+    PALETTE,
+    SYMBOLS,
+    Source,
+    figure,
+    interval_marks,
+    provenance,
+)
+from sgdnoise.figures.tuned import NAMES, PURPOSES, Group, groups
+from sgdnoise.schedule import hold_then_decay
+from sgdnoise.theory import nqm
+from sgdnoise.theory.nqm import EpochBudget, StepBudget, TunedCurve
+from sgdnoise.theory.regimes import fit_hinge
+from sgdnoise.theory.stability import critical_learning_rate
+
+MODEL_NOTE = (
+    "Lines: noisy quadratic model, 10,000 dimensions, binned spectrum, S20's schedule, computed "
+    "with this page."
+)
+
+
+def _run_of(one: Tuning) -> RunConfig:
+    """A run of a sweep: all of them share the budget, the batch size and the data."""
+    sweep = one.state.sweep
+    return sweep.config(tuple(axis.low for axis in sweep.axes), 0)
+
+
+def _any_run(tuned: Mapping[Key, Tuning]) -> RunConfig:
+    return _run_of(next(iter(tuned.values())))
+
+
+def _train_size(config: RunConfig) -> int:
+    return config.train_size or data.train_size(config.dataset)
+
+
+def budget_of(tuned: Mapping[Key, Tuning]) -> EpochBudget | StepBudget:
+    """The budget that the runs of an experiment over batch sizes share."""
+    config = _any_run(tuned)
+    if config.steps is not None:
+        return StepBudget(config.steps)
+    assert config.epochs is not None
+    return EpochBudget(config.epochs, _train_size(config))
+
+
+def curves(tuned: Mapping[Key, Tuning]) -> dict[str, TunedCurve]:
+    """The model's tuned curve of each method, at all powers of two up to the training set's size.
+
+    The budget is the experiment's own, and the learning rate follows S20's schedule.
+    """
+    model, budget = nqm.spectrum("binned"), budget_of(tuned)
+    largest = _train_size(_any_run(tuned))
+    sizes = [2**k for k in range(largest.bit_length())]
+    methods = [m for m in METHODS if any(dict(key)["method"] == m for key in tuned)]
+    return {
+        method: nqm.tuned_curve(budget, sizes, METHODS[method], spectrum=model, decay=True)
+        for method in methods
+    }
+
+
+def units(curve: TunedCurve) -> tuple[float, float, float]:
+    """Slope, boundary and level of a model curve, by the hinge that is fitted to measurements."""
+    sizes = np.log2(curve.batch_size.astype(np.float64))
+    hinge = fit_hinge(sizes, np.log2(curve.effective_learning_rate)[None])[0]
+    return hinge.slope, 2**hinge.knee, 2**hinge.level
+
+
+def rates_in_reduced_units(
+    tuned: Mapping[Key, Tuning],
+    regimes: Mapping[str, Regimes],
+    model: Mapping[str, TunedCurve],
+    note: Source,
+) -> go.Figure:
+    """Tuned learning rate over its level against batch size over the boundary, model and net.
+
+    Marks with bars are the net's (vertex of the local parabola, 95 % interval), lines the model's.
+    Each is divided by the boundary and level of its own hinge.
+    """
+    fig = _reduced("tuned learning rate / its level beyond", "Tuned learning rates by batch size")
+    for group in groups(tuned, "batch_size"):
+        method = dict(group.of)["method"]
+        curve = model[method]
+        _, boundary, level = units(curve)
+        _line(fig, group, curve.batch_size / boundary, curve.effective_learning_rate / level)
+        fit = regimes[method]
+        marks = group.tunings(tuned)
+        _intervals(
+            fig,
+            np.array(list(marks)) / fit.boundary.value,
+            [one.peak for one in marks.values()],
+            fit.level.value,
+            marker=_marker(group),
+            customdata=[key_name(one.state.sweep.key) for one in marks.values()],
+            name=f"{group.name}, measured",
+        )
+    return provenance(fig, note.and_also(MODEL_NOTE))
+
+
+def _reduced(y: str, alt: str) -> go.Figure:
+    return figure(
+        x="batch size B / boundary",
+        x_unit=None,
+        y=y,
+        y_unit=None,
+        log="xy",
+        alt=f"{alt} in reduced units, measured and in the model",
+    )
+
+
+def _line(fig: go.Figure, group: Group, x: np.ndarray, y: np.ndarray) -> None:
+    """The model's curve of a group."""
+    fig.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        line={"color": group.colour, "dash": group.dash, "width": 2},
+        name=f"{group.name}, model",
+    )
+
+
+def _marker(group: Group) -> dict[str, Any]:
+    return {"color": group.colour, "symbol": group.symbol, "size": 9}
+
+
+def _intervals(
+    fig: go.Figure, x: np.ndarray, peaks: Sequence[Interval], unit: float, **trace: Any
+) -> None:
+    """Marks at tuned learning rates (given as log₂) over a unit, with their intervals."""
+    rates = 2.0 ** np.array([(peak.value, peak.low, peak.high) for peak in peaks]) / unit
+    interval_marks(fig, x, *rates.T, **trace)
+
+
+def losses_in_reduced_units(
+    tuned: Mapping[Key, Tuning],
+    optima: pd.DataFrame,
+    regimes: Mapping[str, Regimes],
+    model: Mapping[str, TunedCurve],
+    note: Source,
+) -> go.Figure:
+    """Final training loss over that of the smallest batch, against batch size over the boundary.
+
+    The net's is the loss at the learning rate tuned for test accuracy, as S20's figure 1b has it;
+    the model knows one loss only and is tuned for it.
+    """
+    fig = _reduced("training loss / that of the smallest batch", "Training loss by batch size")
+    for group in groups(tuned, "batch_size"):
+        method, rows = dict(group.of)["method"], group.rows(optima)
+        curve = model[method]
+        first = int(np.flatnonzero(curve.batch_size >= rows.batch_size.min())[0])
+        sizes = curve.batch_size[first:] / units(curve)[1]
+        _line(fig, group, sizes, curve.loss[first:] / curve.loss[first])
+        fig.add_scatter(
+            x=rows.batch_size / regimes[method].boundary.value,
+            y=rows.train_loss_mean / rows.train_loss_mean.iloc[0],
+            mode="markers",
+            marker=_marker(group),
+            customdata=rows.sweep.tolist(),
+            name=f"{group.name}, measured",
+        )
+    return provenance(fig, note.and_also(MODEL_NOTE))
+
+
+def ratios_table(regimes: Mapping[str, Regimes], model: Mapping[str, TunedCurve]) -> pd.DataFrame:
+    """Pure numbers of the two regimes: what the model says without anything fitted, and the net."""
+    own = {method: units(curve) for method, curve in model.items()}
+    rows = [
+        (f"slope below the boundary, {NAMES[method]}", str(fit.slope), f"{own[method][0]:.2f}")
+        for method, fit in regimes.items()
+    ]
+    if {"sgd", "momentum"} <= regimes.keys():
+        sgd, momentum = regimes["sgd"], regimes["momentum"]
+        for name, part, measured in (
+            ("boundary", 1, momentum.boundary.value / sgd.boundary.value),
+            ("learning rate beyond it", 2, momentum.level.value / sgd.level.value),
+        ):
+            rows.append(
+                (
+                    f"{name}, momentum over plain SGD",
+                    f"{measured:.3g}" if np.isfinite(measured) else "no fit",
+                    f"{own['momentum'][part] / own['sgd'][part]:.3g}",
+                )
+            )
+    return pd.DataFrame(rows, columns=["", "measured", "model"])
+
+
+def rates_over_budgets(tuned: Mapping[Key, Tuning]) -> tuple[np.ndarray, np.ndarray]:
+    """The model's tuned effective learning rate at the epoch budgets of an experiment.
+
+    Returns:
+        Epochs in rising order and learning rates, each (budgets,), at the experiment's own batch
+        size, momentum and training set size.
+    """
+    model = nqm.spectrum("binned")
+    epochs, rates = [], []
+    for config in _runs_by_budget(tuned):
+        assert config.epochs is not None
+        steps = config.total_steps(_train_size(config))
+        rate, _ = nqm.tuned_under_schedule(model, config.batch_size, steps, config.momentum)
+        epochs.append(config.epochs)
+        rates.append(rate / (1 - config.momentum))
+    return np.array(epochs), np.array(rates)
+
+
+def _runs_by_budget(tuned: Mapping[Key, Tuning]) -> list[RunConfig]:
+    runs = {config.epochs or 0.0: config for config in map(_run_of, tuned.values())}
+    return [runs[epochs] for epochs in sorted(runs)]
+
+
+def _over_first(what: str) -> go.Figure:
+    return figure(
+        x="epochs / fewest epochs",
+        x_unit=None,
+        y="tuned learning rate / at the fewest",
+        y_unit=None,
+        log="xy",
+        alt=f"{what} against the epoch budget, both over their first value",
+    )
+
+
+def rates_relative_to_first(tunings: Mapping[str, Mapping[Key, Tuning]], note: Source) -> go.Figure:
+    """Tuned learning rate against epochs, both over their first value: net and model.
+
+    Args:
+        tunings: by what is tuned for, `test_accuracy` or `train_loss`.
+        note: provenance.
+    """
+    fig = _over_first("Tuned learning rate")
+    for k, (objective, tuned) in enumerate(tunings.items()):
+        rows = sorted((float(dict(key)["epochs"]), one.peak) for key, one in tuned.items())
+        rows = [(epochs, peak) for epochs, peak in rows if np.isfinite(peak.value)]
+        if not rows:
+            continue
+        _intervals(
+            fig,
+            np.array([epochs for epochs, _ in rows]) / rows[0][0],
+            [peak for _, peak in rows],
+            2.0 ** rows[0][1].value,
+            marker={"color": PALETTE[k], "symbol": SYMBOLS[k], "size": 9},
+            name=f"measured, {PURPOSES[objective]}",
+        )
+    epochs, rates = rates_over_budgets(next(iter(tunings.values())))
+    fig.add_scatter(
+        x=epochs / epochs[0],
+        y=rates / rates[0],
+        mode="lines",
+        line={"color": INK, "width": 2},
+        name="model, for its one loss",
+    )
+    return provenance(fig, note.and_also(MODEL_NOTE))
+
+
+def tuned_pair(config: RunConfig) -> tuple[float, float]:
+    """The model's best initial and final effective learning rate under S20's schedule (§7.1).
+
+    Both on a grid of eight a factor of two, initial rates up to the critical one and final ones
+    from the initial down by a factor of 2¹⁶.
+    """
+    model = nqm.spectrum("binned")
+    steps = config.total_steps(_train_size(config))
+    critical = float(critical_learning_rate(model.sharpness, config.momentum))
+    rates = critical * 2.0 ** -np.arange(0, 12, 1 / 8)
+    best = (np.inf, np.nan, np.nan)
+    for fall in np.arange(0, 16.01, 0.5):
+        pieces = nqm.monotone_segments(hold_then_decay(steps, 2 ** (fall / 10)), steps)
+        losses = nqm.loss_under_schedule(model, rates, config.batch_size, pieces, config.momentum)
+        at = int(np.argmin(losses[:, -1]))
+        best = min(best, (float(losses[at, -1]), float(rates[at]), float(rates[at]) * 2**-fall))
+    _, initial, final = best
+    return initial / (1 - config.momentum), final / (1 - config.momentum)
+
+
+def pairs_relative_to_first(
+    tuned: Mapping[Key, Tuning], pairs: pd.DataFrame, note: Source
+) -> go.Figure:
+    """Tuned initial and final learning rates against epochs, over their first values.
+
+    The net's are those for the training loss, the only loss that the model has.
+    """
+    fig = _over_first("Tuned initial and final learning rate")
+    configs = _runs_by_budget(tuned)
+    epochs = np.array([config.epochs for config in configs], dtype=np.float64)
+    predicted = np.array([tuned_pair(config) for config in configs])
+    rows = pairs[pairs.objective == "train_loss"].sort_values("epochs")
+    for k, (name, column) in enumerate((("initial", 0), ("final", 1))):
+        fig.add_scatter(
+            x=epochs / epochs[0],
+            y=predicted[:, column] / predicted[0, column],
+            mode="lines",
+            line={"color": PALETTE[k], "dash": DASHES[k], "width": 2},
+            name=f"{name}, model",
+        )
+        measured = 2.0 ** rows[name].to_numpy(dtype=float)
+        if len(measured):
+            fig.add_scatter(
+                x=rows.epochs / rows.epochs.iloc[0],
+                y=measured / measured[0],
+                mode="markers",
+                marker={"color": PALETTE[k], "symbol": SYMBOLS[k], "size": 10},
+                name=f"{name}, measured for the training loss",
+            )
+    fig.add_hline(y=1, line={"color": MUTED, "width": 1})
+    return provenance(fig, note.and_also(MODEL_NOTE))

@@ -1,0 +1,35 @@
+"""Tables of a page, and numbers as text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+
+def power_of_two(exponent: float) -> str:
+    """A power of two as text: 2⁻³."""
+    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return "2" + f"{exponent:g}".translate(digits)
+
+
+def with_spread(mean: float, std: float) -> str:
+    if not np.isfinite(mean):
+        return "–"
+    return f"{mean:.2f} ± {std:.2f}" if np.isfinite(std) else f"{mean:.2f} (one seed)"
+
+
+def exponent_with_bar(exponent: float, low: float, high: float, bound: float) -> str:
+    if not np.isfinite(exponent):
+        return "all diverged"
+    return f"{bounded_power(exponent, bound)} ({power_of_two(low)} to {power_of_two(high)})"
+
+
+def bounded_power(exponent: float, bound: float) -> str:
+    """A power of two that an optimum still on its grid's edge (`bound` ±1) only bounds."""
+    return power_of_two(exponent) + {1: " or more", -1: " or less"}.get(int(bound), "")
+
+
+def html_table(frame: pd.DataFrame) -> HTML:
+    """A table as plain HTML, which follows the page into the dark; pandas' own style does not."""
+    return HTML(frame.to_html(index=False, justify="left", border=0))

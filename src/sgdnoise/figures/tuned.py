@@ -1,0 +1,482 @@
+"""Figures of the experiments: what S20 plots, from records, with the sweep behind each optimum.
+
+Each function takes what `analysis` gives and returns a plotly figure; none reads a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from sgdnoise import analysis
+from sgdnoise.analysis.regimes import Regimes
+from sgdnoise.analysis.tuning import Tuning
+from sgdnoise.experiments import Experiment, Key
+from sgdnoise.figures.tables import power_of_two
+from sgdnoise.figures.theme import (
+    DASHES,
+    INK,
+    MUTED,
+    PALETTE,
+    SYMBOLS,
+    Source,
+    band,
+    figure,
+    interval_marks,
+    provenance,
+)
+from sgdnoise.records.store import Record
+from sgdnoise.study.protocol import best_of
+from sgdnoise.theory.regimes import Hinge
+
+NAMES = {
+    "sgd": "SGD",
+    "momentum": "SGD with momentum 0.9",
+    "lars": "LARS",
+    "percent-delta": "PercentDelta",
+    "mclr": "MCLR",
+}
+MAIN_PARTS = ("method", "batch_size", "epochs")
+"""The parts of a sweep's key that are not a variant of it."""
+
+_VARIANTS: dict[tuple[str, Any], str] = {
+    ("norm", "ghost"): "with batch norm",
+    ("norm", "batch"): "with batch norm",
+    ("norm", "none"): "without batch norm",
+    ("weight_decay", 0.0): "without weight decay",
+}
+PURPOSES = {"test_accuracy": "for test accuracy", "train_loss": "for training loss"}
+LABELS = {"test_accuracy": ("test accuracy", "%"), "train_loss": ("final training loss", "nats")}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The sweeps of one curve: all of a key but what the curve runs over.
+
+    Attributes:
+        of: what they share, such as (("method", "sgd"),).
+        x: what the curve runs over, `batch_size` or `epochs`.
+        name: in the legend.
+        colour, dash, symbol: how it is drawn.
+    """
+
+    of: Key
+    x: str
+    name: str
+    colour: str
+    dash: str
+    symbol: str
+
+    def has(self, key: Key) -> bool:
+        """Whether a sweep belongs to it."""
+        return analysis.without(key, self.x) == self.of
+
+    def rows(self, optima: pd.DataFrame) -> pd.DataFrame:
+        """Its rows of a table of optima, in the order of x."""
+        return optima[optima.key.map(self.has).astype(bool)].sort_values(self.x)
+
+    def tunings(self, tuned: Mapping[Key, Tuning]) -> dict[float, Tuning]:
+        """Its tunings, by x."""
+        return {dict(key)[self.x]: one for key, one in tuned.items() if self.has(key)}
+
+
+def groups(keys: Iterable[Key], x: str) -> list[Group]:
+    """The curves that sweeps make over x, plain SGD's before momentum's."""
+    shared = list(dict.fromkeys(analysis.without(key, x) for key in keys))
+    shared.sort(key=lambda of: list(NAMES).index(dict(of)["method"]))
+    found: list[tuple[int, Group]] = []
+    for of in shared:
+        method = dict(of)["method"]
+        # SGD and momentum look the same on every page, also where only one of them is there.
+        place = max(list(NAMES).index(method), found[-1][0] + 1 if found else 0)
+        more = variant_name(analysis.without(of, "method"))
+        name = f"{NAMES[method]}, {more}" if more else NAMES[method]
+        colour = PALETTE[place % len(PALETTE)]
+        found.append((place, Group(of, x, name, colour, DASHES[place], SYMBOLS[place])))
+    return [group for _, group in found]
+
+
+def variant_name(variant: Key) -> str:
+    """What a variant of a sweep is called; empty for none."""
+    return ", ".join(_VARIANTS[item] for item in variant)
+
+
+def provenance_line(
+    experiment: Experiment, scale: str, seeds: int, records: Mapping[str, Record]
+) -> str:
+    """Scale, runs, seeds, code, device and dates behind a figure, in one line."""
+    if not records:
+        return f"Scale {scale}: no runs recorded yet."
+    made = [record.provenance for record in records.values()]
+
+    def all_of(name: str) -> str:
+        return ", ".join(sorted({str(p.get(name, "unknown")) for p in made}))
+
+    dates = sorted(str(p.get("date", "")) for p in made)
+    kept = best_of(seeds, experiment.sweeps[scale]()[0].best)
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    return (
+        f"Scale {scale}: {len(records)} runs, {seeds} seeds a point, best {kept} kept; "
+        f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
+    )
+
+
+AXES = {"batch_size": ("batch size B", "examples"), "epochs": ("epochs", None)}
+
+
+def against(optima: pd.DataFrame, x: str, objective: str, note: Source) -> go.Figure:
+    """S20's figures 1a, 1b, 2a and 2b: what tuned learning rates reach.
+
+    Filled marks with bars are mean and standard deviation of the best k runs, as S20 has it.
+    Hollow marks are all runs of seeds that the tuning never saw.
+
+    Args:
+        optima: of an experiment over x, tuned for test accuracy or for `objective`.
+        x: `batch_size` or `epochs`.
+        objective: what is shown.
+        note: provenance.
+    """
+    label, unit = LABELS[objective]
+    fig = figure(
+        x=AXES[x][0],
+        x_unit=AXES[x][1],
+        y=label,
+        y_unit=unit,
+        log="xy" if objective == "train_loss" else "x",
+        alt=f"{label} at the tuned learning rate against {AXES[x][0]}",
+    )
+    for group in groups(optima.key, x):
+        rows = group.rows(optima)
+        fig.add_scatter(
+            x=rows[x],
+            y=rows[f"{objective}_mean"],
+            error_y={"array": rows[f"{objective}_std"], "thickness": 1.5, "width": 4},
+            mode="lines+markers",
+            marker={"symbol": group.symbol, "color": group.colour},
+            line={"color": group.colour, "dash": group.dash},
+            customdata=rows.sweep.tolist(),
+            name=group.name,
+            legendgroup=group.name,
+        )
+        fig.add_scatter(
+            x=rows[x],
+            y=rows[f"{objective}_fresh"],
+            error_y={"array": rows[f"{objective}_fresh_std"], "thickness": 1, "width": 0},
+            mode="markers",
+            marker={"symbol": f"{group.symbol}-open", "color": group.colour, "size": 10},
+            customdata=rows.sweep.tolist(),
+            name=f"{group.name}, fresh seeds",
+            legendgroup=group.name,
+        )
+    ticks_at(fig, optima[x])
+    return provenance(fig, note)
+
+
+def accuracy_frame(optima: pd.DataFrame, objective: str) -> tuple[float, float]:
+    """One range of the value axis for all positions of a slider, set by the tuned values.
+
+    As far below the worst tuned value as the tuned values spread (above the worst, for a loss):
+    what fails altogether leaves the frame instead of flattening all else.
+    """
+    values = optima[f"{objective}_mean"]
+    low, high = float(values.min()), float(values.max())
+    if objective == "train_loss":
+        return low / 2, high * 20
+    spread = max(high - low, 0.5)
+    return low - spread, high + 0.25 * spread
+
+
+def sweep_at(
+    tuned: Mapping[Key, Tuning],
+    x: str,
+    value: float,
+    objective: str,
+    frame: tuple[float, float],
+    note: Source,
+) -> go.Figure:
+    """The whole sweep behind the optima at one batch size or epoch budget: every run.
+
+    Small marks are single runs, the line the mean of the best k, the large mark the optimum.
+    Learning rates at which too many runs diverged have no mean. The title counts the runs that
+    diverged (or, in a sweep that is not complete, have not been run), and those outside of `frame`.
+    """
+    label, unit = LABELS[objective]
+    place = f"B = {value:,}" if x == "batch_size" else f"{value:g} epochs, {PURPOSES[objective]}"
+    diverged = outside = 0
+    whole = True
+    tried = common_exponents(tuned)
+    fig = figure(
+        x="effective learning rate ε/(1−m)",
+        x_unit=None,
+        y=label,
+        y_unit=unit,
+        log="xy" if objective == "train_loss" else "x",
+        x_range=(2.0 ** (tried[0] - 0.5), 2.0 ** (tried[-1] + 0.5)),
+        y_range=frame,
+        alt=f"{label} of every run against learning rate, {place}",
+    )
+    for group in groups(tuned, x):
+        one = group.tunings(tuned).get(value)
+        if one is None:
+            continue
+        sweep = one.state.sweep
+        whole &= one.state.settled
+        rates = 2.0**one.exponents
+        diverged += int((~np.isfinite(one.table)).sum())
+        outside += int(((one.table < frame[0]) | (one.table > frame[1])).sum())
+        fig.add_scatter(
+            x=np.repeat(rates, len(one.seeds)),
+            y=one.table.ravel(),
+            mode="markers",
+            marker={"size": 4, "opacity": 0.45, "color": group.colour, "symbol": group.symbol},
+            customdata=[sweep.config(point, s).id for point in one.points for s in one.seeds],
+            name=f"{group.name}, runs",
+            showlegend=False,
+        )
+        fig.add_scatter(
+            x=rates,
+            y=analysis.best_means(one.table, objective, sweep.best),
+            mode="lines",
+            line={"color": group.colour, "dash": group.dash},
+            name=group.name,
+        )
+        best = one.state.tuned.get(objective)
+        if best is not None:
+            fig.add_scatter(
+                x=[2.0 ** best.point[0]],
+                y=[best.cell.mean],
+                mode="markers",
+                marker={
+                    "size": 14,
+                    "color": group.colour,
+                    "symbol": group.symbol,
+                    "line": {"width": 2, "color": INK},
+                },
+                customdata=[analysis.key_name(sweep.key)],
+                name=f"{group.name}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
+            )
+    ticks = [e for e in tried if e % 2 == 0]
+    fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
+    lost = "diverged" if whole else "diverged or are still to run"
+    text = f"{place}: {outside} runs lie outside of this frame, {diverged} {lost}"
+    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
+    return provenance(fig, note)
+
+
+def ticks_at(fig: go.Figure, values: Sequence[float] | pd.Series) -> None:
+    """Ticks at the batch sizes or epochs themselves, every second one if there are many."""
+    ticks = sorted({float(value) for value in values})
+    ticks = ticks[:: 2 if len(ticks) > 8 else 1]
+    fig.update_xaxes(tickvals=ticks, ticktext=[f"{t:,g}" for t in ticks])
+
+
+def coverage_sentence(experiment: Experiment, scale: str, seeds: int, optima: pd.DataFrame) -> str:
+    """Which scale this is, what it leaves out, and how much of it has been run; Markdown."""
+    lines = [f"**Scale `{scale}`.** {experiment.leaves_out[scale]}"]
+    least = int(optima.seeds.min()) if len(optima) else 0
+    if least < seeds:
+        lines.append(f"So far **{least} of {seeds} seeds** have been run at every grid point.")
+    elif seeds < experiment.seeds[scale]:
+        lines.append(f"Shown are **{seeds} of {experiment.seeds[scale]} seeds**.")
+    waiting = int((~optima.settled).sum())
+    if waiting:
+        lines.append(
+            f"{waiting} of {len(optima)} sweeps are not complete, and what they show is "
+            f"provisional; `sgdnoise reproduce {experiment.name} --scale {scale}` finishes them."
+        )
+    return "\n".join(lines)
+
+
+def common_exponents(tuned: Mapping[Key, Tuning]) -> list[int]:
+    """The learning rates, log₂, that at least two sweeps tried: what a slider can pass."""
+    tried = [int(e) for one in tuned.values() for e in one.exponents]
+    return sorted({e for e in tried if tried.count(e) > 1})
+
+
+def measured_rates(tuned: Mapping[Key, Tuning], objective: str) -> list[int]:
+    """Those of `common_exponents` at which any sweep has a mean."""
+    found = {
+        int(exponent)
+        for one in tuned.values()
+        for exponent, mean in zip(
+            one.exponents,
+            analysis.best_means(one.table, objective, one.state.sweep.best),
+            strict=True,
+        )
+        if np.isfinite(mean)
+    }
+    return [exponent for exponent in common_exponents(tuned) if exponent in found]
+
+
+def measured_at(tuned: Mapping[Key, Tuning], x: str) -> list[float]:
+    """The values of x, `batch_size` or `epochs`, at which any run is recorded and finite."""
+    found = (dict(key)[x] for key, one in tuned.items() if np.isfinite(one.table).any())
+    return sorted(set(found))
+
+
+def sources_sentence(experiment: Experiment, scale: str, root: Path) -> str:
+    """Where the records behind a page are, and the command that makes them; Markdown."""
+    return (
+        f"The records behind this page are the lines of `{root.name}/{scale}/"
+        f"{experiment.name}.jsonl`, one a run, and "
+        f"`sgdnoise reproduce {experiment.name} --scale {scale}` makes what is missing of them."
+    )
+
+
+def tuned_rates(fig: go.Figure, k: int, rows: pd.DataFrame, column: str, name: str) -> None:
+    """The k-th curve of tuned rates against epochs; `column` holds log₂, with _low and _high."""
+    columns = (column, f"{column}_low", f"{column}_high")
+    interval_marks(
+        fig,
+        rows.epochs,
+        *(2.0 ** rows[name].astype(float) for name in columns),
+        mode="lines+markers",
+        marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
+        line={"dash": DASHES[k]},
+        customdata=rows.sweep.tolist(),
+        name=name,
+    )
+
+
+def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: Source) -> go.Figure:
+    """S20's figure 1c: the tuned effective learning rate against batch size.
+
+    Bars are S20's (every learning rate within one standard deviation of the best mean); lines are
+    the fitted hinge; an arrow marks an optimum on the edge of its grid, a bound and no estimate.
+    """
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="tuned effective learning rate ε/(1−m)",
+        y_unit=None,
+        log="xy",
+        alt="Tuned effective learning rate against batch size, SGD and momentum, with fitted lines",
+    )
+    for group in groups(optima.key, "batch_size"):
+        method = dict(group.of)["method"]
+        rows = group.rows(optima[optima.exponent.notna()])
+        symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, group.symbol) for b in rows.bound]
+        interval_marks(
+            fig,
+            rows.batch_size,
+            *(2.0 ** rows[name] for name in ("exponent", "bar_low", "bar_high")),
+            marker={"symbol": symbols, "color": group.colour, "size": 10},
+            customdata=rows.sweep.tolist(),
+            name=group.name,
+        )
+        fit = regimes[method]
+        if not np.isfinite(fit.slope.value):
+            continue
+        sizes = np.geomspace(rows.batch_size.min(), rows.batch_size.max(), 200)
+        hinge = Hinge(fit.slope.value, np.log2(fit.boundary.value), np.log2(fit.level.value))
+        fig.add_scatter(
+            x=sizes,
+            y=2 ** (hinge.level + hinge.slope * np.minimum(np.log2(sizes) - hinge.knee, 0)),
+            mode="lines",
+            line={"color": group.colour, "dash": group.dash, "width": 2},
+            name=f"slope {fit.slope.value:.2f}, "
+            + (f"boundary {fit.boundary.value:.0f}" if fit.flat_seen else "no flat part seen"),
+        )
+    ticks_at(fig, optima.batch_size)
+    wide = optima.exponent.max() - optima.exponent.min() > 6
+    fig.update_yaxes(dtick=np.log10(4 if wide else 2), tickformat="~g")
+    return provenance(fig, note)
+
+
+def at_learning_rate(
+    tuned: Mapping[Key, Tuning],
+    exponent: int,
+    objective: str,
+    frame: tuple[float, float],
+    note: Source,
+) -> go.Figure:
+    """What one fixed effective learning rate reaches at every batch size, beside the tuned one."""
+    label, unit = LABELS[objective]
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y=label,
+        y_unit=unit,
+        log="xy" if objective == "train_loss" else "x",
+        y_range=frame,
+        title=f"ε/(1−m) = {power_of_two(exponent)} at every batch size",
+        alt=f"{label} against batch size at one learning rate, and at the tuned one",
+    )
+    sizes = sorted({int(dict(key)["batch_size"]) for key in tuned})
+    for group in groups(tuned, "batch_size"):
+        of_size = group.tunings(tuned)
+        fixed, best = [], []
+        for one in (of_size[size] for size in sizes):
+            means = analysis.best_means(one.table, objective, one.state.sweep.best)
+            at = np.flatnonzero(one.exponents == exponent)
+            fixed.append(float(means[at[0]]) if len(at) else np.nan)
+            optimum = one.state.tuned.get(objective)
+            best.append(optimum.cell.mean if optimum else np.nan)
+        anchors = [analysis.key_name(of_size[size].state.sweep.key) for size in sizes]
+        fig.add_scatter(
+            x=sizes,
+            y=best,
+            mode="lines",
+            line={"color": group.colour, "width": 1, "dash": "dot"},
+            name=f"{group.name}, tuned at each B",
+        )
+        fig.add_scatter(
+            x=sizes,
+            y=fixed,
+            mode="lines+markers",
+            marker={"symbol": group.symbol},
+            line={"color": group.colour, "dash": group.dash},
+            customdata=anchors,
+            name=f"{group.name}, this rate",
+        )
+    ticks_at(fig, sizes)
+    return provenance(fig, note)
+
+
+def side_by_side(
+    experiment: Experiment,
+    scale: str,
+    seeds: int,
+    mine: Mapping[str, Record],
+    committed: Mapping[str, Record],
+) -> go.Figure:
+    """Tuned learning rates of two stores: the committed as bands, mine as marks."""
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="tuned effective learning rate ε/(1−m)",
+        y_unit=None,
+        log="xy",
+        alt="Tuned effective learning rates trained on this machine over the committed intervals",
+    )
+    theirs = analysis.optima(experiment, scale, seeds, committed)
+    for group in groups(theirs.key, "batch_size"):
+        rows = group.rows(theirs)
+        band(
+            fig,
+            rows.batch_size.to_numpy(),
+            2.0 ** rows.peak_low.to_numpy(),
+            2.0 ** rows.peak_high.to_numpy(),
+            color=group.colour,
+            name=f"{group.name}, committed (95 %)",
+        )
+    if mine:
+        ours = analysis.optima(experiment, scale, seeds, mine)
+        for group in groups(ours.key, "batch_size"):
+            rows = group.rows(ours)
+            interval_marks(
+                fig,
+                rows.batch_size,
+                *(2.0 ** rows[name] for name in ("peak", "peak_low", "peak_high")),
+                marker={"symbol": group.symbol, "color": group.colour, "size": 9},
+                name=f"{group.name}, this machine",
+            )
+    ticks_at(fig, theirs.batch_size)
+    note = f"Committed: {provenance_line(experiment, scale, seeds, committed)}"
+    return provenance(fig, f"{note} Mine: {provenance_line(experiment, scale, seeds, mine)}")

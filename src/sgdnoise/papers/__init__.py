@@ -1,0 +1,1 @@
+"""What the papers print, each number with its place."""

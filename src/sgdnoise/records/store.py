@@ -1,0 +1,386 @@
+"""The store: one line a run, appended and never rewritten.
+
+`results/<scale>/<experiment>.jsonl` holds one canonical JSON object a line: id, config (the fields
+that differ from their defaults), status, metrics, curves, provenance, and the sha256 of all of
+these. Lines are appended under a lock and synced to disk, git merges two branches' lines by union,
+and a line that does not read, whose hash is off, or whose config is not the run it claims to be, is
+named and counted as missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pandas as pd
+
+from sgdnoise.config import RunConfig, canonical_json, make_config
+from sgdnoise.errors import FailureError, InputError
+from sgdnoise.training.result import Result
+
+# What differs between two runs of one config on one machine without meaning anything.
+_VOLATILE = ("seconds", "date")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run, as the store keeps it."""
+
+    config: RunConfig
+    status: str
+    metrics: dict[str, float | None]
+    curves: dict[str, list[float | None]]
+    provenance: dict[str, Any]
+    reason: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's identity, its config's."""
+        return self.config.id
+
+    def line(self) -> str:
+        """The record as its line, without the newline."""
+        body = {
+            "id": self.id,
+            "config": self.config.identity(),
+            "status": self.status,
+            "metrics": self.metrics,
+            "curves": self.curves,
+            "provenance": self.provenance,
+        }
+        if self.reason is not None:
+            body["reason"] = self.reason
+        return canonical_json({**body, "sha256": _hash(body)})
+
+    @classmethod
+    def parse(cls, line: str) -> Record:
+        """The record of a line.
+
+        Raises:
+            ValueError: one clause that says what is wrong with the line.
+        """
+        try:
+            body = json.loads(line)
+        except json.JSONDecodeError:
+            raise ValueError("is cut short or is not JSON") from None
+        if not isinstance(body, dict) or not {"id", "config", "sha256"} <= body.keys():
+            raise ValueError("is not a record")
+        # The line is canonical, so that without this one key it is what was hashed.
+        summed = line.strip().replace(f',"sha256":"{body["sha256"]}"', "", 1)
+        if body["sha256"] != hashlib.sha256(summed.encode()).hexdigest():
+            raise ValueError("was altered: its sha256 does not fit")
+        try:
+            config = make_config(**body["config"])
+            record = cls(
+                config,
+                body["status"],
+                body["metrics"],
+                body["curves"],
+                body["provenance"],
+                body.get("reason"),
+            )
+        except (InputError, KeyError) as error:
+            raise ValueError(f"is of another version: {error}") from None
+        if record.id != body["id"]:
+            raise ValueError("has a config that is not the run of its id")
+        return record
+
+    def comparable(self) -> str:
+        """The record without times and dates: equal for two equal runs on one machine."""
+        kept = {k: v for k, v in self.provenance.items() if k not in _VOLATILE}
+        body = [self.id, self.status, self.metrics, self.curves, kept, self.reason]
+        return canonical_json(body)
+
+
+def _hash(body: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def record_of(result: Result) -> Record:
+    """A result with its provenance: code, packages, device, precision, seconds, date."""
+    return Record(
+        config=result.config,
+        status=result.status,
+        metrics=dict(result.metrics),
+        curves={name: list(values) for name, values in result.curves.items()},
+        provenance={
+            **environment(result.device),
+            "precision": result.config.precision,
+            "seconds": round(result.seconds, 3),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        },
+        reason=result.reason,
+    )
+
+
+@cache
+def environment(device: str = "cpu") -> dict[str, str]:
+    """Where and with what a run was trained: all that a record says beside its config.
+
+    Args:
+        device: kind of device that it trained on, `cpu` or `cuda`.
+    """
+    import torch
+
+    from sgdnoise import __version__
+
+    where = {"device": _processor()}
+    if device == "cuda":
+        where = {
+            "device": torch.cuda.get_device_name(),
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),
+            # What training sets, see `training.devices`: where float32 is asked for, it is.
+            "tf32": "off",
+        }
+    return {
+        "code": code_digest(),
+        **where,
+        "python": platform.python_version(),
+        "sgdnoise": __version__,
+        "torch": torch.__version__,
+        "numpy": metadata.version("numpy"),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        if found:
+            return f"CPU, {found[1].strip()}"
+    return f"CPU, {platform.processor() or platform.machine()}"
+
+
+@cache
+def code_digest() -> str:
+    """Twelve digits of the hash of everything that training imports: what code made a record.
+
+    The packages above training (analysis, figures, pages) cannot change a run and stay out.
+    """
+    root = Path(__file__).parents[1]
+    parts = ["config.py", "schedule.py", "ghost_norm.py", "data", "models", "optim", "training"]
+    digest = hashlib.sha256()
+    for part in parts:
+        path = root / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            if file.exists():
+                digest.update(file.relative_to(root).as_posix().encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@dataclass
+class Store:
+    """A folder of records.
+
+    Attributes:
+        root: the folder, `results/` or a reader's own.
+        complaints: one line for each record that was refused when last read.
+    """
+
+    root: Path
+    complaints: list[str] = field(default_factory=list)
+    _read: dict[Path, tuple[Any, dict[str, Record], list[str]]] = field(default_factory=dict)
+
+    @classmethod
+    def find(cls, folder: str | Path) -> Store:
+        """The store of a folder, looked for from here upwards: notebooks run in folders of theirs.
+
+        Where there is none, the folder as given, empty.
+        """
+        for root in (Path.cwd(), *Path.cwd().parents):
+            if (root / folder).is_dir():
+                return cls(root / folder)
+        return cls(Path(folder))
+
+    def path(self, scale: str, experiment: str) -> Path:
+        """Where an experiment's records at a scale stand."""
+        return self.root / scale / f"{experiment}.jsonl"
+
+    def read(self, scale: str, experiment: str) -> dict[str, Record]:
+        """The sound records of an experiment, by id; what is not sound lands in `complaints`.
+
+        A run that stands twice, as after a merge, counts once: the first line is kept. A `failed`
+        record does not count as the run it stands for unless nothing better does.
+        """
+        path = self.path(scale, experiment)
+        try:
+            stamp = (path.stat().st_mtime_ns, path.stat().st_size, path.stat().st_ino)
+        except FileNotFoundError:
+            self.complaints = []
+            return {}
+        if path not in self._read or self._read[path][0] != stamp:
+            self._read[path] = (stamp, *self._parse(path))
+        _, records, complaints = self._read[path]
+        self.complaints = list(complaints)
+        return dict(records)
+
+    @staticmethod
+    def _parse(path: Path) -> tuple[dict[str, Record], list[str]]:
+        records: dict[str, Record] = {}
+        complaints: list[str] = []
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return {}, []
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = Record.parse(line)
+            except ValueError as error:
+                complaints.append(f"{path}:{number} {error}; its run counts as missing")
+                continue
+            if record.id not in records or records[record.id].status == "failed":
+                records[record.id] = record
+        return records, complaints
+
+    def append(self, scale: str, experiment: str, records: Iterable[Record]) -> None:
+        """Adds records at the end, on disk before this returns.
+
+        The half line of a writer that was killed is first set aside, as `repair` does it, so that
+        no line is glued to it.
+
+        Raises:
+            FailureError: when the folder cannot be written.
+        """
+        path = self.path(scale, experiment)
+        text = "".join(record.line() + "\n" for record in records)
+        if not text:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self.lock(f"{scale}-{experiment}-write"):
+                if path.exists() and not path.read_bytes().endswith(b"\n"):
+                    self._set_aside(path)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise FailureError(
+                f"cannot write records to {path.parent} ({error.strerror}): "
+                "give another folder with --results"
+            ) from None
+
+    def repair(self, scale: str, experiment: str) -> list[str]:
+        """Moves the lines that are not sound records to `<experiment>.rejected` beside the store.
+
+        Nothing is lost, and a merge or an append can no longer trip over them.
+
+        Returns:
+            One line for each that was moved: which, and what is wrong with it.
+        """
+        self.read(scale, experiment)
+        if self.complaints:
+            with self.lock(f"{scale}-{experiment}-write"):
+                self._set_aside(self.path(scale, experiment))
+        return self.complaints
+
+    def retire_other_code(self, scale: str, experiment: str) -> None:
+        """Moves records that other training code made to `<experiment>.<its digest>.old`.
+
+        For a store that shows what the code on this machine gives now, as `--fresh` fills it.
+        """
+        path = self.path(scale, experiment)
+        others = {
+            record.provenance.get("code", "unknown")
+            for record in self.read(scale, experiment).values()
+        } - {code_digest()}
+        if others:
+            with self.lock(f"{scale}-{experiment}-write"):
+                path.replace(path.with_suffix(f".{min(others)}.old"))
+
+    def _set_aside(self, path: Path) -> None:
+        content = path.read_text(encoding="utf-8", errors="replace")
+        good, bad = [], []
+        for line in content.splitlines():
+            if not line.strip():
+                continue
+            try:
+                Record.parse(line)
+                good.append(line + "\n")
+            except ValueError:
+                bad.append(line + "\n")
+        if not bad and content == "".join(good):
+            return
+        if bad:
+            with path.with_suffix(".rejected").open("a", encoding="utf-8") as file:
+                file.writelines(bad)
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(good)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    def check_writable(self) -> None:
+        """Refuses a folder that cannot be written, before any work.
+
+        Raises:
+            FailureError: one line that names the folder.
+        """
+        try:
+            (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+            probe = self.root / ".locks" / f"probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise FailureError(
+                f"cannot write to the results folder {self.root} ({error.strerror}): "
+                "give another one with --results"
+            ) from None
+
+    def lock(self, name: str) -> filelock.FileLock:
+        """A lock among processes that is freed when its holder dies, however it dies."""
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(folder / f"{name}.lock")
+
+    def frame(self, scale: str, experiment: str) -> pd.DataFrame:
+        """All sound records of an experiment as one table: see `to_frame`."""
+        return to_frame(self.read(scale, experiment).values())
+
+
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a run: every config field, status, and every metric, by their own names."""
+    return pd.DataFrame(
+        [
+            {
+                "id": record.id,
+                **record.config.model_dump(),
+                "effective_learning_rate": record.config.effective_learning_rate,
+                "status": record.status,
+                **record.metrics,
+            }
+            for record in records
+        ]
+    )
+
+
+def differences(mine: Store, theirs: Store, scale: str, experiment: str) -> Iterator[str]:
+    """The ids of the runs in which two stores differ, times and dates aside; equal stores, none."""
+    a, b = mine.read(scale, experiment), theirs.read(scale, experiment)
+    for run in sorted(a.keys() | b.keys()):
+        if run not in a or run not in b or a[run].comparable() != b[run].comparable():
+            yield run
+
+
+def git_revision(root: Path) -> str:
+    """The commit that a checkout stands at, with a plus if files differ; empty outside of one."""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

@@ -1,0 +1,220 @@
+"""What an experiment is: sweeps over grids, and how a grid grows.
+
+An experiment is a pure function from what has been recorded to the runs that it needs: first the
+frozen grid, then one more step on a side that an optimum or its error bar touches (the edge rule),
+then fresh seeds at the tuned learning rate, which the tuning never saw. Whatever stopped a sweep,
+asking again gives what is missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sgdnoise.config import RunConfig, make_config
+from sgdnoise.study.protocol import BEST_FRACTION, Cell, Point, Tuned, grow, summarise, tune
+
+FRESH_SEED = 1000
+"""Seeds from here on re-estimate at the tuned learning rate; the tuning uses those from 0."""
+
+Key = tuple[tuple[str, Any], ...]
+"""What tells a sweep from its neighbours: names and values, hashable, in a fixed order."""
+
+Outcome = Mapping[str, float]
+"""What became of a run, by objective: NaN where it diverged or failed."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A tuned quantity on a geometric grid: (2^step)^k for k from `low` to `high`, inclusive.
+
+    `name` is a quantity that `Sweep.config` knows: `effective_learning_rate`, ε/(1 − m);
+    `final_learning_rate`, S20's ε_f, effective too; or `layerwise_rate`, γη/(1 − m) of a layer-wise
+    rule, the part of its own size by which a layer moves, whose γ is then fixed and η tuned.
+    """
+
+    name: str
+    low: int
+    high: int
+    step: int = 1
+
+    def value(self, k: int) -> float:
+        """The quantity at grid coordinate k."""
+        return 2.0 ** (self.step * k)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One tuned curve point: everything fixed but what the axes vary, and the seed.
+
+    Attributes:
+        key: what tells this sweep from its neighbours in the figure, such as method and batch size.
+        fixed: config fields shared by all its runs.
+        axes: the grid as first planned; none for a recipe that is run as it is printed.
+        objectives: the final numbers it is tuned for, the figure's own first.
+        best: fraction of the seeds that the statistics keep.
+    """
+
+    key: Key
+    fixed: tuple[tuple[str, Any], ...]
+    axes: tuple[Axis, ...]
+    objectives: tuple[str, ...] = ("test_accuracy",)
+    best: float = BEST_FRACTION
+
+    def config(self, point: Point, seed: int) -> RunConfig:
+        """The run at a grid point."""
+        return _config(self, point, seed)
+
+    def _build(self, point: Point, seed: int) -> RunConfig:
+        given = dict(self.fixed)
+        value = {axis.name: axis.value(k) for axis, k in zip(self.axes, point, strict=True)}
+        damping = 1 - given.get("momentum", 0.0)
+        if "effective_learning_rate" in value:
+            given["learning_rate"] = rounded(value["effective_learning_rate"] * damping)
+        if "layerwise_rate" in value:
+            rate = value["layerwise_rate"] * damping / given["learning_rate"]
+            given["trust_coefficient"] = rounded(rate)
+        if "final_learning_rate" in value:
+            # Ten drops lead from the initial to the final learning rate: S20 §7.1.
+            ratio = value["effective_learning_rate"] / value["final_learning_rate"]
+            given["decay_factor"] = rounded(ratio ** (1 / 10))
+        return make_config(**given, seed=seed)
+
+    @property
+    def frozen(self) -> tuple[tuple[int, int], ...]:
+        """Lowest and highest exponent of each axis, as first planned."""
+        return tuple((axis.low, axis.high) for axis in self.axes)
+
+
+def rounded(value: float) -> float:
+    """To twelve digits: the last ones differ between machines' libraries, and ids must not."""
+    return float(f"{value:.12g}")
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _config(sweep: Sweep, point: Point, seed: int) -> RunConfig:
+    # Validated once: a sweep's runs are asked for again at every look at the store.
+    return sweep._build(point, seed)
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """How far a sweep is: what it still needs, and what it has found.
+
+    Attributes:
+        sweep: whose state this is.
+        needed: all runs that it needs as things stand, tuning runs first.
+        grid: the exponent ranges, grown as far as the records have it.
+        cells: the summary of each complete grid point, by objective.
+        tuned: the optimum by objective, once the whole grid is recorded; None before that, or
+            where everything diverged.
+        settled: whether the grid is done growing and recorded in full.
+        fresh_runs: ids of the re-estimating runs, at the first objective's optimum.
+    """
+
+    sweep: Sweep
+    needed: list[RunConfig]
+    grid: tuple[tuple[int, int], ...]
+    cells: dict[str, dict[Point, Cell]] = field(default_factory=dict)
+    tuned: dict[str, Tuned | None] = field(default_factory=dict)
+    settled: bool = False
+    fresh_runs: tuple[str, ...] = ()
+
+
+def grid_points(grid: tuple[tuple[int, int], ...]) -> list[Point]:
+    """All points of a grid, the first axis slowest."""
+    return list(itertools.product(*(range(low, high + 1) for low, high in grid)))
+
+
+def advance(sweep: Sweep, seeds: int, outcomes: Mapping[str, Outcome]) -> SweepState:
+    """Where a sweep stands, given what has been recorded: a pure function.
+
+    Args:
+        sweep: the sweep.
+        seeds: runs a grid point, and fresh ones at the optimum.
+        outcomes: what is recorded, by run id; runs of other sweeps do not matter.
+    """
+
+    def values(configs: list[RunConfig], objective: str) -> list[float]:
+        return [outcomes[c.id][objective] for c in configs if c.id in outcomes]
+
+    grid = sweep.frozen
+    while True:
+        runs = {p: [sweep.config(p, seed) for seed in range(seeds)] for p in grid_points(grid)}
+        needed = [config for configs in runs.values() for config in configs]
+        cells = {
+            objective: {
+                point: summarise(values(configs, objective), objective, sweep.best)
+                for point, configs in runs.items()
+                if any(config.id in outcomes for config in configs)
+            }
+            for objective in sweep.objectives
+        }
+        if any(config.id not in outcomes for config in needed):
+            tuned = {o: tune(cells[o], o) if cells[o] else None for o in sweep.objectives}
+            return SweepState(sweep, needed, grid, cells, tuned)
+        tuned = {objective: tune(cells[objective], objective) for objective in sweep.objectives}
+        grown = grow(grid, sweep.frozen, list(tuned.values()))
+        if grown == grid:
+            break
+        grid = grown
+    # Where nothing was tuned, no run was chosen by its own result: nothing to estimate anew.
+    best = tuned[sweep.objectives[0]] if sweep.axes else None
+    fresh = [sweep.config(best.point, FRESH_SEED + seed) for seed in range(seeds)] if best else []
+    ids = tuple(config.id for config in fresh)
+    return SweepState(sweep, needed + fresh, grid, cells, tuned, True, ids)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One of the papers' experiments.
+
+    Attributes:
+        name: as the command line knows it.
+        title: what a page calls it.
+        items: ids of the papers' figures and tables that it remakes.
+        sweeps: its sweeps at each scale it stands at.
+        seeds: runs a grid point at each scale, unless `--seeds` says otherwise.
+        notebook: the page that shows it, in `book/`.
+        leaves_out: for each scale, what it leaves out of the paper's protocol.
+    """
+
+    name: str
+    title: str
+    items: tuple[str, ...]
+    sweeps: Mapping[str, Callable[[], list[Sweep]]]
+    seeds: Mapping[str, int]
+    notebook: str
+    leaves_out: Mapping[str, str]
+
+    def states(
+        self, scale: str, seeds: int, outcomes: Mapping[str, Outcome]
+    ) -> Iterator[SweepState]:
+        """Where each of its sweeps stands."""
+        for sweep in self.sweeps[scale]():
+            yield advance(sweep, seeds, outcomes)
+
+
+@dataclass(frozen=True)
+class Listed(Experiment):
+    """An experiment that needs just the runs it lists: nothing is tuned, nothing grows.
+
+    Attributes:
+        runs: gives the runs for a number of seeds.
+    """
+
+    runs: Callable[[int], list[RunConfig]]
+
+    @classmethod
+    def part_of(cls, whole: Experiment, runs: Callable[[int], list[RunConfig]]) -> Listed:
+        """Some runs of an experiment, by themselves: they land in its store, under its name."""
+        return cls(**{f.name: getattr(whole, f.name) for f in fields(Experiment)}, runs=runs)
+
+    def states(
+        self, scale: str, seeds: int, outcomes: Mapping[str, Outcome]
+    ) -> Iterator[SweepState]:
+        """One state, that of the whole list."""
+        yield SweepState(Sweep((), (), ()), self.runs(seeds), ())

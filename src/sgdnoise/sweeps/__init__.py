@@ -1,0 +1,1 @@
+"""Sweeps: train what is missing, append one record a run."""

@@ -1,0 +1,226 @@
+"""The book's gate, its scripts' checksums, and how its pages show figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import plotly.graph_objects as go
+import pytest
+
+from sgdnoise.book import build as gate
+from sgdnoise.book import mime, vendor
+from sgdnoise.errors import FailureError, InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+# The scripts of the pages ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose only script is plotly's, which pip has installed."""
+    (tmp_path / "_config.yml").touch()
+    monkeypatch.setattr(vendor, "SCRIPTS", vendor.SCRIPTS[:1])
+    return tmp_path
+
+
+def test_scripts_are_placed_once(shelf: Path) -> None:
+    assert vendor.vendor(shelf) == ["plotly.min.js"]
+    assert vendor.vendor(shelf) == []
+
+
+def test_an_altered_script_is_put_right(shelf: Path) -> None:
+    vendor.vendor(shelf)
+    file = shelf / vendor.VENDOR / "plotly.min.js"
+    good = file.read_bytes()
+    file.write_bytes(good.replace(b"plotly.js", b"plotly.jS", 1))
+    assert vendor.vendor(shelf) == ["plotly.min.js"]
+    assert file.read_bytes() == good
+
+
+def test_a_source_that_is_not_what_was_tried_is_refused(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = vendor.Script("plotly.min.js", "plotly", "package_data/plotly.min.js", "0" * 64)
+    monkeypatch.setattr(vendor, "SCRIPTS", (other,))
+    with pytest.raises(FailureError, match=r"plotly has sha256 .* requirements.txt"):
+        vendor.vendor(shelf)
+    assert not list((shelf / vendor.VENDOR).glob("*"))
+
+
+def test_scripts_go_into_a_project_only(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="project's root"):
+        vendor.vendor(tmp_path)
+
+
+# Figures on a page -------------------------------------------------------------------------------
+
+
+class Scripts(HTMLParser):
+    """What a browser takes for the content of the script elements."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = tag == "script"
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.found.append(data)
+
+
+def test_a_figure_reaches_the_page_whatever_its_labels_hold() -> None:
+    nasty = 'a</script><script>alert("<!--")</script> & b'
+    fig = go.Figure(go.Scatter(y=[1, 2], name=nasty)).update_layout(title={"text": "t"})
+    (script,) = Scripts(mime.figure_html(fig.to_plotly_json(), nasty)).found
+    assert json.loads(script)["data"][0]["name"] == nasty
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ({"meta": {"alt": "falls"}, "title": {"text": "loss"}}, "falls"),
+        ({"title": {"text": "<b>loss</b>"}}, "loss"),
+        ({"title": "loss"}, "loss"),
+        ({"meta": "else"}, ""),
+        ({}, ""),
+    ],
+)
+def test_words_for_who_cannot_see_the_figure(layout: dict[str, object], words: str) -> None:
+    assert mime.alternative({"layout": layout}) == words
+
+
+# The gate ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A book of two pages under the project's own configuration; scripts are of no concern here."""
+    monkeypatch.setattr(gate, "vendor", lambda root: [])
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/intro\nchapters:\n- file: book/chapter\n"
+    )
+    for folder in ("book/assets", "src/sgdnoise/static"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("vendor", "*.md")
+        )
+    (tmp_path / "book" / "references.bib").touch()
+    (tmp_path / "book" / "intro.md").write_text("# First\n\nA page.\n")
+    (tmp_path / "src" / "value.txt").write_text("one")
+    write(tmp_path, "print(open('../src/value.txt').read())")
+    return tmp_path
+
+
+def write(project: Path, code: str) -> None:
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell("# Chapter"),
+        nbformat.v4.new_code_cell(code),
+    ]
+    nbformat.write(notebook, project / "book" / "chapter.ipynb")
+
+
+def chapter(project: Path) -> str:
+    return (project / "_build" / "html" / "book" / "chapter.html").read_text()
+
+
+def test_what_a_cell_reads_reaches_the_page_and_nothing_is_done_twice(project: Path) -> None:
+    index = gate.build(project)
+    assert index == project / "_build" / "html" / "index.html"
+    assert index.is_file()
+    assert "one" in chapter(project)
+
+    before = os.stat(index).st_mtime_ns
+    assert gate.build(project) == index
+    assert os.stat(index).st_mtime_ns == before
+
+    # The cell is the same; only what it reads has changed.
+    (project / "src" / "value.txt").write_text("another")
+    gate.build(project)
+    assert "another" in chapter(project)
+
+
+def test_a_failing_cell_fails_the_build_each_time(project: Path) -> None:
+    write(project, "1 / 0")
+    for _ in range(2):
+        with pytest.raises(FailureError, match="did not build"):
+            gate.build(project)
+
+
+def test_a_warning_fails_the_build_each_time(project: Path) -> None:
+    (project / "book" / "intro.md").write_text("# First\n\n[nowhere](missing.md)\n")
+    for _ in range(2):
+        with pytest.raises(FailureError, match="did not build"):
+            gate.build(project)
+
+
+def test_a_figure_without_words_fails_and_with_them_is_drawn_from_one_plotly(
+    project: Path,
+) -> None:
+    code = "import plotly.graph_objects as go\ngo.Figure(go.Scatter(y=[1, 2])){}"
+    write(project, code.format(""))
+    with pytest.raises(FailureError, match="did not build"):
+        gate.build(project)
+    write(project, code.format(".update_layout(title={'text': 'rises'})"))
+    gate.build(project)
+    page = chapter(project)
+    assert 'class="sgdnoise-figure" aria-label="rises"' in page
+    assert re.search("<noscript>.*rises</p></noscript>", page)
+    assert re.search(r'src="[^"]*_static/plot\.js', page)
+    assert "embed-amd" not in page, "no widget on this page, so no widget manager"
+    assert len(page) < 100_000
+
+
+def test_the_digest_sees_content_and_names_but_not_what_tools_leave(tmp_path: Path) -> None:
+    (tmp_path / "src" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "src" / "a.py").write_text("1")
+    first = gate.digest(tmp_path, ["src", "absent"])
+    (tmp_path / "src" / "__pycache__" / "a.pyc").write_text("x")
+    assert gate.digest(tmp_path, ["src", "absent"]) == first
+    (tmp_path / "src" / "a.py").write_text("2")
+    second = gate.digest(tmp_path, ["src", "absent"])
+    (tmp_path / "src" / "a.py").rename(tmp_path / "src" / "b.py")
+    assert len({first, second, gate.digest(tmp_path, ["src", "absent"])}) == 3
+
+
+@pytest.mark.parametrize("command", [gate.main, vendor.main])
+def test_outside_the_project_one_line_and_exit_2(
+    command: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command() == 2  # type: ignore[operator]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "project's root" in err
+
+
+NOTEBOOKS = [*ROOT.glob("book/*.ipynb"), ROOT / "tests" / "browser" / "specimen.ipynb"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_are_kept_without_outputs(path: Path) -> None:
+    """What a page shows was computed by the build, never carried in with the source."""
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None

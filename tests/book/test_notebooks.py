@@ -1,0 +1,114 @@
+"""Rendering: whole pages only, failures as one line, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+
+from sgdnoise.book import notebooks as render
+from sgdnoise.errors import FailureError, InputError
+from sgdnoise.experiments import EXPERIMENTS
+
+EXPERIMENT = EXPERIMENTS["constant-epoch"]
+PARAMETERS = 'scale = "digits"\nseeds = 15\nresults = "results"'
+
+
+def notebook(path, *cells, parameters=PARAMETERS):
+    book = nbformat.v4.new_notebook()
+    book.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    first = nbformat.v4.new_code_cell(parameters)
+    first.metadata["tags"] = ["parameters"]
+    book.cells = [first, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
+    for k, cell in enumerate(book.cells):
+        cell.id = f"cell-{k}"  # else a random one, and every source would be another
+    nbformat.write(book, path)
+    return path
+
+
+@pytest.fixture
+def rendering(tmp_path, monkeypatch):
+    source = tmp_path / "source.ipynb"
+    monkeypatch.setattr(render, "notebook_source", lambda experiment: source)
+
+    def run(*cells, seeds=15, **options):
+        notebook(source, *cells, **options)
+        return render.render(EXPERIMENT, "digits", seeds, tmp_path / "results", tmp_path / "runs")
+
+    run.runs = tmp_path / "runs"
+    return run
+
+
+def outputs(path):
+    book = json.loads(path.read_text())
+    return "".join(t for c in book["cells"] for o in c["outputs"] for t in o.get("text", []))
+
+
+def test_a_page_gets_its_parameters_and_no_trace_of_the_time(rendering):
+    page = rendering("print(scale, seeds, results)", seeds=5)
+    assert page == rendering.runs / "digits" / "constant-epoch.ipynb"
+    assert outputs(page).startswith("digits 5 ")
+    book = json.loads(page.read_text())
+    assert set(book["metadata"]) == {"kernelspec", "sgdnoise"}
+    assert all(set(c["metadata"]) <= {"tags"} for c in book["cells"])
+    assert [c["metadata"].get("tags") for c in book["cells"][:2]] == [
+        ["parameters", "remove-cell"],
+        ["injected-parameters", "hide-input"],
+    ]
+    assert [p.name for p in page.parent.iterdir()] == [page.name]
+
+
+def test_an_unchanged_page_is_left_alone_and_a_changed_one_is_not(rendering):
+    page = rendering("import time; print(time.time_ns())")
+    first = outputs(page)
+    assert outputs(rendering("import time; print(time.time_ns())")) == first
+    assert outputs(rendering("import time; print(time.time_ns())", seeds=3)) != first
+    records = rendering.runs.parent / "results" / "digits"
+    records.mkdir(parents=True)
+    again = outputs(page)
+    (records / "constant-epoch.jsonl").write_text("a new record\n")
+    assert outputs(rendering("import time; print(time.time_ns())", seeds=3)) != again
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("raise KeyError('lost')", "KeyError"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "could not be rendered"),
+        ("import time; time.sleep(60)", "could not be rendered"),
+    ],
+    ids=["a failing cell", "a killed kernel", "a hanging cell"],
+)
+def test_what_fails_is_one_line_and_leaves_the_old_page(rendering, monkeypatch, cell, says):
+    page = rendering("print('good')")
+    monkeypatch.setattr(render, "CELL_TIMEOUT", 4)
+    with pytest.raises(FailureError, match=says) as caught:
+        rendering(cell)
+    assert "\n" not in str(caught.value)
+    assert outputs(page) == "good\n"
+    assert [p.name for p in page.parent.iterdir()] == [page.name]
+
+
+def test_a_parameter_that_the_notebook_lacks_is_refused_before_a_kernel_starts(rendering):
+    with pytest.raises(InputError, match="no parameter seeds"):
+        rendering("print(1)", parameters='scale = "digits"\nresults = "results"')
+    assert not rendering.runs.exists()
+
+
+def test_every_experiment_has_a_notebook_with_these_parameters(request):
+    for experiment in EXPERIMENTS.values():
+        source = request.config.rootpath / "book" / experiment.notebook
+        book = nbformat.read(source, as_version=4)
+        tagged = [c for c in book.cells if "parameters" in c.metadata.get("tags", [])]
+        assert len(tagged) == 1
+        assert {line.split(" = ")[0] for line in tagged[0].source.splitlines()} == {
+            "scale",
+            "seeds",
+            "results",
+        }
+        assert not any(c.get("outputs") for c in book.cells)

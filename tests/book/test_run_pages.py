@@ -1,0 +1,56 @@
+"""The pages of runs: every record is there once, under its sweep, where the figures point."""
+
+from __future__ import annotations
+
+import re
+
+from sgdnoise.analysis.tuning import key_name
+from sgdnoise.book.run_pages import run_page, write_run_pages
+from sgdnoise.experiments import EXPERIMENTS, advance
+from sgdnoise.records.store import Store, record_of
+from sgdnoise.training.result import Result
+
+
+def made(configs):
+    return [
+        record_of(Result(config, "done", {"test_accuracy": 90 + config.seed, "train_loss": 0.5}))
+        for config in configs
+    ]
+
+
+def test_every_run_is_listed_once_below_its_sweep(tmp_path):
+    sweep = EXPERIMENTS["constant-step"].sweeps["digits"]()[0]
+    configs = [sweep.config((k,), seed) for k in (-3, -2) for seed in (0, 1)]
+    stray = configs[0].replace(epochs=3.0, steps=None)
+    store = Store(tmp_path / "results")
+    store.append("digits", "constant-step", made([*configs, stray]))
+    store.append("cpu", "acceptance", made([configs[0]]))
+    book = tmp_path / "html"
+    pages = write_run_pages(store, book)
+    assert {p.relative_to(book).as_posix() for p in pages} == {
+        "records/cpu/acceptance.html",
+        "records/digits/constant-step.html",
+    }
+    text = (book / run_page("digits", "constant-step")).read_text()
+    assert key_name(sweep.key) == "momentum-8"
+    head, tail = text.index('id="momentum-8"'), text.index('id="other runs"')
+    for config in configs:
+        assert text.count(f'<tr id="{config.id}">') == 1
+        assert head < text.index(f'id="{config.id}"') < tail
+    assert text.index(f'id="{stray.id}"') > tail
+    assert "5 runs" in text
+    assert "91.00" in text
+    # No network, no script; the way back leads into the book.
+    assert not re.search(r"https?://|<script", text)
+    assert 'href="../../index.html"' in text
+    alone = (book / "records/cpu/acceptance.html").read_text()
+    assert 'id="runs"' in alone
+
+
+def test_anchors_of_an_experiment_are_unique():
+    for experiment in EXPERIMENTS.values():
+        for scale, sweeps in experiment.sweeps.items():
+            names = [key_name(sweep.key) for sweep in sweeps()]
+            assert len(set(names)) == len(names), (experiment.name, scale)
+            state = advance(sweeps()[0], 1, {})
+            assert key_name(state.sweep.key) in names

@@ -1,0 +1,273 @@
+"""The chapter on the noisy quadratic model: its own tuning, its numbers, its figures, its prose."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sgdnoise.chapters import noisy_quadratic as chapter
+from sgdnoise.chapters.noisy_quadratic import CONSTANT, DECAYED, METHODS, MOMENTUM, SGD
+from sgdnoise.schedule import hold_then_decay
+from sgdnoise.theory import nqm
+from sgdnoise.theory.stability import critical_learning_rate
+
+MODEL = nqm.spectrum("binned")
+EPOCHS = {e: nqm.EpochBudget(e, 2**14) for e in (4, 32)}
+SIZES = [2**k for k in range(0, 15, 2)]
+
+
+def curve_of(batch_sizes, rates, steps=None) -> nqm.TunedCurve:
+    b = np.array(batch_sizes)
+    steps = np.ones_like(b) if steps is None else np.array(steps)
+    ok = np.full(b.size, nqm.Status.REACHED, dtype=object)
+    rates = np.array(rates, dtype=float)
+    return nqm.TunedCurve(b, steps, rates, rates, np.ones(b.size), ok)
+
+
+@pytest.fixture(scope="module")
+def curves() -> dict:
+    """Constant epochs at both schedules and constant steps at one, for both methods."""
+    budgets = {("epochs", s): (EPOCHS[32], s) for s in (CONSTANT, DECAYED)}
+    budgets |= {(t, CONSTANT): (nqm.StepBudget(t), CONSTANT) for t in (250, 16000)}
+    return {
+        key: {m.name: chapter.tuned(MODEL, b, SIZES, m.momentum, s) for m in METHODS}
+        for key, (b, s) in budgets.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def to_target() -> dict:
+    sizes = [1, 64, 1024, 4096, 65536]
+    budget = nqm.UnlimitedBudget(0.01)
+    return {m.name: chapter.tuned(MODEL, budget, sizes, m.momentum) for m in METHODS}
+
+
+# --- Tuning under S20's schedule, against the recursion at every rate of a dense grid -------------
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(("batch_size", "steps"), [(2, 250), (1, 120), (4096, 120), (4096, 40)])
+def test_schedule_is_tuned_as_brute_force_tunes_it(
+    momentum: float, batch_size: int, steps: int
+) -> None:
+    model = nqm.spectrum("exact", 40)
+    critical = float(critical_learning_rate(1.0, momentum))
+    rates = np.geomspace(critical / 300, critical, 4000)[:, None]
+    h, schedule = model.curvature, hold_then_decay(steps)
+    xx, xb, bb = np.ones((4000, 40)), np.zeros((4000, 40)), np.zeros((4000, 40))
+    for t in range(steps):  # on PyTorch's buffer b' = m b + g, x' = x - ε b'
+        e = rates * schedule(t)
+        x_new_b = momentum * xb + h * xx
+        bb = momentum**2 * bb + 2 * momentum * h * xb + h**2 * xx + h / batch_size
+        xx, xb = xx - 2 * e * x_new_b + e**2 * bb, x_new_b - e * bb
+    loss = xx @ h / 2
+    rate, least = nqm.tuned_under_schedule(model, batch_size, steps, momentum)
+    # Neighbours on the dense grid are 0.15% apart, and the search stops at 0.3%.
+    assert rate == pytest.approx(float(rates[np.argmin(loss), 0]), rel=0.006)
+    assert least == pytest.approx(float(loss.min()), rel=1e-3)
+    assert least <= float(loss.min()) * (1 + 5e-5)
+
+
+def test_no_schedule_starts_beyond_the_critical_rate(curves: dict) -> None:
+    for method in METHODS:
+        critical = float(critical_learning_rate(MODEL.sharpness, method.momentum))
+        rates = curves["epochs", DECAYED][method.name].learning_rate
+        assert (rates <= critical * (1 + 1e-12)).all()
+    # The wall is met, so the test above is about something.
+    assert curves["epochs", DECAYED][SGD.name].learning_rate.max() == pytest.approx(2.0)
+
+
+def test_tuned_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(ValueError, match="known length"):
+        chapter.tuned(MODEL, nqm.UnlimitedBudget(), [1], schedule=DECAYED)
+    with pytest.raises(ValueError, match="unknown schedule"):
+        chapter.tuned(MODEL, EPOCHS[4], [1], schedule="cosine")
+
+
+# --- The numbers that sum a curve up, on curves whose numbers are known --------------------------
+
+
+def test_regimes_of_a_corner_and_of_a_rounded_curve() -> None:
+    b = 2.0 ** np.arange(15)
+    corner = chapter.regimes(curve_of(b.astype(int), 0.01 * np.minimum(b, 100)))
+    assert corner.boundary == pytest.approx(100)
+    assert corner.below == pytest.approx(1)
+    assert corner.above == pytest.approx(0, abs=1e-12)
+    rounded = chapter.regimes(curve_of(b.astype(int), 2 / (1 + 300 / b)))
+    # Both ends of the straight lines are finite batch sizes: 301/1 and 16384/16684 of the limit.
+    assert rounded.boundary == pytest.approx(301 * 16384 / 16684)
+    assert 0.9 < rounded.below < 0.99
+    assert 0 < rounded.above < 0.1
+
+
+def test_a_square_root_has_no_boundary() -> None:
+    b = 2.0 ** np.arange(15)
+    found = chapter.regimes(curve_of(b.astype(int), np.sqrt(b)))
+    assert found.below == pytest.approx(0.5)
+    assert math.isnan(found.boundary)
+    assert math.isnan(found.above)
+    flat = chapter.regimes(curve_of(b.astype(int), np.ones(15)))
+    assert math.isnan(flat.below)
+
+
+def test_the_work_doubles_where_it_should() -> None:
+    b = 2 ** np.arange(15)
+    steps = np.round(10**7 * (1 + 500 / b)).astype(int)
+    # examples ∝ B + 500 is twice that of B = 1 at B = 502; interpolation between octaves costs 3%.
+    assert chapter.doubling_batch_size(curve_of(b, b, steps)) == pytest.approx(502, rel=0.03)
+    assert math.isnan(chapter.doubling_batch_size(curve_of(b[:5], b[:5], steps[:5])))
+
+
+def test_numbers_in_prose() -> None:
+    assert [chapter.about(v) for v in (22612.3, 89.13, 0.003531, 99.96, 100.4)] == [
+        "22,600",
+        "89.1",
+        "0.00353",
+        "100",
+        "100",
+    ]
+
+
+def test_table_says_what_is_not_there(curves: dict) -> None:
+    table = chapter.regimes_table(curves).set_index(["budget", "learning rate"])
+    assert table.loc[(16000, CONSTANT), f"boundary, {SGD.name}"] == "none"
+    found = chapter.regimes(curves["epochs", CONSTANT][SGD.name])
+    row = table.loc[("epochs", CONSTANT)]
+    assert row[f"boundary, {SGD.name}"] == chapter.about(found.boundary)
+    assert row[f"slope, {SGD.name}"] == f"{found.below:.2f}"
+
+
+# --- What the chapter says in words --------------------------------------------------------------
+
+
+def test_constant_epochs_have_two_regimes(curves: dict) -> None:
+    for schedule in (CONSTANT, DECAYED):
+        pair = curves["epochs", schedule]
+        sgd, momentum = pair[SGD.name], pair[MOMENTUM.name]
+        below = sgd.batch_size <= 16
+        assert np.ptp(sgd.loss[below]) < 0.05 * sgd.loss[0]
+        assert momentum.loss[below] == pytest.approx(sgd.loss[below], rel=0.03)
+        assert (np.diff(sgd.loss[sgd.batch_size >= 64]) > 0).all()
+        assert chapter.regimes(sgd).below == pytest.approx(1, abs=0.05)
+        assert chapter.regimes(sgd).above == pytest.approx(0, abs=0.05)
+        assert chapter.regimes(momentum).boundary > 10 * chapter.regimes(sgd).boundary
+
+
+def test_more_epochs_move_the_boundary_up_by_less_than_the_epochs() -> None:
+    few, many = (chapter.regimes(chapter.tuned(MODEL, EPOCHS[e], SIZES)) for e in (4, 32))
+    assert 1 < many.boundary / few.boundary < 8
+
+
+def test_constant_steps_follow_no_fixed_power(curves: dict) -> None:
+    for method in METHODS:
+        short, long = (curves[t, CONSTANT][method.name] for t in (250, 16000))
+        assert chapter.regimes(long).below < chapter.regimes(short).below < 0.9
+        assert (np.diff(long.loss) < 0).all()
+
+
+def test_the_schedule_helps_where_noise_is_the_limit_and_costs_where_curvature_is(
+    curves: dict,
+) -> None:
+    ratio = curves["epochs", DECAYED][SGD.name].loss / curves["epochs", CONSTANT][SGD.name].loss
+    assert ratio[0] < 0.5
+    assert ratio[-1] > 1.05
+
+
+def test_the_schedule_makes_the_corner_sharp(curves: dict) -> None:
+    held, decayed = (
+        chapter.height_at_boundary(MODEL, EPOCHS[32], curves["epochs", s][SGD.name], s)
+        for s in (CONSTANT, DECAYED)
+    )
+    assert 0.5 < held < 0.8
+    assert decayed > 0.95
+
+
+def test_perfect_scaling_ends_and_momentum_takes_it_further(to_target: dict) -> None:
+    sgd, momentum = to_target[SGD.name], to_target[MOMENTUM.name]
+    assert sgd.steps[0] / sgd.steps[1] == pytest.approx(64, rel=0.03)
+    assert momentum.steps[:2] == pytest.approx(sgd.steps[:2], rel=0.03)
+    assert chapter.doubling_batch_size(momentum) > 10 * chapter.doubling_batch_size(sgd)
+    assert 0.9 < sgd.learning_rate[-1] / 2 < 1
+    assert 0.9 < momentum.learning_rate[-1] / 3.8 < 1
+
+
+def test_averaging_helps_below_the_boundary_and_preconditioning_everywhere(curves: dict) -> None:
+    plain = curves["epochs", CONSTANT][SGD.name]
+    averaged = [
+        chapter.best_average(MODEL, b, EPOCHS[32].steps(b), (0.03, 0.1, 0.3))[2]
+        for b in (SIZES[0], SIZES[-2])
+    ]
+    assert averaged[0] < 0.5 * plain.loss[0]
+    assert averaged[1] == pytest.approx(plain.loss[-2], rel=0.03)
+    better = chapter.tuned(MODEL.preconditioned(0.5), EPOCHS[32], SIZES).loss
+    assert (better < 0.5 * plain.loss).all()
+
+
+# --- Figures -------------------------------------------------------------------------------------
+
+
+def test_descent_draws_the_numbers_that_it_names(to_target: dict) -> None:
+    for batch_size in (64, 4096):
+        fig = chapter.descent(MODEL, to_target, batch_size, 0.01)
+        for method in METHODS:
+            trace = next(t for t in fig.data if t.name == method.name)
+            curve = to_target[method.name]
+            steps = int(curve.steps[curve.batch_size == batch_size][0])
+            assert trace.x[-1] == steps * batch_size
+            assert trace.y[-1] <= 0.01 < trace.y[-2]
+            assert f"{method.name} takes {steps:,} steps" in fig.layout.title.text
+
+
+def test_valley_marks_its_lowest_point(curves: dict) -> None:
+    for budget in ("epochs", 16000):
+        fig = chapter.valley(MODEL, curves[budget, CONSTANT], 64, str(budget))
+        for method in METHODS:
+            line = next(t for t in fig.data if t.name.startswith(f"{method.name}, "))
+            mark = next(t for t in fig.data if t.name == f"{method.name}: best")
+            assert mark.y[0] <= np.min(line.y) * (1 + 1e-9)
+            assert np.min(line.y) < 1.02 * mark.y[0]
+            assert chapter.about(mark.x[0]) in fig.layout.title.text
+
+
+def test_critical_lines_stand_at_their_values_on_the_logarithmic_axis(to_target: dict) -> None:
+    fig = chapter.rates_to_target(MODEL, to_target)
+    lines = sorted(s.y0 for s in fig.layout.shapes)
+    labels = {a.text: a.y for a in fig.layout.annotations if a.name != "provenance"}
+    assert lines == pytest.approx([2.0, 38.0])
+    assert labels[f"critical, {MOMENTUM.name}"] == pytest.approx(math.log10(38))
+
+
+def test_panels_draw_both_boundaries_in_both_panels(curves: dict) -> None:
+    pair = curves["epochs", CONSTANT]
+    fig = chapter.against_batch_size(MODEL, pair, "32 epochs")
+    vertical = [s for s in fig.layout.shapes if s.x0 == s.x1]
+    assert len(vertical) == 4
+    assert {s.x0 for s in vertical} == {chapter.regimes(c).boundary for c in pair.values()}
+    none = chapter.against_batch_size(MODEL, curves[16000, CONSTANT], "steps")
+    assert "none (SGD)" in none.layout.title.text
+
+
+def test_every_figure_tells_its_spectrum(curves: dict, to_target: dict) -> None:
+    exact = {m.name: ([64], [95942]) for m in METHODS}
+    figures = [
+        chapter.steps_to_target(MODEL, to_target),
+        chapter.reduced(MODEL, {s: curves["epochs", s][SGD.name] for s in (CONSTANT, DECAYED)}),
+        chapter.algorithms(MODEL, {str(i): np.ones(2) for i in range(4)}, [1, 2], "32 epochs"),
+        chapter.spectra_compared(exact, to_target, "binned spectrum against exact"),
+    ]
+    for fig in figures:
+        notes = [a.text for a in fig.layout.annotations if a.name == "provenance"]
+        assert len(notes) == 1
+        assert "binned spectrum" in notes[0]
+    difference = next(t for t in figures[-1].data if t.name == SGD.name)
+    assert difference.y[0] == pytest.approx(100 * (to_target[SGD.name].steps[1] / 95942 - 1))
+
+
+def test_notebook_is_committed_without_outputs() -> None:
+    path = Path(__file__).parents[2] / "book" / "noisy-quadratic.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert all(not c["outputs"] for c in cells if c["cell_type"] == "code")

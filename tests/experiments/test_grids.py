@@ -1,0 +1,293 @@
+"""The grids: frozen ones unchanged, the papers' protocol to the letter, costs within bounds."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+
+import pytest
+from made_up import fill
+
+from sgdnoise.evidence import STAGES, assumed_seconds
+from sgdnoise.experiments import ANCHORS, EXPERIMENTS, FRESH_SEED, SCALES, advance
+from sgdnoise.experiments.generalization_gap.grid import RUNGS
+from sgdnoise.experiments.layerwise_lr.grid import RULES
+from sgdnoise.papers.numbers import printed, table
+from sgdnoise.schedule import H17_REGIMES
+from sgdnoise.study.protocol import best_of
+
+# Frozen grids, with the seeds that they have by themselves: the runs' number, and the digest of
+# keys, axes, objectives and ids. A change orphans records, or moves a goal after a shot.
+FROZEN = {
+    ("constant-epoch", "digits"): (2310, "d6d190205f40b162"),
+    ("constant-epoch", "cpu"): (150, "5eb5ab0ff38a2212"),
+    ("constant-epoch", "gpu"): (150, "63ce9c67cf800418"),
+    ("constant-epoch", "paper"): (2100, "05b36e03b2e6a9b6"),
+    ("constant-step", "digits"): (840, "e40f0b138341293d"),
+    ("constant-step", "cpu"): (75, "98fc78fc2c69b800"),
+    ("constant-step", "gpu"): (60, "707799b9bb5799b6"),
+    ("constant-step", "paper"): (840, "6f3b6bd25beb964e"),
+    ("unlimited-epochs", "digits"): (784, "a736684e87dd6313"),
+    ("unlimited-epochs", "cpu"): (120, "731f84265718ff6c"),
+    ("unlimited-epochs", "gpu"): (120, "c32e7155b8eb99b1"),
+    ("unlimited-epochs", "paper"): (1680, "fc75e13ca0f17abf"),
+    ("initial-final-lr", "digits"): (525, "1a831ac43df92e60"),
+    ("initial-final-lr", "cpu"): (144, "d3f077e545249b58"),
+    ("initial-final-lr", "gpu"): (180, "93c47b67adcc8e68"),
+    ("initial-final-lr", "paper"): (2352, "6e5cd6fed3854832"),
+    ("generalization-gap", "cpu"): (25, "881b09313ca9508c"),
+    ("generalization-gap", "gpu"): (15, "2e904ab84792351e"),
+    ("generalization-gap", "paper"): (15, "869c4d18103a93b4"),
+    ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
+    ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
+}
+STANDING = [(name, scale) for name, e in EXPERIMENTS.items() for scale in e.sweeps]
+
+
+def planned(name, scale, seeds=None):
+    """The runs of the frozen grid, sweep by sweep."""
+    experiment = EXPERIMENTS[name]
+    for sweep in experiment.sweeps[scale]():
+        yield sweep, advance(sweep, seeds or experiment.seeds[scale], {}).needed
+
+
+@pytest.mark.parametrize(("name", "scale"), STANDING)
+def test_frozen_grids_never_change(name, scale):
+    digest, ids = hashlib.sha256(), []
+    for sweep, runs in planned(name, scale):
+        digest.update(repr((sweep.key, sweep.axes, sweep.objectives, sweep.best)).encode())
+        for run in runs:
+            digest.update(run.id.encode())
+            ids.append(run.id)
+    assert (len(ids), digest.hexdigest()[:16]) == FROZEN[name, scale]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_scale_that_stands_says_its_seeds_and_what_it_leaves_out():
+    assert set(STANDING) == set(FROZEN)
+    for experiment in EXPERIMENTS.values():
+        assert set(experiment.sweeps) <= set(SCALES)
+        assert experiment.sweeps.keys() == experiment.seeds.keys() == experiment.leaves_out.keys()
+        for scale, text in experiment.leaves_out.items():
+            assert text.endswith("."), (experiment.name, scale)
+            seeds = re.search(r"(\d+) seeds? in place of", text)
+            assert seeds is None or int(seeds[1]) == experiment.seeds[scale]
+
+
+@pytest.mark.parametrize(("name", "scale"), [s for s in STANDING if s[1] != "paper"])
+def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
+    text = EXPERIMENTS[name].leaves_out[scale].replace(",", "")
+    runs = [run for _, runs in planned(name, scale, 1) for run in runs]
+    if runs[0].steps is not None:
+        assert f"{runs[0].steps} updates" in text
+    else:
+        epochs = sorted({run.epochs for run in runs})
+        budget = epochs[0]
+        assert re.search(rf"\b{budget:g}\b[^.]*epochs", text), text
+        if name in ("unlimited-epochs", "initial-final-lr"):
+            assert re.search(rf"\b{epochs[-1]:g} epochs", text), text
+            size = runs[0].batch_size
+            assert size == 64 or f"batch size {size}" in text
+
+
+def test_scale_paper_is_s20s_protocol():
+    for name in ("constant-epoch", "constant-step", "unlimited-epochs", "initial-final-lr"):
+        for sweep, runs in planned(name, "paper"):
+            for run in runs:
+                assert (run.dataset, run.train_size, run.model) == ("cifar10", None, "wrn-16-4")
+                assert run.ghost_batch_size == printed("S20-protocol.ghost_batch_size").value
+                assert run.weight_decay == printed("S20-protocol.weight_decay").value
+                assert run.momentum in (0, printed("S20-protocol.momentum").value)
+                assert (run.augment, run.sampling) == ("s20", "reshuffle")
+                assert run.schedule == "hold-then-decay"
+                assert run.norm == dict(sweep.key).get("norm", "ghost")
+                assert name == "initial-final-lr" or run.decay_factor == 2
+    for name in ("constant-epoch", "constant-step", "unlimited-epochs"):
+        seeds = EXPERIMENTS[name].seeds["paper"]
+        assert seeds == printed("S20-protocol.runs").value
+        assert best_of(seeds) == printed("S20-protocol.best_runs").value
+    last = EXPERIMENTS["initial-final-lr"]
+    assert last.seeds["paper"] == printed("S20-F3.runs").value
+    for sweep in last.sweeps["paper"]():
+        assert best_of(last.seeds["paper"], sweep.best) == printed("S20-F3.best_runs").value
+
+
+def test_the_papers_budgets_and_batch_sizes():
+    epoch = [dict(s.key) | dict(s.fixed) for s, _ in planned("constant-epoch", "paper", 1)]
+    assert {f["epochs"] for f in epoch} == {printed("S20-F1.epochs").value}
+    assert {(f["method"], f["batch_size"]) for f in epoch} == {
+        (method, 2**k) for method in ("sgd", "momentum") for k in range(4, 14)
+    }
+    step = [dict(s.key) | dict(s.fixed) for s, _ in planned("constant-step", "paper", 1)]
+    assert {f["steps"] for f in step} == {printed("S20-T1.updates").value}
+    assert [f["batch_size"] for f in step] == list(table("S20-T1").batch_size)
+    span = [printed(f"S20-F2.{end}_epochs").value for end in ("least", "most")]
+    assert span[1] / span[0] == printed("S20-F2.epoch_factor").value
+    for name in ("unlimited-epochs", "initial-final-lr"):
+        runs = [run for _, runs in planned(name, "paper", 1) for run in runs]
+        assert {run.batch_size for run in runs} == {printed("S20-F2.batch_size").value}
+        budgets = sorted({run.epochs for run in runs})
+        assert budgets == [span[0] * 2**k for k in range(8)]
+        assert budgets[-1] == span[1]
+
+
+@pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
+def test_unlimited_epochs_stand_with_batch_norm_and_without(scale):
+    keys = [dict(sweep.key) for sweep in EXPERIMENTS["unlimited-epochs"].sweeps[scale]()]
+    budgets = {key["epochs"] for key in keys}
+    assert len(budgets) >= 4
+    assert [(k["norm"], k["epochs"]) for k in keys] == [
+        (norm, epochs) for norm in ("ghost", "none") for epochs in sorted(budgets)
+    ]
+
+
+def test_table_1s_learning_rates_lie_inside_the_grids_of_scale_paper():
+    grids = {
+        dict(s.key)["batch_size"]: s.axes[0] for s in EXPERIMENTS["constant-step"].sweeps["paper"]()
+    }
+    for row in table("S20-T1").itertuples():
+        axis = grids[row.batch_size]
+        assert axis.low < row.exponent < axis.high
+    epochs = EXPERIMENTS["constant-epoch"].sweeps["paper"]()
+    (same,) = [s for s in epochs if s.key == (("method", "momentum"), ("batch_size", 1024))]
+    row = table("S20-T1").set_index("batch_size").loc[1024]
+    assert same.axes[0].low < row.exponent < same.axes[0].high
+
+
+def test_the_anchors_are_two_cells_of_figure_1_at_scale_paper():
+    cells = {run.id for _, runs in planned("constant-epoch", "paper", 3) for run in runs}
+    for seeds in (1, 3):
+        (state,) = ANCHORS.states("paper", seeds, {})
+        runs = state.needed
+        assert {run.id for run in runs} <= cells
+        assert [(run.batch_size, run.seed) for run in runs] == [
+            (size, seed) for seed in range(seeds) for size in (1024, 128)
+        ]
+        for run in runs:
+            # Table 1's 2³ at B = 1,024, and the same temperature at 128.
+            exponent = table("S20-T1").set_index("batch_size").exponent[1024]
+            expected = 2.0**exponent * run.batch_size / 1024
+            assert run.effective_learning_rate == pytest.approx(expected)
+            assert (run.momentum, run.epochs, run.ghost_batch_size) == (0.9, 200, 64)
+
+
+@pytest.mark.parametrize("scale", ["cpu", "gpu"])
+def test_layerwise_rules_are_tuned_by_their_relative_step(scale):
+    seen = set()
+    for sweep, runs in planned("layerwise-lr", scale, 1):
+        key = dict(sweep.key)
+        seen.add(key["method"])
+        for run, exponent in zip(
+            runs, range(sweep.axes[0].low, sweep.axes[0].high + 1), strict=True
+        ):
+            assert run.batch_size == key["batch_size"]
+            if key["method"] == "momentum":
+                assert run.optimizer == "sgd"
+                assert run.trust_coefficient is None
+                assert run.effective_learning_rate == pytest.approx(2.0**exponent)
+            else:
+                assert run.optimizer == key["method"]
+                relative = run.effective_learning_rate * run.trust_coefficient
+                assert relative == pytest.approx(2.0**exponent)
+                # γ, which moves what the rule exempts, is what linear scaling gives momentum.
+                cap = 8 if scale == "gpu" else 4
+                linear = min(run.batch_size / 128, cap)
+                assert run.effective_learning_rate == pytest.approx(linear)
+    assert seen == set(RULES)
+
+
+def test_layerwise_rules_meet_the_batch_sizes_that_g20_speaks_of():
+    sizes = {dict(s.key)["batch_size"] for s in EXPERIMENTS["layerwise-lr"].sweeps["gpu"]()}
+    limit = printed("G20-F16.limit").value
+    assert {printed("G20-F16.batch_size").value, limit} <= sizes
+    assert min(sizes) < limit < max(sizes)
+    for _, runs in planned("layerwise-lr", "gpu", 1):
+        assert {(run.model, run.dataset) for run in runs} == {("resnet18", "cifar10")}
+
+
+@pytest.mark.parametrize("scale", ["gpu", "paper"])
+def test_the_ladder_is_h17s(scale):
+    runs = {dict(s.key)["rung"]: r[0] for s, r in planned("generalization-gap", scale, 1)}
+    assert tuple(runs) == RUNGS == tuple(table("H17-T1").columns[1:])
+    small = printed("H17-protocol.small_batch").value
+    large = printed("H17-protocol.large_batch").value
+    sb, lb, lr, gbn, ra = runs.values()
+    assert [run.batch_size for run in runs.values()] == [small, large, large, large, large]
+    assert {run.model for run in runs.values()} == {"resnet44"}
+    # SB and LB differ in the batch alone: one regime, epoch for epoch.
+    assert sb.replace(batch_size=large) == lb
+    regime = H17_REGIMES["resnet44"]
+    assert (sb.learning_rate, sb.momentum, sb.weight_decay) == (0.1, 0.9, 1e-4)
+    assert (sb.schedule, sb.norm) == ("h17", "batch")
+    assert scale != "paper" or sb.epochs == regime.epochs == 200
+    # η_L = √(|B_L| / |B_S|) η_S, and nothing else.
+    assert lr.replace(learning_rate=lb.learning_rate) == lb
+    assert lr.learning_rate / lb.learning_rate == pytest.approx(math.sqrt(large / small))
+    assert gbn.replace(norm="batch") == lr
+    assert gbn.ghost_batch_size == printed("H17-protocol.ghost_batch_size").value
+    assert ra.replace(epochs=gbn.epochs) == gbn
+    # "the same number of iterations for each batch size used"
+    assert ra.total_steps(50_000) == sb.total_steps(50_000)
+
+
+def test_the_small_ladder_keeps_h17s_ratio_of_the_batches():
+    runs = {dict(s.key)["rung"]: r[0] for s, r in planned("generalization-gap", "cpu", 1)}
+    ratio = printed("H17-protocol.large_batch").value / printed("H17-protocol.small_batch").value
+    assert runs["LB"].batch_size / runs["SB"].batch_size == ratio
+    assert runs["+GBN"].ghost_batch_size == runs["SB"].batch_size
+    assert runs["+RA"].total_steps(6000) == runs["SB"].total_steps(6000)
+    assert "F1" in set(table("H17-T1").network)
+
+
+def test_recipes_that_are_not_tuned_ask_for_no_fresh_seeds(tmp_path):
+    experiment = EXPERIMENTS["generalization-gap"]
+    store = fill(tmp_path, experiment, "gpu", 2, lambda config: {"test_accuracy": 90.0})
+    records = store.read("gpu", experiment.name)
+    assert len(records) == 2 * len(RUNGS)
+    assert all(record.config.seed < FRESH_SEED for record in records.values())
+
+
+def trained_seconds(stage, folder, shift):
+    """GPU-seconds of all that a stage asks for when each optimum lies so far off its centre."""
+    total = 0.0
+
+    def ending(config):
+        nonlocal total
+        total += assumed_seconds(config)
+        return {"test_accuracy": 90 - distance[config.id], "train_loss": 1 + distance[config.id]}
+
+    distance = {}
+    for sweep in stage.experiment.sweeps[stage.scale]():
+        axis = sweep.axes[0]
+        peak = (axis.low + axis.high) / 2 + shift * (axis.high - axis.low) / 2
+        for k in range(axis.low - 4, axis.high + 5):
+            for seed in (0, FRESH_SEED):
+                distance[sweep.config((k,), seed).id] = abs(k - peak)
+    fill(folder, stage.experiment, stage.scale, stage.seeds, ending)
+    return total
+
+
+def test_a_b_and_c_with_one_seed_fit_25_minutes_of_one_gpu(tmp_path):
+    a, b, c = STAGES[:3]
+    assert [(s.letter, s.seeds) for s in (a, b, c)] == [("a", 1), ("b", 1), ("c", 1)]
+    anchors = sum(assumed_seconds(run) for run in a.experiment.runs(1))
+    inside = [trained_seconds(s, tmp_path / f"in{s.letter}", 0.05) for s in (b, c)]
+    grown = [trained_seconds(s, tmp_path / f"out{s.letter}", 1.0) for s in (b, c)]
+    assert all(wide > narrow for wide, narrow in zip(grown, inside, strict=True))
+    # With a fifth to spare for evaluation and capture, and still when every optimum lies on the
+    # edge of its grid.
+    assert anchors + sum(inside) <= 25 * 60 / 1.2
+    assert anchors + sum(grown) <= 25 * 60
+
+
+def test_assumed_seconds_are_those_that_the_engine_is_held_to():
+    def epoch(batch_size):
+        (run,) = [run for run in ANCHORS.runs(1) if run.batch_size == 1024]
+        return assumed_seconds(run.replace(batch_size=batch_size, epochs=1.0))
+
+    assert epoch(16) == pytest.approx(1.0)
+    assert epoch(128) == pytest.approx(0.65, rel=1e-2)
+    assert 3600 / epoch(256) == pytest.approx(7000, rel=1e-2)
+    assert epoch(1024) == pytest.approx(epoch(256), rel=1e-2)
+    assert epoch(128) < epoch(64) < epoch(16)

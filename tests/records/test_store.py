@@ -1,0 +1,184 @@
+"""The store: sound lines only, crash-safe, mergeable, safe with several writers."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sgdnoise.config import canonical_json, make_config
+from sgdnoise.errors import FailureError
+from sgdnoise.records import store as records
+from sgdnoise.records.store import Record, Store, differences, record_of
+from sgdnoise.training.result import Result
+
+SCALE, NAME = "digits", "constant-epoch"
+
+
+def config(seed=0, **changes):
+    base = {"dataset": "digits", "model": "digits-mlp", "batch_size": 8, "learning_rate": 0.5}
+    return make_config(**{**base, "epochs": 1.0, "seed": seed, **changes})
+
+
+def record(seed=0, accuracy=90.0, status="done"):
+    return record_of(
+        Result(config(seed), status, {"test_accuracy": accuracy}, {"step": [1, 2]}, seconds=1.5)
+    )
+
+
+def test_round_trip_and_provenance(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1)])
+    read = store.read(SCALE, NAME)
+    assert list(read) == [config(0).id, config(1).id]
+    one = read[config(1).id]
+    assert one.config == config(1)
+    assert one.metrics == {"test_accuracy": 90.0}
+    assert {"code", "device", "torch", "seconds", "date", "precision"} <= one.provenance.keys()
+    assert store.complaints == []
+    frame = store.frame(SCALE, NAME)
+    assert list(frame.seed) == [0, 1]
+    assert frame.effective_learning_rate[0] == 0.5
+
+
+def test_what_is_not_finite_is_null_and_the_line_is_strict_json(tmp_path):
+    store = Store(tmp_path)
+    bad = record_of(Result(config(), "diverged", {"train_loss": float("nan")}, {}))
+    store.append(SCALE, NAME, [bad])
+    line = store.path(SCALE, NAME).read_text()
+    assert json.loads(line, parse_constant=lambda name: pytest.fail(name))
+    read = store.read(SCALE, NAME)[config().id]
+    assert read.metrics == {"train_loss": None}
+    assert read.status == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda line: line[: len(line) // 2], "cut short"),
+        (lambda line: line.replace("90.0", "99.0"), "altered"),
+        (lambda line: line.replace('"seed":1', '"seed":5'), "altered"),
+        (lambda line: "[1, 2]", "not a record"),
+        (lambda line: "garbage", "not JSON"),
+        (lambda line: _resigned(line, id="0" * 16), "not the run of its id"),
+        (lambda line: _resigned(line, config={"dataset": "digits"}), "another version"),
+    ],
+)
+def test_a_bad_line_is_named_and_its_run_missing(tmp_path, damage, says):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1), record(2)])
+    path = store.path(SCALE, NAME)
+    lines = path.read_text().splitlines()
+    lines[1] = damage(lines[1])
+    path.write_text("\n".join(lines) + "\n")
+    assert set(store.read(SCALE, NAME)) == {config(0).id, config(2).id}
+    assert len(store.complaints) == 1
+    assert says in store.complaints[0]
+    assert f"{path}:2" in store.complaints[0]
+    # Set aside, not lost, and the sound lines stay to the byte.
+    store.repair(SCALE, NAME)
+    assert path.read_text().splitlines() == [lines[0], lines[2]]
+    assert path.with_suffix(".rejected").read_text() == lines[1] + "\n"
+    store.read(SCALE, NAME)
+    assert store.complaints == []
+
+
+def _resigned(line, **changes):
+    """A line whose sum is right, so that only what else is wrong can give it away."""
+    body = {**json.loads(line), **changes}
+    body.pop("sha256")
+    return canonical_json({**body, "sha256": records._hash(body)})
+
+
+def test_a_half_written_line_is_not_glued_to_the_next(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1)])
+    path = store.path(SCALE, NAME)
+    whole = path.read_text()
+    half = len(whole) - 100
+    path.write_text(whole[:half])
+    store.append(SCALE, NAME, [record(2)])
+    assert set(store.read(SCALE, NAME)) == {config(0).id, config(2).id}
+    assert store.complaints == []
+    rejected = path.with_suffix(".rejected").read_text()
+    assert whole.splitlines()[1].startswith(rejected.rstrip("\n"))
+
+
+def test_a_line_twice_counts_once_and_a_failure_gives_way(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0, status="failed"), record(0, 91.0), record(0, 92.0)])
+    assert store.read(SCALE, NAME)[config().id].metrics["test_accuracy"] == 91.0
+
+
+def _write_many(root, first):
+    store = Store(root)
+    for seed in range(first, first + 25):
+        store.append(SCALE, NAME, [record(seed)])
+
+
+def test_several_writers_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(tmp_path, first)) for first in (0, 25, 50)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    store = Store(tmp_path)
+    assert len(store.read(SCALE, NAME)) == 75
+    assert store.complaints == []
+
+
+def test_a_killed_holder_frees_its_lock(tmp_path):
+    program = (
+        "import os, signal, sys; from pathlib import Path; from sgdnoise.records import Store;"
+        "lock = Store(Path(sys.argv[1])).lock('x'); lock.acquire(); print('held', flush=True);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "held\n"
+    assert done.returncode == -9
+    Store(tmp_path).lock("x").acquire(timeout=1)
+
+
+def test_equality_leaves_out_times_and_dates_and_nothing_else(tmp_path):
+    a, b = Store(tmp_path / "a"), Store(tmp_path / "b")
+    later = record(0)
+    later.provenance.update(seconds=9.0, date="1999-01-01")
+    a.append(SCALE, NAME, [record(0), record(1)])
+    b.append(SCALE, NAME, [record(1), later])
+    assert list(differences(a, b, SCALE, NAME)) == []
+    b.append(SCALE, NAME, [record(2)])
+    a.append(SCALE, NAME, [record(2, 91.0)])
+    assert list(differences(a, b, SCALE, NAME)) == [config(2).id]
+    a.append(SCALE, NAME, [record(3)])
+    assert set(differences(a, b, SCALE, NAME)) == {config(2).id, config(3).id}
+
+
+def test_records_of_other_code_are_retired_not_lost(tmp_path):
+    store = Store(tmp_path)
+    old = record(0)
+    old.provenance["code"] = "0" * 12
+    store.append(SCALE, NAME, [old])
+    store.retire_other_code(SCALE, NAME)
+    assert store.read(SCALE, NAME) == {}
+    kept = store.path(SCALE, NAME).with_suffix(f".{'0' * 12}.old")
+    assert Record.parse(kept.read_text().strip()).id == old.id
+    store.append(SCALE, NAME, [record(0)])
+    store.retire_other_code(SCALE, NAME)
+    assert len(store.read(SCALE, NAME)) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    with pytest.raises(FailureError, match="--results") as caught:
+        Store(blocker / "results").check_writable()
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["file"]

@@ -1,0 +1,415 @@
+"""Sweeps: what is missing, killed anywhere and finished, shared by two, and refused early."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+import torch
+
+from sgdnoise import experiments
+from sgdnoise.errors import FailureError, InputError
+from sgdnoise.experiments import FRESH_SEED, Axis, Experiment, Sweep, SweepState, advance
+from sgdnoise.records.store import Store, differences, record_of
+from sgdnoise.sweeps import cost
+from sgdnoise.sweeps import run as sweep
+from sgdnoise.training import run, state, train
+from sgdnoise.training.result import Result
+
+FIXED = {"dataset": "digits", "model": "digits-mlp", "steps": 30, "weight_decay": 5e-4}
+
+
+def one_sweep(batch_size=16, low=-3, high=-1, **fixed):
+    fields = {**FIXED, "batch_size": batch_size, **fixed}
+    return Sweep(
+        key=(("batch_size", batch_size),),
+        fixed=tuple(fields.items()),
+        axes=(Axis("effective_learning_rate", low, high),),
+    )
+
+
+def outcomes_of(state, accuracy):
+    """Made-up outcomes for all that a state needs: accuracy(log₂ effective learning rate)."""
+    return {
+        c.id: {"test_accuracy": accuracy(math.log2(c.effective_learning_rate))}
+        for c in state.needed
+    }
+
+
+def test_a_sweep_asks_for_its_grid_then_grows_then_asks_for_fresh_seeds():
+    one = one_sweep()
+
+    def rising_to_1(exponent):
+        return 90 - (exponent - 1) ** 2
+
+    known, grids = {}, []
+    for _ in range(10):
+        state = advance(one, 2, known)
+        grids.append(state.grid[0])
+        known |= outcomes_of(state, rising_to_1)
+        if state.settled and all(c.id in known for c in state.needed):
+            break
+    # The optimum at 1 lies two steps beyond the grid: a third step shows that it is inside.
+    assert grids == [(-3, -1), (-3, 0), (-3, 1), (-3, 2), (-3, 2)]
+    assert state.tuned["test_accuracy"].point == (1,)
+    assert state.tuned["test_accuracy"].bound == (0,)
+    fresh = [c for c in state.needed if c.seed >= FRESH_SEED]
+    assert [c.seed for c in fresh] == [FRESH_SEED, FRESH_SEED + 1]
+    assert {c.effective_learning_rate for c in fresh} == {2.0}
+
+
+def test_an_optimum_beyond_three_steps_is_a_bound():
+    one, known = one_sweep(), {}
+    for _ in range(10):
+        state = advance(one, 2, known)
+        known |= outcomes_of(state, lambda exponent: exponent)
+    assert state.grid == ((-3, 2),)
+    assert state.tuned["test_accuracy"].bound == (1,)
+
+
+def test_momentum_runs_on_the_effective_learning_rate_and_final_rate_on_the_decay():
+    config = one_sweep(momentum=0.9).config((-2,), 0)
+    assert config.learning_rate == pytest.approx(0.025)
+    two = Sweep(
+        key=(),
+        fixed=tuple({**FIXED, "batch_size": 8}.items()),
+        axes=(Axis("effective_learning_rate", 0, 2), Axis("final_learning_rate", -9, -5)),
+    )
+    config = two.config((1, -7), 0)
+    assert config.decay_factor**10 == pytest.approx(2.0**8)
+
+
+def tiny(sweeps=None, seeds=2):
+    return Experiment(
+        name="tiny",
+        title="Tiny",
+        items=(),
+        sweeps={"digits": lambda: sweeps or [one_sweep(b) for b in (16, 32)]},
+        seeds={"digits": seeds},
+        notebook="tiny.ipynb",
+        leaves_out={"digits": ""},
+    )
+
+
+def fake_train(configs, *_):
+    def accuracy(config):
+        return 90 - abs(math.log2(config.learning_rate) + 2)
+
+    return [
+        record_of(Result(c, "done", {"test_accuracy": accuracy(c), "train_loss": 1.0}))
+        for c in configs
+    ]
+
+
+def test_a_second_run_finds_everything(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "train_bundle", fake_train)
+    store = Store(tmp_path)
+    first = sweep.run_sweep(tiny(), "digits", 2, store, jobs=1)
+    assert str(first) == f"0 found, {first.trained} trained, 0 failed"
+    assert first.trained == 2 * (3 + 1) * 2
+    second = sweep.run_sweep(tiny(), "digits", 2, store, jobs=1)
+    assert str(second) == f"{first.trained} found, 0 trained, 0 failed"
+    # One more seed: only it is trained, at every point and at the optimum.
+    third = sweep.run_sweep(tiny(), "digits", 3, store, jobs=1)
+    assert third.trained == first.trained // 2
+
+
+def test_a_damaged_record_is_named_set_aside_and_trained_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "train_bundle", fake_train)
+    store, whole = Store(tmp_path), Store(tmp_path / "whole")
+    for each in (store, whole):
+        sweep.run_sweep(tiny(), "digits", 2, each, jobs=1)
+    path = store.path("digits", "tiny")
+    lines = path.read_text().splitlines(keepends=True)
+    lines[3] = lines[3].replace("90", "99").replace("89", "99")
+    path.write_text("".join(lines))
+    report = sweep.run_sweep(tiny(), "digits", 2, store, jobs=1)
+    assert report.trained == 1
+    assert list(differences(store, whole, "digits", "tiny")) == []
+
+
+def test_failed_runs_are_counted_tried_once_and_again_next_time(tmp_path, monkeypatch):
+    calls = []
+
+    def failing(configs, *_):
+        calls.append(len(configs))
+        return [record_of(Result(c, "failed", {}, reason="out of memory")) for c in configs]
+
+    monkeypatch.setattr(sweep, "train_bundle", failing)
+    report = sweep.run_sweep(tiny(), "digits", 2, Store(tmp_path), jobs=1)
+    assert report.trained == 0
+    assert report.failed == 12
+    assert sum(calls) == 12
+    monkeypatch.setattr(sweep, "train_bundle", fake_train)
+    report = sweep.run_sweep(tiny(), "digits", 2, Store(tmp_path), jobs=1)
+    assert report.found == 0
+    assert report.trained == 16
+
+
+def test_estimates_come_from_records_of_the_same_model():
+    config = one_sweep().config((-2,), 0)
+    known = {}
+    for steps, batch in [(100, 1), (200, 1), (100, 64), (400, 32)]:
+        run = config.replace(steps=steps, batch_size=batch)
+        record = record_of(Result(run, "done", {}, seconds=2e-5 * steps + 1e-6 * steps * batch))
+        known[run.id] = record
+    got = cost.estimate_seconds([config.replace(steps=1000, batch_size=16)], known)
+    assert got[0] == pytest.approx(0.02 + 0.016, rel=0.05)
+    assert math.isnan(cost.estimate_seconds([config.replace(model="f1")], known)[0])
+
+
+class Ticks:
+    """A clock that moves on by one whenever it is looked at."""
+
+    now = 0.0
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+    def time(self):
+        self.now += 1
+        return self.now
+
+
+def on_a_gpu_that_is_this_cpu(monkeypatch):
+    """Sweeps take the path of a GPU, in this process, and train on the CPU."""
+    monkeypatch.setattr(sweep, "device_of", lambda *_: "cuda")
+    monkeypatch.setattr(sweep, "require_cuda", lambda *_: None)
+    monkeypatch.setattr(sweep, "require_memory", lambda *_: None)
+    monkeypatch.setattr(
+        sweep.training, "train", lambda c, device, **options: train(c, device="cpu", **options)
+    )
+
+
+class Listed(Experiment):
+    """Runs of these seeds that neither grow a grid nor share a GPU, their batches being large."""
+
+    def states(self, scale, seeds, outcomes):
+        fields = {"model": "f1", "norm": "none", "batch_size": 512, "steps": 6}
+        one = one_sweep(low=-4, high=-4, **fields)
+        yield SweepState(one, [one.config((-4,), seed) for seed in range(seeds)], ((-4, -4),))
+
+
+LISTED = Listed("tiny", "", (), {}, {}, "", {})
+
+
+def test_a_kill_between_a_runs_end_and_its_record_leaves_its_checkpoint(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    monkeypatch.setattr(state, "CHECKPOINT_SECONDS", 0)
+    store = Store(tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run_sweep(LISTED, "digits", 2, store)
+    assert len(list(tmp_path.glob(".checkpoints/*.pt"))) == 1
+    assert sweep.run_sweep(LISTED, "digits", 2, store).trained == 2
+    assert not list(tmp_path.glob(".checkpoints/*.pt"))
+
+
+def test_a_deadline_stops_a_run_and_the_next_sweep_finishes_it(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    whole, stopped = Store(tmp_path / "whole"), Store(tmp_path / "stopped")
+    assert sweep.run_sweep(LISTED, "digits", 2, whole).trained == 2
+    ticks = Ticks()
+    monkeypatch.setattr(sweep, "time", ticks)
+    monkeypatch.setattr(state, "time", ticks)
+    first = sweep.run_sweep(LISTED, "digits", 2, stopped, deadline=6.0)
+    assert (first.trained, first.left) == (0, 2)
+    files = list(tmp_path.glob("stopped/.checkpoints/*.pt"))
+    assert len(files) == 1
+    assert 0 < torch.load(files[0])["progress"]["step"] < 6
+    second = sweep.run_sweep(LISTED, "digits", 2, stopped, deadline=ticks.now + 1e6)
+    assert (second.found, second.trained, second.left) == (0, 2, 0)
+    assert not list(tmp_path.glob("stopped/.checkpoints/*.pt"))
+    assert list(differences(stopped, whole, "digits", "tiny")) == []
+
+
+def test_past_the_deadline_nothing_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "train_bundle", lambda *_: pytest.fail("trained"))
+    report = sweep.run_sweep(tiny(), "digits", 2, Store(tmp_path), jobs=1, deadline=0.0)
+    assert (report.trained, report.left) == (0, 12)
+
+
+def test_on_a_gpu_bundles_go_in_the_experiments_order(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    seen = []
+
+    def fake(configs, checkpoints, device, deadline):
+        seen.append((device, configs[0].batch_size))
+        return fake_train(configs)
+
+    monkeypatch.setattr(sweep, "train_bundle", fake)
+    monkeypatch.setattr(sweep, "estimate_seconds", lambda cs, _: [c.batch_size for c in cs])
+    sweeps = [one_sweep(b, low=-2, high=-2) for b in (8, 32, 16)]
+    sweep.run_sweep(tiny(sweeps), "digits", 1, Store(tmp_path))
+    assert seen[:3] == [("cuda", 8), ("cuda", 32), ("cuda", 16)]
+
+
+def test_one_gpu_is_one_job(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    with pytest.raises(InputError, match="jobs"):
+        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), jobs=2)
+
+
+def test_a_run_without_memory_fails_and_the_others_go_on(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    monkeypatch.setattr(run, "_clear", lambda *_: None)
+    real, asked = run._guarded, []
+
+    def on_cuda(work, configs, device):
+        def tight(configs, micro_batch):
+            asked.append((configs[0].seed, micro_batch))
+            if configs[0].seed == 1 or (configs[0].seed == 2 and micro_batch > 256):
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\n")
+            return work(configs, micro_batch)
+
+        return real(tight, configs, torch.device("cuda"))
+
+    monkeypatch.setattr(run, "_guarded", on_cuda)
+    store = Store(tmp_path)
+    report = sweep.run_sweep(LISTED, "digits", 3, store)
+    assert report.failed == 1
+    assert asked == [(0, 1024), (1, 1024), (1, 256), (2, 1024), (2, 256)]
+    by_seed = {r.config.seed: r for r in store.read("digits", "tiny").values()}
+    assert by_seed[1].status == "failed"
+    assert by_seed[1].reason == "CUDA out of memory. Tried to allocate 2 GiB"
+    assert by_seed[0].status == by_seed[2].status == "done"
+
+
+def test_too_few_seeds_and_an_unwritable_store_are_refused(tmp_path):
+    with pytest.raises(InputError, match="seeds"):
+        sweep.run_sweep(tiny(), "digits", 0, Store(tmp_path))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FailureError, match="--results"):
+        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path / "file" / "store"))
+
+
+def test_unknown_names_list_the_legal_ones():
+    with pytest.raises(InputError, match="constant-epoch"):
+        experiments.experiment_named("constant-epochs", "digits")
+    with pytest.raises(InputError, match="digits, cpu, gpu, paper"):
+        experiments.experiment_named("constant-epoch", "huge")
+
+
+PROGRAM = textwrap.dedent(
+    """
+    import sys
+    sys.path.insert(0, {tests!r})
+    from pathlib import Path
+    from sgdnoise.records import Store
+    from sgdnoise import sweep
+    from test_sweep import one_sweep, tiny
+    sweeps = [one_sweep(b, steps=None, epochs=8.0) for b in (4, 8, 16, 32)]
+    print("started", flush=True)
+    print(sweep.run_sweep(tiny(sweeps, 3), "digits", 3, Store(Path(sys.argv[1])), jobs=2))
+    """
+)
+
+
+def start(store, **environment):
+    program = PROGRAM.format(tests=os.path.dirname(__file__))
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(store)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SGDNOISE_QUIET": "1", **environment},
+        start_new_session=True,
+    )
+
+
+def kill(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+def finish(process):
+    out, _ = process.communicate(timeout=180)
+    assert process.returncode == 0
+    return out.splitlines()[-1]
+
+
+def lines_of(store):
+    path = Store(store).path("digits", "tiny")
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    store = tmp_path_factory.mktemp("whole")
+    finish(start(store))
+    return store
+
+
+def test_killed_before_the_first_record_in_a_bundle_and_in_a_write(tmp_path, uninterrupted):
+    process = start(tmp_path)
+    assert process.stdout.readline() == "started\n"
+    kill(process)
+    assert lines_of(tmp_path) == 0
+
+    process = start(tmp_path)
+    deadline = time.monotonic() + 120
+    while lines_of(tmp_path) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    kill(process)
+    after_bundle = lines_of(tmp_path)
+    assert 0 < after_bundle < lines_of(uninterrupted)
+
+    # In a write: what a kill between two blocks of one append leaves on the disk.
+    path = Store(tmp_path).path("digits", "tiny")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - 137])
+
+    finish(start(tmp_path))
+    assert list(differences(Store(tmp_path), Store(uninterrupted), "digits", "tiny")) == []
+
+
+def test_two_sweeps_at_once_train_each_run_once(tmp_path, uninterrupted):
+    a, b = start(tmp_path), start(tmp_path)
+    reports = [finish(a), finish(b)]
+    trained = [int(r.split(" found, ")[1].split()[0]) for r in reports]
+    assert sum(trained) == lines_of(uninterrupted)
+    assert lines_of(tmp_path) == lines_of(uninterrupted)
+    assert list(differences(Store(tmp_path), Store(uninterrupted), "digits", "tiny")) == []
+
+
+def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path):
+    begin = time.monotonic()
+    with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9"):
+        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), scheduler="tcp://127.0.0.1:9")
+    assert time.monotonic() - begin < 20
+    with pytest.raises(InputError, match="no-such-scheme"):
+        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), scheduler="no-such-scheme://x")
+
+
+def test_on_a_cluster_a_killed_worker_costs_nothing(tmp_path, uninterrupted):
+    distributed = pytest.importorskip("distributed")
+    sweeps = [one_sweep(b, steps=None, epochs=8.0) for b in (4, 8, 16, 32)]
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+
+        def kill_one_worker():
+            while lines_of(tmp_path) == 0:
+                time.sleep(0.05)
+            os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one_worker, daemon=True)
+        killer.start()
+        report = sweep.run_sweep(
+            tiny(sweeps, 3), "digits", 3, Store(tmp_path), scheduler=cluster.scheduler_address
+        )
+        killer.join(60)
+    assert report.failed == 0
+    assert list(differences(Store(tmp_path), Store(uninterrupted), "digits", "tiny")) == []
