@@ -31,6 +31,7 @@ from sgdnoise.models import build, convnets, residual
 
 pytest.importorskip("triton", reason="Triton has no wheel for this platform")
 from sgdnoise.ghost_norm import gpu_kernels as kernels
+from sgdnoise.ghost_norm import layer as layer_module
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 gpu = [
