@@ -31,7 +31,7 @@ class Regimes:
     flat_seen: bool
 
 
-def regimes(batch_sizes: Sequence[int], peaks: np.ndarray, resampled: np.ndarray) -> Regimes:
+def fit_regimes(batch_sizes: Sequence[int], peaks: np.ndarray, resampled: np.ndarray) -> Regimes:
     """The two regimes of one method, with intervals over resampled seeds.
 
     Args:
@@ -59,7 +59,7 @@ def boundary_of(tuned: Mapping[Key, Tuning], method: str) -> Regimes:
         dict(key)["batch_size"]: one for key, one in tuned.items() if dict(key)["method"] == method
     }
     sizes = sorted(chosen)
-    return regimes(
+    return fit_regimes(
         sizes,
         np.array([chosen[b].peak.value for b in sizes]),
         np.stack([chosen[b].resampled for b in sizes], 1),

@@ -36,7 +36,7 @@ def value_table(
     points: Sequence[Point],
     seeds: Sequence[int],
     known: Mapping[str, Outcome],
-    objective: str,
+    objective: Objective,
 ) -> np.ndarray:
     """Final values, shape (points, seeds): NaN where a run diverged or is missing."""
     table = np.full((len(points), len(seeds)), np.nan)
@@ -44,19 +44,19 @@ def value_table(
         for j, seed in enumerate(seeds):
             outcome = known.get(sweep.config(point, seed).id)
             if outcome is not None:
-                table[i, j] = outcome[objective]
+                table[i, j] = outcome[objective.name]
     return table
 
 
-def best_means(table: np.ndarray, objective: str, fraction: float) -> np.ndarray:
+def best_means(table: np.ndarray, objective: Objective, fraction: float) -> np.ndarray:
     """Mean of the best k of n along the last axis; NaN where fewer than k are finite."""
     k = best_of(table.shape[-1], fraction)
-    sign = 1 if HIGHER_IS_BETTER[objective] else -1
+    sign = objective.sign
     ranked = np.sort(np.where(np.isfinite(table), sign * table, -np.inf), axis=-1)[..., -k:]
     return np.where(np.isfinite(ranked).all(-1), sign * ranked.mean(-1), np.nan)
 
 
-def parabola_peak(exponents: np.ndarray, means: np.ndarray, objective: str) -> float:
+def parabola_peak(exponents: np.ndarray, means: np.ndarray, objective: Objective) -> float:
     """The vertex of the parabola through the best grid point and its two neighbours.
 
     A grid's argmax moves in whole steps and shows no spread when it does not move; this vertex, in
@@ -65,7 +65,7 @@ def parabola_peak(exponents: np.ndarray, means: np.ndarray, objective: str) -> f
     At an edge, or beside a point that is not valid, the argmax itself is given; NaN where nothing
     is valid.
     """
-    sign = 1 if HIGHER_IS_BETTER[objective] else -1
+    sign = objective.sign
     score = np.where(np.isfinite(means), sign * means, -np.inf)
     best = int(np.argmax(score))
     if not np.isfinite(score[best]):
@@ -81,7 +81,7 @@ def parabola_peak(exponents: np.ndarray, means: np.ndarray, objective: str) -> f
 
 
 def resampled_peaks(
-    exponents: np.ndarray, table: np.ndarray, objective: str, fraction: float, seed: int = 0
+    exponents: np.ndarray, table: np.ndarray, objective: Objective, fraction: float, seed: int = 0
 ) -> np.ndarray:
     """`parabola_peak` for each bootstrap resample of seeds, shape (RESAMPLES,).
 
@@ -102,6 +102,7 @@ class Tuning:
 
     Attributes:
         state: the sweep's state, with S20's optimum and error bar.
+        objective: what it is tuned for.
         points: the grid's points, along its first axis.
         seeds: those of which any run is recorded; all that should be, where none is.
         exponents: log₂ of the effective learning rate at each, shape (points,).
@@ -111,6 +112,7 @@ class Tuning:
     """
 
     state: SweepState
+    objective: Objective
     points: list[Point]
     seeds: list[int]
     exponents: np.ndarray
@@ -119,7 +121,7 @@ class Tuning:
     resampled: np.ndarray
 
 
-def tuning(state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: str) -> Tuning:
+def tuning_of(state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: Objective) -> Tuning:
     """The tuning of a sweep along its first axis, at the best of the other axes if it has any."""
     points = grid_points(state.grid)
     # A seed that has not been run yet is no diverged run: the statistics are of those that have.
@@ -134,12 +136,12 @@ def tuning(state: SweepState, seeds: int, known: Mapping[str, Outcome], objectiv
     means = best_means(table, objective, fraction)
     resampled = resampled_peaks(exponents, table, objective, fraction)
     peak = Interval.of(parabola_peak(exponents, means, objective), resampled)
-    return Tuning(state, points, there, exponents, table, peak, resampled)
+    return Tuning(state, objective, points, there, exponents, table, peak, resampled)
 
 
-def _profile(points: Sequence[Point], means: np.ndarray, objective: str) -> list[int]:
+def _profile(points: Sequence[Point], means: np.ndarray, objective: Objective) -> list[int]:
     """For each first coordinate, the row of its best point; where none is valid, its first."""
-    sign = 1 if HIGHER_IS_BETTER[objective] else -1
+    sign = objective.sign
     best: dict[int, int] = {}
     for row, point in enumerate(points):
         kept = best.setdefault(point[0], row)
@@ -148,103 +150,57 @@ def _profile(points: Sequence[Point], means: np.ndarray, objective: str) -> list
     return [best[first] for first in sorted(best)]
 
 
-def tunings(
-    experiment: Experiment,
-    scale: str,
-    seeds: int,
-    records: Mapping[str, Record],
-    objective: str = "test_accuracy",
-) -> dict[Key, Tuning]:
-    """`tuning` of every sweep of an experiment, by the sweep's key."""
-    known = outcomes(records, OBJECTIVES)
-    return {
-        state.sweep.key: tuning(state, seeds, known, objective)
-        for state in experiment.states(scale, seeds, known)
-    }
+def optimum(
+    one: Tuning, seeds: int, known: Mapping[str, Outcome], objectives: Sequence[Objective]
+) -> dict[str, object]:
+    """What a figure's point shows of a sweep: a row of `Reading.optima`, which names its columns.
 
-
-def optima(
-    experiment: Experiment,
-    scale: str,
-    seeds: int,
-    records: Mapping[str, Record],
-    objective: str = "test_accuracy",
-) -> pd.DataFrame:
-    """One row a sweep: what the figure's points show.
-
-    Columns, beside the parts of the sweep's key: the `key` itself, its `key_name` as `sweep`,
-    `exponent` (log₂ of S20's tuned effective learning rate), `bar_low`, `bar_high` (S20's error
-    bar), `bound` (−1, 0, 1: the optimum lies on an edge), `open` (the bar touches an edge), `peak`,
-    `peak_low`, `peak_high` (local parabola), the mean and standard deviation of every objective at
-    the optimum, over the k runs that are best by the tuned objective (`*_mean`, `*_std`) and over
-    all finite fresh seeds (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds` (fewest at any grid
-    point), `diverged` (runs), and `settled`.
+    Args:
+        one: the sweep's tuning.
+        seeds: runs a grid point that there should be.
+        known: what is recorded, by run.
+        objectives: whose means and standard deviations are wanted.
     """
-    rows = []
-    known = outcomes(records, OBJECTIVES)
-    for key, one in tunings(experiment, scale, seeds, records, objective).items():
-        state = one.state
-        tuned = state.tuned.get(objective)
-        row: dict[str, object] = {**dict(key), "key": key, "sweep": key_name(key)}
-        points = grid_points(state.grid)
-        counts = [sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points]
-        row |= {"settled": state.settled, "seeds": min(counts), "fresh_seeds": 0}
-        row["diverged"] = int(sum(counts) - np.isfinite(one.table).sum())
-        row |= {"peak": one.peak.value, "peak_low": one.peak.low, "peak_high": one.peak.high}
-        if tuned is not None:
-            low, high = tuned.bar_range()
-            row |= {
-                "exponent": tuned.point[0],
-                "effective_learning_rate": 2.0 ** tuned.point[0],
-                "bar_low": low,
-                "bar_high": high,
-                "bound": tuned.bound[0],
-                "open": tuned.at_low[0] or tuned.at_high[0],
-            }
-            ids = [state.sweep.config(tuned.point, s).id for s in range(seeds)]
-            runs = [known[run] for run in ids if run in known]
-            fresh = [known[run] for run in state.fresh_runs if run in known]
-            for name in OBJECTIVES:
-                mean, std = _mean_std([r[name] for r in _best_runs(runs, objective, state)])
-                row |= {f"{name}_mean": mean, f"{name}_std": std}
-                mean, std = _mean_std([run[name] for run in fresh])
-                row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
-            row["fresh_seeds"] = len(fresh)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    state, objective = one.state, one.objective
+    key, tuned = state.sweep.key, state.tuned.get(objective.name)
+    row: dict[str, object] = {**dict(key), "key": key, "sweep": key_name(key)}
+    points = grid_points(state.grid)
+    counts = [sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points]
+    row |= {"settled": state.settled, "seeds": min(counts), "fresh_seeds": 0}
+    row["diverged"] = int(sum(counts) - np.isfinite(one.table).sum())
+    row |= {"peak": one.peak.value, "peak_low": one.peak.low, "peak_high": one.peak.high}
+    if tuned is None:
+        return row
+    low, high = tuned.bar_range()
+    row |= {
+        "exponent": tuned.point[0],
+        "effective_learning_rate": 2.0 ** tuned.point[0],
+        "bar_low": low,
+        "bar_high": high,
+        "bound": tuned.bound[0],
+        "open": tuned.at_low[0] or tuned.at_high[0],
+    }
+    ids = [state.sweep.config(tuned.point, s).id for s in range(seeds)]
+    runs = _best_runs([known[run] for run in ids if run in known], objective, state)
+    fresh = [known[run] for run in state.fresh_runs if run in known]
+    for name in (o.name for o in objectives):
+        mean, std = mean_std([run[name] for run in runs])
+        row |= {f"{name}_mean": mean, f"{name}_std": std}
+        mean, std = mean_std([run[name] for run in fresh])
+        row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
+    row["fresh_seeds"] = len(fresh)
+    return row
 
 
-def _best_runs(runs: list[Outcome], objective: str, state: SweepState) -> list[Outcome]:
+def _best_runs(runs: list[Outcome], objective: Objective, state: SweepState) -> list[Outcome]:
     """The best k of n, ranked by the objective that was tuned: what S20 averages, losses too."""
-    finite = [run for run in runs if math.isfinite(run[objective])]
-    finite.sort(key=lambda run: run[objective], reverse=HIGHER_IS_BETTER[objective])
+    finite = [run for run in runs if math.isfinite(run[objective.name])]
+    finite.sort(key=lambda run: run[objective.name], reverse=objective.higher_is_better)
     return finite[: best_of(len(runs), state.sweep.best)]
 
 
-def recipes(
-    experiment: Experiment, scale: str, seeds: int, records: Mapping[str, Record]
-) -> pd.DataFrame:
-    """One row a sweep without axes: what a recipe reached that is run as it is printed.
-
-    Columns as in `optima`, as far as they make sense: `key`, `sweep`, and the mean and standard
-    deviation of each objective over its finite seeds, none of which was chosen by its result
-    (`*_fresh`, `*_fresh_std`, `fresh_seeds`).
-    """
-    rows = []
-    known = outcomes(records, OBJECTIVES)
-    for state in experiment.states(scale, seeds, known):
-        key = state.sweep.key
-        runs = [known[config.id] for config in state.needed if config.id in known]
-        row: dict[str, object] = {"key": key, "sweep": key_name(key)}
-        for name in OBJECTIVES:
-            mean, std = _mean_std([run[name] for run in runs])
-            row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
-        row["fresh_seeds"] = int(np.isfinite([run[OBJECTIVES[0]] for run in runs]).sum())
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _mean_std(values: Sequence[float]) -> tuple[float, float]:
+def mean_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation of the finite values; NaN for none, and for one."""
     finite = np.array([value for value in values if math.isfinite(value)])
     mean = float(finite.mean()) if len(finite) else math.nan
     return mean, float(finite.std(ddof=1)) if len(finite) > 1 else math.nan

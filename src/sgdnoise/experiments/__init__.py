@@ -1,81 +1,88 @@
-"""The grids: which runs each figure and table needs, at each scale, and how a grid grows.
+"""The experiments, each a folder with its grid and its findings.
 
-`grid` holds what an experiment is; `bases` what the runs of a scale share; `s20`, `g20` and `h17`
-the papers' experiments. Grids are frozen: `tests/test_experiments.py` holds them to their digests.
+Importing this loads grids only: a machine that only trains needs neither plotly nor papermill.
+Grids are frozen: `tests/experiments/test_grids.py` holds them to their digests.
 """
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 from sgdnoise.errors import InputError
-from sgdnoise.experiments.constant_epoch.grid import ANCHORS, CONSTANT_EPOCH
-from sgdnoise.experiments.constant_step.grid import CONSTANT_STEP
-from sgdnoise.experiments.generalization_gap.grid import GENERALIZATION_GAP
-from sgdnoise.experiments.initial_final_lr.grid import INITIAL_FINAL_LR
-from sgdnoise.experiments.layerwise_lr.grid import LAYERWISE_LR
-from sgdnoise.experiments.unlimited_epochs.grid import UNLIMITED_EPOCHS
-from sgdnoise.study.grid import (
-    FRESH_SEED,
-    Axis,
-    Experiment,
-    Key,
-    Listed,
-    Outcome,
-    Sweep,
-    SweepState,
-    advance,
-    grid_points,
+from sgdnoise.study.scales import SCALES
+from sgdnoise.study.study import Experiment, Study
+
+NAMES = (
+    "constant-epoch",
+    "constant-step",
+    "unlimited-epochs",
+    "layerwise-lr",
+    "generalization-gap",
+    "initial-final-lr",
+    "parts-checked",
 )
-from sgdnoise.study.scales import CIFAR10, CPU, DIGITS, METHODS, SCALES
-
-__all__ = [
-    "ANCHORS",
-    "CIFAR10",
-    "CPU",
-    "DIGITS",
-    "EXPERIMENTS",
-    "FRESH_SEED",
-    "METHODS",
-    "SCALES",
-    "Axis",
-    "Experiment",
-    "Key",
-    "Listed",
-    "Outcome",
-    "Sweep",
-    "SweepState",
-    "advance",
-    "experiment_named",
-    "grid_points",
-]
-
-EXPERIMENTS = {
-    experiment.name: experiment
-    for experiment in [
-        CONSTANT_EPOCH,
-        CONSTANT_STEP,
-        UNLIMITED_EPOCHS,
-        INITIAL_FINAL_LR,
-        GENERALIZATION_GAP,
-        LAYERWISE_LR,
-    ]
-}
+"""In the order in which they are worth having; where each stands in the book is for its contents
+to say."""
 
 
-def experiment_named(name: str, scale: str) -> Experiment:
-    """The experiment of a name, at a scale that it stands at.
+def _module(name: str, part: str) -> ModuleType:
+    path = f"{__name__}.{name.replace('-', '_')}.{part}"
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not path.startswith(error.name):
+            raise
+        raise InputError(f"experiment {name} has no {part}.py: write {path}") from None
+
+
+EXPERIMENTS: dict[str, Experiment] = {name: _module(name, "grid").EXPERIMENT for name in NAMES}
+
+
+def findings(name: str) -> ModuleType:
+    """The findings of an experiment: its `CLAIMS`, and the figures that only it has."""
+    return _module(name, "findings")
+
+
+def experiment_named(name: str) -> Experiment:
+    """The experiment of a name.
 
     Raises:
-        InputError: for an unknown experiment or scale; the legal ones are listed.
+        InputError: for an unknown name; the legal ones are listed.
     """
     if name not in EXPERIMENTS:
         raise InputError(
             f"no experiment is called {name!r}: choose one of {', '.join(EXPERIMENTS)}, or all"
         )
+    return EXPERIMENTS[name]
+
+
+def check_scale(scale: str) -> None:
+    """Refuses a scale that is not one.
+
+    Raises:
+        InputError: the legal ones are listed.
+    """
     if scale not in SCALES:
         raise InputError(f"no scale is called {scale!r}: choose one of {', '.join(SCALES)}")
-    experiment = EXPERIMENTS[name]
-    if scale not in experiment.sweeps:
-        raise InputError(
-            f"{name} does not stand at scale {scale}: choose one of {', '.join(experiment.sweeps)}"
-        )
-    return experiment
+
+
+def study_of(name: str, scale: str, seeds: int | None = None) -> Study:
+    """The study of an experiment at a scale: see `Study.of`.
+
+    Raises:
+        InputError: for an unknown experiment or scale, or fewer than one seed.
+    """
+    experiment = experiment_named(name)
+    check_scale(scale)
+    return Study.of(experiment, scale, seeds)
+
+
+def studies(scale: str | None = None) -> list[Study]:
+    """Every experiment at every scale that it stands at, or at one, with its own seeds."""
+    return [
+        Study.of(experiment, at)
+        for experiment in EXPERIMENTS.values()
+        for at in experiment.sweeps
+        if scale in (None, at)
+    ]

@@ -1,6 +1,6 @@
-"""What an experiment is: sweeps over grids, and how a grid grows.
+"""Sweeps over grids, and how a grid grows.
 
-An experiment is a pure function from what has been recorded to the runs that it needs: first the
+A sweep is a pure function from what has been recorded to the runs that it needs: first the
 frozen grid, then one more step on a side that an optimum or its error bar touches (the edge rule),
 then fresh seeds at the tuned learning rate, which the tuning never saw. Whatever stopped a sweep,
 asking again gives what is missing.
@@ -10,12 +10,22 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sgdnoise.config import RunConfig, make_config
-from sgdnoise.study.protocol import BEST_FRACTION, Cell, Point, Tuned, grow, summarise, tune
+from sgdnoise.study.protocol import (
+    BEST_FRACTION,
+    TEST_ACCURACY,
+    Cell,
+    Objective,
+    Point,
+    Tuned,
+    grow,
+    summarise,
+    tune,
+)
 
 FRESH_SEED = 1000
 """Seeds from here on re-estimate at the tuned learning rate; the tuning uses those from 0."""
@@ -61,7 +71,7 @@ class Sweep:
     key: Key
     fixed: tuple[tuple[str, Any], ...]
     axes: tuple[Axis, ...]
-    objectives: tuple[str, ...] = ("test_accuracy",)
+    objectives: tuple[Objective, ...] = (TEST_ACCURACY,)
     best: float = BEST_FRACTION
 
     def config(self, point: Point, seed: int) -> RunConfig:
@@ -146,75 +156,25 @@ def advance(sweep: Sweep, seeds: int, outcomes: Mapping[str, Outcome]) -> SweepS
         runs = {p: [sweep.config(p, seed) for seed in range(seeds)] for p in grid_points(grid)}
         needed = [config for configs in runs.values() for config in configs]
         cells = {
-            objective: {
-                point: summarise(values(configs, objective), objective, sweep.best)
+            objective.name: {
+                point: summarise(values(configs, objective.name), objective, sweep.best)
                 for point, configs in runs.items()
                 if any(config.id in outcomes for config in configs)
             }
             for objective in sweep.objectives
         }
         if any(config.id not in outcomes for config in needed):
-            tuned = {o: tune(cells[o], o) if cells[o] else None for o in sweep.objectives}
+            tuned = {
+                o.name: tune(cells[o.name], o) if cells[o.name] else None for o in sweep.objectives
+            }
             return SweepState(sweep, needed, grid, cells, tuned)
-        tuned = {objective: tune(cells[objective], objective) for objective in sweep.objectives}
+        tuned = {o.name: tune(cells[o.name], o) for o in sweep.objectives}
         grown = grow(grid, sweep.frozen, list(tuned.values()))
         if grown == grid:
             break
         grid = grown
     # Where nothing was tuned, no run was chosen by its own result: nothing to estimate anew.
-    best = tuned[sweep.objectives[0]] if sweep.axes else None
+    best = tuned[sweep.objectives[0].name] if sweep.axes else None
     fresh = [sweep.config(best.point, FRESH_SEED + seed) for seed in range(seeds)] if best else []
     ids = tuple(config.id for config in fresh)
     return SweepState(sweep, needed + fresh, grid, cells, tuned, True, ids)
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One of the papers' experiments.
-
-    Attributes:
-        name: as the command line knows it.
-        title: what a page calls it.
-        items: ids of the papers' figures and tables that it remakes.
-        sweeps: its sweeps at each scale it stands at.
-        seeds: runs a grid point at each scale, unless `--seeds` says otherwise.
-        notebook: the page that shows it, in `book/`.
-        leaves_out: for each scale, what it leaves out of the paper's protocol.
-    """
-
-    name: str
-    title: str
-    items: tuple[str, ...]
-    sweeps: Mapping[str, Callable[[], list[Sweep]]]
-    seeds: Mapping[str, int]
-    notebook: str
-    leaves_out: Mapping[str, str]
-
-    def states(
-        self, scale: str, seeds: int, outcomes: Mapping[str, Outcome]
-    ) -> Iterator[SweepState]:
-        """Where each of its sweeps stands."""
-        for sweep in self.sweeps[scale]():
-            yield advance(sweep, seeds, outcomes)
-
-
-@dataclass(frozen=True)
-class Listed(Experiment):
-    """An experiment that needs just the runs it lists: nothing is tuned, nothing grows.
-
-    Attributes:
-        runs: gives the runs for a number of seeds.
-    """
-
-    runs: Callable[[int], list[RunConfig]]
-
-    @classmethod
-    def part_of(cls, whole: Experiment, runs: Callable[[int], list[RunConfig]]) -> Listed:
-        """Some runs of an experiment, by themselves: they land in its store, under its name."""
-        return cls(**{f.name: getattr(whole, f.name) for f in fields(Experiment)}, runs=runs)
-
-    def states(
-        self, scale: str, seeds: int, outcomes: Mapping[str, Outcome]
-    ) -> Iterator[SweepState]:
-        """One state, that of the whole list."""
-        yield SweepState(Sweep((), (), ()), self.runs(seeds), ())

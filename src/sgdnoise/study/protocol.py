@@ -19,7 +19,36 @@ BEST_FRACTION = 0.8
 MAX_EXTENSION = 3
 """Steps by which a grid may grow on one side before its optimum is reported as a bound."""
 
-HIGHER_IS_BETTER = {"test_accuracy": True, "train_loss": False}
+
+@dataclass(frozen=True)
+class Objective:
+    """A final number of a run that an experiment tunes for or reports.
+
+    Attributes:
+        name: as records have it under `metrics`.
+        label: what figures call it.
+        unit: of its axis.
+        higher_is_better: its direction.
+    """
+
+    name: str
+    label: str
+    unit: str
+    higher_is_better: bool
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, −1 where less is."""
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def purpose(self) -> str:
+        """What a learning rate was tuned for, in words."""
+        return f"for {self.label.removeprefix('final ')}"
+
+
+TEST_ACCURACY = Objective("test_accuracy", "test accuracy", "%", True)
+TRAIN_LOSS = Objective("train_loss", "final training loss", "nats", False)
 
 
 def best_of(n: int, fraction: float = BEST_FRACTION) -> int:
@@ -52,14 +81,14 @@ class Cell:
         return self.finite >= self.k
 
 
-def summarise(values: Sequence[float], objective: str, fraction: float = BEST_FRACTION) -> Cell:
+def summarise(values: Sequence[float], objective: Objective, fraction: float = BEST_FRACTION) -> Cell:
     """The cell of some runs' final values; NaN or infinity for a run that diverged."""
     array = np.asarray(values, dtype=np.float64)
     finite = np.sort(array[np.isfinite(array)])
     k = best_of(len(array), fraction)
     if len(finite) < k:
         return Cell(np.nan, np.nan, len(array), len(finite), k)
-    best = finite[-k:] if HIGHER_IS_BETTER[objective] else finite[:k]
+    best = finite[-k:] if objective.higher_is_better else finite[:k]
     std = float(best.std(ddof=1)) if k > 1 else 0.0
     return Cell(float(best.mean()), std, len(array), len(finite), k)
 
@@ -91,7 +120,7 @@ class Tuned:
         return min(along), max(along)
 
 
-def tune(cells: Mapping[Point, Cell], objective: str) -> Tuned | None:
+def tune(cells: Mapping[Point, Cell], objective: Objective) -> Tuned | None:
     """The optimum among the valid cells; None where no cell is valid.
 
     The edge is that of all cells, valid or not: a learning rate that diverges closes the grid from
@@ -100,7 +129,7 @@ def tune(cells: Mapping[Point, Cell], objective: str) -> Tuned | None:
     valid = {point: cell for point, cell in sorted(cells.items()) if cell.valid}
     if not valid:
         return None
-    sign = 1 if HIGHER_IS_BETTER[objective] else -1
+    sign = objective.sign
     point = max(valid, key=lambda p: sign * valid[p].mean)
     best = valid[point]
     bar = tuple(p for p, c in valid.items() if sign * (best.mean - c.mean) <= best.std)

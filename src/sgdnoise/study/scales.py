@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from sgdnoise.config import RunConfig
 from sgdnoise.study.grid import Axis, Sweep
 
 SCALES = ("digits", "cpu", "gpu", "paper")
@@ -64,22 +67,102 @@ def rates(centre: int, reach: int, name: str = "effective_learning_rate") -> tup
     return (Axis(name, centre - reach, centre + reach),)
 
 
-DIGITS_LEAVES_OUT = (
-    "An MLP without normalisation on 1,024 small images of digits, in place of a WRN-16-4 on "
-    "CIFAR-10: no convolution, no augmentation"
-)
-CPU_LEAVES_OUT = (
-    "A WRN-10-1 on 5,000 images of CIFAR-10, mean-pooled to 16 × 16, in place of a WRN-16-4 on "
-    "all 50,000 at 32 × 32; ghosts of 16 in place of 64"
-)
-GPU_LEAVES_OUT = (
-    "S20's net and data, with the forward and backward pass in bfloat16 (S20 names no precision)"
-)
-PAPER_LEAVES_OUT = (
-    "Nothing of the protocol that S20's text gives. What it leaves open is chosen here: the extent "
-    "of the learning-rate grid, padding with the mean, and bfloat16 in the forward and backward "
-    "pass."
-)
+S20_REMARKS = {
+    "gpu": "S20 names no precision: here forward and backward pass are in bfloat16.",
+    "paper": "What S20's text leaves open is chosen here: the extent of the learning-rate grid, "
+    "padding with the mean, and bfloat16 in the forward and backward pass.",
+}
 
-# Every budget up to 128 times the shortest, as S20 has them.
 S20_BUDGETS = tuple(50 * 2**k for k in range(8))
+"""Every budget up to 128 times the shortest, as S20 has them."""
+
+_DATA = {
+    "digits": "scikit-learn's digits",
+    "cifar10": "CIFAR-10",
+    "cifar10-16": "CIFAR-10 pooled to 16 × 16",
+    "mnist": "MNIST",
+}
+_MODELS = {
+    "digits-mlp": "an MLP 64-64-10",
+    "wrn-10-1": "WRN-10-1",
+    "wrn-16-4": "WRN-16-4",
+    "resnet18": "ResNet-18",
+    "resnet44": "ResNet-44",
+    "f1": "F1",
+}
+
+
+def differences(
+    mine: Sequence[RunConfig],
+    theirs: Sequence[RunConfig],
+    seeds: tuple[int, int | None],
+    stated: Collection[str] | None = None,
+) -> str:
+    """What one set of runs has otherwise than another, in words; empty for nothing.
+
+    Args:
+        mine, theirs: the runs of one seed of each.
+        seeds: runs a grid point of each; None where theirs is not known.
+        stated: the names of the facts to compare; None for all of `FACTS`.
+    """
+    said = []
+    for name, (form, fact) in FACTS.items():
+        ours, paper = fact(mine), fact(theirs)
+        if ours and ours != paper and (stated is None or name in stated):
+            said.append(form.format(ours) + (f" in place of {paper}" if paper else ""))
+    if seeds[1] is not None and seeds[0] != seeds[1]:
+        said.append(f"{seeds[0]} seeds in place of {seeds[1]}")
+    text = "; ".join(said)
+    return text[:1].upper() + text[1:]
+
+
+def _list(runs: Iterable[RunConfig], name: str, words: Mapping[str, str]) -> str:
+    found = dict.fromkeys(getattr(run, name) for run in runs)
+    return " and ".join(words.get(value, str(value)) for value in found)
+
+
+def _data(runs: Sequence[RunConfig]) -> str:
+    sizes = {run.train_size for run in runs} - {None}
+    images = f"{_span(sizes)} images of " if sizes else ""
+    return images + _list(runs, "dataset", _DATA)
+
+
+def _norms(runs: Sequence[RunConfig]) -> str:
+    words = {
+        f"ghosts of {run.ghost_batch_size}"
+        if run.norm == "ghost"
+        else {"batch": "batch norm"}.get(str(run.norm), "no norm")
+        for run in runs
+    }
+    return " and ".join(sorted(words))
+
+
+def _rates_a_point(runs: Sequence[RunConfig]) -> str:
+    """How many rates stand at each curve point, which is what all but rates shares."""
+    rates = ("learning_rate", "trust_coefficient", "decay_factor")
+    counts = collections.Counter(run.model_copy(update=dict.fromkeys(rates)) for run in runs)
+    return _span(counts.values())
+
+
+def _span(values: Iterable[float | None]) -> str:
+    """A few values as words: the one, the two, or how many from which to which."""
+    found = sorted({value for value in values if value is not None})
+    if len(found) <= 2:
+        return " and ".join(f"{value:,g}" for value in found)
+    return f"{found[0]:,g} to {found[-1]:,g} ({len(found)})"
+
+
+FACTS: dict[str, tuple[str, Callable[[Sequence[RunConfig]], str]]] = {
+    "data": ("{}", _data),
+    "net": ("{}", lambda runs: _list(runs, "model", _MODELS)),
+    "norm": ("{}", _norms),
+    "augmentation": (
+        "{}",
+        lambda runs: "" if any(run.augment != "none" for run in runs) else "no augmentation",
+    ),
+    "epochs": ("{} epochs", lambda runs: _span(r.epochs for r in runs)),
+    "updates": ("{} updates", lambda runs: _span(r.steps for r in runs)),
+    "batch sizes": ("batch sizes {}", lambda runs: _span(r.batch_size for r in runs)),
+    "rates": ("{} learning rates a curve point", _rates_a_point),
+}
+"""What a protocol consists of, as far as `differences` compares it: how it is said, and found."""

@@ -9,16 +9,14 @@ from typing import Any
 
 from sgdnoise.config import RunConfig
 from sgdnoise.schedule import scale_learning_rate
-from sgdnoise.study.grid import Experiment, Listed, Sweep
+from sgdnoise.study.grid import Sweep
+from sgdnoise.study.study import Experiment
 from sgdnoise.study.scales import (
     CIFAR10,
     CPU,
-    CPU_LEAVES_OUT,
     DIGITS,
-    DIGITS_LEAVES_OUT,
-    GPU_LEAVES_OUT,
     METHODS,
-    PAPER_LEAVES_OUT,
+    S20_REMARKS,
     rates,
     sweep_of,
 )
@@ -67,7 +65,23 @@ _constant_epoch_paper = partial(
     reach=3,
 )
 
-CONSTANT_EPOCH = Experiment(
+def _anchor_runs(seeds: int) -> list[RunConfig]:
+    """B = 1,024 at the learning rate of table 1, and B = 128 at what linear scaling gives."""
+    momentum = {
+        dict(sweep.key)["batch_size"]: sweep
+        for sweep in _constant_epoch_paper()
+        if dict(sweep.key)["method"] == "momentum"
+    }
+    # Table 1's row at B = 1,024, which is figure 1's setting too, has ε_eff = 8.
+    rate = {size: scale_learning_rate(8.0, size, 1024, "linear") for size in (1024, 128)}
+    return [
+        momentum[size].config((round(log2(rate[size])),), seed)
+        for seed in range(seeds)
+        for size in rate
+    ]
+
+
+EXPERIMENT = Experiment(
     name="constant-epoch",
     title="A constant epoch budget",
     items=("S20-F1a", "S20-F1b", "S20-F1c"),
@@ -106,32 +120,7 @@ CONSTANT_EPOCH = Experiment(
         "paper": _constant_epoch_paper,
     },
     seeds={"digits": 15, "cpu": 3, "gpu": 3, "paper": 15},
-    notebook="constant-epoch.ipynb",
-    leaves_out={
-        "digits": f"{DIGITS_LEAVES_OUT}, and 40 epochs in place of 200.",
-        "cpu": f"{CPU_LEAVES_OUT}; 3 seeds in place of 15, and 30 epochs in place of 200.",
-        "gpu": f"{GPU_LEAVES_OUT}; 3 seeds in place of 15, 5 batch sizes from 16 to 4,096 with 5 "
-        "learning rates each, and 12 epochs in place of 200.",
-        "paper": PAPER_LEAVES_OUT,
-    },
+    reference_seeds=15,
+    remarks=S20_REMARKS,
+    first={"paper": _anchor_runs},
 )
-
-
-def _anchor_runs(seeds: int) -> list[RunConfig]:
-    momentum = {
-        dict(sweep.key)["batch_size"]: sweep
-        for sweep in _constant_epoch_paper()
-        if dict(sweep.key)["method"] == "momentum"
-    }
-    # Table 1's row at B = 1,024, which is figure 1's setting too, has ε_eff = 8.
-    rate = {size: scale_learning_rate(8.0, size, 1024, "linear") for size in (1024, 128)}
-    return [
-        momentum[size].config((round(log2(rate[size])),), seed)
-        for seed in range(seeds)
-        for size in rate
-    ]
-
-
-ANCHORS = Listed.part_of(CONSTANT_EPOCH, _anchor_runs)
-"""Two cells of figure 1 at scale `paper`: B = 1,024 at the learning rate of table 1, and B = 128 at
-the one that linear scaling gives from it."""

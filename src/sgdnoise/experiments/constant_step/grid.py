@@ -6,16 +6,14 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from sgdnoise.study.grid import Experiment, Sweep
+from sgdnoise.study.grid import Sweep
+from sgdnoise.study.study import Experiment
 from sgdnoise.study.scales import (
     CIFAR10,
     CPU,
-    CPU_LEAVES_OUT,
     DIGITS,
-    DIGITS_LEAVES_OUT,
-    GPU_LEAVES_OUT,
     METHODS,
-    PAPER_LEAVES_OUT,
+    S20_REMARKS,
     rates,
     sweep_of,
 )
@@ -36,7 +34,7 @@ def constant_step(
     ]
 
 
-CONSTANT_STEP = Experiment(
+EXPERIMENT = Experiment(
     name="constant-step",
     title="A constant step budget",
     items=("S20-T1",),
@@ -58,12 +56,6 @@ CONSTANT_STEP = Experiment(
         ),
     },
     seeds={"digits": 15, "cpu": 3, "gpu": 3, "paper": 15},
-    notebook="constant-step.ipynb",
-    leaves_out={
-        "digits": f"{DIGITS_LEAVES_OUT}, and 1,280 updates in place of 9,765.",
-        "cpu": f"{CPU_LEAVES_OUT}; 3 seeds in place of 15, and 256 updates in place of 9,765.",
-        "gpu": f"{GPU_LEAVES_OUT}; 3 seeds in place of 15, 4 batch sizes from 256 to 16,384 in "
-        "place of 8 up to 32,768, 5 learning rates each, and 390 updates in place of 9,765.",
-        "paper": PAPER_LEAVES_OUT,
-    },
+    reference_seeds=15,
+    remarks=S20_REMARKS,
 )

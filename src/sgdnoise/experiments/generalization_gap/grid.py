@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from sgdnoise.schedule import H17_REGIMES, scale_learning_rate
-from sgdnoise.study.grid import Experiment, Sweep, rounded
+from sgdnoise.study.grid import Sweep, rounded
+from sgdnoise.study.study import Experiment
 from sgdnoise.study.scales import sweep_of
 
 RUNGS = ("SB", "LB", "+LR", "+GBN", "+RA")
@@ -59,19 +60,21 @@ def generalization_gap(
 
 _RESNET44 = {"dataset": "cifar10", "model": "resnet44", "precision": "bfloat16"}
 
+_F1 = {"dataset": "mnist", "model": "f1"}
+
 _CODE = (
     "Regime, clipping and augmentation are those of H17's code; that code also forgets the "
-    "momentum at every epoch's start, which is left out as an accident"
+    "momentum at every epoch's start, which is left out as an accident."
 )
 
-GENERALIZATION_GAP = Experiment(
+EXPERIMENT = Experiment(
     name="generalization-gap",
     title="Closing the generalization gap",
     items=("H17-T1",),
     sweeps={
         "cpu": partial(
             generalization_gap,
-            {"dataset": "mnist", "train_size": 6000, "model": "f1"},
+            {**_F1, "train_size": 6000},
             epochs=20.0,
             small=32,
             large=1024,
@@ -80,13 +83,6 @@ GENERALIZATION_GAP = Experiment(
         "paper": partial(generalization_gap, _RESNET44, epochs=200.0, small=128, large=4096),
     },
     seeds={"cpu": 5, "gpu": 3, "paper": 3},
-    notebook="generalization-gap.ipynb",
-    leaves_out={
-        "cpu": "H17's F1 on 6,000 images of MNIST in place of 60,000, 20 epochs in place of 50; "
-        f"batches of 32 and 1,024 in place of 128 and 4,096, the same factor. {_CODE}.",
-        "gpu": "H17's ResNet-44 on CIFAR-10 for 20 epochs in place of 200, its phases shortened "
-        f"alike (the last rung has 32 times as many); bfloat16. {_CODE}.",
-        "paper": "Nothing that H17 prints, for its ResNet-44 on CIFAR-10; the paper names no "
-        f"length, and 200 epochs are its code's default. bfloat16. {_CODE}.",
-    },
+    reference={"cpu": partial(generalization_gap, _F1, epochs=50.0, small=128, large=4096)},
+    remarks={"": _CODE, "paper": "The paper names no length: 200 epochs are its code's default."},
 )

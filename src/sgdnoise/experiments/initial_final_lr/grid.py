@@ -6,16 +6,15 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from sgdnoise.study.grid import Axis, Experiment, Sweep
+from sgdnoise.study.grid import Axis, Sweep
+from sgdnoise.study.study import Experiment
+from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS
 from sgdnoise.study.scales import (
     CIFAR10,
     CPU,
-    CPU_LEAVES_OUT,
     DIGITS,
-    DIGITS_LEAVES_OUT,
-    GPU_LEAVES_OUT,
     METHODS,
-    PAPER_LEAVES_OUT,
+    S20_REMARKS,
     S20_BUDGETS,
     sweep_of,
 )
@@ -35,7 +34,7 @@ def initial_final_lr(
                 "epochs": float(epochs),
             },
             (initial, final),
-            objectives=("test_accuracy", "train_loss"),
+            objectives=(TEST_ACCURACY, TRAIN_LOSS),
             best=5 / 7,
         )
         for epochs in budgets
@@ -51,7 +50,7 @@ def _final(low: int, high: int) -> Axis:
     return Axis("final_learning_rate", low, high, step=2)
 
 
-INITIAL_FINAL_LR = Experiment(
+EXPERIMENT = Experiment(
     name="initial-final-lr",
     title="Initial and final learning rate",
     items=("S20-F3a", "S20-F3b", "S20-F3c", "S20-F3d"),
@@ -91,16 +90,6 @@ INITIAL_FINAL_LR = Experiment(
         ),
     },
     seeds={"digits": 7, "cpu": 3, "gpu": 3, "paper": 7},
-    notebook="initial-final-lr.ipynb",
-    leaves_out={
-        "digits": (
-            f"{DIGITS_LEAVES_OUT}; 20, 80 and 320 epochs, at batch size 8 in place of 64; "
-            "the final learning rate in steps of four."
-        ),
-        "cpu": f"{CPU_LEAVES_OUT}; 3 seeds in place of 7; 4, 12 and 36 epochs, at batch size 16 in "
-        "place of 64; the final learning rate in steps of four.",
-        "gpu": f"{GPU_LEAVES_OUT}; 3 seeds in place of 7; 10, 20 and 40 epochs in place of 50 to "
-        "6,400; the final learning rate in steps of four.",
-        "paper": f"{PAPER_LEAVES_OUT} The final learning rate goes in steps of four.",
-    },
+    reference_seeds=7,
+    remarks={**S20_REMARKS, "": "The final learning rate goes in steps of four."},
 )

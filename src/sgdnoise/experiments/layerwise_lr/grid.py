@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from sgdnoise.study.grid import Experiment, Sweep, rounded
-from sgdnoise.study.scales import CIFAR10, CPU, CPU_LEAVES_OUT, METHODS, rates, sweep_of
+from sgdnoise.study.grid import Sweep, rounded
+from sgdnoise.study.study import Experiment
+from sgdnoise.study.scales import CIFAR10, CPU, METHODS, rates, sweep_of
 
 RULES = ("momentum", "lars", "percent-delta", "mclr")
 """Heavy ball, and the three rules that G20 reads as averages of the radius of curvature."""
@@ -59,10 +60,28 @@ def layerwise_lr(
 _OPEN = (
     "G20 gives neither learning rates nor weight decay, epochs, augmentation or seeds: here they "
     "are S20's, with the rate of each rule tuned at each batch size on the test set, as S20 tunes "
-    "its own"
+    "its own."
 )
 
-LAYERWISE_LR = Experiment(
+_CENTRES = {"lars": -4, "percent-delta": -1, "mclr": -4}
+
+_on_cifar10 = partial(
+    layerwise_lr,
+    {**CIFAR10, "model": "resnet18"},
+    epochs=20.0,
+    offset=7,
+    cap=3,
+    centres=_CENTRES,
+    reach=2,
+)
+
+
+def _figure_16() -> list[Sweep]:
+    """What G20 states: ResNet-18, CIFAR-10, 1,024 and from 8,192 on."""
+    return _on_cifar10(sizes=(10, 13))
+
+
+EXPERIMENT = Experiment(
     name="layerwise-lr",
     title="Layer-wise learning rates",
     items=("G20-F16",),
@@ -74,24 +93,13 @@ LAYERWISE_LR = Experiment(
             sizes=(5, 7, 9, 11),
             offset=7,
             cap=2,
-            centres={"lars": -4, "percent-delta": -1, "mclr": -4},
+            centres=_CENTRES,
             reach=2,
         ),
-        "gpu": partial(
-            layerwise_lr,
-            {**CIFAR10, "model": "resnet18"},
-            epochs=20.0,
-            sizes=(9, 10, 12, 13, 14),
-            offset=7,
-            cap=3,
-            centres={"lars": -4, "percent-delta": -1, "mclr": -4},
-            reach=2,
-        ),
+        "gpu": partial(_on_cifar10, sizes=(9, 10, 12, 13, 14)),
     },
     seeds={"cpu": 3, "gpu": 3},
-    notebook="layerwise-lr.ipynb",
-    leaves_out={
-        "cpu": f"{CPU_LEAVES_OUT.replace('WRN-16-4', 'ResNet-18')}; 12 epochs. {_OPEN}.",
-        "gpu": f"G20's net and data, 20 epochs, ghosts of 64, bfloat16. {_OPEN}.",
-    },
+    reference={"": _figure_16},
+    reference_states=("data", "net", "batch sizes"),
+    remarks={"": _OPEN},
 )

@@ -13,9 +13,10 @@ import torch
 from pandas.io.formats.style import Styler
 from torch import Tensor, nn
 
-from sgdnoise import optim
+from sgdnoise import data, models, optim
+from sgdnoise.models.registry import count_parameters
 from sgdnoise.chapters import short, table
-from sgdnoise.experiments.parts_checked.grid import CHECKS, Check, rows
+from sgdnoise.experiments.parts_checked.grid import CHECKS, Check
 from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, figure, provenance
 from sgdnoise.ghost_norm import GhostBatchNorm, ghost_sizes
 from sgdnoise.records.store import Record
@@ -26,6 +27,39 @@ def summary(records: Mapping[str, Record]) -> str:
     verdicts = [check.verdict(records) for check in CHECKS]
     parts = [f"{verdicts.count(v)} {v}" for v in ("passed", "failed", "not yet run")]
     return f"**Of {len(CHECKS)} nets: {', '.join(parts)}.** {_origin(_mine(records))}"
+
+
+def rows(records: Mapping[str, Record]) -> list[dict[str, Any]]:
+    """One row a check: the net, its run, what it reached beside what it had to, and the verdict."""
+    return [_row(check, records) for check in CHECKS]
+
+
+def _row(check: Check, records: Mapping[str, Record]) -> dict[str, Any]:
+    config = check.config
+    record = records.get(config.id)
+    size = config.train_size or data.train_size(config.dataset)
+    sign = ">" if check.metric.endswith("accuracy") else "<"
+    value = record.metrics.get(check.metric) if record else None
+    return {
+        "model": config.model,
+        "norm": config.norm or "none",
+        "parameters": _parameters(config),
+        "data": f"{config.dataset}, {size:,} images",
+        "batch size": config.batch_size,
+        "learning rate": config.learning_rate,
+        "steps": config.total_steps(size),
+        "has to reach": f"{check.metric.replace('_', ' ')} {sign} {check.bound:g}",
+        "reached": "" if value is None else f"{value:.3f}",
+        "seconds": "" if record is None else f"{record.provenance['seconds']:.0f}",
+        "verdict": check.verdict(records),
+    }
+
+
+def _parameters(config: RunConfig) -> int:
+    shape = (1, 28, 28) if config.dataset == "mnist" else (3, 32, 32)
+    return count_parameters(
+        models.build(config.model, num_classes=10, input_shape=shape, norm=config.norm)
+    )
 
 
 def runs_table(records: Mapping[str, Record]) -> Styler:

@@ -1,6 +1,5 @@
 """Acceptance: does every net train, through the ordinary engine, on real images?
 
-`python -m sgdnoise.experiments.parts_checked.grid` trains what the store lacks and prints a table.
 Each convolution net gets 2,000 images of CIFAR-10 at 32 × 32 and a few epochs, and has to bring the
 loss over all of them, in evaluation mode, below 1.5 nats: guessing costs ln 10 ≈ 2.3. F1 gets MNIST
 for three epochs and has to classify more than 97 % of its test set. About an hour of one CPU core
@@ -14,24 +13,14 @@ attempts as records beside the checks.
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
-from sgdnoise import data, models
 from sgdnoise.config import RunConfig, make_config
-from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import Listed
-from sgdnoise.models.registry import count_parameters
-from sgdnoise.records.store import Record, Store
-from sgdnoise.sweeps.run import run_sweep
-
-SCALE, NAME = "cpu", "acceptance"
+from sgdnoise.records.store import Record
+from sgdnoise.study.grid import Sweep
+from sgdnoise.study.study import Experiment
 
 Verdict = Literal["passed", "failed", "not yet run"]
 
@@ -115,67 +104,23 @@ would each take a core-hour and more; ResNet-50 is taken at 32 pixels instead, A
 `alexnet-cifar`."""
 
 
-EXPERIMENT = Listed(
-    name=NAME,
+def _sweeps() -> list[Sweep]:
+    """One sweep without axes a check: its run is fixed, nothing is tuned."""
+    return [
+        Sweep(
+            (("model", check.config.model), ("norm", check.config.norm or "none")),
+            tuple(check.config.model_dump(exclude_defaults=True, exclude={"seed"}).items()),
+            (),
+            best=1.0,
+        )
+        for check in CHECKS
+    ]
+
+
+EXPERIMENT = Experiment(
+    name="parts-checked",
     title="The parts, checked",
     items=(),
-    sweeps={},
-    seeds={SCALE: 1},
-    notebook="parts-checked.ipynb",
-    leaves_out={},
-    runs=lambda seeds: [check.config for check in CHECKS],
+    sweeps={"cpu": _sweeps},
+    seeds={"cpu": 1},
 )
-
-
-def rows(records: Mapping[str, Record]) -> list[dict[str, Any]]:
-    """One row a check: the net, its run, what it reached beside what it had to, and the verdict."""
-    return [_row(check, records) for check in CHECKS]
-
-
-def _row(check: Check, records: Mapping[str, Record]) -> dict[str, Any]:
-    config = check.config
-    record = records.get(config.id)
-    size = config.train_size or data.train_size(config.dataset)
-    sign = ">" if check.metric.endswith("accuracy") else "<"
-    value = record.metrics.get(check.metric) if record else None
-    return {
-        "model": config.model,
-        "norm": config.norm or "none",
-        "parameters": _parameters(config),
-        "data": f"{config.dataset}, {size:,} images",
-        "batch size": config.batch_size,
-        "learning rate": config.learning_rate,
-        "steps": config.total_steps(size),
-        "has to reach": f"{check.metric.replace('_', ' ')} {sign} {check.bound:g}",
-        "reached": "" if value is None else f"{value:.3f}",
-        "seconds": "" if record is None else f"{record.provenance['seconds']:.0f}",
-        "verdict": check.verdict(records),
-    }
-
-
-def _parameters(config: RunConfig) -> int:
-    shape = (1, 28, 28) if config.dataset == "mnist" else (3, 32, 32)
-    return count_parameters(
-        models.build(config.model, num_classes=10, input_shape=shape, norm=config.norm)
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains what is missing, prints the table; 0 if all passed."""
-    parser = argparse.ArgumentParser(prog="python -m sgdnoise.experiments.parts_checked.grid")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="the store")
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes")
-    given = parser.parse_args(arguments)
-    store = Store(given.results)
-    try:
-        print(f"{NAME}: {run_sweep(EXPERIMENT, SCALE, 1, store, jobs=given.jobs)}")
-    except (InputError, FailureError) as error:
-        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    shown = pd.DataFrame(rows(store.read(SCALE, NAME)))
-    print(shown.to_string(index=False))
-    return 0 if (shown.verdict == "passed").all() else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

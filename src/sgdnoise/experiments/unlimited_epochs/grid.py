@@ -6,16 +6,15 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from sgdnoise.study.grid import Axis, Experiment, Key, Sweep
+from sgdnoise.study.grid import Axis, Key, Sweep
+from sgdnoise.study.study import Experiment
+from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS
 from sgdnoise.study.scales import (
     CIFAR10,
     CPU,
-    CPU_LEAVES_OUT,
     DIGITS,
-    DIGITS_LEAVES_OUT,
-    GPU_LEAVES_OUT,
     METHODS,
-    PAPER_LEAVES_OUT,
+    S20_REMARKS,
     S20_BUDGETS,
     rates,
     sweep_of,
@@ -49,7 +48,7 @@ def unlimited_epochs(
                 **dict(variant),
             },
             grid,
-            objectives=("test_accuracy", "train_loss"),
+            objectives=(TEST_ACCURACY, TRAIN_LOSS),
         )
         for variant, grid in grids.items()
         for epochs in budgets
@@ -60,7 +59,7 @@ _GHOST: Key = (("norm", "ghost"),)
 _NO_NORM: Key = (("norm", "none"),)
 _NO_DECAY: Key = (("weight_decay", 0.0),)
 
-UNLIMITED_EPOCHS = Experiment(
+EXPERIMENT = Experiment(
     name="unlimited-epochs",
     title="Unlimited epochs",
     items=("S20-F2a", "S20-F2b", "S20-F2c", "S20-F2d"),
@@ -100,17 +99,10 @@ UNLIMITED_EPOCHS = Experiment(
         ),
     },
     seeds={"digits": 7, "cpu": 3, "gpu": 3, "paper": 15},
-    notebook="unlimited-epochs.ipynb",
-    leaves_out={
-        "digits": (
-            f"{DIGITS_LEAVES_OUT}; 10 to 1,280 epochs in place of 50 to 6,400, at batch "
-            "size 8 in place of 64, 7 seeds in place of 15. Only the net without batch "
-            "norm: this one has none; instead, with weight decay and without."
-        ),
-        "cpu": f"{CPU_LEAVES_OUT}; 3 seeds in place of 15; 5 to 40 epochs in place of 50 to 6,400, "
-        "at batch size 16 in place of 64.",
-        "gpu": f"{GPU_LEAVES_OUT}; 3 seeds in place of 15; 10 to 80 epochs, a factor of 8, in "
-        "place of 50 to 6,400, a factor of 128.",
-        "paper": PAPER_LEAVES_OUT,
+    reference_seeds=15,
+    remarks={
+        **S20_REMARKS,
+        "digits": "Only the net without batch norm: this one has none; instead, with weight decay "
+        "and without.",
     },
 )

@@ -1,0 +1,178 @@
+"""A study with its records: everything that pages, claims and comparisons ask of them, once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sgdnoise.analysis.intervals import Interval
+from sgdnoise.analysis.regimes import Regimes, boundary_of
+from sgdnoise.analysis.tuning import (
+    Tuning,
+    key_name,
+    log_slope,
+    mean_std,
+    optimum,
+    tuning_of,
+    without,
+)
+from sgdnoise.config import RunConfig
+from sgdnoise.records.record import Record
+from sgdnoise.study.grid import FRESH_SEED, Key, Outcome, SweepState
+from sgdnoise.study.protocol import Objective
+from sgdnoise.study.scales import METHODS
+from sgdnoise.study.study import Study
+
+MAIN_PARTS = ("method", "batch_size", "epochs")
+"""The parts of a sweep's key that are not a variant of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the records say of a study.
+
+    `objective` is the name of one of the experiment's objectives throughout, and `variant` what
+    the sweeps differ in beside `MAIN_PARTS`; None for all.
+
+    Attributes:
+        study: which experiment, at which scale, with how many seeds.
+        records: its sound records, by run.
+    """
+
+    study: Study
+    records: Mapping[str, Record]
+
+    @functools.cached_property
+    def known(self) -> dict[str, Outcome]:
+        """Final numbers by run, NaN where it diverged."""
+        return self.study.known(self.records)
+
+    @functools.cached_property
+    def states(self) -> list[SweepState]:
+        """How far each sweep is."""
+        return list(self.study.states(self.records))
+
+    @property
+    def waiting(self) -> int:
+        """How many sweeps are not complete."""
+        return sum(not state.settled for state in self.states)
+
+    @functools.cached_property
+    def missing(self) -> list[RunConfig]:
+        """The runs that no sound record stands for."""
+        return self.study.missing(self.records)
+
+    def objective(self, name: str) -> Objective:
+        """The objective of a name."""
+        return self.study.experiment.objective(name)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the sweeps are tuned for."""
+        return tuple(dict.fromkeys(o for state in self.states for o in state.sweep.objectives))
+
+    @property
+    def variants(self) -> list[Key]:
+        """What the sweeps differ in beside method, batch size and epochs; [()] for nothing."""
+        keys = (state.sweep.key for state in self.states)
+        return list(dict.fromkeys(without(key, *MAIN_PARTS) for key in keys))
+
+    @functools.cached_property
+    def _tunings(self) -> dict[str, dict[Key, Tuning]]:
+        return {}
+
+    def tuned(
+        self, objective: str = "test_accuracy", variant: Key | None = None
+    ) -> dict[Key, Tuning]:
+        """The tuning of every sweep for an objective, by its key."""
+        if objective not in self._tunings:
+            of = self.objective(objective)
+            self._tunings[objective] = {
+                state.sweep.key: tuning_of(state, self.study.seeds, self.known, of)
+                for state in self.states
+            }
+        found = self._tunings[objective]
+        return {
+            key: one
+            for key, one in found.items()
+            if variant is None or without(key, *MAIN_PARTS) == variant
+        }
+
+    def optima(self, objective: str = "test_accuracy", variant: Key | None = None) -> pd.DataFrame:
+        """One row a sweep: what the figure's points show.
+
+        Columns, beside the parts of the sweep's key: the `key` itself, its `key_name` as `sweep`,
+        `exponent` (log₂ of S20's tuned effective learning rate), `bar_low`, `bar_high` (S20's error
+        bar), `bound` (−1, 0, 1: the optimum lies on an edge), `open` (the bar touches an edge),
+        `peak`, `peak_low`, `peak_high` (local parabola), the mean and standard deviation of every
+        objective at the optimum, over the k runs that are best by the tuned objective (`*_mean`,
+        `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds`
+        (fewest at any grid point), `diverged` (runs), and `settled`.
+        """
+        reported = self.study.experiment.objectives
+        tuned = self.tuned(objective, variant).values()
+        return pd.DataFrame(
+            [optimum(one, self.study.seeds, self.known, reported) for one in tuned]
+        )
+
+    @functools.cached_property
+    def recipes(self) -> pd.DataFrame:
+        """One row a sweep without axes: what a recipe reached that is run as it is printed.
+
+        Columns as in `optima`, as far as they make sense: `key`, `sweep`, and the mean and standard
+        deviation of each objective over its finite seeds, none of which was chosen by its result
+        (`*_fresh`, `*_fresh_std`, `fresh_seeds`).
+        """
+        rows = []
+        reported = self.study.experiment.objectives
+        for state in self.states:
+            key = state.sweep.key
+            runs = [self.known[c.id] for c in state.needed if c.id in self.known]
+            row: dict[str, object] = {"key": key, "sweep": key_name(key)}
+            for name in (objective.name for objective in reported):
+                mean, std = mean_std([run[name] for run in runs])
+                row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
+            finite = np.isfinite([run[reported[0].name] for run in runs])
+            row["fresh_seeds"] = int(finite.sum())
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether a learning rate is tuned, or recipes are run as they are printed."""
+        return all(state.sweep.axes for state in self.states)
+
+    @functools.cached_property
+    def regimes(self) -> dict[str, Regimes]:
+        """The fitted regimes of each method, for an experiment over batch sizes."""
+        tuned = self.tuned()
+        methods = {dict(key)["method"] for key in tuned}
+        return {m: boundary_of(tuned, m) for m in METHODS if m in methods}
+
+    def slope(
+        self, over: str, objective: str = "test_accuracy", variant: Key | None = None
+    ) -> Interval:
+        """Slope of the log tuned learning rate against the log of a key, such as `epochs`."""
+        return log_slope(self.tuned(objective, variant), over)
+
+    @property
+    def provenance(self) -> list[Mapping[str, object]]:
+        """What each run was made with."""
+        return [record.provenance for record in self.records.values()]
+
+    @property
+    def least_seeds(self) -> int:
+        """The fewest seeds that are recorded at any grid point as first planned or grown."""
+        counts = []
+        for state in self.states:
+            seeds: dict[RunConfig, int] = {}
+            for config in state.needed:
+                if config.seed < FRESH_SEED:
+                    point = config.model_copy(update={"seed": 0})
+                    seeds[point] = seeds.get(point, 0) + (config.id in self.known)
+            counts.extend(seeds.values())
+        return min(counts, default=0)

@@ -1,0 +1,160 @@
+"""An experiment at a scale: what it needs, what is missing, and what it leaves out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sgdnoise.config import RunConfig
+from sgdnoise.errors import InputError
+from sgdnoise.records.store import Record
+from sgdnoise.study.grid import Outcome, Sweep, SweepState, advance, grid_points
+from sgdnoise.study.plan import outcomes
+from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS, Objective
+from sgdnoise.study.scales import differences
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """One of the papers' experiments.
+
+    Attributes:
+        name: as the command line knows it.
+        title: what a page calls it.
+        items: ids of the papers' figures and tables that it remakes.
+        sweeps: its sweeps at each scale it stands at.
+        seeds: runs a grid point at each scale, unless `--seeds` says otherwise.
+        reference: for a scale, or for all under "", the paper's own sweeps, which `leaves_out`
+            compares with; those of scale `paper` unless given.
+        reference_states: of the facts of `scales.FACTS`, those that the paper states; None for all.
+        reference_seeds: the paper's own seeds a point; None where it names none.
+        remarks: for a scale, or for all under "", what a grid cannot tell of its protocol.
+        objectives: the final numbers that its pages report, the main one first.
+        first: for a scale, the runs that are worth having before all others.
+    """
+
+    name: str
+    title: str
+    items: tuple[str, ...]
+    sweeps: Mapping[str, Callable[[], list[Sweep]]]
+    seeds: Mapping[str, int]
+    reference: Mapping[str, Callable[[], list[Sweep]]] = field(default_factory=dict)
+    reference_states: tuple[str, ...] | None = None
+    reference_seeds: int | None = None
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    objectives: tuple[Objective, ...] = (TEST_ACCURACY, TRAIN_LOSS)
+    first: Mapping[str, Callable[[int], list[RunConfig]]] = field(default_factory=dict)
+
+    def objective(self, name: str) -> Objective:
+        """The objective of a name; a KeyError for one that it does not report."""
+        return {objective.name: objective for objective in self.objectives}[name]
+
+    @property
+    def notebook(self) -> str:
+        """The notebook that shows it, in `book/`."""
+        return f"{self.name}.ipynb"
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment at one scale, with so many seeds a grid point.
+
+    Attributes:
+        experiment: which.
+        scale: at which scale; one that it stands at.
+        seeds: runs a grid point that there should be.
+    """
+
+    experiment: Experiment
+    scale: str
+    seeds: int
+
+    @classmethod
+    def of(cls, experiment: Experiment, scale: str, seeds: int | None = None) -> Study:
+        """The study of an experiment; `seeds` None takes its own number.
+
+        Raises:
+            InputError: for a scale that it does not stand at, or fewer than one seed.
+        """
+        if scale not in experiment.sweeps:
+            raise InputError(
+                f"{experiment.name} does not stand at scale {scale}: "
+                f"choose one of {', '.join(experiment.sweeps)}"
+            )
+        if seeds is not None and seeds < 1:
+            raise InputError(f"seeds must be at least 1, got {seeds}")
+        return cls(experiment, scale, experiment.seeds[scale] if seeds is None else seeds)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where a store has its records: scale and name."""
+        return self.scale, self.experiment.name
+
+    @property
+    def command(self) -> str:
+        """What trains what is missing of it."""
+        return f"sgdnoise reproduce {self.experiment.name} --scale {self.scale}"
+
+    def known(self, records: Mapping[str, Record]) -> dict[str, Outcome]:
+        """Final numbers by run, of all objectives: see `plan.outcomes`."""
+        return outcomes(records, [objective.name for objective in self.experiment.objectives])
+
+    def states(self, records: Mapping[str, Record]) -> Iterator[SweepState]:
+        """Where each of its sweeps stands."""
+        known = self.known(records)
+        for sweep in self.experiment.sweeps[self.scale]():
+            yield advance(sweep, self.seeds, known)
+
+    def needed(self, records: Mapping[str, Record]) -> list[RunConfig]:
+        """All runs that it needs as things stand, each once: the most valuable first."""
+        unique: dict[str, RunConfig] = {}
+        for config in self.experiment.first.get(self.scale, lambda seeds: [])(self.seeds):
+            unique.setdefault(config.id, config)
+        for state in self.states(records):
+            for config in state.needed:
+                unique.setdefault(config.id, config)
+        return list(unique.values())
+
+    def missing(self, records: Mapping[str, Record]) -> list[RunConfig]:
+        """The runs of `needed` that no sound record stands for."""
+        return [
+            config
+            for config in self.needed(records)
+            if config.id not in records or records[config.id].status == "failed"
+        ]
+
+    def complete_seeds(self, records: Mapping[str, Record]) -> int:
+        """The most seeds, up to its own number, with which nothing is missing, else 0."""
+        counts = range(self.seeds if records else 0, 0, -1)
+        return next((n for n in counts if not self.with_seeds(n).missing(records)), 0)
+
+    def with_seeds(self, seeds: int) -> Study:
+        """The same with another number of seeds."""
+        return dataclasses.replace(self, seeds=seeds)
+
+    @functools.cached_property
+    def leaves_out(self) -> str:
+        """What its grid leaves out of the paper's protocol, computed from the two grids."""
+        experiment = self.experiment
+        remarks = [experiment.remarks.get(name, "") for name in ("", self.scale)]
+        paper = {"": experiment.sweeps.get("paper"), **experiment.reference}
+        reference = paper.get(self.scale) or paper[""]
+        if reference is None:
+            return " ".join(filter(None, remarks))
+        said = differences(
+            _settings(experiment.sweeps[self.scale]()),
+            _settings(reference()),
+            (self.seeds, experiment.reference_seeds),
+            experiment.reference_states,
+        )
+        said = f"{said}." if said else "Nothing of the protocol that the paper's text gives."
+        return " ".join(filter(None, [said, *remarks]))
+
+
+def _settings(sweeps: list[Sweep]) -> list[RunConfig]:
+    """The runs of one seed of all sweeps as first planned."""
+    return [
+        sweep.config(point, 0) for sweep in sweeps for point in grid_points(sweep.frozen)
+    ]
