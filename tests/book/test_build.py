@@ -116,7 +116,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters:\n- file: book/chapter\n"
     )
-    for folder in ("book/assets", "src/sgdnoise/static"):
+    for folder in ("book/assets", "src/sgdnoise/figures/static"):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("vendor", "*.md")
         )

@@ -306,9 +306,9 @@ PROGRAM = textwrap.dedent(
     import sys
     sys.path.insert(0, {tests!r})
     from pathlib import Path
-    from sgdnoise.records import Store
-    from sgdnoise import sweep
-    from test_sweep import one_sweep, tiny
+    from sgdnoise.records.store import Store
+    from sgdnoise.sweeps import run as sweep
+    from sweeps.test_run import one_sweep, tiny
     sweeps = [one_sweep(b, steps=None, epochs=8.0) for b in (4, 8, 16, 32)]
     print("started", flush=True)
     print(sweep.run_sweep(tiny(sweeps, 3), "digits", 3, Store(Path(sys.argv[1])), jobs=2))
@@ -317,7 +317,7 @@ PROGRAM = textwrap.dedent(
 
 
 def start(store, **environment):
-    program = PROGRAM.format(tests=os.path.dirname(__file__))
+    program = PROGRAM.format(tests=os.path.dirname(os.path.dirname(__file__)))
     return subprocess.Popen(
         [sys.executable, "-c", program, str(store)],
         stdout=subprocess.PIPE,
