@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ import pandas as pd
 
 from sgdnoise.config import RunConfig, canonical_json, make_config
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.provenance import code_digest
 from sgdnoise.training.result import Result
 
 # What differs between two runs of one config on one machine without meaning anything.
@@ -162,24 +162,6 @@ def _processor() -> str:
         if found:
             return f"CPU, {found[1].strip()}"
     return f"CPU, {platform.processor() or platform.machine()}"
-
-
-@cache
-def code_digest() -> str:
-    """Twelve digits of the hash of everything that training imports: what code made a record.
-
-    The packages above training (analysis, figures, pages) cannot change a run and stay out.
-    """
-    root = Path(__file__).parent
-    parts = ["config.py", "schedule.py", "ghost_norm.py", "data", "models", "optim", "training"]
-    digest = hashlib.sha256()
-    for part in parts:
-        path = root / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            if file.exists():
-                digest.update(file.relative_to(root).as_posix().encode())
-                digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 @dataclass
@@ -377,10 +359,3 @@ def differences(mine: Store, theirs: Store, scale: str, experiment: str) -> Iter
     for run in sorted(a.keys() | b.keys()):
         if run not in a or run not in b or a[run].comparable() != b[run].comparable():
             yield run
-
-
-def git_revision(root: Path) -> str:
-    """The commit that a checkout stands at, with a plus if files differ; empty outside of one."""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
