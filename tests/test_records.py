@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +88,90 @@ def test_a_bad_line_is_named_and_its_run_missing(tmp_path, damage, says):
     assert path.with_suffix(".rejected").read_text() == lines[1] + "\n"
     store.read(SCALE, NAME)
     assert store.complaints == []
+
+
+def _signed(line):
+    """A line, be it no canonical one, with the sum of its text."""
+    text = re.sub(',"sha256":"[0-9a-f]*"', "", line)
+    return text[:-1] + f',"sha256":"{hashlib.sha256(text.encode()).hexdigest()}"}}'
+
+
+NESTED = "[" * 200_000 + "]" * 200_000
+PROVENANCE = record().provenance
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"config": [1, 2]}, "config is no table"),
+        ({"config": None}, "config is no table"),
+        ({"config": {**config(1).identity(), "epochs": [1]}}, "epochs is neither"),
+        ({"config": {**config(1).identity(), "batch_size": "8"}}, "not the run of its id"),
+        ({"config": {**config(1).identity(), "learning_rate": 10**400}}, "learning_rate is"),
+        ({"config": {**config(1).identity(), "a" * 9999 + "\nb": 1}}, "another version"),
+        ({"metrics": [1, 2]}, "metrics is no table"),
+        ({"metrics": {"test_accuracy": "90"}}, "test_accuracy is no number"),
+        ({"metrics": {"test_accuracy": True}}, "test_accuracy is no number"),
+        ({"metrics": {"test_accuracy": 10**400}}, "test_accuracy is no number"),
+        ({"curves": None}, "curves is no table"),
+        ({"curves": {"step": 3}}, "step is no list of numbers"),
+        ({"curves": {"step": [1, [2]]}}, "step is no list of numbers"),
+        ({"curves": {"step": [1, "2"]}}, "step is no list of numbers"),
+        ({"provenance": None}, "provenance is no table"),
+        ({"provenance": {}}, "lacks its code"),
+        ({"provenance": {**PROVENANCE, "seconds": "long"}}, "lacks its seconds"),
+        ({"provenance": {**PROVENANCE, "seconds": None}}, "lacks its seconds"),
+        ({"provenance": {**PROVENANCE, "device": {"a": 1}}}, "device is neither"),
+        ({"status": "well"}, "status is none of"),
+        ({"status": ["done"]}, "status is none of"),
+        ({"reason": 3}, "reason is no text"),
+    ],
+)
+def test_a_record_of_wrong_shapes_is_named_and_its_run_missing(tmp_path, changes, says):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1)])
+    path = store.path(SCALE, NAME)
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{_resigned(second, **changes)}\n")
+    assert set(store.read(SCALE, NAME)) == {config(0).id}
+    (said,) = store.complaints
+    assert said.startswith(f"{path}:2 ")
+    assert says in said
+    assert "\n" not in said
+    assert len(said) < 500
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        NESTED,
+        f'{{"config":{NESTED},"id":"x","sha256":"x"}}',
+        '{"config":{},"id":"x","sha256":' + "[" * 900 + "]" * 900 + "}",
+        "1" * 5000,
+        "null",
+        *(_signed(record(1).line().replace("90.0", number)) for number in ("NaN", "1e999")),
+        "\x00\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+    ],
+    ids=lambda line: line[:20],
+)
+def test_a_line_that_is_hard_to_read_is_named_and_its_run_missing(tmp_path, line):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0)])
+    path = store.path(SCALE, NAME)
+    path.write_text(path.read_text() + line + "\n", encoding="latin-1")
+    assert set(store.read(SCALE, NAME)) == {config(0).id}
+    assert [said.partition(" ")[0] for said in store.complaints] == [f"{path}:2"]
+
+
+COMMITTED = Path(__file__).parents[1] / "results"
+
+
+@pytest.mark.parametrize("path", sorted(COMMITTED.rglob("*.jsonl")), ids=lambda p: p.stem)
+def test_every_committed_line_is_a_sound_record_and_canonical(path):
+    lines = path.read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert Record.parse(line).line() == line
 
 
 def _resigned(line, **changes):

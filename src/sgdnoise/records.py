@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import filelock
 import pandas as pd
@@ -29,7 +30,7 @@ import pandas as pd
 from sgdnoise.config import RunConfig, canonical_json, make_config
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.provenance import code_digest
-from sgdnoise.training.result import Result
+from sgdnoise.training.result import Result, Status
 
 # What differs between two runs of one config on one machine without meaning anything.
 _VOLATILE = ("seconds", "date")
@@ -73,30 +74,34 @@ class Record:
             ValueError: one clause that says what is wrong with the line.
         """
         try:
-            body = json.loads(line)
-        except json.JSONDecodeError:
+            body = _DECODER.decode(line)
+        except (ValueError, RecursionError):  # a number of too many digits is a ValueError as well
             raise ValueError("is cut short or is not JSON") from None
-        if not isinstance(body, dict) or not {"id", "config", "sha256"} <= body.keys():
+        if not (isinstance(body, dict) and body.keys() >= _FIELDS):
             raise ValueError("is not a record")
+        if not isinstance(body["sha256"], str):
+            raise ValueError("is not a record: its sha256 is no text")
         # The line is canonical, so that without this one key it is what was hashed.
         summed = line.strip().replace(f',"sha256":"{body["sha256"]}"', "", 1)
         if body["sha256"] != hashlib.sha256(summed.encode()).hexdigest():
             raise ValueError("was altered: its sha256 does not fit")
+        if wrong := _misshapen(body):
+            raise ValueError(f"is not a record: {wrong}")
         try:
             config = make_config(**body["config"])
-            record = cls(
-                config,
-                body["status"],
-                body["metrics"],
-                body["curves"],
-                body["provenance"],
-                body.get("reason"),
-            )
-        except (InputError, KeyError) as error:
+        except InputError as error:
             raise ValueError(f"is of another version: {error}") from None
-        if record.id != body["id"]:
+        # The second for values that the config would take for others, as text for a number.
+        if config.id != body["id"] or config.identity() != body["config"]:
             raise ValueError("has a config that is not the run of its id")
-        return record
+        return cls(
+            config,
+            body["status"],
+            body["metrics"],
+            body["curves"],
+            body["provenance"],
+            body.get("reason"),
+        )
 
     def comparable(self) -> str:
         """The record without times and dates: equal for two equal runs on one machine."""
@@ -107,6 +112,55 @@ class Record:
 
 def _hash(body: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+_FIELDS = {"id", "config", "status", "metrics", "curves", "provenance", "sha256"}
+
+_STATUSES = get_args(Status)
+
+_TOLD = {"code": str, "device": str, "precision": str, "date": str, "seconds": float | int}
+"""What every record says of where it comes from, and what the pages count on."""
+
+
+def _misshapen(body: dict[str, Any]) -> str:
+    """What is not of its shape in a record whose sum is right, in one clause; empty for nothing."""
+    for name in ("config", "metrics", "curves", "provenance"):
+        if not isinstance(body[name], dict):
+            return f"its {name} is no table"
+    if body["status"] not in _STATUSES:
+        return f"its status is none of {', '.join(_STATUSES)}"
+    if not isinstance(body.get("reason"), str | None):
+        return "its reason is no text"
+    for table in (body["config"], body["provenance"]):
+        for name, value in table.items():
+            if not isinstance(value, str) and not _is_number(value):
+                return f"its {name} is neither text nor a number"
+    for name, value in body["metrics"].items():
+        if not _is_number(value):
+            return f"its metric {name} is no number"
+    for name, values in body["curves"].items():
+        if not isinstance(values, list) or not all(map(_is_number, values)):
+            return f"its curve {name} is no list of numbers"
+    for name, kind in _TOLD.items():
+        if not isinstance(body["provenance"].get(name), kind):
+            return f"its provenance lacks its {name}"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold, or null, which stands for not finite."""
+    if type(value) is int:
+        return -_LARGEST <= value <= _LARGEST
+    return value is None or (type(value) is float and math.isfinite(value))
+
+
+_LARGEST = 2**63 - 1
 
 
 def record_of(result: Result) -> Record:
@@ -162,6 +216,10 @@ def _processor() -> str:
         if found:
             return f"CPU, {found[1].strip()}"
     return f"CPU, {platform.processor() or platform.machine()}"
+
+
+_MOST_SAID = 300
+"""Characters of a complaint, at most: a damaged line may hold anything."""
 
 
 @dataclass
@@ -224,7 +282,8 @@ class Store:
             try:
                 record = Record.parse(line)
             except ValueError as error:
-                complaints.append(f"{path}:{number} {error}; its run counts as missing")
+                said = " ".join(str(error).split())[:_MOST_SAID]
+                complaints.append(f"{path}:{number} {said}; its run counts as missing")
                 continue
             if record.id not in records or records[record.id].status == "failed":
                 records[record.id] = record
