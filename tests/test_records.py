@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import multiprocessing
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -199,6 +201,96 @@ def test_a_line_twice_counts_once_and_a_failure_gives_way(tmp_path):
     store = Store(tmp_path)
     store.append(SCALE, NAME, [record(0, status="failed"), record(0, 91.0), record(0, 92.0)])
     assert store.read(SCALE, NAME)[config().id].metrics["test_accuracy"] == 91.0
+
+
+@pytest.fixture
+def bytes_read(monkeypatch):
+    """How many bytes each file that is opened for reading gives, in order."""
+    taken = []
+
+    class Counted(io.BufferedReader):
+        def read(self, *size):
+            got = super().read(*size)
+            taken.append(len(got))
+            return got
+
+    real = Path.open
+
+    def opened(path, mode="r", *args, **options):
+        return Counted(io.FileIO(path)) if mode == "rb" else real(path, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    return taken
+
+
+def test_an_append_reads_the_last_byte_only(tmp_path, bytes_read):
+    store = Store(tmp_path)
+    for seed in range(30):
+        store.append(SCALE, NAME, [record(seed)])
+    assert sum(bytes_read) <= 30
+    assert len(store.read(SCALE, NAME)) == 30
+
+
+def test_a_read_parses_only_what_was_appended_since(tmp_path, bytes_read, monkeypatch):
+    parsed, real = [], Record.parse
+    monkeypatch.setattr(Record, "parse", lambda line: parsed.append(1) or real(line))
+    mine, other = Store(tmp_path), Store(tmp_path)
+    for seed in range(30):
+        (mine if seed % 2 else other).append(SCALE, NAME, [record(seed)])
+        assert len(mine.read(SCALE, NAME)) == len(mine.read(SCALE, NAME)) == seed + 1
+    assert len(parsed) == 30
+    line = len(record(0).line()) + 10
+    # Each line twice, when it is new and to see that it still stands before the next; the byte.
+    assert sum(bytes_read) <= 30 * (2 * line + 1)
+
+
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1)])
+    path = store.path(SCALE, NAME)
+    first, second = path.read_text().splitlines(keepends=True)
+    third = record(2).line() + "\n"
+    given = {config(seed).id: seed for seed in range(3)}
+
+    def seeds():
+        return sorted(given[run] for run in store.read(SCALE, NAME))
+
+    assert seeds() == [0, 1]
+    for text, want in (
+        (first + third + second, [0, 1, 2]),  # longer, in place
+        (second + third, [1, 2]),  # shorter
+        (first + third, [0, 2]),  # as long
+        (first + third[:-1], [0, 2]),  # without the last newline
+        (first + third + "\n\n" + second, [0, 1, 2]),
+        (first + third + "\n\n" + second[:50], [0, 2]),
+        ("", []),
+        (second, [1]),
+    ):
+        path.write_text(text)
+        os.utime(path, ns=(time.time_ns(), time.time_ns()))
+        assert seeds() == want
+        assert len(store.complaints) == text.endswith(second[:50])
+        assert seeds() == want
+    path.unlink()
+    assert seeds() == []
+    path.with_suffix(".new").write_text(first)
+    path.with_suffix(".new").replace(path)
+    assert seeds() == [0]
+
+
+def test_a_line_that_is_read_while_it_is_written_counts_when_it_is_whole(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0)])
+    path = store.path(SCALE, NAME)
+    line = record(1).line() + "\n"
+    with path.open("a") as file:
+        file.write(line[:100])
+        file.flush()
+        assert set(store.read(SCALE, NAME)) == {config(0).id}
+        assert len(store.complaints) == 1
+        file.write(line[100:])
+    assert set(store.read(SCALE, NAME)) == {config(0).id, config(1).id}
+    assert store.complaints == []
 
 
 def _write_many(root, first):

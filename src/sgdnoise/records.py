@@ -10,6 +10,7 @@ named and counted as missing.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import math
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 import filelock
 import pandas as pd
@@ -145,7 +146,7 @@ def _misshapen(body: dict[str, Any]) -> str:
         if not _is_number(value):
             return f"its metric {name} is no number"
     for name, values in body["curves"].items():
-        if not isinstance(values, list) or not all(map(_is_number, values)):
+        if not isinstance(values, list) or not _are_numbers(values):
             return f"its curve {name} is no list of numbers"
     for name, kind in _TOLD.items():
         if not isinstance(body["provenance"].get(name), kind):
@@ -158,6 +159,12 @@ def _is_number(value: Any) -> bool:
     if type(value) is int:
         return -_LARGEST <= value <= _LARGEST
     return value is None or (type(value) is float and math.isfinite(value))
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    # Most curves are floats alone, and a sum is not finite if one of them is not: told in no loop.
+    floats = set(map(type, values)) == {float} and math.isfinite(sum(values))
+    return floats or all(map(_is_number, values))
 
 
 _LARGEST = 2**63 - 1
@@ -223,6 +230,93 @@ _MOST_SAID = 300
 
 
 @dataclass
+class _Seen:
+    """What has been read of a file so far: whole lines, from its start on.
+
+    Attributes:
+        inode: the file's.
+        stamp: time of change and size in bytes when it was last read.
+        end: bytes in the whole lines.
+        lines: how many these are.
+        last: the last of them, by which a file that grew is told from one that was written anew.
+        rest: what follows them, as of a writer in the middle of a line.
+        records: the sound ones of the whole lines, by id.
+        complaints: what is wrong with the others.
+    """
+
+    inode: int
+    stamp: tuple[int, int] = (0, 0)
+    end: int = 0
+    lines: int = 0
+    last: bytes = b""
+    rest: bytes = b""
+    records: dict[str, Record] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    def is_start_of(self, file: BinaryIO, stat: os.stat_result) -> bool:
+        """Whether the file is the one that was read, perhaps with more at its end."""
+        if stat.st_ino != self.inode or stat.st_size <= self.stamp[1]:
+            return stat.st_ino == self.inode and _stamp(stat) == self.stamp
+        file.seek(self.end - len(self.last))
+        return file.read(len(self.last)) == self.last
+
+    def read_on(self, file: BinaryIO, stat: os.stat_result, path: Path) -> None:
+        """Reads what was appended since."""
+        if self.stamp == _stamp(stat):
+            return
+        file.seek(self.end)
+        *whole, self.rest = file.read().split(b"\n")
+        with _collector_paused():
+            for line in whole:
+                self.lines += 1
+                self.end += len(line) + 1
+                self._take(line, path, self.lines, self.records, self.complaints)
+        if whole:
+            self.last = whole[-1] + b"\n"
+        self.stamp = _stamp(stat)
+
+    def all(self, path: Path) -> tuple[dict[str, Record], list[str]]:
+        """Records and complaints, the caller's own, with what follows the whole lines."""
+        records, complaints = dict(self.records), list(self.complaints)
+        self._take(self.rest, path, self.lines + 1, records, complaints)
+        return records, complaints
+
+    @staticmethod
+    def _take(
+        line: bytes, path: Path, number: int, records: dict[str, Record], complaints: list[str]
+    ) -> None:
+        if not line.strip():
+            return
+        try:
+            record = Record.parse(line.decode(errors="replace"))
+        except ValueError as error:
+            said = " ".join(str(error).split())[:_MOST_SAID]
+            complaints.append(f"{path}:{number} {said}; its run counts as missing")
+            return
+        if record.id not in records or records[record.id].status == "failed":
+            records[record.id] = record
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_mtime_ns, stat.st_size
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """For making many records: none is garbage, and looking through all again takes half the time.
+
+    The collector of cycles is the process's own: it goes on as it was.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass
 class Store:
     """A folder of records.
 
@@ -233,7 +327,7 @@ class Store:
 
     root: Path
     complaints: list[str] = field(default_factory=list)
-    _read: dict[Path, tuple[Any, dict[str, Record], list[str]]] = field(default_factory=dict)
+    _seen: dict[Path, _Seen] = field(default_factory=dict)
 
     @classmethod
     def find(cls, folder: str | Path) -> Store:
@@ -255,39 +349,24 @@ class Store:
 
         A run that stands twice, as after a merge, counts once: the first line is kept. A `failed`
         record does not count as the run it stands for unless nothing better does.
+
+        Of a file that was read before, only what was appended since is read; a file that was
+        written anew is read anew, told by its inode, its size, and its last line.
         """
         path = self.path(scale, experiment)
+        self.complaints = []
         try:
-            stamp = (path.stat().st_mtime_ns, path.stat().st_size, path.stat().st_ino)
+            file = path.open("rb")
         except FileNotFoundError:
-            self.complaints = []
             return {}
-        if path not in self._read or self._read[path][0] != stamp:
-            self._read[path] = (stamp, *self._parse(path))
-        _, records, complaints = self._read[path]
-        self.complaints = list(complaints)
-        return dict(records)
-
-    @staticmethod
-    def _parse(path: Path) -> tuple[dict[str, Record], list[str]]:
-        records: dict[str, Record] = {}
-        complaints: list[str] = []
-        try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return {}, []
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = Record.parse(line)
-            except ValueError as error:
-                said = " ".join(str(error).split())[:_MOST_SAID]
-                complaints.append(f"{path}:{number} {said}; its run counts as missing")
-                continue
-            if record.id not in records or records[record.id].status == "failed":
-                records[record.id] = record
-        return records, complaints
+        with file:
+            stat = os.fstat(file.fileno())
+            seen = self._seen.get(path)
+            if seen is None or not seen.is_start_of(file, stat):
+                seen = self._seen[path] = _Seen(stat.st_ino)
+            seen.read_on(file, stat, path)
+        records, self.complaints = seen.all(path)
+        return records
 
     def append(self, scale: str, experiment: str, records: Iterable[Record]) -> None:
         """Adds records at the end, on disk before this returns.
@@ -305,10 +384,10 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{scale}-{experiment}-write"):
-                if path.exists() and not path.read_bytes().endswith(b"\n"):
+                if _is_cut_short(path):
                     self._set_aside(path)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(text)
+                with path.open("ab") as file:
+                    file.write(text.encode())
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
@@ -394,6 +473,18 @@ class Store:
     def frame(self, scale: str, experiment: str) -> pd.DataFrame:
         """All sound records of an experiment as one table: see `to_frame`."""
         return to_frame(self.read(scale, experiment).values())
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Whether a file ends inside of a line; its last byte tells."""
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except FileNotFoundError:
+        return False
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
