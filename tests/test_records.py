@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from sgdnoise import records
+from sgdnoise import cli, records
 from sgdnoise.config import canonical_json, make_config
-from sgdnoise.errors import FailureError
+from sgdnoise.errors import FailureError, InputError
 from sgdnoise.records import Record, Store, differences, record_of
 from sgdnoise.training.result import Result
 
@@ -352,6 +353,139 @@ def test_records_of_other_code_are_retired_not_lost(tmp_path):
     store.append(SCALE, NAME, [record(0)])
     store.retire_other_code(SCALE, NAME)
     assert len(store.read(SCALE, NAME)) == 1
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_what_was_retired_is_never_overwritten(tmp_path, there):
+    store = Store(tmp_path)
+    lines = []
+    for seed in range(4):
+        old = record(seed)
+        old.provenance["code"] = "0" * 12
+        store.append(SCALE, NAME, [old])
+        lines += [store.path(SCALE, NAME).read_text()]
+        if there and seed == 3:  # a writer that was killed in between had moved it already
+            with store.path(SCALE, NAME).with_suffix(f".{'0' * 12}.old").open("a") as file:
+                file.write(lines[-1])
+        store.retire_other_code(SCALE, NAME)
+        assert store.read(SCALE, NAME) == {}
+    kept = store.path(SCALE, NAME).with_suffix(f".{'0' * 12}.old")
+    assert kept.read_text() == "".join(lines)
+
+
+def test_a_file_of_several_codes_is_split_by_record(tmp_path):
+    store = Store(tmp_path)
+    codes = ["a" * 12, None, "b" * 12, "../up", "a" * 12, None]
+    for seed, code in enumerate(codes):
+        one = record(seed)
+        if code:
+            one.provenance["code"] = code
+        store.append(SCALE, NAME, [one])
+    path = store.path(SCALE, NAME)
+    path.write_text(path.read_text() + "garbage\n")
+    lines = path.read_text().splitlines()
+    store.retire_other_code(SCALE, NAME)
+    assert path.read_text().splitlines() == [lines[1], lines[5], "garbage"]
+    for code, places in (("a" * 12, (0, 4)), ("b" * 12, (2,)), ("unknown", (3,))):
+        retired = path.with_suffix(f".{code}.old").read_text().splitlines()
+        assert retired == [lines[place] for place in places]
+    assert len(list(tmp_path.rglob("*.old"))) == 3
+
+
+def in_the_way(tmp_path, kind):
+    """A results folder in which, or in whose place, something is wrong with `SCALE/NAME.jsonl`."""
+    root = tmp_path / "results"
+    if kind == "a folder for a file":
+        (root / SCALE / f"{NAME}.jsonl").mkdir(parents=True)
+    elif kind == "a file for a folder":
+        root.write_text("")
+    elif kind == "too long":
+        return tmp_path / ("x" * 5000)
+    elif kind == "a loop":
+        root.symlink_to(root)
+    elif kind == "a null byte":
+        return tmp_path / "a\0b"
+    return root
+
+
+KINDS = ["a folder for a file", "a file for a folder", "too long", "a loop", "a null byte"]
+
+
+def one_line(caught):
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "\0" not in said
+    assert len(said) < 600
+    assert "--results" in said
+    return said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ask", ["read", "repair", "retire_other_code", "frame"])
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, kind, ask):
+    root = in_the_way(tmp_path, kind)
+    with pytest.raises(InputError) as caught:
+        getattr(Store(root), ask)(SCALE, NAME)
+    one_line(caught)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_what_cannot_be_a_folder_is_refused_before_any_work(tmp_path, kind):
+    root = in_the_way(tmp_path, kind)
+    with pytest.raises((InputError, FailureError)) as caught:
+        Store(root).check_writable()
+    one_line(caught)
+    with pytest.raises((InputError, FailureError)) as caught:
+        Store(root).append(SCALE, NAME, [record()])
+    one_line(caught)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_the_command_line_it_is_one_line_as_well(tmp_path, capsys, kind):
+    where = ["--results", str(in_the_way(tmp_path, kind)), "--runs", str(tmp_path / "runs")]
+    assert cli.main(["reproduce", NAME, "--scale", SCALE, "--dry-run", *where]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_folder_is_looked_for_in_vain_in_one_line():
+    with pytest.raises(InputError) as caught:
+        Store.find("x" * 5000)
+    one_line(caught)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_stops_a_repair_in_one_line_and_costs_nothing(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0)])
+    path = store.path(SCALE, NAME)
+    path.write_text(path.read_text() + "garbage\n")
+    before = path.read_bytes()
+    path.with_suffix(".tmp").symlink_to("/dev/full")
+    with pytest.raises(InputError, match="No space left") as caught:
+        store.repair(SCALE, NAME)
+    one_line(caught)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
+def test_a_disk_that_refuses_is_told_in_one_line(tmp_path, monkeypatch, number):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0)])
+
+    def refuses(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", refuses)
+    with pytest.raises(InputError, match=os.strerror(number)) as caught:
+        store.read(SCALE, NAME)
+    one_line(caught)
+    with pytest.raises(FailureError, match=os.strerror(number)) as caught:
+        store.append(SCALE, NAME, [record(1)])
+    one_line(caught)
+    monkeypatch.setattr(Path, "touch", refuses)
+    with pytest.raises(FailureError, match=os.strerror(number)) as caught:
+        store.check_writable()
+    one_line(caught)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path):

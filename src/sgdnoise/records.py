@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 import filelock
 import pandas as pd
@@ -316,6 +316,35 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+@contextlib.contextmanager
+def _told(
+    doing: str, path: Path, error: type[InputError] | type[FailureError] = InputError
+) -> Iterator[None]:
+    """Turns what the system says of a path into one line: what, why, and what to do.
+
+    Args:
+        doing: what is done, as `read records`.
+        path: where.
+        error: what is raised instead; InputError in any case for what cannot be a path.
+    """
+    try:
+        yield
+        return
+    except (InputError, FailureError):
+        raise
+    except OSError as found:
+        why = found.strerror or str(found)
+    except ValueError as found:
+        why, error = str(found), InputError
+    raise error(f"cannot {doing} at {_shown(path)} ({why}): give another folder with --results")
+
+
+def _shown(path: Path) -> str:
+    """A path on one line, without its middle if it is long."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
+    return text if len(text) <= 300 else f"{text[:100]}...{text[-100:]}"
+
+
 @dataclass
 class Store:
     """A folder of records.
@@ -334,10 +363,14 @@ class Store:
         """The store of a folder, looked for from here upwards: notebooks run in folders of theirs.
 
         Where there is none, the folder as given, empty.
+
+        Raises:
+            InputError: for a path that cannot be looked for.
         """
-        for root in (Path.cwd(), *Path.cwd().parents):
-            if (root / folder).is_dir():
-                return cls(root / folder)
+        with _told("find records", Path(folder)):
+            for root in (Path.cwd(), *Path.cwd().parents):
+                if (root / folder).is_dir():
+                    return cls(root / folder)
         return cls(Path(folder))
 
     def path(self, scale: str, experiment: str) -> Path:
@@ -352,14 +385,17 @@ class Store:
 
         Of a file that was read before, only what was appended since is read; a file that was
         written anew is read anew, told by its inode, its size, and its last line.
+
+        Raises:
+            InputError: when there is something that cannot be read.
         """
         path = self.path(scale, experiment)
         self.complaints = []
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:
-            return {}
-        with file:
+        with _told("read records", path), contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(path.open("rb"))
+            except FileNotFoundError:
+                return {}
             stat = os.fstat(file.fileno())
             seen = self._seen.get(path)
             if seen is None or not seen.is_start_of(file, stat):
@@ -381,20 +417,12 @@ class Store:
         text = "".join(record.line() + "\n" for record in records)
         if not text:
             return
-        try:
+        with _told("write records", path, FailureError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{scale}-{experiment}-write"):
                 if _is_cut_short(path):
                     self._set_aside(path)
-                with path.open("ab") as file:
-                    file.write(text.encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise FailureError(
-                f"cannot write records to {path.parent} ({error.strerror}): "
-                "give another folder with --results"
-            ) from None
+                _write(path, "ab", text.encode())
 
     def repair(self, scale: str, experiment: str) -> list[str]:
         """Moves the lines that are not sound records to `<experiment>.rejected` beside the store.
@@ -403,66 +431,65 @@ class Store:
 
         Returns:
             One line for each that was moved: which, and what is wrong with it.
+
+        Raises:
+            InputError: when the files cannot be read or written.
         """
         self.read(scale, experiment)
         if self.complaints:
-            with self.lock(f"{scale}-{experiment}-write"):
-                self._set_aside(self.path(scale, experiment))
+            path = self.path(scale, experiment)
+            with _told("set records aside", path), self.lock(f"{scale}-{experiment}-write"):
+                self._set_aside(path)
         return self.complaints
 
     def retire_other_code(self, scale: str, experiment: str) -> None:
         """Moves records that other training code made to `<experiment>.<its digest>.old`.
 
-        For a store that shows what the code on this machine gives now, as `--fresh` fills it.
+        For a store that shows what the code on this machine gives now, as `--fresh` fills it. What
+        was retired before stays: lines are added to it.
+
+        Raises:
+            InputError: when the files cannot be read or written.
         """
         path = self.path(scale, experiment)
-        others = {
-            record.provenance.get("code", "unknown")
-            for record in self.read(scale, experiment).values()
-        } - {code_digest()}
-        if others:
-            with self.lock(f"{scale}-{experiment}-write"):
-                path.replace(path.with_suffix(f".{min(others)}.old"))
+        if not self.read(scale, experiment):
+            return
+        with _told("retire records", path), self.lock(f"{scale}-{experiment}-write"):
+            kept: list[bytes] = []
+            retired: dict[str, list[bytes]] = {}
+            for line in _lines(path):
+                code = _code_of(line)
+                here = code in (None, code_digest())
+                (kept if here else retired.setdefault(str(code), [])).append(line)
+            for code, lines in retired.items():
+                _add_new_lines(path.with_suffix(f".{code}.old"), lines)
+            if retired:
+                _replace(path, kept)
 
     def _set_aside(self, path: Path) -> None:
-        content = path.read_text(encoding="utf-8", errors="replace")
         good, bad = [], []
-        for line in content.splitlines():
-            if not line.strip():
-                continue
+        for line in _lines(path):
             try:
-                Record.parse(line)
-                good.append(line + "\n")
+                Record.parse(line.decode(errors="replace"))
+                good.append(line)
             except ValueError:
-                bad.append(line + "\n")
-        if not bad and content == "".join(good):
-            return
+                bad.append(line)
         if bad:
-            with path.with_suffix(".rejected").open("a", encoding="utf-8") as file:
-                file.writelines(bad)
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(good)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            _add_new_lines(path.with_suffix(".rejected"), bad)
+        _replace(path, good)
 
     def check_writable(self) -> None:
         """Refuses a folder that cannot be written, before any work.
 
         Raises:
             FailureError: one line that names the folder.
+            InputError: likewise, for what cannot be the name of a folder.
         """
-        try:
+        with _told("write records", self.root, FailureError):
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)
             probe = self.root / ".locks" / f"probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
-        except OSError as error:
-            raise FailureError(
-                f"cannot write to the results folder {self.root} ({error.strerror}): "
-                "give another one with --results"
-            ) from None
 
     def lock(self, name: str) -> filelock.FileLock:
         """A lock among processes that is freed when its holder dies, however it dies."""
@@ -473,6 +500,43 @@ class Store:
     def frame(self, scale: str, experiment: str) -> pd.DataFrame:
         """All sound records of an experiment as one table: see `to_frame`."""
         return to_frame(self.read(scale, experiment).values())
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a file that are not empty, without their newlines."""
+    return [line for line in path.read_bytes().split(b"\n") if line.strip()]
+
+
+def _code_of(line: bytes) -> str | None:
+    """The digest of the code that made a record, as part of a file's name; None for no record."""
+    try:
+        code = str(Record.parse(line.decode(errors="replace")).provenance["code"])
+    except ValueError:
+        return None
+    return code if re.fullmatch("[0-9a-z]{1,64}", code) else "unknown"
+
+
+def _add_new_lines(path: Path, lines: list[bytes]) -> None:
+    """Adds what a file lacks: a writer that was killed may have added some before."""
+    there = set(_lines(path)) if path.exists() else set()
+    # A line that a killed writer left unfinished stays as it is, on a line of its own.
+    start = b"\n" if _is_cut_short(path) else b""
+    _write(path, "ab", start + b"".join(line + b"\n" for line in lines if line not in there))
+
+
+def _replace(path: Path, lines: list[bytes]) -> None:
+    """Writes a file anew, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    _write(temporary, "wb", b"".join(line + b"\n" for line in lines))
+    temporary.replace(path)
+
+
+def _write(path: Path, mode: Literal["ab", "wb"], content: bytes) -> None:
+    """Writes to a file, on disk before this returns."""
+    with path.open(mode) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _is_cut_short(path: Path) -> bool:
