@@ -111,13 +111,11 @@ class RunConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The fields that differ from their defaults, and the engine version always."""
-        fields = type(self).model_fields
+        defaults = _defaults()
         return {
             name: value
             for name, value in self.model_dump().items()
-            if name == "engine_version"
-            or fields[name].is_required()
-            or value != fields[name].get_default()
+            if name not in defaults or value != defaults[name]
         }
 
     def total_steps(self, train_size: int) -> int:
@@ -141,6 +139,14 @@ class RunConfig(BaseModel):
         return make_config(**{**self.model_dump(), **changes})
 
 
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """The fields that an identity leaves out at these values."""
+    fields = RunConfig.model_fields.items()
+    may_lack = {n: f for n, f in fields if not f.is_required() and n != "engine_version"}
+    return {name: field.get_default() for name, field in may_lack.items()}
+
+
 def make_config(**fields: Any) -> RunConfig:
     """A config from its fields.
 
@@ -161,7 +167,11 @@ def make_config(**fields: Any) -> RunConfig:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces, and null for what is not finite: equal bytes for equals."""
-    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(_finite(value))
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+"""Made once: making it anew takes as long as writing a config."""
 
 
 def _finite(value: Any) -> Any:

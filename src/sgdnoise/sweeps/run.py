@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,8 @@ def run_sweep(
                 for record in results:
                     file = checkpoint_of(checkpoints, record.config)
                     if file is not None and record.status != "failed":
-                        file.unlink(missing_ok=True)
+                        with suppress(OSError):  # what stays is left out: its run is recorded
+                            file.unlink()
                 claims.release([record.config for record in results])
                 tried.update(record.id for record in results)
                 failed = sum(record.status == "failed" for record in results)

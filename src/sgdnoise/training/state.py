@@ -7,9 +7,15 @@ of CUDA graphs (`graphed`). So either goes on from the other's checkpoint.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import functools
+import hashlib
+import io
+import itertools
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +31,7 @@ from sgdnoise.config import RunConfig
 from sgdnoise.data import Corpus, Dataset
 from sgdnoise.errors import InputError
 from sgdnoise.ghost_norm import ghost_sizes
+from sgdnoise.provenance import code_digest
 from sgdnoise.schedule import log_spaced_steps
 from sgdnoise.training.result import CURVE_POINTS, Result, significant
 from sgdnoise.training.schedules import multipliers
@@ -204,7 +211,7 @@ class RunState:
         self.progress.add(test_step=self.progress.step, **test)
 
     def pause(self) -> None:
-        """Writes the checkpoint if it is time for it.
+        """Writes the checkpoint if it is time for it; the run goes on if it cannot be written.
 
         Raises:
             Stopped: past the deadline, with the checkpoint written; not after the last step, when
@@ -245,34 +252,121 @@ class RunState:
         )
 
     def _save(self, path: Path) -> None:
-        state: dict[str, Any] = {
+        """Writes the checkpoint; a run that cannot is none the worse, and says so once."""
+        saved: dict[str, Any] = {
             "id": self.config.id,
+            "code": code_digest(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": dataclasses.asdict(self.progress),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(state, temporary)
-        temporary.replace(path)
+        try:
+            write_checkpoint(path, saved)
+        except OSError as error:
+            _say_unwritable(path.parent, error.strerror or str(error))
 
     def _resume(self) -> None:
+        """Goes on from the checkpoint; where it does not fit in whatever way, starts anew."""
         path = self.checkpoint
-        if path is None or not path.exists():
+        if path is None or not os.path.lexists(path):
             return
+        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict()))
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if state["id"] != self.config.id:
-                return
-        except Exception:  # whatever is wrong with a checkpoint, the run can still start anew
-            return
-        saved = state["optimizer"]
+            self._take(read_checkpoint(path))
+        except Exception as error:  # the run can start anew whatever is wrong
+            self.model.load_state_dict(before[0])
+            self.optimizer.load_state_dict(before[1])
+            why = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+            _say(f"the checkpoint {path} is left out ({why}): its run starts anew")
+
+    def _take(self, saved: dict[str, Any]) -> None:
+        """Takes over what a checkpoint holds, if all of it fits; half of it may be taken if not."""
+        if saved.keys() != {"id", "code", "model", "optimizer", "progress"}:
+            raise ValueError("its fields are others")
+        if saved["id"] != self.config.id:
+            raise ValueError("it is another run's")
+        if saved["code"] != code_digest():
+            raise ValueError("other code wrote it")
+        progress = Progress(**saved["progress"])
+        if not _is_sound(progress, self.total):
+            raise ValueError("its progress is none of this run")
+        optimizer = saved["optimizer"]
+        params = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for place, values in optimizer["state"].items():
+            for value in values.values():
+                if torch.is_tensor(value) and value.dim() and value.shape != params[place].shape:
+                    raise ValueError("its optimizer has other shapes")
         # How a step is computed is this engine's to say, not that of the one that saved.
-        for ours, theirs in zip(self.optimizer.param_groups, saved["param_groups"], strict=True):
+        pairs = zip(self.optimizer.param_groups, optimizer["param_groups"], strict=True)
+        for ours, theirs in pairs:
             theirs |= {k: ours[k] for k in ("lr", "foreach", "fused") if k in ours}
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(saved)
-        self.progress = Progress(**state["progress"])
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(optimizer)
+        self.progress = progress
+
+
+def write_checkpoint(path: Path, saved: dict[str, Any]) -> None:
+    """Writes a checkpoint with the sum of its content: whole, or not at all.
+
+    Raises:
+        OSError: when it cannot be written; the one before, if any, stays.
+    """
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    content = buffer.getvalue()
+    temporary = path.with_suffix(".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("wb") as file:
+            file.write(_MARK + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, its tensors on the CPU.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is no checkpoint, cut short, or altered.
+    """
+    head, _, content = path.read_bytes().partition(b"\n")
+    if head != _MARK + hashlib.sha256(content).hexdigest().encode():
+        raise ValueError("its sha256 does not fit")
+    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(saved, dict):
+        raise ValueError("it is no checkpoint")
+    return saved
+
+
+_MARK = b"sgdnoise checkpoint, sha256 of what follows: "
+
+
+def _is_sound(progress: Progress, total: int) -> bool:
+    """Whether what was read is what a run of so many steps may have measured on its way."""
+    numbers = (progress.loss_sum, progress.seconds, *itertools.chain(*progress.curves.values()))
+    return (
+        type(progress.step) is int
+        and type(progress.loss_count) is int
+        and progress.diverged_at is None
+        and 0 <= progress.loss_count <= progress.step <= total
+        and all(isinstance(number, float | int) for number in numbers)
+    )
+
+
+@functools.cache
+def _say_unwritable(folder: Path, why: str) -> None:
+    """Said once a process: the next try is 20 s later, and the next run's."""
+    _say(f"no checkpoint can be written to {folder} ({why}): a run that is stopped starts anew")
+
+
+def _say(line: str) -> None:
+    print(f"sgdnoise: {line}", file=sys.stderr, flush=True)
 
 
 def checkpoint_of(folder: Path | None, config: RunConfig) -> Path | None:
