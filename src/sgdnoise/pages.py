@@ -13,11 +13,13 @@ from IPython.display import Markdown
 from sgdnoise import analysis
 from sgdnoise import experiment_figures as figures
 from sgdnoise.analysis import Regimes, Tuning
+from sgdnoise.checkout import find_store
 from sgdnoise.experiments import METHODS, Experiment, Key, SweepState, experiment_named
 from sgdnoise.figures import Source
+from sgdnoise.parameters import check_parameters
 from sgdnoise.records import Record, Store
 from sgdnoise.run_pages import run_page
-from sgdnoise.sweep import OBJECTIVES, outcomes
+from sgdnoise.sweep import OBJECTIVES, check_seeds, outcomes
 from sgdnoise.widgets import Figure, Slider, explorer
 
 T = TypeVar("T")
@@ -40,14 +42,19 @@ class Page:
     store: Store
 
     @classmethod
-    def load(cls, name: str, scale: str, seeds: int | None, results: str) -> Page:
+    def load(cls, name: str, scale: str, seeds: int | None, results: str | None) -> Page:
         """The page of an experiment; `seeds` None takes the experiment's own number.
 
         Raises:
-            InputError: for an unknown experiment or scale.
+            InputError: for an unknown experiment, scale or papermill parameter, seeds other than
+                whole numbers from 1 to 999, or no store.
         """
+        check_parameters()
         experiment = experiment_named(name, scale)
-        return cls(experiment, scale, seeds or experiment.seeds[scale], Store.find(results))
+        if seeds is None:
+            seeds = experiment.seeds[scale]
+        check_seeds(seeds)
+        return cls(experiment, scale, seeds, find_store(results))
 
     @functools.cached_property
     def records(self) -> dict[str, Record]:

@@ -22,6 +22,7 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
+from sgdnoise.checkout import project_root
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import Experiment, experiment_named
 from sgdnoise.records import Store
@@ -51,8 +52,6 @@ def check_writable(folder: Path) -> None:
 
 def notebook_source(experiment: Experiment) -> Path:
     """The experiment's notebook in `book/`."""
-    from sgdnoise.reproduce import project_root
-
     return project_root() / "book" / experiment.notebook
 
 
@@ -162,8 +161,6 @@ def complete_seeds(experiment: Experiment, scale: str, store: Store) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Renders pages from what is there; 2 for bad input, 1 for a failure on the way."""
-    from sgdnoise.reproduce import project_root
-
     parser = argparse.ArgumentParser(prog="python -m sgdnoise.render", allow_abbrev=False)
     parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="by their names")
     parser.add_argument("--scale", required=True, help="digits, cpu, gpu or paper")

@@ -9,26 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from sgdnoise import render
+from sgdnoise.checkout import project_root
 from sgdnoise.compare import Comparison
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, SCALES, Experiment, experiment_named
 from sgdnoise.records import Store
 from sgdnoise.sweep import estimate_seconds, missing, run_sweep
-
-
-def project_root() -> Path:
-    """The checkout that this runs in: the nearest folder upwards that holds the book.
-
-    Raises:
-        InputError: outside of any checkout.
-    """
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "_toc.yml").exists() and (folder / "book").is_dir():
-            return folder
-    raise InputError(
-        f"{Path.cwd()} is not inside the book's checkout: change into it, "
-        "or name both --results and --runs"
-    )
 
 
 def reproduce(

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from scipy.optimize import nnls
 
 from sgdnoise import data, training
 from sgdnoise.config import RunConfig
-from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import Experiment, Outcome
+from sgdnoise.errors import FailureError, InputError, shown
+from sgdnoise.experiments import FRESH_SEED, Experiment, Outcome
 from sgdnoise.progress import bar
 from sgdnoise.records import Record, Store, record_of
 from sgdnoise.training.devices import device_of, require_cuda, require_memory
@@ -194,6 +195,38 @@ class _Claims:
         self.held.clear()
 
 
+def check_seeds(seeds: object) -> None:
+    """Refuses a number of seeds that no grid point can have.
+
+    Raises:
+        InputError: for anything but a whole number from 1 to 999.
+    """
+    check_whole("seeds", seeds, FRESH_SEED - 1, "those above re-estimate what was tuned")
+
+
+def check_jobs(jobs: object) -> None:
+    """Refuses a number of worker processes that this machine cannot use.
+
+    Raises:
+        InputError: for anything but a whole number from 1 to four a core.
+    """
+    most = 4 * (os.cpu_count() or 1)
+    check_whole("jobs", jobs, most, "four a core: more only wait and take memory")
+
+
+def check_whole(name: str, value: object, most: int, why: str) -> None:
+    """Refuses anything but a whole number from 1 to `most`, and says why it ends there.
+
+    Raises:
+        InputError: one line that names the bounds.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (whole and 1 <= value <= most):  # type: ignore[operator]
+        raise InputError(
+            f"{name} must be a whole number from 1 to {most} ({why}), got {shown(value)}"
+        )
+
+
 def run_sweep(
     experiment: Experiment,
     scale: str,
@@ -224,13 +257,14 @@ def run_sweep(
         How many runs were found, trained, and failed, and how many the deadline left.
 
     Raises:
-        InputError: for fewer than one seed, or a scheduler that does not answer within 20 s; where
-            runs are missing that need a GPU, for none, one with too little memory, too old a torch,
-            or more than one job on it.
+        InputError: for seeds or jobs out of bounds, or a scheduler that does not answer within
+            20 s; where runs are missing that need a GPU, for none, one with too little memory, too
+            old a torch, or more than one job on it.
         FailureError: when the store cannot be written, or a worker process was killed.
     """
-    if seeds < 1:
-        raise InputError(f"seeds must be at least 1, got {seeds}")
+    check_seeds(seeds)
+    if jobs is not None:
+        check_jobs(jobs)
     store.check_writable()
     store.repair(scale, experiment.name)
     records = store.read(scale, experiment.name)
