@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
-from sgdnoise.errors import InputError, shown
+from sgdnoise.errors import FailureError, InputError, shown
 from sgdnoise.records import Store
 
 
@@ -20,8 +21,45 @@ def project_root() -> Path:
             return folder
     raise InputError(
         f"{Path.cwd()} is not inside the book's checkout: change into it, "
-        "or name both --results and --runs"
+        "or name the folders, --results and, where pages are rendered, --runs"
     )
+
+
+def book_folder() -> Path:
+    """Where the notebooks are: in this checkout, else in the one that the package is of.
+
+    Raises:
+        InputError: where there is neither, as when pip has copied the package.
+    """
+    for folder in _roots():
+        if _is_checkout(folder):
+            return folder / "book"
+    raise InputError(
+        f"{Path.cwd()} is not inside the book's checkout, where the notebooks are: change into it"
+    )
+
+
+def check_writable(folder: Path, what: str, option: str) -> None:
+    """Refuses a folder that cannot be written to, before any work, and leaves nothing behind.
+
+    Args:
+        folder: which; it need not be there yet.
+        what: what is to be written there, in the plural.
+        option: the option of the command line that names another one.
+
+    Raises:
+        FailureError: one line that names the folder.
+    """
+    there = folder
+    try:
+        while not there.exists():
+            there = there.parent
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise FailureError(
+            f"cannot write {what} to {folder} ({error.strerror}): give another one with {option}"
+        ) from None
 
 
 def find_store(results: str | os.PathLike[str] | None = None) -> Store:
@@ -39,9 +77,7 @@ def find_store(results: str | os.PathLike[str] | None = None) -> Store:
     if not isinstance(results, str | os.PathLike | None):
         raise InputError(f"results must be a folder's name, got {shown(results)}")
     name = Path("results" if results is None else results)
-    package = Path(__file__).resolve().parents[2]
-    roots = [Path.cwd(), *Path.cwd().parents, *([package] if _is_checkout(package) else [])]
-    folders = list(dict.fromkeys(root / name for root in roots))
+    folders = list(dict.fromkeys(root / name for root in _roots()))
     for folder in folders:
         if folder.is_dir():
             if not any(folder.glob("*/*.jsonl")):
@@ -54,6 +90,12 @@ def find_store(results: str | os.PathLike[str] | None = None) -> Store:
         f"there is no store {name}: looked for {', '.join(map(str, folders))}; "
         "run inside the book's checkout, or name the folder of a store"
     )
+
+
+def _roots() -> list[Path]:
+    """The current folder, those above it, and the checkout that the package is installed from."""
+    package = Path(__file__).resolve().parents[2]
+    return [Path.cwd(), *Path.cwd().parents, *([package] if _is_checkout(package) else [])]
 
 
 def _is_checkout(folder: Path) -> bool:

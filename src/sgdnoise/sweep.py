@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,6 +39,8 @@ from sgdnoise.training.state import checkpoint_of
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""
 
+
+MAX_MINUTES = 365 * 24 * 60
 
 SCHEDULER_SECONDS = 15
 """How long a Dask scheduler may take to answer."""
@@ -195,6 +198,14 @@ class _Claims:
         self.held.clear()
 
 
+def read_aloud(store: Store, scale: str, experiment: str) -> dict[str, Record]:
+    """The sound records of an experiment; what was refused is said on stderr, a line each."""
+    records = store.read(scale, experiment)
+    for complaint in store.complaints:
+        print(f"refused: {complaint}", file=sys.stderr, flush=True)
+    return records
+
+
 def check_seeds(seeds: object) -> None:
     """Refuses a number of seeds that no grid point can have.
 
@@ -212,6 +223,18 @@ def check_jobs(jobs: object) -> None:
     """
     most = 4 * (os.cpu_count() or 1)
     check_whole("jobs", jobs, most, "four a core: more only wait and take memory")
+
+
+def check_minutes(minutes: float) -> None:
+    """Refuses a time that no training can take.
+
+    Raises:
+        InputError: for anything but more than 0 minutes and at most a year.
+    """
+    if not 0 < minutes <= MAX_MINUTES:
+        raise InputError(
+            f"minutes must be more than 0 and at most {MAX_MINUTES} (a year), got {shown(minutes)}"
+        )
 
 
 def check_whole(name: str, value: object, most: int, why: str) -> None:
@@ -266,7 +289,8 @@ def run_sweep(
     if jobs is not None:
         check_jobs(jobs)
     store.check_writable()
-    store.repair(scale, experiment.name)
+    for complaint in store.repair(scale, experiment.name):
+        print(f"set aside: {complaint}", file=sys.stderr, flush=True)
     records = store.read(scale, experiment.name)
     first = needed(experiment, scale, seeds, records)
     found = sum(c.id in records and records[c.id].status != "failed" for c in first)

@@ -1,0 +1,107 @@
+"""`sgdnoise reproduce`: what could fail after training is looked at before; all pages are tried."""
+
+from __future__ import annotations
+
+import pytest
+
+from sgdnoise import checkout, cli, reproduce
+from sgdnoise.errors import FailureError
+from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.records import Store
+from sgdnoise.sweep import Report
+
+DIGITS = [name for name, e in EXPERIMENTS.items() if "digits" in e.sweeps]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Sweeps that train nothing and end well; the names of those that were begun."""
+    names = []
+
+    def run_sweep(experiment, *_, **__):
+        names.append(experiment.name)
+        return Report(trained=1)
+
+    monkeypatch.setattr(reproduce, "run_sweep", run_sweep)
+    return names
+
+
+def where(tmp_path):
+    return ["--results", str(tmp_path / "r"), "--runs", str(tmp_path / "p")]
+
+
+def test_a_page_that_fails_does_not_end_the_others(trained, tmp_path, monkeypatch, capsys):
+    rendered = []
+
+    def render(experiment, scale, seeds, results, runs):
+        if experiment.name in DIGITS[:2]:
+            raise FailureError(f"the page of {experiment.name} failed in a cell: KeyError: 'lost'")
+        rendered.append(experiment.name)
+        return runs / scale / f"{experiment.name}.ipynb"
+
+    monkeypatch.setattr(reproduce.render, "render", render)
+    assert cli.main(["reproduce", "all", "--scale", "digits", *where(tmp_path)]) == 1
+    assert trained == DIGITS
+    assert rendered == DIGITS[2:] != []
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    for name in DIGITS[:2]:
+        assert f"the page of {name} failed" in err
+    assert out.count("page: ") == len(rendered)
+
+
+def test_outside_of_a_checkout_nothing_is_trained(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    one = ["reproduce", "constant-step", "--scale", "digits"]
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "lib" / "py" / "sgdnoise" / "c.py"))
+    # Neither is there a notebook to render, nor with --fresh records to compare with.
+    for extra in ([], where(tmp_path)[:2], where(tmp_path)[2:], where(tmp_path), ["--fresh"]):
+        assert cli.main([*one, *extra]) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "not inside the book's checkout" in err
+    assert trained == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_outside_of_a_checkout_the_packages_own_notebook_is_rendered(
+    trained, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    found = []
+    monkeypatch.setattr(
+        reproduce.render, "render", lambda e, *_: found.append(reproduce.render.notebook_source(e))
+    )
+    one = ["reproduce", "constant-step", "--scale", "digits", *where(tmp_path)]
+    assert cli.main(one) == 0
+    assert found[0].is_file()
+    assert cli.main([*one, "--fresh"]) == 2
+    assert trained == ["constant-step"]
+
+
+@pytest.mark.parametrize("option", ["--results", "--runs"])
+def test_a_scale_folder_that_cannot_be_written_is_refused_before_training(
+    trained, tmp_path, capsys, option
+):
+    folder = tmp_path / {"--results": "r", "--runs": "p"}[option]
+    folder.mkdir()
+    (folder / "digits").write_text("a file where the folder of the scale belongs")
+    assert cli.main(["reproduce", "constant-step", "--scale", "digits", *where(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert str(folder / "digits") in err
+    assert option in err
+    assert trained == []
+
+
+def test_a_dry_run_says_which_records_it_refuses(tmp_path, capsys):
+    path = Store(tmp_path / "r").path("digits", "constant-step")
+    path.parent.mkdir(parents=True)
+    path.write_text("half a li")
+    arguments = ["reproduce", "constant-step", "--scale", "digits", "--dry-run"]
+    assert cli.main([*arguments, *where(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert f"{path}:1 is cut short" in err
+    assert "runs missing" in out
+    assert path.read_text() == "half a li"
