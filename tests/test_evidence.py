@@ -163,3 +163,13 @@ def test_without_a_folder_the_checkouts_own_store_is_meant(monkeypatch, tmp_path
     monkeypatch.chdir(tmp_path)
     assert evidence.main(["--dry-run"]) == 2
     assert "not inside the book's checkout" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(monkeypatch, tmp_path, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evidence.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(evidence, "run_sweep", stopped)
+    assert evidence.main(["--results", str(tmp_path), "--only", "a"]) == 130
+    assert capsys.readouterr().err.count("\n") == 1

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
 import pytest
 
 from sgdnoise import checkout, cli, reproduce
@@ -105,3 +115,59 @@ def test_a_dry_run_says_which_records_it_refuses(tmp_path, capsys):
     assert f"{path}:1 is cut short" in err
     assert "runs missing" in out
     assert path.read_text() == "half a li"
+
+
+PROGRAM = textwrap.dedent(
+    """
+    import dataclasses, sys
+    sys.path.insert(0, {tests!r})
+    from sgdnoise import cli
+    from sgdnoise.experiments import EXPERIMENTS
+    from test_sweep import one_sweep, tiny
+    # Trained side by side: one that is soon done, and one that takes minutes.
+    sweeps = [one_sweep(16, steps=1), one_sweep(4, steps=None, epochs=8.0)]
+    EXPERIMENTS["tiny"] = dataclasses.replace(tiny(sweeps), notebook="constant-step.ipynb")
+    arguments = ["reproduce", "tiny", "--scale", "digits", "--seeds", "300", "--jobs", "2"]
+    sys.exit(cli.main([*arguments, *sys.argv[1:]]))
+    """
+)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_signal_to_it_stops_its_workers_and_keeps_what_is_done(tmp_path, sent, code):
+    program = PROGRAM.format(tests=os.path.dirname(__file__))
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *where(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "SGDNOISE_QUIET": "1"},
+    )
+    path, workers = Store(tmp_path / "r").path("digits", "tiny"), []
+    try:
+        deadline = time.monotonic() + 120
+        while not path.exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        workers = [
+            child
+            for child in psutil.Process(process.pid).children(recursive=True)
+            if any("LokyProcess" in word for word in child.cmdline())
+        ]
+        assert len(workers) == 2
+        process.send_signal(sent)
+        said = process.communicate(timeout=30)[1]
+        assert process.returncode == code
+        assert psutil.wait_procs(workers, timeout=15)[1] == []
+    finally:
+        process.kill()
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+    if sent == signal.SIGTERM:
+        assert said == ("sgdnoise: stopped; what was finished is kept, run again to go on\n")
+    store = Store(tmp_path / "r")
+    assert len(store.read("digits", "tiny")) >= 128  # a bundle
+    assert store.complaints == []

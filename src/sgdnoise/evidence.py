@@ -167,6 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, FailureError) as error:
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped; what was finished is kept{AGAIN}", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         return 1
     return 0

@@ -14,9 +14,11 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -156,6 +158,33 @@ def train_bundle(
     require_cuda("start Dask workers where there is one")
     with _GPU_IN_USE:
         return train()
+
+
+PARENT_SECONDS = 1.0
+"""How often a worker process looks whether the sweep that it trains for still lives."""
+
+
+def _train_for(parent: int, *bundle: Any) -> list[Record]:
+    """`train_bundle` in a worker process of this parent, or in the parent itself."""
+    if os.getpid() != parent:
+        _end_with(parent)
+    return train_bundle(*bundle)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent has died: who was killed cannot stop its workers.
+
+    A thread looks, not the kernel: Linux would send its signal already when the thread ends that
+    started the worker, and that need not be the parent's main one.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Claims:
@@ -416,10 +445,15 @@ class _Processes:
             batch_size=1,
         )
         try:
-            yield from pool(
-                joblib.delayed(train_bundle)(b, self.checkpoints, "cpu", self.deadline)
-                for b in bundles
-            )
+            with warnings.catch_warnings():
+                # Of bundles in flight when a sweep is stopped: that they are lost is no news.
+                warnings.filterwarnings("ignore", module=r"joblib\.parallel")
+                yield from pool(
+                    joblib.delayed(_train_for)(
+                        os.getpid(), bundle, self.checkpoints, "cpu", self.deadline
+                    )
+                    for bundle in bundles
+                )
         except TerminatedWorkerError:
             raise FailureError(
                 "a training process was killed, most often for want of memory: "
