@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import math
 import os
 import sys
@@ -16,12 +17,13 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import filelock
 import numpy as np
@@ -33,7 +35,7 @@ from sgdnoise.config import RunConfig
 from sgdnoise.errors import FailureError, InputError, shown
 from sgdnoise.experiments import FRESH_SEED, Experiment, Outcome
 from sgdnoise.progress import bar
-from sgdnoise.records import Record, Store, record_of
+from sgdnoise.records import Record, Store, code_digest, record_of
 from sgdnoise.training.devices import device_of, require_cuda, require_memory
 from sgdnoise.training.result import bundle_key, bundles
 from sgdnoise.training.state import checkpoint_of
@@ -46,6 +48,11 @@ MAX_MINUTES = 365 * 24 * 60
 
 SCHEDULER_SECONDS = 15
 """How long a Dask scheduler may take to answer."""
+
+WORKER_SECONDS = 20
+"""How long a Dask scheduler may be without workers."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -309,10 +316,11 @@ def run_sweep(
         How many runs were found, trained, and failed, and how many the deadline left.
 
     Raises:
-        InputError: for seeds or jobs out of bounds, or a scheduler that does not answer within
-            20 s; where runs are missing that need a GPU, for none, one with too little memory, too
-            old a torch, or more than one job on it.
-        FailureError: when the store cannot be written, or a worker process was killed.
+        InputError: for seeds or jobs out of bounds, a scheduler that does not answer within 20 s or
+            whose workers have other training code; where runs are missing that need a GPU, for
+            none, one with too little memory, too old a torch, or more than one job on it.
+        FailureError: when the store cannot be written, a worker process was killed, the scheduler
+            was lost, or it had no workers for 20 s.
     """
     check_seeds(seeds)
     if jobs is not None:
@@ -466,13 +474,15 @@ class _Cluster:
     """Trains bundles on the workers of a Dask cluster, one a worker thread, or one a GPU."""
 
     def __init__(self, address: str, device: str, deadline: float | None) -> None:
-        self.device, self.deadline = device, deadline
+        self.address, self.device, self.deadline = address, device, deadline
         try:
             from distributed import Client
         except ImportError:
             raise InputError(
                 "--scheduler needs the package distributed: install sgdnoise[cluster]"
             ) from None
+        for name in ("distributed", "distributed.client"):  # which log tracebacks of what we say
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self.client = Client(address, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:
@@ -490,23 +500,78 @@ class _Cluster:
     def __call__(self, bundles: Iterator[list[RunConfig]]) -> Iterator[list[Record]]:
         from distributed import wait
 
+        self._ask(self._require_workers)
         flying: set[Any] = set()
         while True:
-            threads = self.client.nthreads().values()
+            threads = self._ask(self.client.nthreads).values()
             slots = max(1, len(threads) if self.device == "cuda" else sum(threads))
             for bundle in itertools.islice(bundles, max(0, slots - len(flying))):
                 # Not pure: a bundle that is tried again must be trained again. Losing a worker is
                 # no fault of the bundle's, however often it happens.
-                task = (train_bundle, bundle, None, self.device, self.deadline)
-                flying.add(self.client.submit(*task, pure=False, retries=2))
+                task = (_train_as, code_digest(), bundle, None, self.device, self.deadline)
+                flying.add(self._ask(self.client.submit, *task, pure=False, retries=2))
             if not flying:
                 return
-            done, flying = wait(flying, return_when="FIRST_COMPLETED")
+            try:
+                done, flying = wait(flying, timeout=WORKER_SECONDS, return_when="FIRST_COMPLETED")
+            except TimeoutError:  # a long bundle, or nobody is left to train it
+                self._ask(self._require_workers)
+                continue
+            except CancelledError:
+                raise self._lost() from None
             for future in done:
                 try:
                     yield future.result()
+                except CancelledError:
+                    raise self._lost() from None
                 except Exception as error:
                     raise FailureError(
                         f"a bundle failed on the cluster ({type(error).__name__}: "
                         f"{str(error).splitlines()[0] if str(error) else ''}): run again to go on"
                     ) from None
+
+    def _require_workers(self) -> None:
+        """Waits for a worker; all that are there must have our training code."""
+        try:
+            self.client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            raise FailureError(
+                f"the Dask scheduler at {self.address} has had no worker for {WORKER_SECONDS} s: "
+                f"start some with `dask worker {self.address}`"
+            ) from None
+        codes = self.client.run(_code, on_error="return")
+        others = {worker: code for worker, code in codes.items() if code != code_digest()}
+        if others:
+            worker, code = next(iter(others.items()))
+            what = f"training code {code}" if isinstance(code, str) else "no such package"
+            raise InputError(
+                f"{len(others)} of {len(codes)} Dask workers would train otherwise: {worker} has "
+                f"{what}, this machine {code_digest()}; install the same sgdnoise there"
+            )
+
+    def _ask(self, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        try:
+            return call(*arguments, **options)
+        except InputError:  # which is a ValueError
+            raise
+        # A client whose scheduler is gone is closed, and each call fails in a way of its own.
+        except (OSError, ValueError, CancelledError):
+            raise self._lost() from None
+
+    def _lost(self) -> FailureError:
+        return FailureError(
+            f"the Dask scheduler at {self.address} was lost: what was finished is kept; "
+            "start it again and run the same command to go on"
+        )
+
+
+def _code() -> str:
+    """The digest of the training code of the process that runs this."""
+    return code_digest()
+
+
+def _train_as(code: str, *bundle: Any) -> list[Record]:
+    """`train_bundle` on a worker, which may have joined after all were asked for their code."""
+    if _code() != code:
+        raise InputError(f"a Dask worker has training code {_code()}, the sweep's is {code}")
+    return train_bundle(*bundle)
