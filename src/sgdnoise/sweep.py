@@ -43,8 +43,8 @@ from sgdnoise.training.state import checkpoint_of
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""
 
-
 MAX_MINUTES = 365 * 24 * 60
+"""A year: the most that a sweep may be given."""
 
 SCHEDULER_SECONDS = 15
 """How long a Dask scheduler may take to answer."""
