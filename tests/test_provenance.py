@@ -48,7 +48,10 @@ def test_whatever_is_loaded_with_training_was_found():
     assert loaded <= provenance.imported(SOURCES).keys()
 
 
-@pytest.mark.parametrize("name", ["ghost_norm.gpu_kernels", "ghost_norm.cpu_loop", "training.mlp_kernel", "jit", "errors"])
+@pytest.mark.parametrize(
+    "name",
+    ["ghost_norm.gpu_kernels", "ghost_norm.cpu_loop", "training.mlp_kernel", "jit", "errors"],
+)
 def test_a_byte_of_a_kernel_changes_the_digest(copy, name):
     before = provenance.digest(copy)
     assert before == provenance.digest(SOURCES)

@@ -15,7 +15,10 @@ import pytest
 
 from sgdnoise.book import build as gate
 from sgdnoise.book import mime, vendor
+from sgdnoise.config import make_config
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.records import record_of
+from sgdnoise.training.result import Result
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,6 +189,37 @@ def test_a_figure_without_words_fails_and_with_them_is_drawn_from_one_plotly(
     assert re.search(r'src="[^"]*_static/plot\.js', page)
     assert "embed-amd" not in page, "no widget on this page, so no widget manager"
     assert len(page) < 100_000
+
+
+def a_record() -> str:
+    config = make_config(dataset="digits", model="f1", batch_size=8, learning_rate=0.1, steps=3)
+    return record_of(Result(config, "done", {"test_accuracy": 90.5}, {}, 1.0)).line()
+
+
+@pytest.mark.parametrize("folder", ["results", "local/results"])
+def test_an_edited_record_fails_the_build_in_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, folder: str
+) -> None:
+    monkeypatch.setattr(gate.subprocess, "run", lambda *_, **__: pytest.fail("built"))
+    file = project / folder / "digits" / "constant-epoch.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(a_record() + "\n" + a_record().replace("90.5", "99.5") + "\n")
+    assert gate.main() == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{file}:2 was altered" in err
+
+
+def test_the_half_line_of_a_killed_run_is_said_and_does_not_fail_the_build(
+    project: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = project / "results" / "digits" / "constant-epoch.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(a_record() + "\n" + a_record()[:80])
+    gate.check_records(project)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{file}:2 is cut short" in err
 
 
 def test_the_digest_sees_content_and_names_but_not_what_tools_leave(tmp_path: Path) -> None:

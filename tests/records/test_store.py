@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from sgdnoise.config import canonical_json, make_config
 from sgdnoise import cli
+from sgdnoise.config import canonical_json, make_config
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.records import store as records
 from sgdnoise.records.store import Record, Store, differences, record_of

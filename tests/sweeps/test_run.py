@@ -393,6 +393,103 @@ def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path):
         sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), scheduler="no-such-scheme://x")
 
 
+@pytest.fixture
+def scheduler(tmp_path):
+    """A Dask scheduler of its own process, as `(process, address)`."""
+    pytest.importorskip("distributed")
+    program = textwrap.dedent(
+        """
+        import asyncio, distributed
+        async def serve():
+            async with distributed.Scheduler(
+                host="127.0.0.1", port=0, dashboard_address=":0", dashboard=False
+            ) as scheduler:
+                print(scheduler.address, flush=True)
+                await scheduler.finished()
+        asyncio.run(serve())
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    yield process, process.stdout.readline().strip()
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def worker(scheduler):
+    """A worker of that scheduler, with one thread."""
+    distributed = pytest.importorskip("distributed")
+    program = textwrap.dedent(
+        """
+        import asyncio, sys, distributed
+        async def serve():
+            async with distributed.Worker(sys.argv[1], nthreads=1, dashboard=False) as worker:
+                await worker.finished()
+        asyncio.run(serve())
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, scheduler[1]], stderr=subprocess.DEVNULL
+    )
+    with distributed.Client(scheduler[1]) as client:
+        client.wait_for_workers(1, timeout=60)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def on_cluster(store, address):
+    sweeps = [one_sweep(4, steps=None, epochs=8.0)]
+    return sweep.run_sweep(tiny(sweeps, 40), "digits", 40, Store(store), scheduler=address)
+
+
+def test_a_scheduler_without_workers_is_said_in_time(tmp_path, scheduler, monkeypatch):
+    assert sweep.WORKER_SECONDS == 20
+    monkeypatch.setattr(sweep, "WORKER_SECONDS", 1)
+    with pytest.raises(FailureError, match="no worker for 1 s") as caught:
+        on_cluster(tmp_path, scheduler[1])
+    assert "\n" not in str(caught.value)
+    assert scheduler[1] in str(caught.value)
+
+
+def test_a_worker_of_other_code_is_refused(tmp_path, scheduler, worker, monkeypatch):
+    theirs = sweep.code_digest()
+    # Ours, in this process alone.
+    monkeypatch.setattr(sweep, "code_digest", lambda: "0123456789ab")
+    with pytest.raises(InputError, match="1 of 1 Dask workers would train otherwise") as caught:
+        on_cluster(tmp_path, scheduler[1])
+    assert f"training code {theirs}, this machine 0123456789ab" in str(caught.value)
+    # One that joins later is not asked: what it is to train with is.
+    monkeypatch.setattr(sweep._Cluster, "_require_workers", lambda _: None)
+    with pytest.raises(FailureError, match=f"training code {theirs}"):
+        on_cluster(tmp_path, scheduler[1])
+    assert lines_of(tmp_path) == 0
+
+
+@pytest.mark.parametrize("gone", ["scheduler", "worker"])
+def test_a_lost_scheduler_and_the_loss_of_all_workers_are_said(
+    tmp_path, scheduler, worker, monkeypatch, capfd, gone
+):
+    monkeypatch.setenv("SGDNOISE_QUIET", "1")
+    monkeypatch.setattr(sweep, "WORKER_SECONDS", 2)
+    process, says = {
+        "scheduler": (scheduler[0], "the Dask scheduler at .* was lost"),
+        "worker": (worker, "no worker for 2 s"),
+    }[gone]
+    killer = threading.Timer(4.0, process.kill)
+    killer.start()
+    with pytest.raises(FailureError, match=says) as caught:
+        on_cluster(tmp_path, scheduler[1])
+    killer.cancel()
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
 def test_on_a_cluster_a_killed_worker_costs_nothing(tmp_path, uninterrupted):
     distributed = pytest.importorskip("distributed")
     sweeps = [one_sweep(b, steps=None, epochs=8.0) for b in (4, 8, 16, 32)]
