@@ -18,14 +18,12 @@ from sgdnoise.experiments import Experiment, Key, Outcome, Sweep, SweepState, gr
 from sgdnoise.protocol import HIGHER_IS_BETTER, Point, best_of
 from sgdnoise.records import Record
 from sgdnoise.sweep import OBJECTIVES, outcomes
+from sgdnoise.theory.regimes import fit_hinge, flat_seen
 
 RESAMPLES = 400
 """Bootstrap resamples of seeds behind each interval."""
 
 COVERAGE = 0.95
-
-KNEE_STEP = 0.05
-"""Spacing of the boundaries tried by `fit_hinge`, in log₂ of the batch size."""
 
 
 @dataclass(frozen=True)
@@ -130,51 +128,6 @@ def resampled_peaks(
 
 
 @dataclass(frozen=True)
-class Hinge:
-    """A broken line y = level + slope · min(x − knee, 0): a power law that becomes flat.
-
-    In log₂ of batch size and learning rate: the linear scaling rule has slope 1 below the boundary
-    2^knee and a constant learning rate 2^level above it.
-    """
-
-    slope: float
-    knee: float
-    level: float
-
-
-def fit_hinge(x: np.ndarray, y: np.ndarray) -> list[Hinge]:
-    """Least squares over slope, level and knee, the knee on a fine grid inside the data.
-
-    Args:
-        x: abscissas in rising order, shape (n,).
-        y: one fit a row, shape (fits, n). NaN ordinates are left out of their row's fit; with
-            fewer than four finite ones the fit is NaN.
-
-    Returns:
-        One hinge a row. A knee at the largest x means that no flat part was seen.
-    """
-    fits = [Hinge(math.nan, math.nan, math.nan)] * len(y)
-    finite = np.isfinite(y)
-    # Rows that lack the same points share their design matrices.
-    for pattern in np.unique(finite, axis=0):
-        rows = np.flatnonzero((finite == pattern).all(1))
-        if pattern.sum() < 4:
-            continue
-        at, values = x[pattern], y[np.ix_(rows, pattern)]
-        # Two points at least must carry the slope.
-        knees = np.linspace(at[1], at[-1], 1 + math.ceil((at[-1] - at[1]) / KNEE_STEP))
-        ramps = np.minimum(at - knees[:, None], 0)
-        designs = np.stack([ramps, np.ones_like(ramps)], 2)
-        solutions = np.einsum("kpn,rn->krp", np.linalg.pinv(designs), values)
-        residuals = ((np.einsum("knp,krp->krn", designs, solutions) - values) ** 2).sum(2)
-        best = np.argmin(residuals, 0)
-        for i, row in enumerate(rows):
-            slope, level = solutions[best[i], i]
-            fits[row] = Hinge(float(slope), float(knees[best[i]]), float(level))
-    return fits
-
-
-@dataclass(frozen=True)
 class Regimes:
     """Where the linear scaling rule holds: the hinge of tuned learning rates over batch sizes.
 
@@ -208,9 +161,9 @@ def regimes(batch_sizes: Sequence[int], peaks: np.ndarray, resampled: np.ndarray
     tried = knees if np.isfinite(knees).any() else np.array([fit.knee])
     return Regimes(
         slope=Interval.of(fit.slope, np.array([f.slope for f in fits])),
-        boundary=Interval.of(2**fit.knee, 2**knees),
+        boundary=Interval.of(fit.boundary, 2**knees),
         level=Interval.of(2**fit.level, 2 ** np.array([f.level for f in fits])),
-        flat_seen=bool(np.mean(tried < x.max() - 0.01) > COVERAGE),
+        flat_seen=bool(np.mean(flat_seen(tried, x)) > COVERAGE),
     )
 
 

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from IPython.display import HTML
 
 from sgdnoise import analysis
-from sgdnoise.analysis import Hinge, Interval, Regimes, Tuning
+from sgdnoise.analysis import Interval, Regimes, Tuning
 from sgdnoise.experiments import METHODS, Experiment, Key, SweepState
 from sgdnoise.figures import (
     DASHES,
@@ -214,10 +214,9 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: S
         if not np.isfinite(fit.slope.value):
             continue
         sizes = np.geomspace(rows.batch_size.min(), rows.batch_size.max(), 200)
-        hinge = Hinge(fit.slope.value, np.log2(fit.boundary.value), np.log2(fit.level.value))
         fig.add_scatter(
             x=sizes,
-            y=2 ** (hinge.level + hinge.slope * np.minimum(np.log2(sizes) - hinge.knee, 0)),
+            y=fit.level.value * np.minimum(sizes / fit.boundary.value, 1) ** fit.slope.value,
             mode="lines",
             line={"color": group.colour, "dash": group.dash, "width": 2},
             name=f"slope {fit.slope.value:.2f}, "
