@@ -123,7 +123,7 @@ PROGRAM = textwrap.dedent(
     sys.path.insert(0, {tests!r})
     from sgdnoise import cli
     from sgdnoise.experiments import EXPERIMENTS
-    from test_sweep import one_sweep, tiny
+    from sweeps.test_run import one_sweep, tiny
     # Trained side by side: one that is soon done, and one that takes minutes.
     sweeps = [one_sweep(16, steps=1), one_sweep(4, steps=None, epochs=8.0)]
     EXPERIMENTS["tiny"] = dataclasses.replace(tiny(sweeps), notebook="constant-step.ipynb")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import re
 import shutil
+import tarfile
+from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.metadata import distributions
 from pathlib import Path
 
 import nbformat
 import plotly.graph_objects as go
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from sgdnoise.book import build as gate
 from sgdnoise.book import mime, vendor
@@ -56,6 +63,52 @@ def test_a_source_that_is_not_what_was_tried_is_refused(
     with pytest.raises(FailureError, match=r"plotly has sha256 .* requirements.txt"):
         vendor.vendor(shelf)
     assert not list((shelf / vendor.VENDOR).glob("*"))
+
+
+def test_of_an_npm_package_only_the_script_is_written(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = b"the script"
+    wanted = vendor.Script("it.js", "it@1.0.0", "dist/it.js", hashlib.sha256(script).hexdigest())
+    monkeypatch.setattr(vendor, "SCRIPTS", (wanted,))
+
+    def pack(package: str, into: Path) -> Path:
+        archive = into / "it.tgz"
+        with tarfile.open(archive, "w:gz") as tar:
+            for name in ("../../outside", str(shelf / "absolute"), "package/dist/it.js"):
+                member = tarfile.TarInfo(name)
+                member.size = len(script)
+                tar.addfile(member, io.BytesIO(script))
+        return archive
+
+    monkeypatch.setattr(vendor, "npm_pack", pack)
+    # As Python before 3.11.4 has it, without the argument that refuses names like these.
+    old = tarfile.TarFile.extractall
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda tar, path: old(tar, path))
+    assert vendor.vendor(shelf) == ["it.js"]
+    assert (shelf / vendor.VENDOR / "it.js").read_bytes() == script
+    assert not (shelf / "absolute").exists()
+
+    lost = replace(wanted, path="dist/that.js")
+    monkeypatch.setattr(vendor, "SCRIPTS", (wanted, replace(lost, target="that.js")))
+    with pytest.raises(FailureError, match=r"dist/that.js of it@1.0.0 is missing"):
+        vendor.vendor(shelf)
+
+
+def test_every_pin_allows_the_python_that_debian_12_ships() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = dict(line.split(";")[0].strip().split("==") for line in lines if "==" in line)
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    found = {canonicalize_name(d.metadata["Name"]): d for d in distributions()}
+    # What is installed in another version than the pin says nothing about the pin.
+    tried = [name for name, d in found.items() if pins.get(name) == d.version]
+    refusing = [
+        name
+        for name in tried
+        if "3.11.2" not in SpecifierSet(found[name].metadata.get("Requires-Python") or "")
+    ]
+    assert len(tried) > 100
+    assert refusing == []
 
 
 def test_scripts_go_into_a_project_only(tmp_path: Path) -> None:

@@ -381,7 +381,7 @@ def train_graphed(
     """Trains runs of one bundle side by side, each on a stream of its own.
 
     Args:
-        configs: runs that `is_graphed` allows, which agree in all that fixes their shapes.
+        configs: runs that `why_not_graphed` allows, which agree in all that fixes their shapes.
         dataset: what they train on, where they train.
         build: gives the freshly initialised model of a run.
         checkpoints: folder of a run's file, as in `train_single`.
