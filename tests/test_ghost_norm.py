@@ -232,7 +232,7 @@ def test_a_cumulative_mean_past_two_to_the_24_keeps_what_it_had() -> None:
     torch.testing.assert_close(layer.running_mean, want, rtol=1e-15, atol=0)
 
 
-@pytest.mark.parametrize("count", [10**7, 2**26])
+@pytest.mark.parametrize("count", [5 * 10**6, 10**7])
 def test_a_settled_cumulative_mean_stays_in_float32(count: int) -> None:
     layer = GhostBatchNorm(1, 4, momentum=None)
     layer.num_batches_tracked.fill_(count)
