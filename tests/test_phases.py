@@ -67,6 +67,9 @@ def by_hand(one, images, sizes, rates, fresh=()):
     The optimizer is made anew before the steps in `fresh`.
     """
     model = build_model(one, images).train()
+    for norm in model.modules():
+        if hasattr(norm, "ghost_batch_size"):
+            norm.ghost_batch_size = one.ghost_batch_size  # it takes the smaller of this and a batch
     start = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
 
     def new():
