@@ -68,6 +68,7 @@ def test_every_field_but_the_defaults_is_identity():
         "discard_epochs": 1.0,
         "sampling": "independent",
         "augment": "s20",
+        "probes": ("sharpness",),
         "precision": "bfloat16",
         "seed": 1,
         "engine_version": 99,
@@ -75,6 +76,13 @@ def test_every_field_but_the_defaults_is_identity():
     assert changed.keys() | {"steps"} == RunConfig.model_fields.keys()
     ids = {plain.replace(**{name: value}).id for name, value in changed.items()}
     assert len(ids | {plain.id}) == len(changed) + 1
+
+
+def test_probes_have_no_order():
+    one, other = ("sharpness", "weight-distance"), ["weight-distance", "sharpness", "sharpness"]
+    first, second = (make_config(**BASE, epochs=1.0, probes=probes) for probes in (one, other))
+    assert first == second
+    assert first.id == second.id
 
 
 def test_identity_rebuilds_the_config():
@@ -102,6 +110,7 @@ def test_identity_rebuilds_the_config():
         ({"phases": ((0.2, 2),)}, "phases"),
         ({"phases": ((0.2, 2, 1), (0.2, 4, 1))}, "increasing"),
         ({"phases": ((1.0, 2, 1),)}, "at or after the end"),
+        ({"probes": ("blur",)}, "'weight-distance', 'sharpness'.* got 'blur'"),
         ({"momentum_reset": True, "optimizer": "lamb"}, "heavy ball"),
         ({"epochs": None}, "exactly one of epochs and steps"),
         ({"batchsize": 3}, "batchsize"),

@@ -24,6 +24,16 @@ from sgdnoise.schedule import BatchSchedule, batch_schedule
 ENGINE_VERSION = 1
 """Raised by hand whenever a run with an unchanged config may give other results than before."""
 
+Probe = Literal[
+    "weight-distance",
+    "sharpness",
+    "batch-sharpness",
+    "curvature-radius",
+    "gradient-statistics",
+    "random-draws",
+]
+"""What a run may measure on its way: `training.probes` says what each records."""
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -65,6 +75,7 @@ class RunConfig(BaseModel):
         sampling: `reshuffle` takes consecutive slices of a permutation drawn each epoch,
             permutations joined; `independent` draws each batch afresh without replacement.
         augment: name of the augmentation.
+        probes: what is measured at the logged steps beside the curves, in any order.
         precision: of the forward and backward pass; master weights are float32 throughout.
         seed: of initialisation, data order, augmentation and noise, each its own stream.
         engine_version: of the code that interprets all this.
@@ -97,9 +108,15 @@ class RunConfig(BaseModel):
     discard_epochs: Positive | None = None
     sampling: Literal["reshuffle", "independent"] = "reshuffle"
     augment: str = "none"
+    probes: tuple[Probe, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: Annotated[int, Field(ge=0)] = 0
     engine_version: int = ENGINE_VERSION
+
+    @pydantic.field_validator("probes")
+    @classmethod
+    def _in_one_order(cls, probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
+        return tuple(sorted(set(probes)))
 
     @pydantic.model_validator(mode="after")
     def _one_budget(self) -> RunConfig:

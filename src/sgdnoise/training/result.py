@@ -36,6 +36,7 @@ _UNGRAPHED: dict[str, str] = {
     "gradient_noise": "weighs each loss by a draw of its own",
     "discard_fraction": "chooses examples by their losses, for some epochs only",
     "phases": "changes the batch size on the way",
+    "probes": "measures curvature on the way, by passes and draws of its own",
 }
 _UNGRAPHED_OPTIMIZERS = {
     "cblr": "differentiates twice, with probes drawn on the CPU",
@@ -50,6 +51,7 @@ _PLAIN: dict[str, object] = {
     "gradient_noise": 0.0,
     "discard_fraction": 0.0,
     "phases": (),
+    "probes": (),
     "momentum_reset": False,
     "precision": "float32",
 }

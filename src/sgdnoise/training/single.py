@@ -18,6 +18,7 @@ from sgdnoise import optim
 from sgdnoise.config import RunConfig
 from sgdnoise.data import Corpus, Dataset
 from sgdnoise.schedule import BatchSchedule
+from sgdnoise.training.probes import Probes
 from sgdnoise.training.result import Result
 from sgdnoise.training.state import MICRO_BATCH, RunState, own_global_stream, parts, precision
 from sgdnoise.training.streams import batch_indices, stream
@@ -59,7 +60,9 @@ def train_single(
     state = RunState.open(config, dataset, model, checkpoint, deadline)
     task, optimizer, progress, device = state.task, state.optimizer, state.progress, state.device
     has_dropout = state.has_dropout
+    probes = Probes(state, micro_batch // task.predictions)
     began = perf_counter() - progress.seconds
+    probes.start()
     with own_global_stream(has_dropout, device):
         for step, index in _batches(config, state.batches, state.size, progress.step):
             size = len(index)
@@ -87,6 +90,7 @@ def train_single(
                 optim.clip_gradient(model.parameters(), config.clip_norm, step, config.clip_steps)
             if progress.step in state.logged:
                 state.log()
+                probes.measure()
             else:
                 optimizer.step()
             if progress.step in state.evaluated:
