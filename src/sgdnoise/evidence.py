@@ -41,7 +41,7 @@ def assumed_seconds(config: RunConfig) -> float:
     counted as WRN-16-4: ResNet-18's arithmetic is of its size, ResNet-44's is less.
     """
     size = config.train_size or data.train_size(config.dataset)
-    epochs = config.total_steps(size) * config.batch_size / size
+    epochs = config.batches(size).examples / size
     return epochs * float(np.interp(math.log2(config.batch_size), _LOG2_BATCH, _EPOCH_SECONDS))
 
 

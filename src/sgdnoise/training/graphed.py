@@ -316,6 +316,7 @@ class GraphedRun:
             stop = self.batches.fill(first)
             self._place(first)
             for step in range(first, stop):
+                state.begin(step)
                 if has_dropout:
                     self.seed_dropout(step)
                 for size in self.sizes:

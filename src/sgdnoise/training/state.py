@@ -32,7 +32,7 @@ from sgdnoise.data import Corpus, Dataset
 from sgdnoise.errors import InputError
 from sgdnoise.ghost_norm import ghost_sizes
 from sgdnoise.provenance import code_digest
-from sgdnoise.schedule import log_spaced_steps
+from sgdnoise.schedule import BatchSchedule, log_spaced_steps
 from sgdnoise.training.result import CURVE_POINTS, Result, significant
 from sgdnoise.training.schedules import multipliers
 from sgdnoise.training.streams import stream
@@ -60,7 +60,7 @@ class Progress:
 
     step: int = 0
     loss_sum: float = 0.0
-    loss_count: int = 0
+    loss_count: float = 0
     seconds: float = 0.0
     diverged_at: int | None = None
     curves: dict[str, list[float]] = field(default_factory=dict)
@@ -76,6 +76,7 @@ class RunState:
 
     Attributes:
         start: copies of the initial parameters.
+        batches: the batch size of each step.
         rates: the learning rate of each step, float64.
         logged: steps at which curves are measured.
         evaluated: steps at which the test set is looked at.
@@ -86,7 +87,7 @@ class RunState:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     start: list[torch.Tensor]
-    total: int
+    batches: BatchSchedule
     rates: np.ndarray
     logged: set[int]
     evaluated: set[int]
@@ -121,10 +122,11 @@ class RunState:
         task = task_of(config, dataset, model)
         device = task.train.targets.device
         size = len(task.train.targets)
-        total = config.total_steps(size)
+        batches = config.batches(size)
+        total = batches.total_steps
         # As the inputs: see `tasks`.
         model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _check(config, task, model)
+        _check(config, batches, task, model)
         model.train()
         optimizer = optim.build_optimizer(
             config.optimizer,
@@ -142,10 +144,10 @@ class RunState:
             model,
             optimizer,
             start=[p.detach().clone() for p in model.parameters()],
-            total=total,
-            rates=multipliers(config, total) * config.learning_rate,
+            batches=batches,
+            rates=multipliers(config, batches) * config.learning_rate,
             logged=set(log_spaced_steps(total, CURVE_POINTS)),
-            evaluated=evaluation_steps(total, config.batch_size, len(task.test.targets)),
+            evaluated=evaluation_steps(total, batches.examples / total, len(task.test.targets)),
             checkpoint=checkpoint,
             deadline=deadline,
         )
@@ -156,6 +158,11 @@ class RunState:
     def device(self) -> torch.device:
         """Where the run trains."""
         return self.task.train.targets.device
+
+    @property
+    def total(self) -> int:
+        """Number of updates."""
+        return self.batches.total_steps
 
     @property
     def size(self) -> int:
@@ -172,14 +179,27 @@ class RunState:
         """What the generator that dropout draws from is seeded with before a step."""
         return stream(self.config.seed, f"dropout/{step}").initial_seed()
 
+    def begin(self, step: int) -> None:
+        """What comes before a step: where an epoch starts, a momentum to be reset is zeroed."""
+        if self.config.momentum_reset and self._starts_epoch(step):
+            for moments in self.optimizer.state.values():
+                if moments.get("momentum_buffer") is not None:
+                    moments["momentum_buffer"].zero_()
+
+    def _starts_epoch(self, step: int) -> bool:
+        before = self.batches.seen(step - 1) if step else 0
+        return self.batches.seen(step) // self.size > before // self.size
+
     def count(self, loss: float) -> bool:
         """Takes the loss of one more step; whether it is finite, so that the run goes on."""
         progress = self.progress
         if not math.isfinite(loss):
             progress.diverged_at = progress.step + 1
             return False
-        progress.loss_sum += loss
-        progress.loss_count += 1
+        # In batches of the run's own size, so that a curve's point is a mean over examples.
+        weight = self.batches.at(progress.step).batch_size / self.config.batch_size
+        progress.loss_sum += weight * loss
+        progress.loss_count += weight
         progress.step += 1
         return True
 
@@ -374,7 +394,7 @@ def checkpoint_of(folder: Path | None, config: RunConfig) -> Path | None:
     return None if folder is None else folder / f"{config.id}.pt"
 
 
-def evaluation_steps(total: int, batch_size: int, test_size: int) -> set[int]:
+def evaluation_steps(total: int, batch_size: float, test_size: int) -> set[int]:
     """When a run looks at the test set on its way: up to eight times, evenly, the end not counted.
 
     As often as costs at most `EVALUATION_SHARE` of the training's arithmetic, a step being three
@@ -405,14 +425,15 @@ def evaluate(task: Task, split: Split, model: nn.Module, config: RunConfig) -> t
 
 
 @torch.no_grad()
-def _check(config: RunConfig, task: Task, model: nn.Module) -> None:
+def _check(config: RunConfig, batches: BatchSchedule, task: Task, model: nn.Module) -> None:
     """Refuses what would fail on the way."""
-    for norm in model.modules():
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            ghost = getattr(norm, "ghost_batch_size", config.batch_size)
-            if min(ghost_sizes(config.batch_size, ghost)) < 2:
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        for size in (stretch.batch_size for stretch in batches.stretches):
+            ghost = getattr(norm, "ghost_batch_size", size)
+            if min(ghost_sizes(size, ghost)) < 2:
                 raise InputError(
-                    f"batch size {config.batch_size} with batch norm over {ghost} examples leaves "
+                    f"batch size {size} with batch norm over {ghost} examples leaves "
                     "it a single one: choose at least 2, even if ghosts are of 2, or norm none"
                 )
     width = task.outputs(model.eval(), task.inputs(task.train.examples[:1])).shape[-1]
@@ -423,9 +444,18 @@ def _check(config: RunConfig, task: Task, model: nn.Module) -> None:
         )
 
 
-def parts(config: RunConfig, model: nn.Module, micro_batch: int) -> list[slice]:
-    """The parts of a batch that go through the model one after another."""
-    size = config.batch_size
+def parts(
+    config: RunConfig, model: nn.Module, micro_batch: int, size: int | None = None
+) -> list[slice]:
+    """The parts of a batch that go through the model one after another.
+
+    Args:
+        config: the run.
+        model: its model.
+        micro_batch: examples in a part, at most, but for what has to stay together.
+        size: examples in the batch; None for the run's own batch size.
+    """
+    size = config.batch_size if size is None else size
     norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     # What is chosen or estimated over the whole batch needs it whole.
     spans = (norms and config.norm != "ghost") or config.optimizer.startswith("cblr")
