@@ -78,7 +78,7 @@ def _eager(run: RunConfig, digits: Dataset, sets: list[tuple[torch.Tensor, torch
         model.parameters(), run.learning_rate, run.momentum, weight_decay=run.weight_decay
     )
     x, y = sets[0]
-    rates = multipliers(run, STEPS) * run.learning_rate
+    rates = multipliers(run, run.batches(len(y))) * run.learning_rate
     measured_at = set(log_spaced_steps(STEPS, CURVE_POINTS))
     curve: list[tuple[float, float]] = []
     for step, index in enumerate(batch_indices(run, len(y), 0, STEPS)):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from time import perf_counter
 
 import pytest
 
-from sgdnoise import cli
+from sgdnoise import cli, reproduce
 
 
 def run(capsys, *arguments):
@@ -44,7 +45,12 @@ BAD = {
     "reproduce constant-epoch --scale digits --seeds 0": "seeds",
     "reproduce constant-epoch --scale digits --seeds -3": "seeds",
     "reproduce constant-epoch --scale digits --seeds few": "whole number",
+    "reproduce constant-epoch --scale digits --seeds 2.5": "whole number from 1 to 999",
+    "reproduce constant-epoch --scale digits --seeds 1000": "whole number from 1 to 999",
     "reproduce constant-epoch --scale digits --jobs 0": "jobs",
+    "reproduce constant-epoch --scale digits --minutes soon": "not a number",
+    "reproduce constant-epoch --scale digits --minutes 0": "at most 525600",
+    "reproduce constant-epoch --scale digits --minutes -1": "at most 525600",
     "data verify nothing": "cifar10",
     "data mend cifar10": "fetch",
     "frobnicate": "reproduce",
@@ -62,17 +68,41 @@ def test_bad_input_is_one_line_and_exit_2(capsys, line, says):
     assert err.startswith("sgdnoise: ")
 
 
-def test_a_results_folder_that_cannot_be_written_is_exit_1_and_leaves_nothing(capsys, tmp_path):
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "nan", "inf", "-inf", "1e400", "1" + "0" * 400, "1" + "0" * 5000]
+)
+@pytest.mark.parametrize(
+    ("option", "bounds"),
+    [
+        ("--seeds", "seeds must be a whole number from 1 to 999 "),
+        ("--jobs", f"jobs must be a whole number from 1 to {4 * os.cpu_count()} "),
+        ("--minutes", "minutes must be more than 0 and at most 525600 "),
+    ],
+)
+def test_absurd_numbers_are_told_their_bounds(capsys, tmp_path, monkeypatch, option, bounds, value):
+    monkeypatch.setattr(reproduce, "run_sweep", lambda *_, **__: pytest.fail("trained"))
+    code, out, err = run(capsys, "reproduce", "all", "--scale", "digits", f"{option}={value}")
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert bounds in err
+    assert len(err) < 250
+
+
+def test_a_results_folder_that_cannot_be_written_is_exit_1_and_leaves_nothing(
+    capsys, tmp_path, monkeypatch
+):
     (tmp_path / "file").write_text("")
     for option in ("--results", "--runs"):
         others = {"--results": tmp_path / "r", "--runs": tmp_path / "p"}
         others[option] = tmp_path / "file" / "in"
+        monkeypatch.setattr(reproduce, "run_sweep", lambda *_, **__: pytest.fail("trained"))
         extra = [str(x) for pair in others.items() for x in pair]
         code, _, err = run(capsys, "reproduce", "constant-epoch", "--scale", "digits", *extra)
         assert code == 1
         assert err.count("\n") == 1
         assert option in err
-        assert not list(tmp_path.rglob("*.jsonl"))
+        assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_nqm_answers_in_one_json_document(capsys):

@@ -58,7 +58,9 @@ def test_every_field_but_the_defaults_is_identity():
         "epochs": 2.0,
         "schedule": "constant",
         "decay_factor": 3.0,
+        "phases": ((0.5, 2.0, 1.0),),
         "warmup_steps": 5,
+        "momentum_reset": True,
         "clip_norm": 1.0,
         "clip_steps": 5,
         "gradient_noise": 0.1,
@@ -66,6 +68,7 @@ def test_every_field_but_the_defaults_is_identity():
         "discard_epochs": 1.0,
         "sampling": "independent",
         "augment": "s20",
+        "probes": ("sharpness",),
         "precision": "bfloat16",
         "seed": 1,
         "engine_version": 99,
@@ -75,8 +78,15 @@ def test_every_field_but_the_defaults_is_identity():
     assert len(ids | {plain.id}) == len(changed) + 1
 
 
+def test_probes_have_no_order():
+    one, other = ("sharpness", "weight-distance"), ["weight-distance", "sharpness", "sharpness"]
+    first, second = (make_config(**BASE, epochs=1.0, probes=probes) for probes in (one, other))
+    assert first == second
+    assert first.id == second.id
+
+
 def test_identity_rebuilds_the_config():
-    config = make_config(**BASE, steps=7, momentum=0.9)
+    config = make_config(**BASE, steps=7, momentum=0.9, phases=((1, 2, 0.5), (3, 4, 1)))
     again = make_config(**json.loads(canonical_json(config.identity())))
     assert again == config
 
@@ -94,6 +104,14 @@ def test_identity_rebuilds_the_config():
         ({"weight_decay": -1e-4}, "weight_decay"),
         ({"ghost_batch_size": 1}, "ghost_batch_size"),
         ({"steps": 5}, "exactly one of epochs and steps"),
+        ({"phases": ((0.2, 0, 1),)}, "phases"),
+        ({"phases": ((0.2, 2, 0),)}, "phases"),
+        ({"phases": ((-0.1, 2, 1),)}, "phases"),
+        ({"phases": ((0.2, 2),)}, "phases"),
+        ({"phases": ((0.2, 2, 1), (0.2, 4, 1))}, "increasing"),
+        ({"phases": ((1.0, 2, 1),)}, "at or after the end"),
+        ({"probes": ("blur",)}, "'weight-distance', 'sharpness'.* got 'blur'"),
+        ({"momentum_reset": True, "optimizer": "lamb"}, "heavy ball"),
         ({"epochs": None}, "exactly one of epochs and steps"),
         ({"batchsize": 3}, "batchsize"),
     ],
@@ -115,3 +133,10 @@ def test_budgets_in_steps():
     assert make_config(**BASE, steps=11).total_steps(1024) == 11
     with pytest.raises(InputError, match="larger than the training set of 4"):
         config.total_steps(4)
+    # Half of 40 epochs at batches of 8, half at 32.
+    phased = config.replace(phases=((20, 4, 1),))
+    assert phased.total_steps(1024) == 20 * 128 + 20 * 32
+    with pytest.raises(InputError, match="32 examples"):
+        phased.total_steps(20)
+    with pytest.raises(InputError, match="no update is left"):
+        make_config(**BASE, steps=11, phases=((20, 4, 1),)).total_steps(1024)

@@ -182,41 +182,86 @@ def test_sqrt_scaling_from_a_finite_set_keeps_the_covariance_of_a_draw():
 # --- batch-size schedules ---
 
 
+def sizes(schedule):
+    return [schedule.at(t).batch_size for t in range(schedule.total_steps)]
+
+
 def test_g20_first_epoch_is_small():
-    schedule = s.BatchSchedule(s.small_first_epoch(100, 8192, 512, 0.1), 50_000)
-    assert schedule.steps == (98, 604)
-    assert schedule.total_steps == 702
-    assert [schedule.phase(t).batch_size for t in (0, 97, 98, 701, 5000)] == [
-        512,
-        512,
-        8192,
-        8192,
-        8192,
+    schedule = s.batch_schedule(8192, 50_000, s.small_first_epoch(1 / 16, 0.1), epochs=100)
+    # 98 batches of 512 are 176 examples more than an epoch; the rest are round(603.78) of 8192.
+    assert sizes(schedule) == [512] * 98 + [8192] * 604
+    assert [schedule.at(t).rate_factor for t in (0, 97, 98, 701, 5000)] == [0.1, 0.1, 1, 1, 1]
+    assert schedule.seen(98) == 50_176
+    assert schedule.examples == 50_176 + 604 * 8192
+
+
+def by_counting(batch_size, n, phases, epochs, steps):
+    """Batch sizes of all updates, one after the other, as anyone would count them."""
+    seen, taken = Fraction(0), []
+    while True:
+        factor = max((p for p in phases if p[0] * n <= seen), default=(0, 1, 1))[1]
+        size = round(factor * batch_size)
+        # An update is made if more than half of it lies within the budget.
+        left = epochs * n - seen if steps is None else math.inf
+        if left <= Fraction(size, 2) or len(taken) == steps:
+            return taken
+        taken.append(size)
+        seen += size
+
+
+@pytest.mark.parametrize("budget", [{"epochs": Fraction(5)}, {"steps": 60}])
+@pytest.mark.parametrize(("batch_size", "n"), [(8, 64), (7, 65), (16, 100)])
+@pytest.mark.parametrize(
+    "phases",
+    [
+        ((Fraction(1), 2, 1.0), (Fraction(3), 4, 0.5)),
+        ((Fraction(0), Fraction(1, 2), 0.1), (Fraction(1, 3), 1, 1.0)),
+        ((Fraction(3, 2), 3, 1.0),),
+    ],
+)
+def test_phases_are_counted_update_by_update(budget, batch_size, n, phases):
+    want = by_counting(batch_size, n, phases, budget.get("epochs"), budget.get("steps"))
+    floats = [tuple(map(float, phase)) for phase in phases]
+    schedule = s.batch_schedule(
+        batch_size, n, floats, **{k: v if k == "steps" else float(v) for k, v in budget.items()}
+    )
+    assert sizes(schedule) == want
+    assert [schedule.seen(t) for t in range(len(want) + 1)] == [
+        sum(want[:t]) for t in range(len(want) + 1)
     ]
-    assert (schedule.phase(97).multiplier, schedule.phase(98).multiplier) == (0.1, 1.0)
+    for step in range(len(want)):
+        assert schedule.end(step) == next(
+            (t for t in range(step, len(want)) if want[t] != want[step]), len(want)
+        )
+
+
+def test_without_phases_it_is_the_plain_budget():
+    for batch_size, n, epochs in [(7, 65, 3.3), (64, 64, 0.2), (3, 10, 1.0)]:
+        plain = s.batch_schedule(batch_size, n, epochs=epochs)
+        assert plain.total_steps == s.steps_for_epochs(epochs, n, batch_size)
+        assert plain.examples == plain.total_steps * batch_size
+    assert s.batch_schedule(7, 65, steps=4).total_steps == 4
 
 
 def test_growing_the_batch_keeps_the_temperature_until_it_cannot():
-    phases = s.hold_then_decay_phases(200, 128)
-    grown = s.grow_batch_instead(phases, largest=4096)
-    assert sum(p.epochs for p in phases) == pytest.approx(200)
-    assert len(phases) == 11
+    phases = s.hold_then_decay_phases(200)
+    grown = s.grow_batch_instead(phases, largest=32)
+    assert len(phases) == 10
     for before, after in zip(phases, grown, strict=True):
-        assert after.multiplier / after.batch_size == pytest.approx(
-            before.multiplier / before.batch_size
-        )
-        assert after.epochs == before.epochs
-    assert [p.batch_size for p in grown] == [128, 256, 512, 1024, 2048, *[4096] * 6]
-    assert grown[5].multiplier == 1
-    assert grown[-1].multiplier == pytest.approx(2.0**-5)
-    assert s.BatchSchedule(grown, 50_000).total_steps < s.BatchSchedule(phases, 50_000).total_steps
+        assert after.rate_factor / after.batch_factor == pytest.approx(before.rate_factor)
+        assert after.epoch == before.epoch
+    assert [p.batch_factor for p in grown] == [2, 4, 8, 16, *[32] * 6]
+    assert grown[4].rate_factor == 1
+    assert grown[-1].rate_factor == pytest.approx(2.0**-5)
+    steps = [s.batch_schedule(128, 50_000, p, epochs=200).total_steps for p in (phases, grown)]
+    assert steps[0] == 78_125
+    assert steps[1] < 0.6 * steps[0]
 
 
 def test_phases_with_s20s_multipliers_are_s20s_schedule():
-    schedule = s.BatchSchedule(s.hold_then_decay_phases(40, 32), 1024)
-    shape = s.hold_then_decay(schedule.total_steps)
-    assert schedule.total_steps == 1280
-    assert [schedule.phase(t).multiplier for t in range(1280)] == [shape(t) for t in range(1280)]
+    schedule = s.batch_schedule(32, 1024, s.hold_then_decay_phases(40), epochs=40)
+    shape = s.hold_then_decay(1280)
+    assert [schedule.at(t).rate_factor for t in range(1280)] == [shape(t) for t in range(1280)]
 
 
 @pytest.mark.parametrize(
@@ -244,12 +289,15 @@ def test_phases_with_s20s_multipliers_are_s20s_schedule():
         lambda: s.scale_learning_rate(0.1, 10, 1, "sqrt", train_size=10),
         lambda: s.scale_learning_rate(0.1, 2, 1, "linear", train_size=10),
         lambda: s.H17_REGIMES["f1"].adapted(0, 1),
-        lambda: s.BatchSchedule((), 10),
-        lambda: s.BatchSchedule((s.Phase(1, 11),), 10),
-        lambda: s.BatchSchedule((s.Phase(0, 2),), 10),
-        lambda: s.BatchSchedule((s.Phase(1, 2, -1.0),), 10),
-        lambda: s.small_first_epoch(1, 8, 2),
-        lambda: s.hold_then_decay_phases(10, 8, hold=1.0),
+        lambda: s.batch_schedule(2, 10),
+        lambda: s.batch_schedule(2, 10, epochs=1, steps=1),
+        lambda: s.batch_schedule(11, 10, epochs=1),
+        lambda: s.batch_schedule(2, 10, [(0, 6, 1)], epochs=1),
+        lambda: s.batch_schedule(2, 10, [(0, 0.1, 1)], epochs=1),
+        lambda: s.batch_schedule(2, 10, [(1, 2, 1)], epochs=1),
+        lambda: s.batch_schedule(2, 10, [(1, 2, 1)], steps=5),
+        lambda: s.batch_schedule(8, 10, [(1, 1, 1), (1.2, 1, 1), (1.3, 1, 1)], epochs=9),
+        lambda: s.hold_then_decay_phases(10, hold=1.0),
         lambda: s.grow_batch_instead([s.Phase(1, 2)], 0),
         lambda: s.grow_batch_instead([s.Phase(1, 2, 0.0)], 8),
         lambda: s.log_spaced_steps(0, 3),

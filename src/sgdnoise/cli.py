@@ -7,15 +7,18 @@ failure on the way. With `--json`, stdout carries one JSON document and nothing 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sgdnoise import __version__
-from sgdnoise.errors import FailureError, InputError
+from sgdnoise.errors import FailureError, InputError, shown
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,7 +32,7 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a number") from None
 
 
 def _whole(text: str) -> int:
@@ -40,6 +43,14 @@ def _whole(text: str) -> int:
     if not math.isfinite(value) or value != int(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(value)
+
+
+def _count(text: str) -> float:
+    """A whole number, or another one for the command to refuse, for it knows the bounds."""
+    for read in (int, float):
+        with contextlib.suppress(ValueError):
+            return read(text)
+    raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number")
 
 
 def _parser() -> _Parser:
@@ -59,7 +70,7 @@ def _parser() -> _Parser:
     reproduce = command("reproduce", _reproduce, "train what is missing and render its page")
     reproduce.add_argument("experiment", help="an experiment's name, or all")
     reproduce.add_argument("--scale", required=True, help="digits, cpu, gpu or paper")
-    reproduce.add_argument("--seeds", type=_whole, metavar="N", help="runs a grid point")
+    reproduce.add_argument("--seeds", type=_count, metavar="N", help="runs a grid point")
     reproduce.add_argument(
         "--fresh",
         action="store_true",
@@ -68,7 +79,7 @@ def _parser() -> _Parser:
     reproduce.add_argument("--results", type=Path, metavar="DIR", help="where records live")
     reproduce.add_argument("--runs", type=Path, metavar="DIR", help="where pages are rendered")
     reproduce.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler to train on")
-    reproduce.add_argument("--jobs", type=_whole, metavar="N", help="worker processes")
+    reproduce.add_argument("--jobs", type=_count, metavar="N", help="worker processes")
     reproduce.add_argument(
         "--dry-run", action="store_true", help="list what is missing and its cost; train nothing"
     )
@@ -149,17 +160,38 @@ def print_json(document: Any) -> None:
     print(json.dumps(json.loads(canonical_json(document)), indent=2))
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a command as Ctrl-C does."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
     try:
         parsed = _parser().parse_args(arguments)
-        parsed.run(parsed)
+        with _terminable():
+            parsed.run(parsed)
     except (InputError, FailureError) as error:
         print(f"sgdnoise: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("sgdnoise: stopped; what was finished is kept, run again to go on", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT)
     except BrokenPipeError:
         return 1
     return 0

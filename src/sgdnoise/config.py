@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import math
 from typing import Annotated, Any, Literal
@@ -18,10 +19,20 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from sgdnoise.errors import InputError
-from sgdnoise.schedule import steps_for_epochs
+from sgdnoise.schedule import BatchSchedule, batch_schedule
 
 ENGINE_VERSION = 1
 """Raised by hand whenever a run with an unchanged config may give other results than before."""
+
+Probe = Literal[
+    "weight-distance",
+    "sharpness",
+    "batch-sharpness",
+    "curvature-radius",
+    "gradient-statistics",
+    "random-draws",
+]
+"""What a run may measure on its way: `training.probes` says what each records."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -50,7 +61,12 @@ class RunConfig(BaseModel):
         steps: step budget.
         schedule: shape of the learning rate over the budget. `hold-then-decay` is S20's §4.
         decay_factor: γ of S20's schedule.
+        phases: (epoch, batch factor, rate factor) by increasing epoch, as `schedule.Phase`: from
+            there on, batch size and learning rate are these multiples of the run's own, not of the
+            phase before. The schedule itself keeps the budget's clock: epochs, or updates.
         warmup_steps: updates over which the learning rate rises linearly to its initial value.
+        momentum_reset: whether the momentum starts from zero at each epoch's first update, the
+            first whose examples begin in it, as in H17's released code.
         clip_norm: bound on the gradient's global norm.
         clip_steps: number of first updates that are clipped; None for all of them.
         gradient_noise: σ of multiplicative noise z ~ N(1, σ²) on each example's loss (H17).
@@ -59,6 +75,7 @@ class RunConfig(BaseModel):
         sampling: `reshuffle` takes consecutive slices of a permutation drawn each epoch,
             permutations joined; `independent` draws each batch afresh without replacement.
         augment: name of the augmentation.
+        probes: what is measured at the logged steps beside the curves, in any order.
         precision: of the forward and backward pass; master weights are float32 throughout.
         seed: of initialisation, data order, augmentation and noise, each its own stream.
         engine_version: of the code that interprets all this.
@@ -81,7 +98,9 @@ class RunConfig(BaseModel):
     steps: Annotated[int, Field(ge=1)] | None = None
     schedule: Literal["constant", "hold-then-decay", "cosine", "h17"] = "hold-then-decay"
     decay_factor: Positive = 2.0
+    phases: tuple[tuple[NonNegative, Positive, Positive], ...] = ()
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    momentum_reset: bool = False
     clip_norm: Positive | None = None
     clip_steps: Annotated[int, Field(ge=1)] | None = None
     gradient_noise: NonNegative = 0.0
@@ -89,14 +108,37 @@ class RunConfig(BaseModel):
     discard_epochs: Positive | None = None
     sampling: Literal["reshuffle", "independent"] = "reshuffle"
     augment: str = "none"
+    probes: tuple[Probe, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: Annotated[int, Field(ge=0)] = 0
     engine_version: int = ENGINE_VERSION
+
+    @pydantic.field_validator("probes")
+    @classmethod
+    def _in_one_order(cls, probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
+        return tuple(sorted(set(probes)))
 
     @pydantic.model_validator(mode="after")
     def _one_budget(self) -> RunConfig:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of epochs and steps")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _phases_in_order(self) -> RunConfig:
+        starts = [epoch for epoch, _, _ in self.phases]
+        if any(b <= a for a, b in itertools.pairwise(starts)):
+            raise ValueError(f"phases must start at increasing epochs, got {starts}")
+        if starts and self.epochs is not None and starts[-1] >= self.epochs:
+            raise ValueError(
+                f"a phase starts at epoch {starts[-1]:g}, at or after the end of {self.epochs:g}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _momentum_to_reset(self) -> RunConfig:
+        if self.momentum_reset and self.optimizer == "lamb":
+            raise ValueError("momentum_reset is of the heavy ball: lamb has none, leave it out")
         return self
 
     @functools.cached_property
@@ -111,34 +153,56 @@ class RunConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The fields that differ from their defaults, and the engine version always."""
-        fields = type(self).model_fields
+        defaults = _defaults()
         return {
             name: value
             for name, value in self.model_dump().items()
-            if name == "engine_version"
-            or fields[name].is_required()
-            or value != fields[name].get_default()
+            if name not in defaults or value != defaults[name]
         }
+
+    @property
+    def largest_batch_size(self) -> int:
+        """B, or that of the phase with the largest."""
+        factors = [1.0, *(batch_factor for _, batch_factor, _ in self.phases)]
+        return max(round(self.batch_size * factor) for factor in factors)
 
     def total_steps(self, train_size: int) -> int:
         """Number of updates on a training set of this size.
 
         Raises:
-            InputError: when the batch is larger than the training set.
+            InputError: as `batches`.
+        """
+        return self.batches(train_size).total_steps
+
+    def batches(self, train_size: int) -> BatchSchedule:
+        """The batch size of each update on a training set of this size.
+
+        Raises:
+            InputError: when a batch is larger than the training set, or a phase has no update.
         """
         if self.batch_size > train_size:
             raise InputError(
                 f"batch size {self.batch_size} is larger than the training set of {train_size} "
                 f"examples: choose at most {train_size}"
             )
-        if self.steps is not None:
-            return self.steps
-        assert self.epochs is not None
-        return steps_for_epochs(self.epochs, train_size, self.batch_size)
+        try:
+            return batch_schedule(
+                self.batch_size, train_size, self.phases, epochs=self.epochs, steps=self.steps
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from None
 
     def replace(self, **changes: Any) -> RunConfig:
         """The same run but for these fields, validated anew."""
         return make_config(**{**self.model_dump(), **changes})
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    """The fields that an identity leaves out at these values."""
+    fields = RunConfig.model_fields.items()
+    may_lack = {n: f for n, f in fields if not f.is_required() and n != "engine_version"}
+    return {name: field.get_default() for name, field in may_lack.items()}
 
 
 def make_config(**fields: Any) -> RunConfig:
@@ -161,7 +225,11 @@ def make_config(**fields: Any) -> RunConfig:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces, and null for what is not finite: equal bytes for equals."""
-    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(_finite(value))
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+"""Made once: making it anew takes as long as writing a config."""
 
 
 def _finite(value: Any) -> Any:

@@ -10,3 +10,12 @@ class InputError(ValueError):
 
 class FailureError(RuntimeError):
     """What was asked for was legal and failed on the way: one line of stderr, exit 1."""
+
+
+def shown(value: object, most: int = 40) -> str:
+    """A value as an error names it, cut to so many characters: what was typed may be endless."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write an integer of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 from sgdnoise import data
+from sgdnoise.checkout import project_root
 from sgdnoise.config import RunConfig
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import ANCHORS, EXPERIMENTS, Experiment
 from sgdnoise.records.store import Record, Store
 from sgdnoise.study.plan import missing, needed
 from sgdnoise.sweeps.cost import estimate_seconds
-from sgdnoise.sweeps.run import run_sweep
+from sgdnoise.sweeps.run import check_minutes, read_aloud, run_sweep
 
 _LOG2_BATCH = (4, 7, 8)
 _EPOCH_SECONDS = (1.0, 0.65, 3600 / 7000)
@@ -40,7 +41,7 @@ def assumed_seconds(config: RunConfig) -> float:
     counted as WRN-16-4: ResNet-18's arithmetic is of its size, ResNet-44's is less.
     """
     size = config.train_size or data.train_size(config.dataset)
-    epochs = config.total_steps(size) * config.batch_size / size
+    epochs = config.batches(size).examples / size
     return epochs * float(np.interp(math.log2(config.batch_size), _LOG2_BATCH, _EPOCH_SECONDS))
 
 
@@ -144,15 +145,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m sgdnoise.evidence", description=__doc__, allow_abbrev=False
     )
     parser.add_argument("--minutes", type=float, default=8.0, help="how long this slice may take")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="the store")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="the store")
     parser.add_argument("--only", default="", metavar="LETTERS", help="these stages, as in abc")
     parser.add_argument("--dry-run", action="store_true", help="say what is missing, and its cost")
     given = parser.parse_args(arguments)
     try:
         stages = _chosen(given.only)
-        if not (given.minutes > 0 and math.isfinite(given.minutes)):
-            raise InputError(f"--minutes must be positive and finite, got {given.minutes}")
-        store = Store(given.results)
+        check_minutes(given.minutes)
+        store = Store(given.results or project_root() / "results")
+        for scale, name in dict.fromkeys((s.scale, s.experiment.name) for s in stages):
+            read_aloud(store, scale, name)
         if given.dry_run:
             print("\n".join(stage.line(store) for stage in stages))
             return 0
@@ -167,6 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, FailureError) as error:
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped; what was finished is kept{AGAIN}", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         return 1
     return 0

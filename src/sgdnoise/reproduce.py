@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -10,27 +9,13 @@ import numpy as np
 
 from sgdnoise.analysis.compare import Comparison
 from sgdnoise.book import notebooks as render
+from sgdnoise.checkout import check_writable, project_root
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, SCALES, Experiment, experiment_named
 from sgdnoise.records.store import Store
 from sgdnoise.study.plan import missing
 from sgdnoise.sweeps.cost import estimate_seconds
-from sgdnoise.sweeps.run import run_sweep
-
-
-def project_root() -> Path:
-    """The checkout that this runs in: the nearest folder upwards that holds the book.
-
-    Raises:
-        InputError: outside of any checkout.
-    """
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "_toc.yml").exists() and (folder / "book").is_dir():
-            return folder
-    raise InputError(
-        f"{Path.cwd()} is not inside the book's checkout: change into it, "
-        "or name both --results and --runs"
-    )
+from sgdnoise.sweeps.run import check_jobs, check_minutes, check_seeds, read_aloud, run_sweep
 
 
 def reproduce(
@@ -62,56 +47,68 @@ def reproduce(
             pages of what is incomplete are left as they are, and the same command goes on.
 
     Raises:
-        InputError: for an unknown experiment or scale, fewer than one seed, no time, or a scale
-            that needs a GPU that is not there.
-        FailureError: when records or pages cannot be written, a kernel dies, or runs failed.
+        InputError: for an unknown experiment or scale, seeds, jobs or minutes out of bounds, no
+            checkout, or a scale that needs a GPU that is not there.
+        FailureError: when records or pages cannot be written, a kernel dies, or runs failed; a page
+            that fails is told at the end, when all others are rendered.
     """
     chosen = _chosen(name, scale)
-    if seeds is not None and seeds < 1:
-        raise InputError(f"seeds must be at least 1, got {seeds}")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs must be at least 1, got {jobs}")
-    if minutes is not None and not (minutes > 0 and math.isfinite(minutes)):
-        raise InputError(f"minutes must be positive, got {minutes:g}")
+    if seeds is not None:
+        check_seeds(seeds)
+    if jobs is not None:
+        check_jobs(jobs)
+    if minutes is not None:
+        check_minutes(minutes)
     deadline = None if minutes is None else time.time() + 60 * minutes
     root = project_root() if results is None or runs is None else Path()
     base = root / "local" if fresh else root
     store = Store(results or base / "results")
     pages = runs or base / "papermill_runs"
-    failed, left = [], 0
+    committed = Store((root if results is None else project_root()) / "results") if fresh else None
+    if not dry_run:  # whatever could fail after the training is looked at before it
+        for experiment in chosen:
+            render.notebook_source(experiment)
+        check_writable(store.path(scale, experiment.name).parent, "records", "--results")
+        check_writable(pages / scale, "pages", "--runs")
+    runs_failed, pages_failed, left = [], [], 0
     for experiment in chosen:
-        count = seeds or experiment.seeds[scale]
+        count = experiment.seeds[scale] if seeds is None else seeds
         if dry_run:
             _print_missing(experiment, scale, count, store)
             continue
-        store.check_writable()
-        render.check_writable(pages)
         if fresh:
             store.retire_other_code(scale, experiment.name)
-        for complaint in store.repair(scale, experiment.name):
-            print(f"set aside: {complaint}", flush=True)
         report = run_sweep(
             experiment, scale, count, store, jobs=jobs, scheduler=scheduler, deadline=deadline
         )
         print(f"{experiment.name}, {scale}: {report}", flush=True)
         if report.failed:
-            failed.append(f"{experiment.name} ({report.failed} runs)")
+            runs_failed.append(f"{experiment.name} ({report.failed} runs)")
         if report.left:
             left += report.left
             continue
-        page = render.render(experiment, scale, count, store.root, pages)
-        print(f"page: {page}", flush=True)
-        if fresh:
-            committed = Store((root if results is None else project_root()) / "results")
-            sides = (s.read(scale, experiment.name) for s in (store, committed))
+        try:
+            page = render.render(experiment, scale, count, store.root, pages)
+            print(f"page: {page}", flush=True)
+        except (InputError, FailureError) as error:
+            pages_failed.append(str(error))
+        if committed is not None:
+            sides = (read_aloud(s, scale, experiment.name) for s in (store, committed))
             print(Comparison(experiment, scale, count, *sides).text(), flush=True)
     if left:
         print(f"stopped after {minutes:g} minutes: {left} runs left", flush=True)
-    if failed:
-        raise FailureError(
-            f"some runs failed: {', '.join(failed)}; each record gives its reason, "
+    failures = []
+    if runs_failed:
+        failures.append(
+            f"some runs failed: {', '.join(runs_failed)}; each record gives its reason, "
             "and running again tries them once more"
         )
+    if pages_failed:
+        failures.append(
+            f"{'; '.join(pages_failed)}; all records are kept, and running again renders anew"
+        )
+    if failures:
+        raise FailureError("; ".join(failures))
 
 
 def _chosen(name: str, scale: str) -> list[Experiment]:
@@ -126,7 +123,7 @@ def _chosen(name: str, scale: str) -> list[Experiment]:
 
 
 def _print_missing(experiment: Experiment, scale: str, seeds: int, store: Store) -> None:
-    records = store.read(scale, experiment.name)
+    records = read_aloud(store, scale, experiment.name)
     todo = missing(experiment, scale, seeds, records)
     seconds = estimate_seconds(todo, records)
     for config, cost in zip(todo, seconds, strict=True):

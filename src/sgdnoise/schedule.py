@@ -7,11 +7,10 @@ every learning rate of a grid.
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -285,92 +284,168 @@ fires. The paper names no length.
 """
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of training at one batch size and one learning rate.
+class Phase(NamedTuple):
+    """From an epoch on, another batch size and another learning rate.
 
     Attributes:
-        epochs: its length.
-        batch_size: examples in an update.
-        multiplier: of the initial learning rate.
+        epoch: when it starts: with the first update before which epoch · N examples were seen.
+        batch_factor: of the run's own batch size (not of the phase before), rounded to examples.
+        rate_factor: of the learning rate that the run's schedule has at a step.
     """
 
-    epochs: float
+    epoch: float
+    batch_factor: float
+    rate_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Updates of one batch size: what a phase becomes on a training set.
+
+    Attributes:
+        step: its first, 0-based.
+        example: how many examples the updates before it took.
+        batch_size: examples in an update.
+        rate_factor: of the learning rate.
+    """
+
+    step: int
+    example: int
     batch_size: int
-    multiplier: float = 1.0
+    rate_factor: float
 
 
 @dataclass(frozen=True)
 class BatchSchedule:
-    """Phases turned into steps on a training set of `train_size` examples."""
+    """The batch size of each update of a run; `batch_schedule` makes it."""
 
-    phases: tuple[Phase, ...]
-    train_size: int
+    stretches: tuple[Stretch, ...]
+    total_steps: int
 
-    def __post_init__(self) -> None:
-        if not self.phases:
-            raise ValueError("a batch-size schedule needs at least one phase")
-        if any(not phase.multiplier >= 0 for phase in self.phases):
-            raise ValueError("the learning rate's multipliers must not be negative")
-        _ = self.steps  # steps_for_epochs judges lengths and batch sizes
+    def at(self, step: int) -> Stretch:
+        """The stretch of a 0-based step; past the end, the last one."""
+        return self.stretches[self._place(step) - 1]
+
+    def end(self, step: int) -> int:
+        """The first step that is not in this one's stretch."""
+        place = self._place(step)
+        return self.stretches[place].step if place < len(self.stretches) else self.total_steps
+
+    def seen(self, step: int) -> int:
+        """How many examples the updates before this step took."""
+        stretch = self.at(step)
+        return stretch.example + (step - stretch.step) * stretch.batch_size
 
     @property
-    def steps(self) -> tuple[int, ...]:
-        """The number of updates of each phase."""
-        return tuple(steps_for_epochs(p.epochs, self.train_size, p.batch_size) for p in self.phases)
+    def examples(self) -> int:
+        """How many examples all updates take."""
+        return self.seen(self.total_steps)
 
-    @property
-    def total_steps(self) -> int:
-        return sum(self.steps)
-
-    def phase(self, step: int) -> Phase:
-        """The phase that the 0-based step belongs to; past the end, the last one."""
-        ends = list(itertools.accumulate(self.steps))
-        return self.phases[min(bisect.bisect_right(ends, step), len(self.phases) - 1)]
+    def _place(self, step: int) -> int:
+        return bisect.bisect_right(self.stretches, step, key=lambda stretch: stretch.step)
 
 
-def small_first_epoch(
-    epochs: float, batch_size: int, first_batch_size: int, first_multiplier: float = 1.0
-) -> tuple[Phase, ...]:
-    """G20's schedule (§3.2): one epoch at another batch size and rate, then the rest.
+def batch_schedule(
+    batch_size: int,
+    train_size: int,
+    phases: Sequence[tuple[float, float, float]] = (),
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+) -> BatchSchedule:
+    """Phases turned into updates, for a budget of epochs or of steps.
 
-    G20 takes 512 at 0.005, then 8192 at 0.05: a multiplier of 0.1. That makes a step 2.5 times
+    A phase starts with the first update at or after its epoch, so that no batch is cut. A budget
+    of epochs ends with the last phase's nearest whole update, as `steps_for_epochs` does.
+
+    Args:
+        batch_size: of the updates before the first phase, and what the factors multiply.
+        train_size: N.
+        phases: epochs, batch factors and rate factors, by increasing epoch.
+        epochs: the budget; exactly one of `epochs` and `steps` is given.
+        steps: the budget.
+
+    Raises:
+        ValueError: for a batch that is empty or larger than the training set, and for a phase
+            without an update, because the next one or the end of the run comes first.
+    """
+    if (epochs is None) == (steps is None):
+        raise ValueError("give exactly one of epochs and steps")
+    if steps is None:
+        assert epochs is not None
+        steps_for_epochs(epochs, train_size, batch_size)  # which judges all three
+    stretches = [Stretch(0, 0, batch_size, 1.0)]
+    for epoch, batch_factor, rate_factor in phases:
+        size, last = round(batch_factor * batch_size), stretches[-1]
+        if not 1 <= size <= train_size:
+            raise ValueError(
+                f"the phase from epoch {epoch:g} on has batches of {size} examples: choose a "
+                f"factor that gives between 1 and the training set's {train_size}"
+            )
+        # The tolerance: as in `milestones`.
+        start = math.ceil(epoch * train_size * (1 - 1e-12))
+        count = -(-(start - last.example) // last.batch_size)
+        if len(stretches) == 1 and count == 0:
+            stretches.clear()
+        _refuse_empty(count > 0 or not stretches, epoch)
+        stretches.append(
+            Stretch(
+                last.step + count, last.example + count * last.batch_size, size, float(rate_factor)
+            )
+        )
+    last = stretches[-1]
+    if steps is None:
+        assert epochs is not None
+        rest = round((epochs * train_size - last.example) / last.batch_size)
+        steps = max(last.step + rest, 0 if phases else 1)
+    _refuse_empty(steps > last.step, phases[-1][0] if phases else 0.0)
+    return BatchSchedule(tuple(stretches), steps)
+
+
+def _refuse_empty(fine: bool, epoch: float) -> None:
+    if not fine:
+        raise ValueError(
+            f"no update is left for the phase before or from epoch {epoch:g} on: "
+            "move it, or lengthen the run"
+        )
+
+
+def small_first_epoch(batch_factor: float, rate_factor: float = 1.0) -> tuple[Phase, ...]:
+    """G20's schedule (§3.2): one epoch at another batch size and rate, then the run's own.
+
+    G20 takes 512 at 0.005, then 8192 at 0.05: factors of 1/16 and 0.1. That makes a step 2.5 times
     *smaller* in noise (ε/√B), and only the epoch's total longer.
     """
-    if not epochs > 1:
-        raise ValueError(f"a first epoch and a rest need more than 1 epoch, got {epochs}")
-    return (Phase(1, first_batch_size, first_multiplier), Phase(epochs - 1, batch_size))
+    return (Phase(0, batch_factor, rate_factor), Phase(1, 1.0))
 
 
 def hold_then_decay_phases(
-    epochs: float, batch_size: int, factor: float = 2.0, hold: float = 0.5, drops: int = 10
+    epochs: float, factor: float = 2.0, hold: float = 0.5, drops: int = 10
 ) -> tuple[Phase, ...]:
     """S20's schedule as phases, for `grow_batch_instead` (`hold_then_decay` has the arguments)."""
     if not 0 < hold < 1 or drops < 1:
         raise ValueError(f"phases need a hold inside (0, 1) and a drop, got {hold} and {drops}")
-    decay = [
-        Phase(epochs * (1 - hold) / drops, batch_size, float(factor**-k))
-        for k in range(1, drops + 1)
-    ]
-    return (Phase(epochs * hold, batch_size), *decay)
+    return tuple(
+        Phase(epochs * (hold + (1 - hold) * k / drops), 1.0, float(factor ** -(k + 1)))
+        for k in range(drops)
+    )
 
 
-def grow_batch_instead(phases: Sequence[Phase], largest: int) -> tuple[Phase, ...]:
+def grow_batch_instead(phases: Sequence[Phase], largest: float) -> tuple[Phase, ...]:
     """Grows the batch where the learning rate would fall: ε/B stays the same (Smith et al. 2018).
 
-    What the batch cannot take on without passing `largest` is left to the learning rate.
+    What the batch cannot take on without passing `largest` times the run's own is left to the
+    learning rate.
     """
-    if largest < 1:
-        raise ValueError(f"largest batch size must be at least 1, got {largest}")
+    if not largest >= 1:
+        raise ValueError(f"largest batch factor must be at least 1, got {largest}")
 
     def traded(phase: Phase) -> Phase:
-        if phase.multiplier >= 1 or phase.batch_size >= largest:
-            return phase
-        if phase.multiplier <= 0:
+        if phase.rate_factor <= 0:
             raise ValueError("a learning rate of 0 cannot be traded for a larger batch")
-        size = min(largest, round(phase.batch_size / phase.multiplier))
-        return replace(
-            phase, batch_size=size, multiplier=phase.multiplier * size / phase.batch_size
-        )
+        if phase.rate_factor >= 1 or phase.batch_factor >= largest:
+            return phase
+        grown = min(largest, phase.batch_factor / phase.rate_factor)
+        return Phase(phase.epoch, grown, phase.rate_factor * grown / phase.batch_factor)
 
     return tuple(traded(phase) for phase in phases)

@@ -9,7 +9,6 @@ import pytest
 
 from sgdnoise import analysis
 from sgdnoise.analysis.tuning import best_means, parabola_peak, resampled_peaks
-from sgdnoise.theory.regimes import Hinge, fit_hinge
 
 
 def test_best_means_is_the_protocols_own_statistic():
@@ -54,51 +53,6 @@ def test_the_interval_covers_the_true_optimum_as_often_as_it_says():
         hits += low <= truth <= high
     # 95% nominal; a bootstrap of 15 runs is a little short. Below 80% would be another thing.
     assert hits >= 48
-
-
-@pytest.mark.parametrize(
-    "truth", [Hinge(1.0, 4.0, 0.0), Hinge(0.5, 6.5, -2.0), Hinge(0.8, 3.3, 1.0)]
-)
-def test_hinge_recovers_a_hinge(truth):
-    x = np.arange(11.0)
-    y = truth.level + truth.slope * np.minimum(x - truth.knee, 0)
-    fit = fit_hinge(x, y[None])[0]
-    assert fit.slope == pytest.approx(truth.slope, abs=0.03)
-    assert fit.knee == pytest.approx(truth.knee, abs=0.06)
-    assert fit.level == pytest.approx(truth.level, abs=0.03)
-
-
-def test_hinge_of_a_line_puts_the_knee_at_the_end():
-    x = np.arange(8.0)
-    fit = fit_hinge(x, 0.7 * x[None])[0]
-    assert fit.slope == pytest.approx(0.7)
-    assert fit.knee == pytest.approx(7.0)
-    assert math.isnan(fit_hinge(x[:3], x[None, :3])[0].slope)
-
-
-def test_hinge_leaves_out_what_is_missing_row_by_row():
-    x = np.arange(9.0)
-    y = np.minimum(x, 5)
-    holed = y.copy()
-    holed[[2, 7]] = np.nan
-    whole, part = fit_hinge(x, np.stack([y, holed]))
-    assert part.knee == pytest.approx(whole.knee, abs=0.05)
-    assert part.slope == pytest.approx(1.0, abs=0.02)
-
-
-def test_hinge_is_the_best_of_a_brute_force_search():
-    rng = np.random.default_rng(5)
-    x = np.arange(8.0)
-    y = np.minimum(x, 4.3) + rng.normal(0, 0.3, 8)
-    fit = fit_hinge(x, y[None])[0]
-
-    def loss(slope, knee, level):
-        return ((level + slope * np.minimum(x - knee, 0) - y) ** 2).sum()
-
-    for knee in np.linspace(1, 7, 61):
-        design = np.stack([np.minimum(x - knee, 0), np.ones(8)], 1)
-        slope, level = np.linalg.lstsq(design, y, rcond=None)[0]
-        assert loss(fit.slope, fit.knee, fit.level) <= loss(slope, knee, level) + 1e-3
 
 
 def test_regimes_say_whether_a_flat_part_was_seen():

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import re
 import shutil
+import tarfile
+from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.metadata import distributions
 from pathlib import Path
 
 import nbformat
 import plotly.graph_objects as go
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from sgdnoise.book import build as gate
 from sgdnoise.book import mime, vendor
+from sgdnoise.config import make_config
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.records import record_of
+from sgdnoise.training.result import Result
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +63,52 @@ def test_a_source_that_is_not_what_was_tried_is_refused(
     with pytest.raises(FailureError, match=r"plotly has sha256 .* requirements.txt"):
         vendor.vendor(shelf)
     assert not list((shelf / vendor.VENDOR).glob("*"))
+
+
+def test_of_an_npm_package_only_the_script_is_written(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = b"the script"
+    wanted = vendor.Script("it.js", "it@1.0.0", "dist/it.js", hashlib.sha256(script).hexdigest())
+    monkeypatch.setattr(vendor, "SCRIPTS", (wanted,))
+
+    def pack(package: str, into: Path) -> Path:
+        archive = into / "it.tgz"
+        with tarfile.open(archive, "w:gz") as tar:
+            for name in ("../../outside", str(shelf / "absolute"), "package/dist/it.js"):
+                member = tarfile.TarInfo(name)
+                member.size = len(script)
+                tar.addfile(member, io.BytesIO(script))
+        return archive
+
+    monkeypatch.setattr(vendor, "npm_pack", pack)
+    # As Python before 3.11.4 has it, without the argument that refuses names like these.
+    old = tarfile.TarFile.extractall
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda tar, path: old(tar, path))
+    assert vendor.vendor(shelf) == ["it.js"]
+    assert (shelf / vendor.VENDOR / "it.js").read_bytes() == script
+    assert not (shelf / "absolute").exists()
+
+    lost = replace(wanted, path="dist/that.js")
+    monkeypatch.setattr(vendor, "SCRIPTS", (wanted, replace(lost, target="that.js")))
+    with pytest.raises(FailureError, match=r"dist/that.js of it@1.0.0 is missing"):
+        vendor.vendor(shelf)
+
+
+def test_every_pin_allows_the_python_that_debian_12_ships() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = dict(line.split(";")[0].strip().split("==") for line in lines if "==" in line)
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    found = {canonicalize_name(d.metadata["Name"]): d for d in distributions()}
+    # What is installed in another version than the pin says nothing about the pin.
+    tried = [name for name, d in found.items() if pins.get(name) == d.version]
+    refusing = [
+        name
+        for name in tried
+        if "3.11.2" not in SpecifierSet(found[name].metadata.get("Requires-Python") or "")
+    ]
+    assert len(tried) > 100
+    assert refusing == []
 
 
 def test_scripts_go_into_a_project_only(tmp_path: Path) -> None:
@@ -116,7 +172,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters:\n- file: book/chapter\n"
     )
-    for folder in ("book/assets", "src/sgdnoise/static"):
+    for folder in ("book/assets", "src/sgdnoise/figures/static"):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("vendor", "*.md")
         )
@@ -186,6 +242,37 @@ def test_a_figure_without_words_fails_and_with_them_is_drawn_from_one_plotly(
     assert re.search(r'src="[^"]*_static/plot\.js', page)
     assert "embed-amd" not in page, "no widget on this page, so no widget manager"
     assert len(page) < 100_000
+
+
+def a_record() -> str:
+    config = make_config(dataset="digits", model="f1", batch_size=8, learning_rate=0.1, steps=3)
+    return record_of(Result(config, "done", {"test_accuracy": 90.5}, {}, 1.0)).line()
+
+
+@pytest.mark.parametrize("folder", ["results", "local/results"])
+def test_an_edited_record_fails_the_build_in_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, folder: str
+) -> None:
+    monkeypatch.setattr(gate.subprocess, "run", lambda *_, **__: pytest.fail("built"))
+    file = project / folder / "digits" / "constant-epoch.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(a_record() + "\n" + a_record().replace("90.5", "99.5") + "\n")
+    assert gate.main() == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{file}:2 was altered" in err
+
+
+def test_the_half_line_of_a_killed_run_is_said_and_does_not_fail_the_build(
+    project: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = project / "results" / "digits" / "constant-epoch.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(a_record() + "\n" + a_record()[:80])
+    gate.check_records(project)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{file}:2 is cut short" in err
 
 
 def test_the_digest_sees_content_and_names_but_not_what_tools_leave(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sgdnoise.book import notebooks as render
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.records import Store
 
 EXPERIMENT = EXPERIMENTS["constant-epoch"]
 PARAMETERS = 'scale = "digits"\nseeds = 15\nresults = "results"'
@@ -112,3 +113,16 @@ def test_every_experiment_has_a_notebook_with_these_parameters(request):
             "results",
         }
         assert not any(c.get("outputs") for c in book.cells)
+
+
+def test_rendering_says_which_records_it_refuses(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(render, "render", lambda *_: "a page")
+    path = Store(tmp_path / "r").path("digits", EXPERIMENT.name)
+    path.parent.mkdir(parents=True)
+    path.write_text("half a li")
+    where = ["--results", str(tmp_path / "r"), "--runs", str(tmp_path / "p")]
+    assert render.main([EXPERIMENT.name, "--scale", "digits", "--seeds", "3", *where]) == 0
+    out, err = capsys.readouterr()
+    assert out == "page: a page\n"
+    assert err.count("\n") == 1
+    assert f"{path}:1 is cut short" in err

@@ -13,6 +13,7 @@ import pytest
 from sgdnoise import analysis
 from sgdnoise.analysis import compare
 from sgdnoise.book.page import Page
+from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, FRESH_SEED
 from sgdnoise.experiments.constant_epoch import findings as constant_epoch
 from sgdnoise.experiments.constant_step import findings as constant_step
@@ -43,7 +44,7 @@ def fill(folder, name, accuracy, loss=None, seeds=SEEDS, spread=0.02):
 
 
 def page(name, store, seeds=SEEDS):
-    return Page.load(name, "digits", seeds, str(store.root))
+    return Page(EXPERIMENTS[name], "digits", seeds, store)
 
 
 def two_regimes(config, rate):
@@ -222,6 +223,17 @@ def test_a_partial_sweep_says_how_far_it_is(tmp_path, regimes_store):
     assert whole.endswith("Shown are **5 of 15 seeds**.")
     assert "complete" not in whole
     assert Page.load("constant-epoch", "digits", None, str(tmp_path)).seeds == 15
+
+
+ABSURD = [0, -1, 1000, 10**400, 10**5000, math.nan, math.inf, 2.5, True, "3"]
+
+
+@pytest.mark.parametrize("seeds", ABSURD, ids=range(len(ABSURD)))
+def test_seeds_that_cannot_be_are_refused_and_none_is_the_default(regimes_store, seeds):
+    with pytest.raises(InputError, match="seeds must be a whole number from 1 to 999") as caught:
+        Page.load("constant-epoch", "digits", seeds, str(regimes_store.root))
+    assert len(str(caught.value)) < 200
+    assert Page.load("constant-epoch", "digits", 999, str(regimes_store.root)).seeds == 999
 
 
 def test_an_empty_store_still_has_a_page(tmp_path):

@@ -156,7 +156,7 @@ def specimen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small book with one of everything, under the project's configuration."""
     root = tmp_path_factory.mktemp("specimen")
     shutil.copy(ROOT / "_config.yml", root)
-    for folder in ("book/assets", "src/sgdnoise/static"):
+    for folder in ("book/assets", "src/sgdnoise/figures/static"):
         shutil.copytree(ROOT / folder, root / folder)
     (root / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters:\n"

@@ -14,6 +14,7 @@ from made_up import fill, record, records
 from sgdnoise.book import inventory
 from sgdnoise.book import notebooks as render
 from sgdnoise.book.page import Page
+from sgdnoise.errors import InputError
 from sgdnoise.evidence import STAGES
 from sgdnoise.experiments import ANCHORS, EXPERIMENTS, advance
 from sgdnoise.experiments.generalization_gap import findings as ladder
@@ -42,12 +43,21 @@ def shown(notebook, **parameters):
     return found
 
 
+@pytest.fixture
+def others(tmp_path):
+    """A store that holds records of the acceptance runs alone, of no experiment."""
+    Store(tmp_path).append(
+        "cpu", "acceptance", records(ANCHORS.runs(1), reached(lambda _: (0, 90)))
+    )
+    return str(tmp_path)
+
+
 def text(outputs):
     return "\n".join(o.data for o in outputs if isinstance(o, Markdown | HTML))
 
 
 def page(experiment, store, seeds, scale="gpu"):
-    return Page.load(experiment.name, scale, seeds, str(store.root))
+    return Page(experiment, scale, seeds, store)
 
 
 def reached(peak):
@@ -196,8 +206,8 @@ VERDICTS = ("shown", "reproduced", "no verdict", "within 1 point")
 
 @pytest.mark.parametrize("experiment", [LAYERWISE, GAP], ids=lambda e: e.name)
 @pytest.mark.parametrize("scale", ["cpu", "gpu"])
-def test_without_records_a_page_says_so_and_judges_nothing(tmp_path, experiment, scale):
-    outputs = shown(experiment.notebook, scale=scale, seeds=None, results=str(tmp_path))
+def test_without_records_a_page_says_so_and_judges_nothing(others, experiment, scale):
+    outputs = shown(experiment.notebook, scale=scale, seeds=None, results=others)
     said = text(outputs)
     own = experiment.seeds[scale]
     assert f"**0 of {own} seeds**" in said
@@ -212,10 +222,8 @@ S20 = ("constant-epoch", "constant-step", "unlimited-epochs", "initial-final-lr"
 
 
 @pytest.mark.parametrize("experiment", S20)
-def test_s20s_pages_say_so_too(tmp_path, experiment):
-    outputs = shown(
-        EXPERIMENTS[experiment].notebook, scale="gpu", seeds=None, results=str(tmp_path)
-    )
+def test_s20s_pages_say_so_too(others, experiment):
+    outputs = shown(EXPERIMENTS[experiment].notebook, scale="gpu", seeds=None, results=others)
     said = text(outputs)
     assert "*Not yet measured at scale" in said
     assert "**0 of 3 seeds**" in said
@@ -429,9 +437,11 @@ def test_what_is_missing_has_the_command_that_fills_it(tmp_path):
     assert not after.what.str.startswith("(f)").any()
 
 
-def test_the_page_of_provenance_renders_with_nothing_and_with_something(tmp_path, monkeypatch):
+def test_the_page_of_provenance_renders_with_records_and_fails_without(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "Nothing has been run yet" in text(shown("how-it-was-run.ipynb"))
+    (tmp_path / "results").mkdir()
+    with pytest.raises(InputError, match="holds no records"):
+        shown("how-it-was-run.ipynb")
     fill(tmp_path / "results", GAP, "gpu", 1, climbing(GOOD))
     said = text(shown("how-it-was-run.ipynb"))
     assert "5 runs" in said

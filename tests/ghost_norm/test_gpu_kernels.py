@@ -515,7 +515,7 @@ import json, re
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from sgdnoise import gpu_kernels as kernels
+from sgdnoise.ghost_norm import gpu_kernels as kernels
 
 def compiled(kernel, **constants):
     signature, attributes = {}, {}

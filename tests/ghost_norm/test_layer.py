@@ -205,6 +205,43 @@ def test_sequential_running_statistics_are_those_of_batch_norm_fed_ghost_by_ghos
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("count", [1_000_003, 2**24, 2**24 + 1, 10**9])
+def test_a_cumulative_mean_counts_further_than_float32_does(count: int, dtype: torch.dtype) -> None:
+    layer = GhostBatchNorm(3, 4, momentum=None, dtype=dtype)
+    layer.num_batches_tracked.fill_(count)
+    layer.running_var.zero_()
+    x = torch.randn(8, 3, dtype=dtype) + 5
+    layer(x)
+    assert layer.num_batches_tracked == count + 2
+    # From running statistics of zero, what is left is the two ghosts' own weight.
+    ghosts = x.view(2, 4, 3).double()
+    digits = 1e-5 if dtype == torch.float32 else 1e-12
+    for got, stat in ((layer.running_mean, ghosts.mean(1)), (layer.running_var, ghosts.var(1))):
+        want = stat.sum(0) / (count + 2)
+        torch.testing.assert_close(got.double(), want, rtol=digits, atol=0)
+
+
+def test_a_cumulative_mean_past_two_to_the_24_keeps_what_it_had() -> None:
+    layer = GhostBatchNorm(1, 4, momentum=None, dtype=torch.float64)
+    count = 2**24
+    layer.num_batches_tracked.fill_(count)
+    layer.running_mean.fill_(1.0)
+    layer(torch.full((4, 1), 3.0, dtype=torch.float64))
+    want = torch.tensor([(count + 3.0) / (count + 1)], dtype=torch.float64)
+    torch.testing.assert_close(layer.running_mean, want, rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("count", [5 * 10**6, 10**7])
+def test_a_settled_cumulative_mean_stays_in_float32(count: int) -> None:
+    layer = GhostBatchNorm(1, 4, momentum=None)
+    layer.num_batches_tracked.fill_(count)
+    layer.running_mean.fill_(3.0)
+    for _ in range(500):
+        layer(torch.full((4, 1), 3.0))
+    assert layer.running_mean.item() == 3.0
+
+
 def test_mean_update_takes_one_step_a_batch() -> None:
     x = torch.randn(12, 3, dtype=torch.float64)
     layer = GhostBatchNorm(3, 4, momentum=0.25, running_update="mean", dtype=torch.float64)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from sgdnoise import cli
 from sgdnoise.config import canonical_json, make_config
-from sgdnoise.errors import FailureError
+from sgdnoise.errors import FailureError, InputError
 from sgdnoise.records import store as records
 from sgdnoise.records.store import Record, Store, differences, record_of
 from sgdnoise.training.result import Result
@@ -87,6 +94,90 @@ def test_a_bad_line_is_named_and_its_run_missing(tmp_path, damage, says):
     assert store.complaints == []
 
 
+def _signed(line):
+    """A line, be it no canonical one, with the sum of its text."""
+    text = re.sub(',"sha256":"[0-9a-f]*"', "", line)
+    return text[:-1] + f',"sha256":"{hashlib.sha256(text.encode()).hexdigest()}"}}'
+
+
+NESTED = "[" * 200_000 + "]" * 200_000
+PROVENANCE = record().provenance
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"config": [1, 2]}, "config is no table"),
+        ({"config": None}, "config is no table"),
+        ({"config": {**config(1).identity(), "epochs": [1]}}, "epochs is neither"),
+        ({"config": {**config(1).identity(), "batch_size": "8"}}, "not the run of its id"),
+        ({"config": {**config(1).identity(), "learning_rate": 10**400}}, "learning_rate is"),
+        ({"config": {**config(1).identity(), "a" * 9999 + "\nb": 1}}, "another version"),
+        ({"metrics": [1, 2]}, "metrics is no table"),
+        ({"metrics": {"test_accuracy": "90"}}, "test_accuracy is no number"),
+        ({"metrics": {"test_accuracy": True}}, "test_accuracy is no number"),
+        ({"metrics": {"test_accuracy": 10**400}}, "test_accuracy is no number"),
+        ({"curves": None}, "curves is no table"),
+        ({"curves": {"step": 3}}, "step is no list of numbers"),
+        ({"curves": {"step": [1, [2]]}}, "step is no list of numbers"),
+        ({"curves": {"step": [1, "2"]}}, "step is no list of numbers"),
+        ({"provenance": None}, "provenance is no table"),
+        ({"provenance": {}}, "lacks its code"),
+        ({"provenance": {**PROVENANCE, "seconds": "long"}}, "lacks its seconds"),
+        ({"provenance": {**PROVENANCE, "seconds": None}}, "lacks its seconds"),
+        ({"provenance": {**PROVENANCE, "device": {"a": 1}}}, "device is neither"),
+        ({"status": "well"}, "status is none of"),
+        ({"status": ["done"]}, "status is none of"),
+        ({"reason": 3}, "reason is no text"),
+    ],
+)
+def test_a_record_of_wrong_shapes_is_named_and_its_run_missing(tmp_path, changes, says):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1)])
+    path = store.path(SCALE, NAME)
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{_resigned(second, **changes)}\n")
+    assert set(store.read(SCALE, NAME)) == {config(0).id}
+    (said,) = store.complaints
+    assert said.startswith(f"{path}:2 ")
+    assert says in said
+    assert "\n" not in said
+    assert len(said) < 500
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        NESTED,
+        f'{{"config":{NESTED},"id":"x","sha256":"x"}}',
+        '{"config":{},"id":"x","sha256":' + "[" * 900 + "]" * 900 + "}",
+        "1" * 5000,
+        "null",
+        *(_signed(record(1).line().replace("90.0", number)) for number in ("NaN", "1e999")),
+        "\x00\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+    ],
+    ids=lambda line: line[:20],
+)
+def test_a_line_that_is_hard_to_read_is_named_and_its_run_missing(tmp_path, line):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0)])
+    path = store.path(SCALE, NAME)
+    path.write_text(path.read_text() + line + "\n", encoding="latin-1")
+    assert set(store.read(SCALE, NAME)) == {config(0).id}
+    assert [said.partition(" ")[0] for said in store.complaints] == [f"{path}:2"]
+
+
+COMMITTED = Path(__file__).parents[1] / "results"
+
+
+@pytest.mark.parametrize("path", sorted(COMMITTED.rglob("*.jsonl")), ids=lambda p: p.stem)
+def test_every_committed_line_is_a_sound_record_and_canonical(path):
+    lines = path.read_text().splitlines()
+    assert lines
+    for line in lines:
+        assert Record.parse(line).line() == line
+
+
 def _resigned(line, **changes):
     """A line whose sum is right, so that only what else is wrong can give it away."""
     body = {**json.loads(line), **changes}
@@ -112,6 +203,96 @@ def test_a_line_twice_counts_once_and_a_failure_gives_way(tmp_path):
     store = Store(tmp_path)
     store.append(SCALE, NAME, [record(0, status="failed"), record(0, 91.0), record(0, 92.0)])
     assert store.read(SCALE, NAME)[config().id].metrics["test_accuracy"] == 91.0
+
+
+@pytest.fixture
+def bytes_read(monkeypatch):
+    """How many bytes each file that is opened for reading gives, in order."""
+    taken = []
+
+    class Counted(io.BufferedReader):
+        def read(self, *size):
+            got = super().read(*size)
+            taken.append(len(got))
+            return got
+
+    real = Path.open
+
+    def opened(path, mode="r", *args, **options):
+        return Counted(io.FileIO(path)) if mode == "rb" else real(path, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    return taken
+
+
+def test_an_append_reads_the_last_byte_only(tmp_path, bytes_read):
+    store = Store(tmp_path)
+    for seed in range(30):
+        store.append(SCALE, NAME, [record(seed)])
+    assert sum(bytes_read) <= 30
+    assert len(store.read(SCALE, NAME)) == 30
+
+
+def test_a_read_parses_only_what_was_appended_since(tmp_path, bytes_read, monkeypatch):
+    parsed, real = [], Record.parse
+    monkeypatch.setattr(Record, "parse", lambda line: parsed.append(1) or real(line))
+    mine, other = Store(tmp_path), Store(tmp_path)
+    for seed in range(30):
+        (mine if seed % 2 else other).append(SCALE, NAME, [record(seed)])
+        assert len(mine.read(SCALE, NAME)) == len(mine.read(SCALE, NAME)) == seed + 1
+    assert len(parsed) == 30
+    line = len(record(0).line()) + 10
+    # Each line twice, when it is new and to see that it still stands before the next; the byte.
+    assert sum(bytes_read) <= 30 * (2 * line + 1)
+
+
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1)])
+    path = store.path(SCALE, NAME)
+    first, second = path.read_text().splitlines(keepends=True)
+    third = record(2).line() + "\n"
+    given = {config(seed).id: seed for seed in range(3)}
+
+    def seeds():
+        return sorted(given[run] for run in store.read(SCALE, NAME))
+
+    assert seeds() == [0, 1]
+    for text, want in (
+        (first + third + second, [0, 1, 2]),  # longer, in place
+        (second + third, [1, 2]),  # shorter
+        (first + third, [0, 2]),  # as long
+        (first + third[:-1], [0, 2]),  # without the last newline
+        (first + third + "\n\n" + second, [0, 1, 2]),
+        (first + third + "\n\n" + second[:50], [0, 2]),
+        ("", []),
+        (second, [1]),
+    ):
+        path.write_text(text)
+        os.utime(path, ns=(time.time_ns(), time.time_ns()))
+        assert seeds() == want
+        assert len(store.complaints) == text.endswith(second[:50])
+        assert seeds() == want
+    path.unlink()
+    assert seeds() == []
+    path.with_suffix(".new").write_text(first)
+    path.with_suffix(".new").replace(path)
+    assert seeds() == [0]
+
+
+def test_a_line_that_is_read_while_it_is_written_counts_when_it_is_whole(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0)])
+    path = store.path(SCALE, NAME)
+    line = record(1).line() + "\n"
+    with path.open("a") as file:
+        file.write(line[:100])
+        file.flush()
+        assert set(store.read(SCALE, NAME)) == {config(0).id}
+        assert len(store.complaints) == 1
+        file.write(line[100:])
+    assert set(store.read(SCALE, NAME)) == {config(0).id, config(1).id}
+    assert store.complaints == []
 
 
 def _write_many(root, first):
@@ -173,6 +354,139 @@ def test_records_of_other_code_are_retired_not_lost(tmp_path):
     store.append(SCALE, NAME, [record(0)])
     store.retire_other_code(SCALE, NAME)
     assert len(store.read(SCALE, NAME)) == 1
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_what_was_retired_is_never_overwritten(tmp_path, there):
+    store = Store(tmp_path)
+    lines = []
+    for seed in range(4):
+        old = record(seed)
+        old.provenance["code"] = "0" * 12
+        store.append(SCALE, NAME, [old])
+        lines += [store.path(SCALE, NAME).read_text()]
+        if there and seed == 3:  # a writer that was killed in between had moved it already
+            with store.path(SCALE, NAME).with_suffix(f".{'0' * 12}.old").open("a") as file:
+                file.write(lines[-1])
+        store.retire_other_code(SCALE, NAME)
+        assert store.read(SCALE, NAME) == {}
+    kept = store.path(SCALE, NAME).with_suffix(f".{'0' * 12}.old")
+    assert kept.read_text() == "".join(lines)
+
+
+def test_a_file_of_several_codes_is_split_by_record(tmp_path):
+    store = Store(tmp_path)
+    codes = ["a" * 12, None, "b" * 12, "../up", "a" * 12, None]
+    for seed, code in enumerate(codes):
+        one = record(seed)
+        if code:
+            one.provenance["code"] = code
+        store.append(SCALE, NAME, [one])
+    path = store.path(SCALE, NAME)
+    path.write_text(path.read_text() + "garbage\n")
+    lines = path.read_text().splitlines()
+    store.retire_other_code(SCALE, NAME)
+    assert path.read_text().splitlines() == [lines[1], lines[5], "garbage"]
+    for code, places in (("a" * 12, (0, 4)), ("b" * 12, (2,)), ("unknown", (3,))):
+        retired = path.with_suffix(f".{code}.old").read_text().splitlines()
+        assert retired == [lines[place] for place in places]
+    assert len(list(tmp_path.rglob("*.old"))) == 3
+
+
+def in_the_way(tmp_path, kind):
+    """A results folder in which, or in whose place, something is wrong with `SCALE/NAME.jsonl`."""
+    root = tmp_path / "results"
+    if kind == "a folder for a file":
+        (root / SCALE / f"{NAME}.jsonl").mkdir(parents=True)
+    elif kind == "a file for a folder":
+        root.write_text("")
+    elif kind == "too long":
+        return tmp_path / ("x" * 5000)
+    elif kind == "a loop":
+        root.symlink_to(root)
+    elif kind == "a null byte":
+        return tmp_path / "a\0b"
+    return root
+
+
+KINDS = ["a folder for a file", "a file for a folder", "too long", "a loop", "a null byte"]
+
+
+def one_line(caught):
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "\0" not in said
+    assert len(said) < 600
+    assert "--results" in said
+    return said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ask", ["read", "repair", "retire_other_code", "frame"])
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, kind, ask):
+    root = in_the_way(tmp_path, kind)
+    with pytest.raises(InputError) as caught:
+        getattr(Store(root), ask)(SCALE, NAME)
+    one_line(caught)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_what_cannot_be_a_folder_is_refused_before_any_work(tmp_path, kind):
+    root = in_the_way(tmp_path, kind)
+    with pytest.raises((InputError, FailureError)) as caught:
+        Store(root).check_writable()
+    one_line(caught)
+    with pytest.raises((InputError, FailureError)) as caught:
+        Store(root).append(SCALE, NAME, [record()])
+    one_line(caught)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_the_command_line_it_is_one_line_as_well(tmp_path, capsys, kind):
+    where = ["--results", str(in_the_way(tmp_path, kind)), "--runs", str(tmp_path / "runs")]
+    assert cli.main(["reproduce", NAME, "--scale", SCALE, "--dry-run", *where]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_folder_is_looked_for_in_vain_in_one_line():
+    with pytest.raises(InputError) as caught:
+        Store.find("x" * 5000)
+    one_line(caught)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_stops_a_repair_in_one_line_and_costs_nothing(tmp_path):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0)])
+    path = store.path(SCALE, NAME)
+    path.write_text(path.read_text() + "garbage\n")
+    before = path.read_bytes()
+    path.with_suffix(".tmp").symlink_to("/dev/full")
+    with pytest.raises(InputError, match="No space left") as caught:
+        store.repair(SCALE, NAME)
+    one_line(caught)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO])
+def test_a_disk_that_refuses_is_told_in_one_line(tmp_path, monkeypatch, number):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0)])
+
+    def refuses(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", refuses)
+    with pytest.raises(InputError, match=os.strerror(number)) as caught:
+        store.read(SCALE, NAME)
+    one_line(caught)
+    with pytest.raises(FailureError, match=os.strerror(number)) as caught:
+        store.append(SCALE, NAME, [record(1)])
+    one_line(caught)
+    monkeypatch.setattr(Path, "touch", refuses)
+    with pytest.raises(FailureError, match=os.strerror(number)) as caught:
+        store.check_writable()
+    one_line(caught)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path):

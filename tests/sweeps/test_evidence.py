@@ -128,8 +128,9 @@ def test_failed_runs_are_told_at_the_end(monkeypatch, tmp_path, capsys):
     ("arguments", "says"),
     [
         (["--only", "ax"], "no stage is called x"),
-        (["--minutes", "0"], "--minutes must be positive"),
-        (["--minutes", "nan"], "--minutes must be positive"),
+        (["--minutes", "0"], "minutes must be more than 0"),
+        (["--minutes", "nan"], "minutes must be more than 0"),
+        (["--minutes", "inf"], "at most 525600"),
         ([], "no CUDA device here"),
     ],
 )
@@ -147,3 +148,29 @@ def test_a_dry_run_needs_no_gpu_and_writes_nothing(monkeypatch, tmp_path, capsys
     assert evidence.main(["--results", str(tmp_path), "--dry-run"]) == 0
     assert capsys.readouterr().out.count("\n") == len(STAGES)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_slice_says_which_records_it_refuses(monkeypatch, tmp_path, capsys):
+    path = Store(tmp_path).path("gpu", "constant-step")
+    path.parent.mkdir()
+    path.write_text("half a li")
+    assert evidence.main(["--results", str(tmp_path), "--dry-run"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{path}:1 is cut short" in err
+
+
+def test_without_a_folder_the_checkouts_own_store_is_meant(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert evidence.main(["--dry-run"]) == 2
+    assert "not inside the book's checkout" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(monkeypatch, tmp_path, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evidence.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(evidence, "run_sweep", stopped)
+    assert evidence.main(["--results", str(tmp_path), "--only", "a"]) == 130
+    assert capsys.readouterr().err.count("\n") == 1

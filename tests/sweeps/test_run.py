@@ -227,7 +227,7 @@ def test_a_deadline_stops_a_run_and_the_next_sweep_finishes_it(tmp_path, monkeyp
     assert (first.trained, first.left) == (0, 2)
     files = list(tmp_path.glob("stopped/.checkpoints/*.pt"))
     assert len(files) == 1
-    assert 0 < torch.load(files[0])["progress"]["step"] < 6
+    assert 0 < state.read_checkpoint(files[0])["progress"]["step"] < 6
     second = sweep.run_sweep(LISTED, "digits", 2, stopped, deadline=ticks.now + 1e6)
     assert (second.found, second.trained, second.left) == (0, 2, 0)
     assert not list(tmp_path.glob("stopped/.checkpoints/*.pt"))
@@ -306,9 +306,9 @@ PROGRAM = textwrap.dedent(
     import sys
     sys.path.insert(0, {tests!r})
     from pathlib import Path
-    from sgdnoise.records import Store
-    from sgdnoise import sweep
-    from test_sweep import one_sweep, tiny
+    from sgdnoise.records.store import Store
+    from sgdnoise.sweeps import run as sweep
+    from sweeps.test_run import one_sweep, tiny
     sweeps = [one_sweep(b, steps=None, epochs=8.0) for b in (4, 8, 16, 32)]
     print("started", flush=True)
     print(sweep.run_sweep(tiny(sweeps, 3), "digits", 3, Store(Path(sys.argv[1])), jobs=2))
@@ -317,7 +317,7 @@ PROGRAM = textwrap.dedent(
 
 
 def start(store, **environment):
-    program = PROGRAM.format(tests=os.path.dirname(__file__))
+    program = PROGRAM.format(tests=os.path.dirname(os.path.dirname(__file__)))
     return subprocess.Popen(
         [sys.executable, "-c", program, str(store)],
         stdout=subprocess.PIPE,
@@ -391,6 +391,103 @@ def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path):
     assert time.monotonic() - begin < 20
     with pytest.raises(InputError, match="no-such-scheme"):
         sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), scheduler="no-such-scheme://x")
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """A Dask scheduler of its own process, as `(process, address)`."""
+    pytest.importorskip("distributed")
+    program = textwrap.dedent(
+        """
+        import asyncio, distributed
+        async def serve():
+            async with distributed.Scheduler(
+                host="127.0.0.1", port=0, dashboard_address=":0", dashboard=False
+            ) as scheduler:
+                print(scheduler.address, flush=True)
+                await scheduler.finished()
+        asyncio.run(serve())
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    yield process, process.stdout.readline().strip()
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def worker(scheduler):
+    """A worker of that scheduler, with one thread."""
+    distributed = pytest.importorskip("distributed")
+    program = textwrap.dedent(
+        """
+        import asyncio, sys, distributed
+        async def serve():
+            async with distributed.Worker(sys.argv[1], nthreads=1, dashboard=False) as worker:
+                await worker.finished()
+        asyncio.run(serve())
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, scheduler[1]], stderr=subprocess.DEVNULL
+    )
+    with distributed.Client(scheduler[1]) as client:
+        client.wait_for_workers(1, timeout=60)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def on_cluster(store, address):
+    sweeps = [one_sweep(4, steps=None, epochs=8.0)]
+    return sweep.run_sweep(tiny(sweeps, 40), "digits", 40, Store(store), scheduler=address)
+
+
+def test_a_scheduler_without_workers_is_said_in_time(tmp_path, scheduler, monkeypatch):
+    assert sweep.WORKER_SECONDS == 20
+    monkeypatch.setattr(sweep, "WORKER_SECONDS", 1)
+    with pytest.raises(FailureError, match="no worker for 1 s") as caught:
+        on_cluster(tmp_path, scheduler[1])
+    assert "\n" not in str(caught.value)
+    assert scheduler[1] in str(caught.value)
+
+
+def test_a_worker_of_other_code_is_refused(tmp_path, scheduler, worker, monkeypatch):
+    theirs = sweep.code_digest()
+    # Ours, in this process alone.
+    monkeypatch.setattr(sweep, "code_digest", lambda: "0123456789ab")
+    with pytest.raises(InputError, match="1 of 1 Dask workers would train otherwise") as caught:
+        on_cluster(tmp_path, scheduler[1])
+    assert f"training code {theirs}, this machine 0123456789ab" in str(caught.value)
+    # One that joins later is not asked: what it is to train with is.
+    monkeypatch.setattr(sweep._Cluster, "_require_workers", lambda _: None)
+    with pytest.raises(FailureError, match=f"training code {theirs}"):
+        on_cluster(tmp_path, scheduler[1])
+    assert lines_of(tmp_path) == 0
+
+
+@pytest.mark.parametrize("gone", ["scheduler", "worker"])
+def test_a_lost_scheduler_and_the_loss_of_all_workers_are_said(
+    tmp_path, scheduler, worker, monkeypatch, capfd, gone
+):
+    monkeypatch.setenv("SGDNOISE_QUIET", "1")
+    monkeypatch.setattr(sweep, "WORKER_SECONDS", 2)
+    process, says = {
+        "scheduler": (scheduler[0], "the Dask scheduler at .* was lost"),
+        "worker": (worker, "no worker for 2 s"),
+    }[gone]
+    killer = threading.Timer(4.0, process.kill)
+    killer.start()
+    with pytest.raises(FailureError, match=says) as caught:
+        on_cluster(tmp_path, scheduler[1])
+    killer.cancel()
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_on_a_cluster_a_killed_worker_costs_nothing(tmp_path, uninterrupted):

@@ -113,15 +113,6 @@ def test_resumed_in_the_middle_is_bit_equal(images, tmp_path, monkeypatch, chang
     assert path.exists()
 
 
-def test_a_checkpoint_of_another_run_or_a_broken_one_starts_anew(images, tmp_path):
-    one = config()
-    path = tmp_path / "run.pt"
-    torch.save({"id": "another"}, path)
-    assert run(one, images, checkpoint=path).metrics == run(one, images).metrics
-    path.write_bytes(b"half a file")
-    assert run(one, images, checkpoint=path).metrics == run(one, images).metrics
-
-
 @pytest.mark.parametrize("changes", [{}, {"gradient_noise": 0.7}, {"batch_size": 100}])
 def test_micro_batches_of_whole_ghosts_change_nothing(images, changes):
     one = config(batch_size=64, steps=3).replace(**changes)

@@ -10,7 +10,7 @@ import numpy as np
 from sgdnoise.analysis.intervals import COVERAGE, Interval
 from sgdnoise.analysis.tuning import Tuning
 from sgdnoise.experiments import Key
-from sgdnoise.theory.regimes import fit_hinge
+from sgdnoise.theory.regimes import fit_hinge, flat_seen
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def fit_regimes(batch_sizes: Sequence[int], peaks: np.ndarray, resampled: np.nda
     tried = knees if np.isfinite(knees).any() else np.array([fit.knee])
     return Regimes(
         slope=Interval.of(fit.slope, np.array([f.slope for f in fits])),
-        boundary=Interval.of(2**fit.knee, 2**knees),
+        boundary=Interval.of(fit.boundary, 2**knees),
         level=Interval.of(2**fit.level, 2 ** np.array([f.level for f in fits])),
-        flat_seen=bool(np.mean(tried < x.max() - 0.01) > COVERAGE),
+        flat_seen=bool(np.mean(flat_seen(tried, x)) > COVERAGE),
     )
 
 

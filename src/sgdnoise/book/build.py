@@ -44,15 +44,38 @@ def digest(root: Path, names: Iterable[str]) -> str:
     return total.hexdigest()
 
 
+def check_records(root: Path) -> None:
+    """Says on stderr which records are refused, a line each.
+
+    Raises:
+        FailureError: for an edited one, whose sum does not fit: it names file and line. The half
+            line of a run that was killed is no such thing, for the next run sets it aside.
+    """
+    edited = []
+    for store in (Store(root / "results"), Store(root / "local" / "results")):
+        for file in sorted(store.root.glob("*/*.jsonl")):
+            store.read(file.parent.name, file.stem)
+            for complaint in store.complaints:
+                if "sha256" in complaint:
+                    edited.append(complaint)
+                else:
+                    print(f"refused: {complaint}", file=sys.stderr, flush=True)
+    if edited:
+        more = f" (and {len(edited) - 1} more)" if len(edited) > 1 else ""
+        raise FailureError(f"a record was edited: {edited[0]}{more}; restore the file")
+
+
 def build(root: Path = Path()) -> Path:
     """Build what has changed and return the book's index page.
 
     Raises:
         InputError: outside the project's root.
-        FailureError: if the scripts cannot be had, or the build fails; its log is on stderr.
+        FailureError: if the scripts cannot be had, a record was edited, or the build fails; its log
+            is on stderr.
     """
     root = root.resolve()
     vendor(root)
+    check_records(root)
     out = root / "_build"
     index = out / "html" / "index.html"
     code = digest(root, CODE)

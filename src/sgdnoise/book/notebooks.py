@@ -22,10 +22,12 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
+from sgdnoise.checkout import book_folder, check_writable, project_root
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import Experiment, experiment_named
 from sgdnoise.records.store import Store
 from sgdnoise.study.plan import missing
+from sgdnoise.sweeps.run import check_seeds, read_aloud
 
 CELL_TIMEOUT = 600
 """Seconds after which a cell counts as hung: pages only read records and draw."""
@@ -33,27 +35,16 @@ CELL_TIMEOUT = 600
 SOURCES = Path(__file__).resolve().parents[1]
 
 
-def check_writable(folder: Path) -> None:
-    """Refuses a folder that pages cannot be written to, before any work.
+def notebook_source(experiment: Experiment) -> Path:
+    """The experiment's notebook in `book/`.
 
     Raises:
-        FailureError: one line that names the folder.
+        InputError: where it is not.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FailureError(
-            f"cannot write pages to {folder} ({error.strerror}): give another one with --runs"
-        ) from None
-    if not os.access(folder, os.W_OK):
-        raise FailureError(f"cannot write pages to {folder}: give another one with --runs")
-
-
-def notebook_source(experiment: Experiment) -> Path:
-    """The experiment's notebook in `book/`."""
-    from sgdnoise.reproduce import project_root
-
-    return project_root() / "book" / experiment.notebook
+    source = book_folder() / experiment.notebook
+    if not source.is_file():
+        raise InputError(f"the notebook {source} is missing: restore it, as with git checkout")
+    return source
 
 
 def render(experiment: Experiment, scale: str, seeds: int, results: Path, runs: Path) -> Path:
@@ -98,8 +89,9 @@ def render(experiment: Experiment, scale: str, seeds: int, results: Path, runs: 
             progress_bar=False,
             log_output=False,
             execution_timeout=CELL_TIMEOUT,
-            # A kernel on loopback warns that it is not encrypted: no news to the reader.
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            # A kernel on loopback warns that it is not encrypted, and one that is interrupted
+            # writes a traceback: no news to the reader.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
         _tidy(temporary, key)
         temporary.replace(target)
@@ -162,8 +154,6 @@ def complete_seeds(experiment: Experiment, scale: str, store: Store) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Renders pages from what is there; 2 for bad input, 1 for a failure on the way."""
-    from sgdnoise.reproduce import project_root
-
     parser = argparse.ArgumentParser(prog="python -m sgdnoise.book.notebooks", allow_abbrev=False)
     parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="by their names")
     parser.add_argument("--scale", required=True, help="digits, cpu, gpu or paper")
@@ -178,12 +168,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         chosen = [experiment_named(name, given.scale) for name in given.experiments]
-        if given.seeds is not None and given.seeds < 1:
-            raise InputError(f"seeds must be at least 1, got {given.seeds}")
+        if given.seeds is not None:
+            check_seeds(given.seeds)
         store = Store(given.results or project_root() / "results")
         runs = given.runs or project_root() / "papermill_runs"
-        check_writable(runs)
+        check_writable(runs / given.scale, "pages", "--runs")
         for experiment in chosen:
+            read_aloud(store, given.scale, experiment.name)
             seeds = given.seeds or complete_seeds(experiment, given.scale, store)
             seeds = seeds or experiment.seeds[given.scale]
             print(f"page: {render(experiment, given.scale, seeds, store.root, runs)}")

@@ -13,13 +13,16 @@ from IPython.display import Markdown
 from sgdnoise import analysis
 from sgdnoise.analysis.regimes import Regimes
 from sgdnoise.analysis.tuning import Tuning
+from sgdnoise.book.parameters import check_parameters
 from sgdnoise.book.run_pages import run_page
+from sgdnoise.checkout import find_store
 from sgdnoise.experiments import METHODS, Experiment, Key, SweepState, experiment_named
 from sgdnoise.figures import tuned as figures
 from sgdnoise.figures.explorer import Figure, Slider, explorer
 from sgdnoise.figures.theme import Source
 from sgdnoise.records.store import Record, Store
 from sgdnoise.study.plan import OBJECTIVES, outcomes
+from sgdnoise.sweeps.run import check_seeds
 
 T = TypeVar("T")
 
@@ -41,14 +44,19 @@ class Page:
     store: Store
 
     @classmethod
-    def load(cls, name: str, scale: str, seeds: int | None, results: str) -> Page:
+    def load(cls, name: str, scale: str, seeds: int | None, results: str | None) -> Page:
         """The page of an experiment; `seeds` None takes the experiment's own number.
 
         Raises:
-            InputError: for an unknown experiment or scale.
+            InputError: for an unknown experiment, scale or papermill parameter, seeds other than
+                whole numbers from 1 to 999, or no store.
         """
+        check_parameters()
         experiment = experiment_named(name, scale)
-        return cls(experiment, scale, seeds or experiment.seeds[scale], Store.find(results))
+        if seeds is None:
+            seeds = experiment.seeds[scale]
+        check_seeds(seeds)
+        return cls(experiment, scale, seeds, find_store(results))
 
     @functools.cached_property
     def records(self) -> dict[str, Record]:

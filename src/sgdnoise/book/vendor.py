@@ -105,7 +105,10 @@ def vendor(root: Path = Path()) -> list[str]:
         return []
     with tempfile.TemporaryDirectory() as scratch:
         packages = {s.package for s in absent if "@" in s.package}
-        unpacked = {name: _unpack(name, Path(scratch)) for name in sorted(packages)}
+        unpacked = {
+            name: _unpack(name, [s.path for s in absent if s.package == name], Path(scratch))
+            for name in sorted(packages)
+        }
         for script in absent:
             if script.package in unpacked:
                 source = unpacked[script.package] / script.path
@@ -137,12 +140,23 @@ def _installed(script: Script) -> Path:
     return Path(spec.origin).parent / script.path
 
 
-def _unpack(package: str, scratch: Path) -> Path:
-    """Fetch an npm package and return its folder."""
+def _unpack(package: str, paths: list[str], scratch: Path) -> Path:
+    """Fetch an npm package and return a folder with these of its files, as far as it has them.
+
+    The archive chooses no name on this disk: nothing else of it is written, wherever it points.
+    """
     archive = npm_pack(package, scratch)
+    folder = scratch / archive.stem
     with tarfile.open(archive) as tar:
-        tar.extractall(scratch / archive.stem, filter="data")
-    return scratch / archive.stem / "package"
+        for path in paths:
+            try:
+                content = tar.extractfile(f"package/{path}")
+            except KeyError:
+                continue
+            if content is not None:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content.read())
+    return folder
 
 
 def _place(source: Path, target: Path) -> None:

@@ -28,6 +28,7 @@ from sgdnoise.theory.nqm import (
     expected_loss,
     tuned_curve,
 )
+from sgdnoise.theory.regimes import flat_seen, hinge_of_rates
 from sgdnoise.theory.stability import (
     critical_effective_learning_rate,
     critical_learning_rate,
@@ -111,33 +112,38 @@ def log_slope(x: FloatArray, y: FloatArray) -> float:
 
 @dataclass(frozen=True)
 class Regimes:
-    """The two regimes of a tuned learning rate, without noise and so without a fit.
+    """The two regimes of a tuned learning rate, by the hinge that is fitted to measurements.
 
     Attributes:
-        below: log-log slope where the learning rate is at most half of its largest; 1 is the
-            linear scaling rule. NaN where fewer than two batch sizes lie there.
-        boundary: the batch size at which the slope-one line through the smallest batch would reach
-            the largest learning rate; NaN where `below` is not within 0.1 of 1.
-        above: slope from four times the boundary on; NaN with no boundary or too few points.
+        below: log-log slope below the boundary; 1 is the linear scaling rule. NaN for a curve of
+            fewer than four batch sizes.
+        boundary: the batch size at which the hinge bends; NaN where `below` is not within 0.1 of
+            1, so that no linear scaling ends there, or where the curve ends before it is flat.
     """
 
     below: float
     boundary: float
-    above: float
 
 
 def regimes(curve: TunedCurve) -> Regimes:
-    """Slopes and boundary of a tuned curve; its batch sizes in rising order."""
-    b = curve.batch_size.astype(np.float64)
-    rate = curve.effective_learning_rate
-    top = float(np.nanmax(rate))
-    small = rate <= top / 2
-    below = log_slope(b[small], rate[small])
-    if not abs(below - 1) <= 0.1:
-        return Regimes(below, math.nan, math.nan)
-    boundary = float(b[0] * top / rate[0])
-    large = b >= 4 * boundary
-    return Regimes(below, boundary, log_slope(b[large], rate[large]))
+    """Slope and boundary of a tuned curve; its batch sizes in rising order."""
+    hinge = hinge_of_rates(curve.batch_size, curve.effective_learning_rate)
+    flat = bool(flat_seen(hinge.knee, np.log2(curve.batch_size)))
+    ends = flat and abs(hinge.slope - 1) <= 0.1
+    return Regimes(hinge.slope, hinge.boundary if ends else math.nan)
+
+
+_AROUND = np.geomspace(1e-2, 1e2, 61)
+"""Batch sizes over a boundary, two decades on either side."""
+
+
+def textbook_boundary() -> float:
+    """Where the hinge of the textbook's rate ∝ 1/(1 + B*/B) bends, over B*.
+
+    The textbook curve is round, so that its hinge depends on the batch sizes: here, those within
+    two decades of B*.
+    """
+    return hinge_of_rates(_AROUND, 1 / (1 + 1 / _AROUND)).boundary
 
 
 def doubling_batch_size(curve: TunedCurve) -> float:
@@ -163,7 +169,7 @@ def height_at_boundary(
 ) -> float:
     """Plain SGD's tuned learning rate at the boundary batch size of its curve, over the largest.
 
-    Tuned at that batch size, not interpolated: 1 for a corner, ½ for 1/(1 + boundary/B).
+    Tuned at that batch size, not interpolated: 1 for a corner.
     """
     batch_size = round(regimes(curve).boundary)
     rate = tuned(model, budget, [batch_size], schedule=schedule).learning_rate[0]
@@ -422,20 +428,19 @@ def reduced(model: Spectrum, curves: Mapping[str, TunedCurve]) -> go.Figure:
         y_range=(3e-3, 3),
         alt="Tuned learning rates in reduced units: a corner under S20's schedule, rounded without",
     )
-    corner = np.geomspace(1e-2, 1e2, 61)
     fig.add_scatter(
-        x=corner,
-        y=np.minimum(corner, 1.0),
+        x=_AROUND,
+        y=np.minimum(_AROUND, 1.0),
         mode="lines",
         line={"color": INK, "dash": "dot", "width": 1.5},
         name="a corner",
     )
     fig.add_scatter(
-        x=corner,
-        y=1 / (1 + 1 / corner),
+        x=_AROUND / textbook_boundary(),
+        y=1 / (1 + 1 / _AROUND),
         mode="lines",
         line={"color": MUTED, "width": 1.5},
-        name="1/(1 + boundary/B)",
+        name="1/(1 + B<sub>*</sub>/B)",
     )
     colors, symbols = (BLUE, GREEN, PURPLE), ("circle", "triangle-up", "x")
     for (name, curve), color, symbol in zip(curves.items(), colors, symbols, strict=False):

@@ -1,6 +1,6 @@
 """Figures with sliders, from one source for every place where a notebook is read.
 
-    from sgdnoise.widgets import Slider, explorer
+    from sgdnoise.figures.explorer import Slider, explorer
 
     def figure_at(learning_rate, batch_size):        # any plotly figure of the two
         ...

@@ -37,7 +37,7 @@ from sgdnoise.figures.tuned import NAMES, PURPOSES, Group, groups
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.theory import nqm
 from sgdnoise.theory.nqm import EpochBudget, StepBudget, TunedCurve
-from sgdnoise.theory.regimes import fit_hinge
+from sgdnoise.theory.regimes import hinge_of_rates
 from sgdnoise.theory.stability import critical_learning_rate
 
 MODEL_NOTE = (
@@ -86,9 +86,8 @@ def curves(tuned: Mapping[Key, Tuning]) -> dict[str, TunedCurve]:
 
 def units(curve: TunedCurve) -> tuple[float, float, float]:
     """Slope, boundary and level of a model curve, by the hinge that is fitted to measurements."""
-    sizes = np.log2(curve.batch_size.astype(np.float64))
-    hinge = fit_hinge(sizes, np.log2(curve.effective_learning_rate)[None])[0]
-    return hinge.slope, 2**hinge.knee, 2**hinge.level
+    hinge = hinge_of_rates(curve.batch_size, curve.effective_learning_rate)
+    return hinge.slope, hinge.boundary, 2**hinge.level
 
 
 def rates_in_reduced_units(

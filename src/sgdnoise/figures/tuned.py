@@ -33,7 +33,6 @@ from sgdnoise.figures.theme import (
 )
 from sgdnoise.records.store import Record
 from sgdnoise.study.protocol import best_of
-from sgdnoise.theory.regimes import Hinge
 
 NAMES = {
     "sgd": "SGD",
@@ -374,10 +373,9 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: S
         if not np.isfinite(fit.slope.value):
             continue
         sizes = np.geomspace(rows.batch_size.min(), rows.batch_size.max(), 200)
-        hinge = Hinge(fit.slope.value, np.log2(fit.boundary.value), np.log2(fit.level.value))
         fig.add_scatter(
             x=sizes,
-            y=2 ** (hinge.level + hinge.slope * np.minimum(np.log2(sizes) - hinge.knee, 0)),
+            y=fit.level.value * np.minimum(sizes / fit.boundary.value, 1) ** fit.slope.value,
             mode="lines",
             line={"color": group.colour, "dash": group.dash, "width": 2},
             name=f"slope {fit.slope.value:.2f}, "

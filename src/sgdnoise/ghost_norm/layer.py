@@ -549,20 +549,23 @@ class GhostBatchNorm(_BatchNorm):
         if self.running_update == "mean":
             mean, variance = mean.mean(0, keepdim=True), variance.mean(0, keepdim=True)
         steps = mean.shape[0]
-        kept: float | Tensor
-        if self.momentum is None:
-            kept = (self.num_batches_tracked / (self.num_batches_tracked + steps)).to(mean.dtype)
-            weights = ((1 - kept) / steps).expand(steps)
-        else:
-            # A tensor first made while a CUDA graph is captured must not outlive it.
-            on_cpu = mean.device.type == "cpu"
-            make = _ema_weights if on_cpu else _ema_weights.__wrapped__
-            weights = make(steps, self.momentum, mean.dtype, mean.device)
-            kept = (1 - self.momentum) ** steps
+        pairs = ((self.running_mean, mean), (self.running_var, variance))
         # Autocast would multiply in half precision.
         with _without_autocast(mean.device.type):
-            for running, stat in ((self.running_mean, mean), (self.running_var, variance)):
-                running.mul_(kept).add_(weights @ stat)
+            if self.momentum is None:
+                # float32 holds no count above 2²⁴ and no 1 − 1/n near it: the count is divided in
+                # float64, and differences are added, which leaves a settled average where it is.
+                weight = 1 / (self.num_batches_tracked.double() + steps)
+                for running, stat in pairs:
+                    running.add_((stat - running).sum(0) * weight.to(mean.dtype))
+            else:
+                # A tensor first made while a CUDA graph is captured must not outlive it.
+                on_cpu = mean.device.type == "cpu"
+                make = _ema_weights if on_cpu else _ema_weights.__wrapped__
+                weights = make(steps, self.momentum, mean.dtype, mean.device)
+                kept = (1 - self.momentum) ** steps
+                for running, stat in pairs:
+                    running.mul_(kept).add_(weights @ stat)
         self.num_batches_tracked.add_(steps)
 
     def _check_input_dim(self, input: Tensor) -> None:

@@ -1,23 +1,5 @@
-"""One record a run, and the store that keeps them: see `store`."""
+"""One record a run, and the store that keeps them."""
 
-from sgdnoise.records.store import (
-    Record,
-    Store,
-    code_digest,
-    differences,
-    environment,
-    git_revision,
-    record_of,
-    to_frame,
-)
+from sgdnoise.records.store import Record, Store, differences, record_of
 
-__all__ = [
-    "Record",
-    "Store",
-    "code_digest",
-    "differences",
-    "environment",
-    "git_revision",
-    "record_of",
-    "to_frame",
-]
+__all__ = ["Record", "Store", "differences", "record_of"]

@@ -10,26 +10,28 @@ named and counted as missing.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
+import math
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal, get_args
 
 import filelock
 import pandas as pd
 
 from sgdnoise.config import RunConfig, canonical_json, make_config
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.training.result import Result
+from sgdnoise.provenance import code_digest
+from sgdnoise.training.result import Result, Status
 
 # What differs between two runs of one config on one machine without meaning anything.
 _VOLATILE = ("seconds", "date")
@@ -73,30 +75,34 @@ class Record:
             ValueError: one clause that says what is wrong with the line.
         """
         try:
-            body = json.loads(line)
-        except json.JSONDecodeError:
+            body = _DECODER.decode(line)
+        except (ValueError, RecursionError):  # a number of too many digits is a ValueError as well
             raise ValueError("is cut short or is not JSON") from None
-        if not isinstance(body, dict) or not {"id", "config", "sha256"} <= body.keys():
+        if not (isinstance(body, dict) and body.keys() >= _FIELDS):
             raise ValueError("is not a record")
+        if not isinstance(body["sha256"], str):
+            raise ValueError("is not a record: its sha256 is no text")
         # The line is canonical, so that without this one key it is what was hashed.
         summed = line.strip().replace(f',"sha256":"{body["sha256"]}"', "", 1)
         if body["sha256"] != hashlib.sha256(summed.encode()).hexdigest():
             raise ValueError("was altered: its sha256 does not fit")
+        if wrong := _misshapen(body):
+            raise ValueError(f"is not a record: {wrong}")
         try:
             config = make_config(**body["config"])
-            record = cls(
-                config,
-                body["status"],
-                body["metrics"],
-                body["curves"],
-                body["provenance"],
-                body.get("reason"),
-            )
-        except (InputError, KeyError) as error:
+        except InputError as error:
             raise ValueError(f"is of another version: {error}") from None
-        if record.id != body["id"]:
+        # The second for values that the config would take for others, as text for a number.
+        if config.id != body["id"] or config.identity() != body["config"]:
             raise ValueError("has a config that is not the run of its id")
-        return record
+        return cls(
+            config,
+            body["status"],
+            body["metrics"],
+            body["curves"],
+            body["provenance"],
+            body.get("reason"),
+        )
 
     def comparable(self) -> str:
         """The record without times and dates: equal for two equal runs on one machine."""
@@ -107,6 +113,61 @@ class Record:
 
 def _hash(body: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+_FIELDS = {"id", "config", "status", "metrics", "curves", "provenance", "sha256"}
+
+_STATUSES = get_args(Status)
+
+_TOLD = {"code": str, "device": str, "precision": str, "date": str, "seconds": float | int}
+"""What every record says of where it comes from, and what the pages count on."""
+
+
+def _misshapen(body: dict[str, Any]) -> str:
+    """What is not of its shape in a record whose sum is right, in one clause; empty for nothing."""
+    for name in ("config", "metrics", "curves", "provenance"):
+        if not isinstance(body[name], dict):
+            return f"its {name} is no table"
+    if body["status"] not in _STATUSES:
+        return f"its status is none of {', '.join(_STATUSES)}"
+    if not isinstance(body.get("reason"), str | None):
+        return "its reason is no text"
+    for table in (body["config"], body["provenance"]):
+        for name, value in table.items():
+            if not isinstance(value, str) and not _is_number(value):
+                return f"its {name} is neither text nor a number"
+    for name, value in body["metrics"].items():
+        if not _is_number(value):
+            return f"its metric {name} is no number"
+    for name, values in body["curves"].items():
+        if not isinstance(values, list) or not _are_numbers(values):
+            return f"its curve {name} is no list of numbers"
+    for name, kind in _TOLD.items():
+        if not isinstance(body["provenance"].get(name), kind):
+            return f"its provenance lacks its {name}"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold, or null, which stands for not finite."""
+    if type(value) is int:
+        return -_LARGEST <= value <= _LARGEST
+    return value is None or (type(value) is float and math.isfinite(value))
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    # Most curves are floats alone, and a sum is not finite if one of them is not: told in no loop.
+    floats = set(map(type, values)) == {float} and math.isfinite(sum(values))
+    return floats or all(map(_is_number, values))
+
+
+_LARGEST = 2**63 - 1
 
 
 def record_of(result: Result) -> Record:
@@ -164,22 +225,124 @@ def _processor() -> str:
     return f"CPU, {platform.processor() or platform.machine()}"
 
 
-@cache
-def code_digest() -> str:
-    """Twelve digits of the hash of everything that training imports: what code made a record.
+_MOST_SAID = 300
+"""Characters of a complaint, at most: a damaged line may hold anything."""
 
-    The packages above training (analysis, figures, pages) cannot change a run and stay out.
+
+@dataclass
+class _Seen:
+    """What has been read of a file so far: whole lines, from its start on.
+
+    Attributes:
+        inode: the file's.
+        stamp: time of change and size in bytes when it was last read.
+        end: bytes in the whole lines.
+        lines: how many these are.
+        last: the last of them, by which a file that grew is told from one that was written anew.
+        rest: what follows them, as of a writer in the middle of a line.
+        records: the sound ones of the whole lines, by id.
+        complaints: what is wrong with the others.
     """
-    root = Path(__file__).parents[1]
-    parts = ["config.py", "schedule.py", "ghost_norm.py", "data", "models", "optim", "training"]
-    digest = hashlib.sha256()
-    for part in parts:
-        path = root / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            if file.exists():
-                digest.update(file.relative_to(root).as_posix().encode())
-                digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
+
+    inode: int
+    stamp: tuple[int, int] = (0, 0)
+    end: int = 0
+    lines: int = 0
+    last: bytes = b""
+    rest: bytes = b""
+    records: dict[str, Record] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    def is_start_of(self, file: BinaryIO, stat: os.stat_result) -> bool:
+        """Whether the file is the one that was read, perhaps with more at its end."""
+        if stat.st_ino != self.inode or stat.st_size <= self.stamp[1]:
+            return stat.st_ino == self.inode and _stamp(stat) == self.stamp
+        file.seek(self.end - len(self.last))
+        return file.read(len(self.last)) == self.last
+
+    def read_on(self, file: BinaryIO, stat: os.stat_result, path: Path) -> None:
+        """Reads what was appended since."""
+        if self.stamp == _stamp(stat):
+            return
+        file.seek(self.end)
+        *whole, self.rest = file.read().split(b"\n")
+        with _collector_paused():
+            for line in whole:
+                self.lines += 1
+                self.end += len(line) + 1
+                self._take(line, path, self.lines, self.records, self.complaints)
+        if whole:
+            self.last = whole[-1] + b"\n"
+        self.stamp = _stamp(stat)
+
+    def all(self, path: Path) -> tuple[dict[str, Record], list[str]]:
+        """Records and complaints, the caller's own, with what follows the whole lines."""
+        records, complaints = dict(self.records), list(self.complaints)
+        self._take(self.rest, path, self.lines + 1, records, complaints)
+        return records, complaints
+
+    @staticmethod
+    def _take(
+        line: bytes, path: Path, number: int, records: dict[str, Record], complaints: list[str]
+    ) -> None:
+        if not line.strip():
+            return
+        try:
+            record = Record.parse(line.decode(errors="replace"))
+        except ValueError as error:
+            said = " ".join(str(error).split())[:_MOST_SAID]
+            complaints.append(f"{path}:{number} {said}; its run counts as missing")
+            return
+        if record.id not in records or records[record.id].status == "failed":
+            records[record.id] = record
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_mtime_ns, stat.st_size
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """For making many records: none is garbage, and looking through all again takes half the time.
+
+    The collector of cycles is the process's own: it goes on as it was.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _told(
+    doing: str, path: Path, error: type[InputError] | type[FailureError] = InputError
+) -> Iterator[None]:
+    """Turns what the system says of a path into one line: what, why, and what to do.
+
+    Args:
+        doing: what is done, as `read records`.
+        path: where.
+        error: what is raised instead; InputError in any case for what cannot be a path.
+    """
+    try:
+        yield
+        return
+    except (InputError, FailureError):
+        raise
+    except OSError as found:
+        why = found.strerror or str(found)
+    except ValueError as found:
+        why, error = str(found), InputError
+    raise error(f"cannot {doing} at {_shown(path)} ({why}): give another folder with --results")
+
+
+def _shown(path: Path) -> str:
+    """A path on one line, without its middle if it is long."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
+    return text if len(text) <= 300 else f"{text[:100]}...{text[-100:]}"
 
 
 @dataclass
@@ -193,17 +356,21 @@ class Store:
 
     root: Path
     complaints: list[str] = field(default_factory=list)
-    _read: dict[Path, tuple[Any, dict[str, Record], list[str]]] = field(default_factory=dict)
+    _seen: dict[Path, _Seen] = field(default_factory=dict)
 
     @classmethod
     def find(cls, folder: str | Path) -> Store:
         """The store of a folder, looked for from here upwards: notebooks run in folders of theirs.
 
         Where there is none, the folder as given, empty.
+
+        Raises:
+            InputError: for a path that cannot be looked for.
         """
-        for root in (Path.cwd(), *Path.cwd().parents):
-            if (root / folder).is_dir():
-                return cls(root / folder)
+        with _told("find records", Path(folder)):
+            for root in (Path.cwd(), *Path.cwd().parents):
+                if (root / folder).is_dir():
+                    return cls(root / folder)
         return cls(Path(folder))
 
     def path(self, scale: str, experiment: str) -> Path:
@@ -215,38 +382,27 @@ class Store:
 
         A run that stands twice, as after a merge, counts once: the first line is kept. A `failed`
         record does not count as the run it stands for unless nothing better does.
+
+        Of a file that was read before, only what was appended since is read; a file that was
+        written anew is read anew, told by its inode, its size, and its last line.
+
+        Raises:
+            InputError: when there is something that cannot be read.
         """
         path = self.path(scale, experiment)
-        try:
-            stamp = (path.stat().st_mtime_ns, path.stat().st_size, path.stat().st_ino)
-        except FileNotFoundError:
-            self.complaints = []
-            return {}
-        if path not in self._read or self._read[path][0] != stamp:
-            self._read[path] = (stamp, *self._parse(path))
-        _, records, complaints = self._read[path]
-        self.complaints = list(complaints)
-        return dict(records)
-
-    @staticmethod
-    def _parse(path: Path) -> tuple[dict[str, Record], list[str]]:
-        records: dict[str, Record] = {}
-        complaints: list[str] = []
-        try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return {}, []
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        self.complaints = []
+        with _told("read records", path), contextlib.ExitStack() as stack:
             try:
-                record = Record.parse(line)
-            except ValueError as error:
-                complaints.append(f"{path}:{number} {error}; its run counts as missing")
-                continue
-            if record.id not in records or records[record.id].status == "failed":
-                records[record.id] = record
-        return records, complaints
+                file = stack.enter_context(path.open("rb"))
+            except FileNotFoundError:
+                return {}
+            stat = os.fstat(file.fileno())
+            seen = self._seen.get(path)
+            if seen is None or not seen.is_start_of(file, stat):
+                seen = self._seen[path] = _Seen(stat.st_ino)
+            seen.read_on(file, stat, path)
+        records, self.complaints = seen.all(path)
+        return records
 
     def append(self, scale: str, experiment: str, records: Iterable[Record]) -> None:
         """Adds records at the end, on disk before this returns.
@@ -261,20 +417,12 @@ class Store:
         text = "".join(record.line() + "\n" for record in records)
         if not text:
             return
-        try:
+        with _told("write records", path, FailureError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{scale}-{experiment}-write"):
-                if path.exists() and not path.read_bytes().endswith(b"\n"):
+                if _is_cut_short(path):
                     self._set_aside(path)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise FailureError(
-                f"cannot write records to {path.parent} ({error.strerror}): "
-                "give another folder with --results"
-            ) from None
+                _write(path, "ab", text.encode())
 
     def repair(self, scale: str, experiment: str) -> list[str]:
         """Moves the lines that are not sound records to `<experiment>.rejected` beside the store.
@@ -283,66 +431,65 @@ class Store:
 
         Returns:
             One line for each that was moved: which, and what is wrong with it.
+
+        Raises:
+            InputError: when the files cannot be read or written.
         """
         self.read(scale, experiment)
         if self.complaints:
-            with self.lock(f"{scale}-{experiment}-write"):
-                self._set_aside(self.path(scale, experiment))
+            path = self.path(scale, experiment)
+            with _told("set records aside", path), self.lock(f"{scale}-{experiment}-write"):
+                self._set_aside(path)
         return self.complaints
 
     def retire_other_code(self, scale: str, experiment: str) -> None:
         """Moves records that other training code made to `<experiment>.<its digest>.old`.
 
-        For a store that shows what the code on this machine gives now, as `--fresh` fills it.
+        For a store that shows what the code on this machine gives now, as `--fresh` fills it. What
+        was retired before stays: lines are added to it.
+
+        Raises:
+            InputError: when the files cannot be read or written.
         """
         path = self.path(scale, experiment)
-        others = {
-            record.provenance.get("code", "unknown")
-            for record in self.read(scale, experiment).values()
-        } - {code_digest()}
-        if others:
-            with self.lock(f"{scale}-{experiment}-write"):
-                path.replace(path.with_suffix(f".{min(others)}.old"))
+        if not self.read(scale, experiment):
+            return
+        with _told("retire records", path), self.lock(f"{scale}-{experiment}-write"):
+            kept: list[bytes] = []
+            retired: dict[str, list[bytes]] = {}
+            for line in _lines(path):
+                code = _code_of(line)
+                here = code in (None, code_digest())
+                (kept if here else retired.setdefault(str(code), [])).append(line)
+            for code, lines in retired.items():
+                _add_new_lines(path.with_suffix(f".{code}.old"), lines)
+            if retired:
+                _replace(path, kept)
 
     def _set_aside(self, path: Path) -> None:
-        content = path.read_text(encoding="utf-8", errors="replace")
         good, bad = [], []
-        for line in content.splitlines():
-            if not line.strip():
-                continue
+        for line in _lines(path):
             try:
-                Record.parse(line)
-                good.append(line + "\n")
+                Record.parse(line.decode(errors="replace"))
+                good.append(line)
             except ValueError:
-                bad.append(line + "\n")
-        if not bad and content == "".join(good):
-            return
+                bad.append(line)
         if bad:
-            with path.with_suffix(".rejected").open("a", encoding="utf-8") as file:
-                file.writelines(bad)
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(good)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            _add_new_lines(path.with_suffix(".rejected"), bad)
+        _replace(path, good)
 
     def check_writable(self) -> None:
         """Refuses a folder that cannot be written, before any work.
 
         Raises:
             FailureError: one line that names the folder.
+            InputError: likewise, for what cannot be the name of a folder.
         """
-        try:
+        with _told("write records", self.root, FailureError):
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)
             probe = self.root / ".locks" / f"probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
-        except OSError as error:
-            raise FailureError(
-                f"cannot write to the results folder {self.root} ({error.strerror}): "
-                "give another one with --results"
-            ) from None
 
     def lock(self, name: str) -> filelock.FileLock:
         """A lock among processes that is freed when its holder dies, however it dies."""
@@ -353,6 +500,55 @@ class Store:
     def frame(self, scale: str, experiment: str) -> pd.DataFrame:
         """All sound records of an experiment as one table: see `to_frame`."""
         return to_frame(self.read(scale, experiment).values())
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a file that are not empty, without their newlines."""
+    return [line for line in path.read_bytes().split(b"\n") if line.strip()]
+
+
+def _code_of(line: bytes) -> str | None:
+    """The digest of the code that made a record, as part of a file's name; None for no record."""
+    try:
+        code = str(Record.parse(line.decode(errors="replace")).provenance["code"])
+    except ValueError:
+        return None
+    return code if re.fullmatch("[0-9a-z]{1,64}", code) else "unknown"
+
+
+def _add_new_lines(path: Path, lines: list[bytes]) -> None:
+    """Adds what a file lacks: a writer that was killed may have added some before."""
+    there = set(_lines(path)) if path.exists() else set()
+    # A line that a killed writer left unfinished stays as it is, on a line of its own.
+    start = b"\n" if _is_cut_short(path) else b""
+    _write(path, "ab", start + b"".join(line + b"\n" for line in lines if line not in there))
+
+
+def _replace(path: Path, lines: list[bytes]) -> None:
+    """Writes a file anew, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    _write(temporary, "wb", b"".join(line + b"\n" for line in lines))
+    temporary.replace(path)
+
+
+def _write(path: Path, mode: Literal["ab", "wb"], content: bytes) -> None:
+    """Writes to a file, on disk before this returns."""
+    with path.open(mode) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_cut_short(path: Path) -> bool:
+    """Whether a file ends inside of a line; its last byte tells."""
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except FileNotFoundError:
+        return False
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -377,10 +573,3 @@ def differences(mine: Store, theirs: Store, scale: str, experiment: str) -> Iter
     for run in sorted(a.keys() | b.keys()):
         if run not in a or run not in b or a[run].comparable() != b[run].comparable():
             yield run
-
-
-def git_revision(root: Path) -> str:
-    """The commit that a checkout stands at, with a plus if files differ; empty outside of one."""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()

@@ -40,5 +40,5 @@ def estimate_seconds(configs: Iterable[RunConfig], records: Mapping[str, Record]
 
 def _work(config: RunConfig) -> list[float]:
     size = config.train_size or data.train_size(config.dataset)
-    steps = config.total_steps(size)
-    return [float(steps), float(steps * config.batch_size)]
+    batches = config.batches(size)
+    return [float(batches.total_steps), float(batches.examples)]

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import os
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import filelock
 import numpy as np
@@ -24,9 +30,10 @@ import torch
 
 from sgdnoise import training
 from sgdnoise.config import RunConfig
-from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import Experiment
+from sgdnoise.errors import FailureError, InputError, shown
+from sgdnoise.experiments import FRESH_SEED, Experiment
 from sgdnoise.progress import bar
+from sgdnoise.provenance import code_digest
 from sgdnoise.records.store import Record, Store, record_of
 from sgdnoise.study.plan import missing, needed
 from sgdnoise.sweeps.cost import estimate_seconds
@@ -38,9 +45,16 @@ from sgdnoise.training.state import checkpoint_of
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""
 
+MAX_MINUTES = 365 * 24 * 60
+"""A year: the most that a sweep may be given."""
 
 SCHEDULER_SECONDS = 15
 """How long a Dask scheduler may take to answer."""
+
+WORKER_SECONDS = 20
+"""How long a Dask scheduler may be without workers."""
+
+T = TypeVar("T")
 
 
 _GPU_IN_USE = threading.Lock()
@@ -68,6 +82,33 @@ def train_bundle(
     require_cuda("start Dask workers where there is one")
     with _GPU_IN_USE:
         return train()
+
+
+PARENT_SECONDS = 1.0
+"""How often a worker process looks whether the sweep that it trains for still lives."""
+
+
+def _train_for(parent: int, *bundle: Any) -> list[Record]:
+    """`train_bundle` in a worker process of this parent, or in the parent itself."""
+    if os.getpid() != parent:
+        _end_with(parent)
+    return train_bundle(*bundle)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent has died: who was killed cannot stop its workers.
+
+    A thread looks, not the kernel: Linux would send its signal already when the thread ends that
+    started the worker, and that need not be the parent's main one.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _Claims:
@@ -110,6 +151,58 @@ class _Claims:
         self.held.clear()
 
 
+def read_aloud(store: Store, scale: str, experiment: str) -> dict[str, Record]:
+    """The sound records of an experiment; what was refused is said on stderr, a line each."""
+    records = store.read(scale, experiment)
+    for complaint in store.complaints:
+        print(f"refused: {complaint}", file=sys.stderr, flush=True)
+    return records
+
+
+def check_seeds(seeds: object) -> None:
+    """Refuses a number of seeds that no grid point can have.
+
+    Raises:
+        InputError: for anything but a whole number from 1 to 999.
+    """
+    check_whole("seeds", seeds, FRESH_SEED - 1, "those above re-estimate what was tuned")
+
+
+def check_jobs(jobs: object) -> None:
+    """Refuses a number of worker processes that this machine cannot use.
+
+    Raises:
+        InputError: for anything but a whole number from 1 to four a core.
+    """
+    most = 4 * (os.cpu_count() or 1)
+    check_whole("jobs", jobs, most, "four a core: more only wait and take memory")
+
+
+def check_minutes(minutes: float) -> None:
+    """Refuses a time that no training can take.
+
+    Raises:
+        InputError: for anything but more than 0 minutes and at most a year.
+    """
+    if not 0 < minutes <= MAX_MINUTES:
+        raise InputError(
+            f"minutes must be more than 0 and at most {MAX_MINUTES} (a year), got {shown(minutes)}"
+        )
+
+
+def check_whole(name: str, value: object, most: int, why: str) -> None:
+    """Refuses anything but a whole number from 1 to `most`, and says why it ends there.
+
+    Raises:
+        InputError: one line that names the bounds.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (whole and 1 <= value <= most):  # type: ignore[operator]
+        raise InputError(
+            f"{name} must be a whole number from 1 to {most} ({why}), got {shown(value)}"
+        )
+
+
 def run_sweep(
     experiment: Experiment,
     scale: str,
@@ -140,15 +233,18 @@ def run_sweep(
         How many runs were found, trained, and failed, and how many the deadline left.
 
     Raises:
-        InputError: for fewer than one seed, or a scheduler that does not answer within 20 s; where
-            runs are missing that need a GPU, for none, one with too little memory, too old a torch,
-            or more than one job on it.
-        FailureError: when the store cannot be written, or a worker process was killed.
+        InputError: for seeds or jobs out of bounds, a scheduler that does not answer within 20 s or
+            whose workers have other training code; where runs are missing that need a GPU, for
+            none, one with too little memory, too old a torch, or more than one job on it.
+        FailureError: when the store cannot be written, a worker process was killed, the scheduler
+            was lost, or it had no workers for 20 s.
     """
-    if seeds < 1:
-        raise InputError(f"seeds must be at least 1, got {seeds}")
+    check_seeds(seeds)
+    if jobs is not None:
+        check_jobs(jobs)
     store.check_writable()
-    store.repair(scale, experiment.name)
+    for complaint in store.repair(scale, experiment.name):
+        print(f"set aside: {complaint}", file=sys.stderr, flush=True)
     records = store.read(scale, experiment.name)
     first = needed(experiment, scale, seeds, records)
     found = sum(c.id in records and records[c.id].status != "failed" for c in first)
@@ -213,7 +309,8 @@ def run_sweep(
                 for record in results:
                     file = checkpoint_of(checkpoints, record.config)
                     if file is not None and record.status != "failed":
-                        file.unlink(missing_ok=True)
+                        with suppress(OSError):  # what stays is left out: its run is recorded
+                            file.unlink()
                 claims.release([record.config for record in results])
                 tried.update(record.id for record in results)
                 failed = sum(record.status == "failed" for record in results)
@@ -274,10 +371,15 @@ class _Processes:
             batch_size=1,
         )
         try:
-            yield from pool(
-                joblib.delayed(train_bundle)(b, self.checkpoints, "cpu", self.deadline)
-                for b in bundles
-            )
+            with warnings.catch_warnings():
+                # Of bundles in flight when a sweep is stopped: that they are lost is no news.
+                warnings.filterwarnings("ignore", module=r"joblib\.parallel")
+                yield from pool(
+                    joblib.delayed(_train_for)(
+                        os.getpid(), bundle, self.checkpoints, "cpu", self.deadline
+                    )
+                    for bundle in bundles
+                )
         except TerminatedWorkerError:
             raise FailureError(
                 "a training process was killed, most often for want of memory: "
@@ -290,13 +392,15 @@ class _Cluster:
     """Trains bundles on the workers of a Dask cluster, one a worker thread, or one a GPU."""
 
     def __init__(self, address: str, device: str, deadline: float | None) -> None:
-        self.device, self.deadline = device, deadline
+        self.address, self.device, self.deadline = address, device, deadline
         try:
             from distributed import Client
         except ImportError:
             raise InputError(
                 "--scheduler needs the package distributed: install sgdnoise[cluster]"
             ) from None
+        for name in ("distributed", "distributed.client"):  # which log tracebacks of what we say
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             self.client = Client(address, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:
@@ -314,23 +418,78 @@ class _Cluster:
     def __call__(self, bundles: Iterator[list[RunConfig]]) -> Iterator[list[Record]]:
         from distributed import wait
 
+        self._ask(self._require_workers)
         flying: set[Any] = set()
         while True:
-            threads = self.client.nthreads().values()
+            threads = self._ask(self.client.nthreads).values()
             slots = max(1, len(threads) if self.device == "cuda" else sum(threads))
             for bundle in itertools.islice(bundles, max(0, slots - len(flying))):
                 # Not pure: a bundle that is tried again must be trained again. Losing a worker is
                 # no fault of the bundle's, however often it happens.
-                task = (train_bundle, bundle, None, self.device, self.deadline)
-                flying.add(self.client.submit(*task, pure=False, retries=2))
+                task = (_train_as, code_digest(), bundle, None, self.device, self.deadline)
+                flying.add(self._ask(self.client.submit, *task, pure=False, retries=2))
             if not flying:
                 return
-            done, flying = wait(flying, return_when="FIRST_COMPLETED")
+            try:
+                done, flying = wait(flying, timeout=WORKER_SECONDS, return_when="FIRST_COMPLETED")
+            except TimeoutError:  # a long bundle, or nobody is left to train it
+                self._ask(self._require_workers)
+                continue
+            except CancelledError:
+                raise self._lost() from None
             for future in done:
                 try:
                     yield future.result()
+                except CancelledError:
+                    raise self._lost() from None
                 except Exception as error:
                     raise FailureError(
                         f"a bundle failed on the cluster ({type(error).__name__}: "
                         f"{str(error).splitlines()[0] if str(error) else ''}): run again to go on"
                     ) from None
+
+    def _require_workers(self) -> None:
+        """Waits for a worker; all that are there must have our training code."""
+        try:
+            self.client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            raise FailureError(
+                f"the Dask scheduler at {self.address} has had no worker for {WORKER_SECONDS} s: "
+                f"start some with `dask worker {self.address}`"
+            ) from None
+        codes = self.client.run(_code, on_error="return")
+        others = {worker: code for worker, code in codes.items() if code != code_digest()}
+        if others:
+            worker, code = next(iter(others.items()))
+            what = f"training code {code}" if isinstance(code, str) else "no such package"
+            raise InputError(
+                f"{len(others)} of {len(codes)} Dask workers would train otherwise: {worker} has "
+                f"{what}, this machine {code_digest()}; install the same sgdnoise there"
+            )
+
+    def _ask(self, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        try:
+            return call(*arguments, **options)
+        except InputError:  # which is a ValueError
+            raise
+        # A client whose scheduler is gone is closed, and each call fails in a way of its own.
+        except (OSError, ValueError, CancelledError):
+            raise self._lost() from None
+
+    def _lost(self) -> FailureError:
+        return FailureError(
+            f"the Dask scheduler at {self.address} was lost: what was finished is kept; "
+            "start it again and run the same command to go on"
+        )
+
+
+def _code() -> str:
+    """The digest of the training code of the process that runs this."""
+    return code_digest()
+
+
+def _train_as(code: str, *bundle: Any) -> list[Record]:
+    """`train_bundle` on a worker, which may have joined after all were asked for their code."""
+    if _code() != code:
+        raise InputError(f"a Dask worker has training code {_code()}, the sweep's is {code}")
+    return train_bundle(*bundle)

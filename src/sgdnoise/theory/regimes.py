@@ -1,4 +1,10 @@
-"""One boundary batch size: a broken line, fitted alike to nets and to the model."""
+"""Where the linear scaling rule ends: one definition of the boundary batch size, for all curves.
+
+S20 (§3.2, figure 1c) sees two regimes: the tuned effective learning rate grows in proportion to the
+batch size, and beyond a boundary stays where it is. Here a broken line is fitted by least squares
+to log₂ of the rate over log₂ of the batch size, and the boundary is where it bends. The same fit
+serves measured rates and the noisy quadratic model's, so that their boundaries can be compared.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
 
 KNEE_STEP = 0.05
-"""Spacing of the boundaries tried by `fit_hinge`, in log₂ of the batch size."""
+"""Spacing of the knees tried by `fit_hinge`, in log₂ of the batch size."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +32,13 @@ class Hinge:
     knee: float
     level: float
 
+    @property
+    def boundary(self) -> float:
+        """The batch size at the knee, in examples."""
+        return 2.0**self.knee
 
-def fit_hinge(x: np.ndarray, y: np.ndarray) -> list[Hinge]:
+
+def fit_hinge(x: FloatArray, y: FloatArray) -> list[Hinge]:
     """Least squares over slope, level and knee, the knee on a fine grid inside the data.
 
     Args:
@@ -33,7 +47,7 @@ def fit_hinge(x: np.ndarray, y: np.ndarray) -> list[Hinge]:
             fewer than four finite ones the fit is NaN.
 
     Returns:
-        One hinge a row. A knee at the largest x means that no flat part was seen.
+        One hinge a row. A knee at the largest x means that no flat part was seen: see `flat_seen`.
     """
     fits = [Hinge(math.nan, math.nan, math.nan)] * len(y)
     finite = np.isfinite(y)
@@ -54,3 +68,19 @@ def fit_hinge(x: np.ndarray, y: np.ndarray) -> list[Hinge]:
             slope, level = solutions[best[i], i]
             fits[row] = Hinge(float(slope), float(knees[best[i]]), float(level))
     return fits
+
+
+def flat_seen(knee: ArrayLike, x: FloatArray) -> NDArray[np.bool_]:
+    """Whether knees lie inside the abscissas x, so that something flat follows; False for NaN."""
+    return np.asarray(knee, dtype=np.float64) < x.max() - 0.01
+
+
+def hinge_of_rates(batch_size: ArrayLike, rate: ArrayLike) -> Hinge:
+    """The hinge of tuned effective learning rates over batch sizes, fitted in log₂ of both.
+
+    Args:
+        batch_size: B in examples, in rising order, shape (n,).
+        rate: tuned effective learning rates, positive, shape (n,); NaN where there is none.
+    """
+    x, y = (np.log2(np.asarray(v, dtype=np.float64)) for v in (batch_size, rate))
+    return fit_hinge(x, y[None])[0]

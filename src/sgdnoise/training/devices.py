@@ -107,11 +107,14 @@ def bytes_needed(configs: list[RunConfig]) -> int:
     """
     first = configs[0]
     model = models.build(
-        first.model, norm=first.norm, ghost_batch_size=min(first.ghost_batch_size, first.batch_size)
+        first.model,
+        norm=first.norm,
+        ghost_batch_size=min(first.ghost_batch_size, first.largest_batch_size),
     )
     shape = models.spec(first.model).input_shape
     parameters = 4 * models.count_parameters(model)
-    in_memory = max(p.stop - p.start for p in parts(first, model, MICRO_BATCH))
+    batch = parts(first, model, MICRO_BATCH, first.largest_batch_size)
+    in_memory = max(part.stop - part.start for part in batch)
     half = first.precision == "bfloat16"
     activations = in_memory * saved_bytes(model, shape) // (2 if half else 1)
     chunk = CHUNK_BYTES if is_side_by_side(first, "cuda") else 0

@@ -316,6 +316,7 @@ class GraphedRun:
             stop = self.batches.fill(first)
             self._place(first)
             for step in range(first, stop):
+                state.begin(step)
                 if has_dropout:
                     self.seed_dropout(step)
                 for size in self.sizes:
@@ -381,7 +382,7 @@ def train_graphed(
     """Trains runs of one bundle side by side, each on a stream of its own.
 
     Args:
-        configs: runs that `is_graphed` allows, which agree in all that fixes their shapes.
+        configs: runs that `why_not_graphed` allows, which agree in all that fixes their shapes.
         dataset: what they train on, where they train.
         build: gives the freshly initialised model of a run.
         checkpoints: folder of a run's file, as in `train_single`.

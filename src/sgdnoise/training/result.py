@@ -35,6 +35,8 @@ _EXAMPLES_SIDE_BY_SIDE = 512
 _UNGRAPHED: dict[str, str] = {
     "gradient_noise": "weighs each loss by a draw of its own",
     "discard_fraction": "chooses examples by their losses, for some epochs only",
+    "phases": "changes the batch size on the way",
+    "probes": "measures curvature on the way, by passes and draws of its own",
 }
 _UNGRAPHED_OPTIMIZERS = {
     "cblr": "differentiates twice, with probes drawn on the CPU",
@@ -48,6 +50,9 @@ _PLAIN: dict[str, object] = {
     "clip_norm": None,
     "gradient_noise": 0.0,
     "discard_fraction": 0.0,
+    "phases": (),
+    "probes": (),
+    "momentum_reset": False,
     "precision": "float32",
 }
 
@@ -96,7 +101,7 @@ def why_not_graphed(config: RunConfig) -> str | None:
     """Why a run's steps cannot be replayed as CUDA graphs, so that the plain loop trains it.
 
     None where they can: images under SGD and the layer-wise rules, with any norm, dropout,
-    clipping, augmentation, sampling and schedule.
+    clipping, augmentation, sampling and schedule, and with or without a reset of the momentum.
     """
     if config.dataset == "ptb":
         return "a recurrent net"

@@ -193,6 +193,6 @@ def build_model(config: RunConfig, dataset: Dataset | Corpus) -> nn.Module:
         num_classes=classes,
         input_shape=shape,
         norm=config.norm,
-        ghost_batch_size=min(config.ghost_batch_size, config.batch_size),
+        ghost_batch_size=min(config.ghost_batch_size, config.largest_batch_size),
         generator=stream(config.seed, "init"),
     )

@@ -7,14 +7,22 @@ import numpy as np
 from sgdnoise import schedule as shapes
 from sgdnoise.config import RunConfig
 from sgdnoise.errors import InputError
+from sgdnoise.schedule import BatchSchedule, Schedule
 
 
-def multipliers(config: RunConfig, total_steps: int) -> np.ndarray:
-    """What the initial learning rate is multiplied with at each step, shape (total_steps,).
+def multipliers(config: RunConfig, batches: BatchSchedule) -> np.ndarray:
+    """What the initial learning rate is multiplied with at each step, shape (total steps,).
+
+    Under phases, a budget of epochs goes by in examples: the schedule is asked for the number of
+    the run's own batches that they would have made. Warm-up counts updates in any case.
 
     Raises:
         InputError: for H17's schedule of a model that has none.
     """
+    in_epochs = bool(config.phases) and config.epochs is not None
+    total_steps = batches.total_steps
+    if in_epochs:
+        total_steps = max(1, round(batches.examples / config.batch_size))
     if config.schedule == "hold-then-decay":
         shape = shapes.hold_then_decay(total_steps, config.decay_factor)
     elif config.schedule == "cosine":
@@ -28,4 +36,16 @@ def multipliers(config: RunConfig, total_steps: int) -> np.ndarray:
         shape = shapes.H17_REGIMES[config.model].schedule(total_steps)
     else:
         shape = shapes.constant(total_steps)
-    return shapes.tabulate(shapes.warm_up(shape, config.warmup_steps), total_steps)
+    if config.phases:
+        shape = _phased(shape, batches, config.batch_size if in_epochs else None)
+    return shapes.tabulate(shapes.warm_up(shape, config.warmup_steps), batches.total_steps)
+
+
+def _phased(shape: Schedule, batches: BatchSchedule, batch_size: int | None) -> Schedule:
+    """The schedule times each phase's factor; with a batch size, on the clock of such batches."""
+
+    def multiplier(step: int) -> float:
+        time = step if batch_size is None else batches.seen(step) // batch_size
+        return shape(time) * batches.at(step).rate_factor
+
+    return multiplier

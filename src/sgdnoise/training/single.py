@@ -7,7 +7,6 @@ the bits of an uninterrupted one on a CPU. What a run is beside its loop stands 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +17,8 @@ from torch import nn
 from sgdnoise import optim
 from sgdnoise.config import RunConfig
 from sgdnoise.data import Corpus, Dataset
+from sgdnoise.schedule import BatchSchedule
+from sgdnoise.training.probes import Probes
 from sgdnoise.training.result import Result
 from sgdnoise.training.state import MICRO_BATCH, RunState, own_global_stream, parts, precision
 from sgdnoise.training.streams import batch_indices, stream
@@ -59,29 +60,28 @@ def train_single(
     state = RunState.open(config, dataset, model, checkpoint, deadline)
     task, optimizer, progress, device = state.task, state.optimizer, state.progress, state.device
     has_dropout = state.has_dropout
-    discard_steps = (
-        math.inf
-        if config.discard_epochs is None
-        else config.discard_epochs * state.size / config.batch_size
-    )
+    probes = Probes(state, micro_batch // task.predictions)
     began = perf_counter() - progress.seconds
+    probes.start()
     with own_global_stream(has_dropout, device):
-        for step, index in _batches(config, state.size, progress.step, state.total):
+        for step, index in _batches(config, state.batches, state.size, progress.step):
+            size = len(index)
+            state.begin(step)
             for group in optimizer.param_groups:
                 group["lr"] = float(state.rates[step])
             if has_dropout:
                 torch.manual_seed(state.dropout_seed(step))
-            draws = task.draw(config.batch_size, stream(config.seed, f"augment/{step}"))
-            weigh = _weights(config, step, discarding=step < discard_steps)
+            draws = task.draw(size, stream(config.seed, f"augment/{step}"))
+            weigh = _weights(config, step, size, discarding=_discards(state, step))
             optimizer.zero_grad(set_to_none=True)
             loss = 0.0
-            for part in parts(config, model, micro_batch // task.predictions):
+            for part in parts(config, model, micro_batch // task.predictions, size):
                 chosen = index[part].to(device)
                 x = task.inputs(task.train.examples[chosen], draws[:, part])
                 with precision(config, device):
                     outputs = task.outputs(model, x)
                 losses = task.losses(outputs, task.train.targets[chosen])
-                part_loss = (weigh(losses, part) * losses).sum() / config.batch_size
+                part_loss = (weigh(losses, part) * losses).sum() / size
                 optim.backward(optimizer, part_loss)
                 loss += part_loss.item()
             if not state.count(loss):
@@ -90,6 +90,7 @@ def train_single(
                 optim.clip_gradient(model.parameters(), config.clip_norm, step, config.clip_steps)
             if progress.step in state.logged:
                 state.log()
+                probes.measure()
             else:
                 optimizer.step()
             if progress.step in state.evaluated:
@@ -103,23 +104,33 @@ def train_single(
 
 
 def _batches(
-    config: RunConfig, size: int, start: int, total: int
+    config: RunConfig, batches: BatchSchedule, train_size: int, start: int
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Steps and the examples of each, drawn some way ahead."""
-    ahead = max(1, (1 << 20) // config.batch_size)
-    for first in range(start, total, ahead):
-        drawn = batch_indices(config, size, first, min(total, first + ahead))
-        yield from zip(range(first, total), drawn, strict=False)
+    """Steps and the examples of each, drawn some way ahead within a phase."""
+    first = start
+    while first < batches.total_steps:
+        ahead = max(1, (1 << 20) // batches.at(first).batch_size)
+        stop = min(first + ahead, batches.end(first))
+        drawn = batch_indices(config, train_size, first, stop)
+        yield from zip(range(first, stop), drawn, strict=True)
+        first = stop
+
+
+def _discards(state: RunState, step: int) -> bool:
+    """Whether a step belongs to the epochs that discard: whether its examples begin in them."""
+    epochs = state.config.discard_epochs
+    # The tolerance: 0.7 epochs of 10 examples are 7, where the product comes out above it.
+    return epochs is None or state.batches.seen(step) < epochs * state.size * (1 - 1e-12)
 
 
 def _weights(
-    config: RunConfig, step: int, discarding: bool
+    config: RunConfig, step: int, size: int, discarding: bool
 ) -> Callable[[torch.Tensor, slice], torch.Tensor]:
     """What each example's loss of a part is weighed with; 1 unless the config says otherwise."""
     noise = None
     if config.gradient_noise:
         generator = stream(config.seed, f"noise/{step}")
-        noise = optim.noise_weights(config.batch_size, config.gradient_noise, generator)
+        noise = optim.noise_weights(size, config.gradient_noise, generator)
 
     def weigh(losses: torch.Tensor, part: slice) -> torch.Tensor:
         weights = torch.ones_like(losses)

@@ -50,18 +50,21 @@ def train_stacked(
 
     Raises:
         InputError: for a batch larger than the training set, and for what only single runs know
-            (bfloat16, augmentation, clipping, gradient noise, discarded examples).
+            (bfloat16, augmentation, clipping, gradient noise, discarded examples, phases, a reset
+            of the momentum, probes).
     """
     first = configs[0]
     unfit = [config.id for config in configs if not is_stacked(config)]
     if unfit:
         raise InputError(
             f"run {unfit[0]} asks for what a stack of runs does not know (another update rule, "
-            "augmentation, clipping, gradient noise, discarding, bfloat16): train it alone"
+            "augmentation, clipping, gradient noise, discarding, phases, a reset of the momentum, "
+            "probes, bfloat16): train it alone"
         )
     began = perf_counter()
     size = len(dataset.train_labels)
-    total = first.total_steps(size)
+    every = first.batches(size)
+    total = every.total_steps
     train_set, test_set = (
         (x.flatten(1).contiguous().numpy(), y.numpy())
         for x, y in (dataset.train_arrays(), dataset.test_arrays())
@@ -77,7 +80,7 @@ def train_stacked(
     decay = np.array([config.weight_decay for config in configs], np.float32)
     # Of what shapes a schedule, runs of a bundle differ in the decay factor alone.
     one_with = {config.decay_factor: config for config in configs}
-    shape_of = {factor: multipliers(config, total) for factor, config in one_with.items()}
+    shape_of = {factor: multipliers(config, every) for factor, config in one_with.items()}
     # float64 products rounded once, as the scalar learning rate of an optimizer is.
     rates = np.stack(
         [

@@ -7,9 +7,15 @@ of CUDA graphs (`graphed`). So either goes on from the other's checkpoint.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import functools
+import hashlib
+import io
+import itertools
 import math
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +31,8 @@ from sgdnoise.config import RunConfig
 from sgdnoise.data import Corpus, Dataset
 from sgdnoise.errors import InputError
 from sgdnoise.ghost_norm import ghost_sizes
-from sgdnoise.schedule import log_spaced_steps
+from sgdnoise.provenance import code_digest
+from sgdnoise.schedule import BatchSchedule, log_spaced_steps
 from sgdnoise.training.result import CURVE_POINTS, Result, significant
 from sgdnoise.training.schedules import multipliers
 from sgdnoise.training.streams import stream
@@ -53,7 +60,7 @@ class Progress:
 
     step: int = 0
     loss_sum: float = 0.0
-    loss_count: int = 0
+    loss_count: float = 0
     seconds: float = 0.0
     diverged_at: int | None = None
     curves: dict[str, list[float]] = field(default_factory=dict)
@@ -69,6 +76,7 @@ class RunState:
 
     Attributes:
         start: copies of the initial parameters.
+        batches: the batch size of each step.
         rates: the learning rate of each step, float64.
         logged: steps at which curves are measured.
         evaluated: steps at which the test set is looked at.
@@ -79,7 +87,7 @@ class RunState:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     start: list[torch.Tensor]
-    total: int
+    batches: BatchSchedule
     rates: np.ndarray
     logged: set[int]
     evaluated: set[int]
@@ -114,10 +122,11 @@ class RunState:
         task = task_of(config, dataset, model)
         device = task.train.targets.device
         size = len(task.train.targets)
-        total = config.total_steps(size)
+        batches = config.batches(size)
+        total = batches.total_steps
         # As the inputs: see `tasks`.
         model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _check(config, task, model)
+        _check(config, batches, task, model)
         model.train()
         optimizer = optim.build_optimizer(
             config.optimizer,
@@ -135,10 +144,10 @@ class RunState:
             model,
             optimizer,
             start=[p.detach().clone() for p in model.parameters()],
-            total=total,
-            rates=multipliers(config, total) * config.learning_rate,
+            batches=batches,
+            rates=multipliers(config, batches) * config.learning_rate,
             logged=set(log_spaced_steps(total, CURVE_POINTS)),
-            evaluated=evaluation_steps(total, config.batch_size, len(task.test.targets)),
+            evaluated=evaluation_steps(total, batches.examples / total, len(task.test.targets)),
             checkpoint=checkpoint,
             deadline=deadline,
         )
@@ -149,6 +158,11 @@ class RunState:
     def device(self) -> torch.device:
         """Where the run trains."""
         return self.task.train.targets.device
+
+    @property
+    def total(self) -> int:
+        """Number of updates."""
+        return self.batches.total_steps
 
     @property
     def size(self) -> int:
@@ -165,14 +179,27 @@ class RunState:
         """What the generator that dropout draws from is seeded with before a step."""
         return stream(self.config.seed, f"dropout/{step}").initial_seed()
 
+    def begin(self, step: int) -> None:
+        """What comes before a step: where an epoch starts, a momentum to be reset is zeroed."""
+        if self.config.momentum_reset and self._starts_epoch(step):
+            for moments in self.optimizer.state.values():
+                if moments.get("momentum_buffer") is not None:
+                    moments["momentum_buffer"].zero_()
+
+    def _starts_epoch(self, step: int) -> bool:
+        before = self.batches.seen(step - 1) if step else 0
+        return self.batches.seen(step) // self.size > before // self.size
+
     def count(self, loss: float) -> bool:
         """Takes the loss of one more step; whether it is finite, so that the run goes on."""
         progress = self.progress
         if not math.isfinite(loss):
             progress.diverged_at = progress.step + 1
             return False
-        progress.loss_sum += loss
-        progress.loss_count += 1
+        # In batches of the run's own size, so that a curve's point is a mean over examples.
+        weight = self.batches.at(progress.step).batch_size / self.config.batch_size
+        progress.loss_sum += weight * loss
+        progress.loss_count += weight
         progress.step += 1
         return True
 
@@ -204,7 +231,7 @@ class RunState:
         self.progress.add(test_step=self.progress.step, **test)
 
     def pause(self) -> None:
-        """Writes the checkpoint if it is time for it.
+        """Writes the checkpoint if it is time for it; the run goes on if it cannot be written.
 
         Raises:
             Stopped: past the deadline, with the checkpoint written; not after the last step, when
@@ -245,34 +272,121 @@ class RunState:
         )
 
     def _save(self, path: Path) -> None:
-        state: dict[str, Any] = {
+        """Writes the checkpoint; a run that cannot is none the worse, and says so once."""
+        saved: dict[str, Any] = {
             "id": self.config.id,
+            "code": code_digest(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": dataclasses.asdict(self.progress),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(state, temporary)
-        temporary.replace(path)
+        try:
+            write_checkpoint(path, saved)
+        except OSError as error:
+            _say_unwritable(path.parent, error.strerror or str(error))
 
     def _resume(self) -> None:
+        """Goes on from the checkpoint; where it does not fit in whatever way, starts anew."""
         path = self.checkpoint
-        if path is None or not path.exists():
+        if path is None or not os.path.lexists(path):
             return
+        before = copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict()))
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if state["id"] != self.config.id:
-                return
-        except Exception:  # whatever is wrong with a checkpoint, the run can still start anew
-            return
-        saved = state["optimizer"]
+            self._take(read_checkpoint(path))
+        except Exception as error:  # the run can start anew whatever is wrong
+            self.model.load_state_dict(before[0])
+            self.optimizer.load_state_dict(before[1])
+            why = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+            _say(f"the checkpoint {path} is left out ({why}): its run starts anew")
+
+    def _take(self, saved: dict[str, Any]) -> None:
+        """Takes over what a checkpoint holds, if all of it fits; half of it may be taken if not."""
+        if saved.keys() != {"id", "code", "model", "optimizer", "progress"}:
+            raise ValueError("its fields are others")
+        if saved["id"] != self.config.id:
+            raise ValueError("it is another run's")
+        if saved["code"] != code_digest():
+            raise ValueError("other code wrote it")
+        progress = Progress(**saved["progress"])
+        if not _is_sound(progress, self.total):
+            raise ValueError("its progress is none of this run")
+        optimizer = saved["optimizer"]
+        params = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for place, values in optimizer["state"].items():
+            for value in values.values():
+                if torch.is_tensor(value) and value.dim() and value.shape != params[place].shape:
+                    raise ValueError("its optimizer has other shapes")
         # How a step is computed is this engine's to say, not that of the one that saved.
-        for ours, theirs in zip(self.optimizer.param_groups, saved["param_groups"], strict=True):
+        pairs = zip(self.optimizer.param_groups, optimizer["param_groups"], strict=True)
+        for ours, theirs in pairs:
             theirs |= {k: ours[k] for k in ("lr", "foreach", "fused") if k in ours}
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(saved)
-        self.progress = Progress(**state["progress"])
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(optimizer)
+        self.progress = progress
+
+
+def write_checkpoint(path: Path, saved: dict[str, Any]) -> None:
+    """Writes a checkpoint with the sum of its content: whole, or not at all.
+
+    Raises:
+        OSError: when it cannot be written; the one before, if any, stays.
+    """
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    content = buffer.getvalue()
+    temporary = path.with_suffix(".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("wb") as file:
+            file.write(_MARK + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, its tensors on the CPU.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is no checkpoint, cut short, or altered.
+    """
+    head, _, content = path.read_bytes().partition(b"\n")
+    if head != _MARK + hashlib.sha256(content).hexdigest().encode():
+        raise ValueError("its sha256 does not fit")
+    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(saved, dict):
+        raise ValueError("it is no checkpoint")
+    return saved
+
+
+_MARK = b"sgdnoise checkpoint, sha256 of what follows: "
+
+
+def _is_sound(progress: Progress, total: int) -> bool:
+    """Whether what was read is what a run of so many steps may have measured on its way."""
+    numbers = (progress.loss_sum, progress.seconds, *itertools.chain(*progress.curves.values()))
+    return (
+        type(progress.step) is int
+        and type(progress.loss_count) is int
+        and progress.diverged_at is None
+        and 0 <= progress.loss_count <= progress.step <= total
+        and all(isinstance(number, float | int) for number in numbers)
+    )
+
+
+@functools.cache
+def _say_unwritable(folder: Path, why: str) -> None:
+    """Said once a process: the next try is 20 s later, and the next run's."""
+    _say(f"no checkpoint can be written to {folder} ({why}): a run that is stopped starts anew")
+
+
+def _say(line: str) -> None:
+    print(f"sgdnoise: {line}", file=sys.stderr, flush=True)
 
 
 def checkpoint_of(folder: Path | None, config: RunConfig) -> Path | None:
@@ -280,7 +394,7 @@ def checkpoint_of(folder: Path | None, config: RunConfig) -> Path | None:
     return None if folder is None else folder / f"{config.id}.pt"
 
 
-def evaluation_steps(total: int, batch_size: int, test_size: int) -> set[int]:
+def evaluation_steps(total: int, batch_size: float, test_size: int) -> set[int]:
     """When a run looks at the test set on its way: up to eight times, evenly, the end not counted.
 
     As often as costs at most `EVALUATION_SHARE` of the training's arithmetic, a step being three
@@ -311,14 +425,15 @@ def evaluate(task: Task, split: Split, model: nn.Module, config: RunConfig) -> t
 
 
 @torch.no_grad()
-def _check(config: RunConfig, task: Task, model: nn.Module) -> None:
+def _check(config: RunConfig, batches: BatchSchedule, task: Task, model: nn.Module) -> None:
     """Refuses what would fail on the way."""
-    for norm in model.modules():
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-            ghost = getattr(norm, "ghost_batch_size", config.batch_size)
-            if min(ghost_sizes(config.batch_size, ghost)) < 2:
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        for size in (stretch.batch_size for stretch in batches.stretches):
+            ghost = getattr(norm, "ghost_batch_size", size)
+            if min(ghost_sizes(size, ghost)) < 2:
                 raise InputError(
-                    f"batch size {config.batch_size} with batch norm over {ghost} examples leaves "
+                    f"batch size {size} with batch norm over {ghost} examples leaves "
                     "it a single one: choose at least 2, even if ghosts are of 2, or norm none"
                 )
     width = task.outputs(model.eval(), task.inputs(task.train.examples[:1])).shape[-1]
@@ -329,9 +444,18 @@ def _check(config: RunConfig, task: Task, model: nn.Module) -> None:
         )
 
 
-def parts(config: RunConfig, model: nn.Module, micro_batch: int) -> list[slice]:
-    """The parts of a batch that go through the model one after another."""
-    size = config.batch_size
+def parts(
+    config: RunConfig, model: nn.Module, micro_batch: int, size: int | None = None
+) -> list[slice]:
+    """The parts of a batch that go through the model one after another.
+
+    Args:
+        config: the run.
+        model: its model.
+        micro_batch: examples in a part, at most, but for what has to stay together.
+        size: examples in the batch; None for the run's own batch size.
+    """
+    size = config.batch_size if size is None else size
     norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
     # What is chosen or estimated over the whole batch needs it whole.
     spans = (norms and config.norm != "ghost") or config.optimizer.startswith("cblr")

@@ -32,15 +32,22 @@ def batch_indices(config: RunConfig, train_size: int, start: int, stop: int) -> 
 
     Returns:
         Indices into the training set, shape (stop − start, batch size), int64.
+
+    Raises:
+        ValueError: for steps of several batch sizes, which have no such shape.
     """
-    size = config.batch_size
+    batches = config.batches(train_size)
+    size = batches.at(start).batch_size
+    if batches.at(stop - 1) != batches.at(start):
+        raise ValueError(f"steps {start} to {stop - 1} lie in phases of several batch sizes")
     if config.sampling == "independent":
         rows = [
             torch.randperm(train_size, generator=stream(config.seed, f"batch/{step}"))[:size]
             for step in range(start, stop)
         ]
         return torch.stack(rows)
-    first, last = start * size, stop * size
+    first = batches.seen(start)
+    last = first + (stop - start) * size
     epochs = range(first // train_size, -(-last // train_size))
     joined = torch.cat(
         [

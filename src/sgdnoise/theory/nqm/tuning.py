@@ -604,32 +604,6 @@ def tuned_under_schedule(
     return found
 
 
-def minimise_over_rates(
-    losses: Callable[[FloatArray], FloatArray], grid: FloatArray
-) -> tuple[float, float]:
-    """Learning rate of least loss: the best point of a grid, refined between its neighbours.
-
-    Args:
-        losses: loss at each of an array of learning rates; infinite where training diverges.
-        grid: increasing, fine enough to hold the valley sought.
-
-    Returns:
-        Learning rate, within 1e-7 of the valley's lowest, and loss.
-    """
-    values = losses(grid)
-    best = int(np.argmin(values))
-    lowest, highest = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
-    found, least = float(grid[best]), float(values[best])
-    while math.log(highest / lowest) > 1e-7:
-        zoom = np.geomspace(lowest, highest, 17)
-        values = losses(zoom)
-        best = int(np.argmin(values))
-        if values[best] <= least:
-            found, least = float(zoom[best]), float(values[best])
-        lowest, highest = zoom[max(best - 1, 0)], zoom[min(best + 1, 16)]
-    return found, least
-
-
 def monotone_segments(schedule: Schedule, total_steps: int) -> list[tuple[float, int]]:
     """`sgdnoise.schedule.segments` for a schedule that only falls (or only rises), by bisection.
 

@@ -1,0 +1,293 @@
+"""What a run measures on its way beside its curves: curvature, noise, distances, by name.
+
+A config names its probes, and each logged step adds their numbers to the run's curves, beside
+`step`. A probe reads the weights that the step has left. It changes nothing of the run: it draws
+from streams of its own, addressed by step, and leaves weights, gradients, running statistics and
+modes as they were.
+
+Curvature and noise are those of the loss as the net is evaluated (running statistics, no dropout,
+no augmentation, no weight decay, float32), on a fixed subset of the training set. Batch norm's
+training loss has no Hessian of one example, so there is no other choice. A number that cannot be
+had is nan: the net has diverged, or all its gradients are zero.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sgdnoise import curvature
+from sgdnoise.config import Probe
+from sgdnoise.curvature import MeanLoss
+from sgdnoise.errors import InputError
+from sgdnoise.training.result import significant
+from sgdnoise.training.state import RunState, parts
+from sgdnoise.training.streams import stream
+from sgdnoise.training.tasks import NextWord, Task
+
+EXAMPLES = 512
+"""Training examples that curvature and noise are measured on, at most."""
+
+BATCHES = 8
+"""Batches whose sharpness is averaged."""
+
+DIAGONAL_PROBES = 32
+"""Random vectors behind the diagonal of a Hessian that is too large to be had exactly."""
+
+DRAWS = 1000
+"""Random weights around the initial ones, as in H17's appendix B."""
+
+DRAW_RANGE = 10.0
+"""Their largest distance: H17's c, which is about as far as its runs went."""
+
+_LANCZOS_STEPS = 50
+_GRADIENTS_IN_MEMORY = 1 << 26
+"""Numbers that the gradients of single examples may take at once: 256 MiB."""
+
+
+class _Net(nn.Module):
+    """The model as a net whose output is what its task's losses want."""
+
+    def __init__(self, task: Task, model: nn.Module) -> None:
+        super().__init__()
+        self.task, self.model = task, model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.task.outputs(self.model, x)
+
+
+class Probes:
+    """The probes of one run.
+
+    Args:
+        state: the run, at its start or at its checkpoint.
+        micro_batch: examples in memory at once.
+
+    Raises:
+        InputError: for a training set too small to have a noise scale.
+    """
+
+    def __init__(self, state: RunState, micro_batch: int) -> None:
+        self.state, self.micro_batch = state, max(1, micro_batch)
+        config, task = state.config, state.task
+        self.names = [name for name, _ in state.model.named_parameters()]
+        if not config.probes:
+            return
+        if "gradient-statistics" in config.probes and state.size < 8:
+            raise InputError(
+                f"{state.size} training examples are too few for gradient-statistics: "
+                "choose at least 8, or leave the probe out"
+            )
+        self.net = _Net(task, state.model)
+        index = torch.randperm(state.size, generator=stream(config.seed, "probe/examples"))
+        self.data = self._examples(index[:EXAMPLES])
+
+    def start(self) -> None:
+        """Measures what is measured once, at the initial weights."""
+        if "random-draws" in self.state.config.probes and self.state.progress.step == 0:
+            distances, changes = self._random_draws()
+            self.state.progress.curves |= {
+                "random_draw_distance": [significant(value, 4) for value in distances],
+                "random_draw_loss_change": [significant(value, 4) for value in changes],
+            }
+
+    def measure(self) -> None:
+        """Adds the numbers of every probe at the step just logged to the run's curves."""
+        measures: dict[Probe, Callable[[], dict[str, float]]] = {
+            "weight-distance": self._weight_distance,
+            "sharpness": self._sharpness,
+            "batch-sharpness": self._batch_sharpness,
+            "curvature-radius": self._curvature_radius,
+            "gradient-statistics": self._gradient_statistics,
+        }
+        for name in self.state.config.probes:
+            if name not in measures:
+                continue
+            with _modes_kept(self.net):
+                self.net.eval()
+                try:
+                    numbers = measures[name]()
+                except InputError:
+                    numbers = dict.fromkeys(self.curves(name), math.nan)
+            assert list(numbers) == self.curves(name)
+            self.state.progress.add(**{k: significant(v, 4) for k, v in numbers.items()})
+
+    def curves(self, probe: Probe) -> list[str]:
+        """The names of the curves that a probe adds to."""
+        each = {
+            "weight-distance": ["weight_distance", *self._for_each("weight_distance")],
+            "sharpness": ["sharpness", "sharpness_residual"],
+            "batch-sharpness": ["batch_sharpness", "batch_sharpness_error"],
+            "curvature-radius": [
+                *self._for_each("curvature_radius"),
+                *self._for_each("curvature_radius_rms"),
+                *self._for_each("approximate_radius"),
+            ],
+            "gradient-statistics": [
+                "mean_gradient_norm",
+                "gradient_covariance_trace",
+                "noise_scale",
+            ],
+            "random-draws": ["random_draw_distance", "random_draw_loss_change"],
+        }
+        return each[probe]
+
+    def _for_each(self, quantity: str) -> list[str]:
+        return [f"{quantity}/{name}" for name in self.names]
+
+    def _weight_distance(self) -> dict[str, float]:
+        """‖w − w₀‖ (H17 figure 2) of all parameters, then of each tensor."""
+        pairs = zip(self.state.model.parameters(), self.state.start, strict=True)
+        each = [float((p.detach().double() - s.double()).norm()) for p, s in pairs]
+        names = self.curves("weight-distance")
+        return dict(zip(names, [math.hypot(*each), *each], strict=True))
+
+    def _sharpness(self) -> dict[str, float]:
+        """λmax of the Hessian, and its residual: an eigenvalue lies within it."""
+        top = curvature.top_eigenvalues(
+            self.net,
+            self._loss,
+            self.data,
+            tolerance=1e-3,
+            max_iterations=_LANCZOS_STEPS,
+            seed=self._seed("sharpness"),
+            batch_size=self.micro_batch,
+        )
+        return {"sharpness": float(top.values[0]), "sharpness_residual": float(top.residuals[0])}
+
+    def _batch_sharpness(self) -> dict[str, float]:
+        """Mean over batches of gᵀHg / gᵀg, and its standard error.
+
+        g and H are one batch's own. Batches are as large as the last step's, each drawn without
+        replacement from the training set. Andreyev & Beneventano 2024 hold this, not λmax, to be
+        what SGD brings to 2/ε.
+        """
+        state = self.state
+        size = state.batches.at(state.progress.step - 1).batch_size
+        generator = torch.Generator().manual_seed(self._seed("batch-sharpness"))
+        ratios = []
+        for _ in range(BATCHES):
+            index = torch.randperm(state.size, generator=generator)[:size]
+            loss = MeanLoss(
+                self.net, self._loss, self._examples(index), batch_size=self.micro_batch
+            )
+            g = loss.gradient()
+            image = loss.hessian_product(g).double()
+            g = g.double()
+            ratios.append(torch.dot(g, image) / torch.dot(g, g))
+        each = torch.stack(ratios)
+        return {
+            "batch_sharpness": float(each.mean()),
+            "batch_sharpness_error": float(each.std()) / math.sqrt(BATCHES),
+        }
+
+    def _curvature_radius(self) -> dict[str, float]:
+        """Radii of curvature of each tensor, three ways (G20-E9, E17, figure 2).
+
+        The median of (1 + g²)^1.5/|h|, 1/√(mean of h²), and the median of |w/g|. h, the Hessian's
+        diagonal, is exact in small nets and estimated in others. There the first is too small where
+        the estimate's noise exceeds h; the second has that noise taken out.
+        """
+        radii = curvature.curvature_radii(
+            self.net,
+            self._loss,
+            self.data,
+            probes=DIAGONAL_PROBES,
+            seed=self._seed("curvature-radius"),
+            batch_size=self.micro_batch,
+        ).layers
+        numbers = [
+            *(layer.true[1] for layer in radii),
+            *(layer.from_rms for layer in radii),
+            *(layer.approximate[1] for layer in radii),
+        ]
+        return dict(zip(self.curves("curvature-radius"), numbers, strict=True))
+
+    def _gradient_statistics(self) -> dict[str, float]:
+        """|G|, trΣ and B_simple = trΣ/|G|² of the training set, unbiased (McCandlish et al. 2018).
+
+        |G| is 0 and the noise scale infinite where the gradient cannot be told from zero.
+        """
+        parameters = sum(p.numel() for p in self.state.model.parameters())
+        # Recurrent nets have no gradients of single examples: their noise is that of groups.
+        recurrent = isinstance(self.state.task, NextWord)
+        at_once = self.micro_batch if recurrent else _GRADIENTS_IN_MEMORY // parameters
+        noise = curvature.gradient_noise_scale(
+            self.net,
+            self._loss,
+            self.data,
+            method="batches" if recurrent else "per-example",
+            data_size=self.state.size,
+            groups=min(32, len(self.data[1]) // 2),
+            seed=self._seed("gradient-statistics"),
+            batch_size=max(1, min(at_once, self.micro_batch, 128)),
+        )
+        return {
+            "mean_gradient_norm": math.sqrt(max(0.0, noise.signal)),
+            "gradient_covariance_trace": noise.noise,
+            "noise_scale": noise.value,
+        }
+
+    @torch.no_grad()
+    def _random_draws(self) -> tuple[list[float], list[float]]:
+        """Distances z and changes of the loss L(w₀ + z v) − L(w₀), of each draw (H17 appendix B).
+
+        v is a random direction of norm one, z uniform in [0, c]. Norms take the statistics of the
+        batch, because running statistics at the start are not yet the net's.
+        """
+        x, y = self.data
+        buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        parameters = dict(self.net.named_parameters())
+        sizes = [p.numel() for p in parameters.values()]
+        rows = parts(self.state.config, self.state.model, self.micro_batch, len(y))
+        generator = stream(self.state.config.seed, "probe/random-draws")
+
+        def loss(direction: Tensor, distance: float) -> float:
+            steps = direction.to(x.device).split(sizes)
+            moved = {
+                name: p + distance * step.view(p.shape)
+                for (name, p), step in zip(parameters.items(), steps, strict=True)
+            }
+            pieces = (functional_call(self.net, {**moved, **buffers}, (x[p],)) for p in rows)
+            losses = [self.state.task.losses(o, y[p]) for o, p in zip(pieces, rows, strict=True)]
+            return float(torch.cat(losses).mean())
+
+        distances, changes = [], []
+        with _modes_kept(self.net):
+            self.net.eval()
+            for module in self.net.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.train()
+            at_start = loss(torch.zeros(sum(sizes)), 0.0)
+            for _ in range(DRAWS):
+                v = torch.randn(sum(sizes), generator=generator)
+                distances.append(DRAW_RANGE * float(torch.rand((), generator=generator)))
+                changes.append(loss(v / v.norm(), distances[-1]) - at_start)
+        return distances, changes
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.state.task.losses(outputs, targets).mean()
+
+    def _examples(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        task, index = self.state.task, index.to(self.state.device)
+        return task.inputs(task.train.examples[index]), task.train.targets[index]
+
+    def _seed(self, probe: Probe) -> int:
+        config, step = self.state.config, self.state.progress.step
+        return stream(config.seed, f"probe/{probe}/{step}").initial_seed()
+
+
+@contextlib.contextmanager
+def _modes_kept(net: nn.Module) -> Iterator[None]:
+    """Puts every module back into the mode it was in."""
+    before = [(module, module.training) for module in net.modules()]
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training

@@ -1,0 +1,322 @@
+"""Probes leave a run as it was, bit by bit, and record what plain autograd gives at its weights."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import made_up
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sgdnoise import data
+from sgdnoise.config import Probe, make_config
+from sgdnoise.data import Corpus
+from sgdnoise.errors import InputError
+from sgdnoise.training import bundles, probes, state
+from sgdnoise.training.result import is_stacked, why_not_graphed
+from sgdnoise.training.run import build_model
+from sgdnoise.training.single import train_single
+from sgdnoise.training.stacked import train_stacked
+from sgdnoise.training.streams import stream
+
+ALL = get_args(Probe)
+N = 200
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Sizes at which a test takes seconds."""
+    for name, value in {"EXAMPLES": 64, "BATCHES": 3, "DIAGONAL_PROBES": 2, "DRAWS": 5}.items():
+        monkeypatch.setattr(probes, name, value)
+    monkeypatch.setattr(probes, "_LANCZOS_STEPS", 6)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return made_up.tinted(pixels=8, train=N)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits", train_size=N)
+
+
+def config(**changes):
+    """A run on tinted images with ghost batch norm, of few logged steps."""
+    base = {**made_up.WIDE_RESNET, "ghost_batch_size": 16, "steps": 7}
+    return make_config(**{**base, **changes})
+
+
+def small(**changes):
+    """A run of the digits MLP, whose weights hardly move unless told otherwise."""
+    base = {"dataset": "digits", "model": "digits-mlp", "batch_size": 20, "steps": 1}
+    return make_config(**{**base, "learning_rate": 1e-12, **changes})
+
+
+def run(one, dataset, **options):
+    model = build_model(one, dataset)
+    return train_single(one, dataset, model, **options), model
+
+
+def test_unknown_probes_are_refused_with_the_known_ones_named():
+    with pytest.raises(InputError) as caught:
+        small(probes=("sharpness", "blur"))
+    assert "\n" not in str(caught.value)
+    for name in (*ALL, "'blur'"):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{}, {"norm": "none"}], ids=["ghost norm", "dropout"])
+def test_a_run_is_the_same_with_and_without(images, changes):
+    without, bare = run(config(**changes), images)
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    got, probed = run(config(**changes, probes=ALL), images)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert got.metrics == without.metrics
+    assert {name: got.curves[name] for name in without.curves} == without.curves
+    for name, value in bare.state_dict().items():
+        assert torch.equal(probed.state_dict()[name], value), name
+    added = set(got.curves) - set(without.curves)
+    assert {name.split("/")[0] for name in added} == {
+        "weight_distance",
+        "sharpness",
+        "sharpness_residual",
+        "batch_sharpness",
+        "batch_sharpness_error",
+        "curvature_radius",
+        "curvature_radius_rms",
+        "approximate_radius",
+        "mean_gradient_norm",
+        "gradient_covariance_trace",
+        "noise_scale",
+        "random_draw_distance",
+        "random_draw_loss_change",
+    }
+    for name in added:
+        points = 5 if name.startswith("random_draw") else len(got.curves["step"])
+        assert len(got.curves[name]) == points, name
+        assert not any(map(math.isnan, got.curves[name])), name
+
+
+def test_measuring_leaves_modes_gradients_and_running_statistics(images):
+    one = config(probes=ALL)
+    ready = state.RunState.open(one, images, build_model(one, images), None)
+    loss = ready.task.losses(
+        ready.model(ready.task.inputs(ready.task.train.examples[:32])),
+        ready.task.train.targets[:32],
+    ).mean()
+    loss.backward()
+    ready.count(loss.item())
+    model = ready.model
+    next(iter(model.children())).eval()  # a mode that differs from the others'
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    gradients = [p.grad.clone() for p in model.parameters()]
+    modes = [m.training for m in model.modules()]
+    assert True in modes
+    assert False in modes
+    measured = probes.Probes(ready, 1000)
+    measured.measure()
+    ready.progress.step = 0
+    measured.start()
+    assert len(ready.progress.curves) > 10
+    assert [m.training for m in model.modules()] == modes
+    for p, gradient in zip(model.parameters(), gradients, strict=True):
+        assert torch.equal(p.grad, gradient)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, kept[name]), name
+
+
+def test_resumed_in_the_middle_is_bit_equal(images, tmp_path, monkeypatch):
+    one = config(probes=ALL)
+    whole, _ = run(one, images)
+    monkeypatch.setattr(state, "CHECKPOINT_SECONDS", 0.0)
+
+    class Killed(Exception):
+        pass
+
+    done = []
+
+    def kill(k):
+        done.append(k)
+        if len(done) == 4:
+            raise Killed
+
+    path = tmp_path / "run.pt"
+    with pytest.raises(Killed):
+        run(one, images, checkpoint=path, on_step=kill)
+    steps = []
+    again, _ = run(one, images, checkpoint=path, on_step=steps.append)
+    assert len(steps) == 4  # three were saved
+    assert again.metrics == whole.metrics
+    assert again.curves == whole.curves
+
+
+def of_subset(digits, model):
+    """Loss of the fixed subset as a function that autograd knows, and its examples."""
+    index = torch.randperm(N, generator=stream(0, "probe/examples"))[: probes.EXAMPLES]
+    x, y = digits.train_arrays()
+    return index, F.cross_entropy(model(x[index]), y[index])
+
+
+def gradient_of(loss, model, graph=False):
+    grads = torch.autograd.grad(loss, list(model.parameters()), create_graph=graph)
+    return torch.cat([g.reshape(-1) for g in grads])
+
+
+def product(loss, model, vector):
+    """H v by differentiating gᵀv."""
+    return gradient_of(gradient_of(loss, model, graph=True) @ vector, model)
+
+
+def test_weight_distance_of_all_and_of_each_tensor(digits):
+    got, model = run(small(learning_rate=0.5, steps=9, probes=("weight-distance",)), digits)
+    start = build_model(small(), digits)
+    pairs = zip(model.named_parameters(), start.parameters(), strict=True)
+    each = {name: (p - s).norm().item() for (name, p), s in pairs}
+    assert set(each) == {f"layers.{i}.{kind}" for i in (0, 1) for kind in ("weight", "bias")}
+    for name, distance in each.items():
+        assert got.curves[f"weight_distance/{name}"][-1] == pytest.approx(distance, rel=1e-3)
+    total = math.sqrt(sum(d * d for d in each.values()))
+    assert got.curves["weight_distance"][-1] == pytest.approx(total, rel=1e-3)
+    assert got.curves["weight_distance"] == got.curves["distance"]
+
+
+def test_sharpness_is_the_largest_eigenvalue_at_the_steps_weights(digits, monkeypatch):
+    monkeypatch.setattr(probes, "_LANCZOS_STEPS", 60)
+    got, model = run(small(learning_rate=0.5, steps=9, probes=("sharpness",)), digits)
+    v = torch.randn(sum(p.numel() for p in model.parameters()))
+    for _ in range(300):
+        v = product(of_subset(digits, model)[1], model, v / v.norm())
+    assert got.curves["sharpness"][-1] == pytest.approx(v.norm().item(), rel=5e-3)
+    assert got.curves["sharpness_residual"][-1] < 0.01 * v.norm().item()
+    # It is measured after the step, and the weights have moved far since the first.
+    assert abs(got.curves["sharpness"][0] / got.curves["sharpness"][-1] - 1) > 0.05
+
+
+def test_batch_sharpness_is_of_batches_of_the_steps_size(digits):
+    one = small(steps=2, probes=("batch-sharpness",), phases=((0.1, 3, 1),))
+    got, model = run(one, digits)
+    x, y = digits.train_arrays()
+    for k, size in enumerate((20, 60)):
+        seed = stream(0, f"probe/batch-sharpness/{k + 1}").initial_seed()
+        generator = torch.Generator().manual_seed(seed)
+        ratios = []
+        for _ in range(3):
+            index = torch.randperm(N, generator=generator)[:size]
+            loss = F.cross_entropy(model(x[index]), y[index])
+            g = gradient_of(loss, model, graph=True)
+            image = product(F.cross_entropy(model(x[index]), y[index]), model, g.detach())
+            ratios.append((g @ image / (g @ g)).item())
+        assert got.curves["batch_sharpness"][k] == pytest.approx(np.mean(ratios), rel=1e-3)
+        error = np.std(ratios, ddof=1) / math.sqrt(3)
+        assert got.curves["batch_sharpness_error"][k] == pytest.approx(error, rel=1e-2)
+
+
+def test_radii_are_of_the_hessians_diagonal_and_of_the_gradient(digits):
+    got, model = run(small(probes=("curvature-radius",)), digits)
+    _, loss = of_subset(digits, model)
+    bias = model.layers[1].bias
+    (g,) = torch.autograd.grad(loss, bias, create_graph=True)
+    h = torch.stack([torch.autograd.grad(g[i], bias, retain_graph=True)[0][i] for i in range(10)])
+    radii = ((1 + g**2) ** 1.5 / h.abs()).detach().sort().values
+    name = "layers.1.bias"
+    assert got.curves[f"curvature_radius/{name}"][0] == pytest.approx(radii[4].item(), rel=1e-3)
+    rms = 1 / h.square().mean().sqrt().item()
+    assert got.curves[f"curvature_radius_rms/{name}"][0] == pytest.approx(rms, rel=1e-3)
+    weight = model.layers[0].weight
+    (g,) = torch.autograd.grad(of_subset(digits, model)[1], weight)
+    ratio = (weight / g).detach().abs().flatten()
+    want = np.quantile(ratio.numpy(), 0.5, method="inverted_cdf")
+    got_ratio = got.curves["approximate_radius/layers.0.weight"][0]
+    assert got_ratio == pytest.approx(want, rel=1e-2)
+
+
+def test_gradient_statistics_are_those_of_single_examples(digits):
+    got, model = run(small(probes=("gradient-statistics",)), digits)
+    index, _ = of_subset(digits, model)
+    x, y = digits.train_arrays()
+    each = torch.stack(
+        [gradient_of(F.cross_entropy(model(x[i : i + 1]), y[i : i + 1]), model) for i in index]
+    ).double()
+    mean = each.mean(0)
+    trace = ((each - mean) ** 2).sum().item() / (len(each) - 1)
+    # A mean of n of N examples exceeds the full gradient's square by trΣ (1/n − 1/N).
+    signal = (mean @ mean).item() - trace * (1 / len(each) - 1 / N)
+    curves = {name: values[0] for name, values in got.curves.items()}
+    assert curves["gradient_covariance_trace"] == pytest.approx(trace, rel=1e-3)
+    assert curves["mean_gradient_norm"] == pytest.approx(math.sqrt(signal), rel=1e-3)
+    assert curves["noise_scale"] == pytest.approx(trace / signal, rel=1e-3)
+
+
+@pytest.mark.parametrize("micro_batch", [1000, 10])
+def test_random_draws_lie_around_the_start(digits, micro_batch):
+    got, _ = run(small(probes=("random-draws",)), digits, micro_batch=micro_batch)
+    model = build_model(small(), digits)
+    at_start = of_subset(digits, model)[1].item()
+    generator = stream(0, "probe/random-draws")
+    weights = nn.utils.parameters_to_vector(model.parameters()).detach()
+    for distance, change in zip(
+        got.curves["random_draw_distance"], got.curves["random_draw_loss_change"], strict=True
+    ):
+        v = torch.randn(len(weights), generator=generator)
+        z = 10 * torch.rand((), generator=generator).item()
+        nn.utils.vector_to_parameters(weights + z * v / v.norm(), model.parameters())
+        assert distance == pytest.approx(z, rel=1e-3)
+        assert change == pytest.approx(of_subset(digits, model)[1].item() - at_start, rel=1e-3)
+
+
+def test_a_net_that_diverges_has_numbers_that_are_none(images):
+    one = config(norm="none", learning_rate=1e18, momentum=0.0, probes=ALL)
+    got, _ = run(one, images)
+    assert got.status == "diverged"
+    points = len(got.curves["step"])
+    assert points >= 1
+    for name in ("sharpness", "batch_sharpness", "noise_scale"):
+        assert len(got.curves[name]) == points
+        assert math.isnan(got.curves[name][-1])
+
+
+def test_probes_know_every_task(images):
+    some = ("sharpness", "batch-sharpness", "gradient-statistics", "random-draws")
+    picture = config(
+        model="autoencoder", norm=None, augment="none", learning_rate=1e-3, steps=1, probes=some
+    )
+    got, _ = run(picture, images)
+    assert all(math.isfinite(v) for values in got.curves.values() for v in values)
+    words = torch.randint(0, 20, (36 * 40,), generator=torch.Generator().manual_seed(0))
+    vocabulary = tuple(f"w{k}" for k in range(20))
+    text = Corpus("ptb", words, words[:200], words[:200], vocabulary)
+    one = config(
+        dataset="ptb", model="lstm-small", norm=None, augment="none", batch_size=4, steps=1,
+        learning_rate=0.1, probes=some,
+    )  # fmt: skip
+    got, _ = run(one, text)
+    assert all(not math.isnan(v) for values in got.curves.values() for v in values)
+
+
+def test_too_few_examples_for_a_noise_scale_are_refused_before_training(monkeypatch):
+    monkeypatch.setattr("sgdnoise.optim.backward", lambda *_: pytest.fail("trained"))
+    tiny = made_up.tinted(pixels=8, train=7)
+    one = config(batch_size=4, probes=("gradient-statistics",))
+    with pytest.raises(InputError, match="at least 8"):
+        run(one, tiny)
+
+
+def test_only_the_plain_loop_has_probes(digits):
+    one = small(probes=("weight-distance",))
+    assert "probes" in why_not_graphed(one)
+    assert is_stacked(small())
+    assert not is_stacked(one)
+    assert [len(b) for b in bundles([one, one.replace(seed=1)], "cuda")] == [1, 1]
+    with pytest.raises(InputError, match="probes"):
+        train_stacked([one], digits, lambda c: build_model(c, digits))
