@@ -1,13 +1,11 @@
-"""Where the checkout is that holds the book, and where its records are."""
+"""Where the checkout is that holds the book."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
-from sgdnoise.errors import FailureError, InputError, shown
-from sgdnoise.records import Store
+from sgdnoise.errors import FailureError, InputError
 
 
 def project_root() -> Path:
@@ -31,7 +29,7 @@ def book_folder() -> Path:
     Raises:
         InputError: where there is neither, as when pip has copied the package.
     """
-    for folder in _roots():
+    for folder in roots():
         if _is_checkout(folder):
             return folder / "book"
     raise InputError(
@@ -62,37 +60,7 @@ def check_writable(folder: Path, what: str, option: str) -> None:
         ) from None
 
 
-def find_store(results: str | os.PathLike[str] | None = None) -> Store:
-    """The store that a notebook reads: the first folder of that name counts.
-
-    It is looked for from the current folder upwards, then in the checkout that the package is
-    installed from, because notebooks run in folders of theirs.
-
-    Args:
-        results: the store's folder, or its path from one of those; `results` unless given.
-
-    Raises:
-        InputError: for a folder that is not there or holds no records; it names those looked at.
-    """
-    if not isinstance(results, str | os.PathLike | None):
-        raise InputError(f"results must be a folder's name, got {shown(results)}")
-    name = Path("results" if results is None else results)
-    folders = list(dict.fromkeys(root / name for root in _roots()))
-    for folder in folders:
-        if folder.is_dir():
-            if not any(folder.glob("*/*.jsonl")):
-                raise InputError(
-                    f"the store {folder} holds no records, SCALE/EXPERIMENT.jsonl: "
-                    "name another one, or fill it with `sgdnoise reproduce`"
-                )
-            return Store(folder)
-    raise InputError(
-        f"there is no store {name}: looked for {', '.join(map(str, folders))}; "
-        "run inside the book's checkout, or name the folder of a store"
-    )
-
-
-def _roots() -> list[Path]:
+def roots() -> list[Path]:
     """The current folder, those above it, and the checkout that the package is installed from."""
     package = Path(__file__).resolve().parents[2]
     return [Path.cwd(), *Path.cwd().parents, *([package] if _is_checkout(package) else [])]

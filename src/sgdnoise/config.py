@@ -38,6 +38,10 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+Status = Literal["done", "diverged", "failed"]
+"""How a run ended."""
+
+
 class RunConfig(BaseModel):
     """One training run, complete: equal configs give equal runs.
 

@@ -19,3 +19,16 @@ def shown(value: object, most: int = 40) -> str:
     except ValueError:  # Python does not write an integer of thousands of digits
         return "a number of thousands of digits"
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def check_whole(name: str, value: object, most: int, why: str) -> None:
+    """Refuses anything but a whole number from 1 to `most`, and says why it ends there.
+
+    Raises:
+        InputError: one line that names the bounds.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (whole and 1 <= value <= most):  # type: ignore[operator]
+        raise InputError(
+            f"{name} must be a whole number from 1 to {most} ({why}), got {shown(value)}"
+        )

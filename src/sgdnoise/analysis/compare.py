@@ -20,7 +20,7 @@ from sgdnoise.analysis.intervals import Interval
 from sgdnoise.experiments import METHODS, Experiment, Key
 from sgdnoise.papers.numbers import H17_NETWORKS, printed
 from sgdnoise.papers.numbers import table as paper_table
-from sgdnoise.records.store import Record
+from sgdnoise.records.record import Record
 from sgdnoise.study.plan import missing
 
 SIGMAS = 3.0

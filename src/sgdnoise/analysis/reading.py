@@ -115,9 +115,7 @@ class Reading:
         """
         reported = self.study.experiment.objectives
         tuned = self.tuned(objective, variant).values()
-        return pd.DataFrame(
-            [optimum(one, self.study.seeds, self.known, reported) for one in tuned]
-        )
+        return pd.DataFrame([optimum(one, self.study.seeds, self.known, reported) for one in tuned])
 
     @functools.cached_property
     def recipes(self) -> pd.DataFrame:

@@ -12,13 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from sgdnoise.analysis.intervals import RESAMPLES, Interval
-from sgdnoise.experiments import Experiment, Key, Outcome, Sweep, SweepState, grid_points
-from sgdnoise.records.store import Record
-from sgdnoise.study.plan import OBJECTIVES, outcomes
-from sgdnoise.study.protocol import HIGHER_IS_BETTER, Point, best_of
+from sgdnoise.experiments import Key, Outcome, Sweep, SweepState, grid_points
+from sgdnoise.study.protocol import Point, best_of
 
 
 def key_name(key: Key) -> str:
@@ -121,7 +118,9 @@ class Tuning:
     resampled: np.ndarray
 
 
-def tuning_of(state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: Objective) -> Tuning:
+def tuning_of(
+    state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: Objective
+) -> Tuning:
     """The tuning of a sweep along its first axis, at the best of the other axes if it has any."""
     points = grid_points(state.grid)
     # A seed that has not been run yet is no diverged run: the statistics are of those that have.

@@ -14,7 +14,8 @@ from sgdnoise.book.notebooks import complete_seeds
 from sgdnoise.evidence import STAGES, Stage
 from sgdnoise.experiments import EXPERIMENTS, Experiment, Listed
 from sgdnoise.experiments.parts_checked import grid as acceptance
-from sgdnoise.records.store import Record, Store
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store
 from sgdnoise.study.plan import missing, needed
 
 Entry = tuple[Experiment, str]

@@ -15,12 +15,13 @@ from sgdnoise.analysis.regimes import Regimes
 from sgdnoise.analysis.tuning import Tuning
 from sgdnoise.book.parameters import check_parameters
 from sgdnoise.book.run_pages import run_page
-from sgdnoise.checkout import find_store
 from sgdnoise.experiments import METHODS, Experiment, Key, SweepState, experiment_named
 from sgdnoise.figures import tuned as figures
 from sgdnoise.figures.explorer import Figure, Slider, explorer
 from sgdnoise.figures.theme import Source
-from sgdnoise.records.store import Record, Store
+from sgdnoise.records.find import find_store
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store
 from sgdnoise.study.plan import OBJECTIVES, outcomes
 from sgdnoise.sweeps.run import check_seeds
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sgdnoise.analysis.tuning import key_name
 from sgdnoise.experiments import EXPERIMENTS, FRESH_SEED
-from sgdnoise.records.store import Record, Store
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store
 from sgdnoise.study.plan import OBJECTIVES, outcomes
 
 _STYLE = """

@@ -31,7 +31,7 @@ from sgdnoise.figures.theme import (
     interval_marks,
     provenance,
 )
-from sgdnoise.records.store import Record
+from sgdnoise.records.record import Record
 from sgdnoise.study.protocol import best_of
 
 NAMES = {

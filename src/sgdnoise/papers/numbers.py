@@ -38,3 +38,21 @@ def table(name: str) -> pd.DataFrame:
     frame = pd.DataFrame(content["rows"], columns=content["columns"])
     frame.attrs["where"] = content["where"]
     return frame
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A claim as its paper makes it, in a few words, and where."""
+
+    statement: str
+    where: str
+
+
+def stated(claim: str) -> Stated:
+    """A claim by its id, such as `S20-F1c.linear-scaling.sgd`. Unknown ids are a KeyError."""
+    return Stated(**_content()["claims"][claim])
+
+
+def claims() -> tuple[str, ...]:
+    """The ids of all claims, in the papers' order."""
+    return tuple(_content()["claims"])

@@ -1,5 +1,1 @@
-"""One record a run, and the store that keeps them."""
-
-from sgdnoise.records.store import Record, Store, differences, record_of
-
-__all__ = ["Record", "Store", "differences", "record_of"]
+"""One record a run, what it was made with, and the store that keeps them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from sgdnoise.records.store import Record
+from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Outcome
 
 

@@ -81,7 +81,9 @@ class Cell:
         return self.finite >= self.k
 
 
-def summarise(values: Sequence[float], objective: Objective, fraction: float = BEST_FRACTION) -> Cell:
+def summarise(
+    values: Sequence[float], objective: Objective, fraction: float = BEST_FRACTION
+) -> Cell:
     """The cell of some runs' final values; NaN or infinity for a run that diverged."""
     array = np.asarray(values, dtype=np.float64)
     finite = np.sort(array[np.isfinite(array)])

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sgdnoise.config import RunConfig
-from sgdnoise.errors import InputError
-from sgdnoise.records.store import Record
-from sgdnoise.study.grid import Outcome, Sweep, SweepState, advance, grid_points
+from sgdnoise.errors import InputError, check_whole
+from sgdnoise.records.record import Record
+from sgdnoise.study.grid import FRESH_SEED, Outcome, Sweep, SweepState, advance, grid_points
 from sgdnoise.study.plan import outcomes
 from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS, Objective
 from sgdnoise.study.scales import differences
@@ -76,15 +76,15 @@ class Study:
         """The study of an experiment; `seeds` None takes its own number.
 
         Raises:
-            InputError: for a scale that it does not stand at, or fewer than one seed.
+            InputError: for a scale that it does not stand at, or seeds out of bounds.
         """
         if scale not in experiment.sweeps:
             raise InputError(
                 f"{experiment.name} does not stand at scale {scale}: "
                 f"choose one of {', '.join(experiment.sweeps)}"
             )
-        if seeds is not None and seeds < 1:
-            raise InputError(f"seeds must be at least 1, got {seeds}")
+        if seeds is not None:
+            check_seeds(seeds)
         return cls(experiment, scale, experiment.seeds[scale] if seeds is None else seeds)
 
     @property
@@ -155,6 +155,13 @@ class Study:
 
 def _settings(sweeps: list[Sweep]) -> list[RunConfig]:
     """The runs of one seed of all sweeps as first planned."""
-    return [
-        sweep.config(point, 0) for sweep in sweeps for point in grid_points(sweep.frozen)
-    ]
+    return [sweep.config(point, 0) for sweep in sweeps for point in grid_points(sweep.frozen)]
+
+
+def check_seeds(seeds: object) -> None:
+    """Refuses a number of seeds that no grid point can have.
+
+    Raises:
+        InputError: for anything but a whole number from 1 to 999.
+    """
+    check_whole("seeds", seeds, FRESH_SEED - 1, "those above re-estimate what was tuned")

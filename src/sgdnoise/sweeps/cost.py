@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 
 from sgdnoise import data
 from sgdnoise.config import RunConfig
-from sgdnoise.records.store import Record
+from sgdnoise.records.record import Record
 
 
 def estimate_seconds(configs: Iterable[RunConfig], records: Mapping[str, Record]) -> np.ndarray:
@@ -42,3 +42,20 @@ def _work(config: RunConfig) -> list[float]:
     size = config.train_size or data.train_size(config.dataset)
     batches = config.batches(size)
     return [float(batches.total_steps), float(batches.examples)]
+
+
+_LOG2_BATCH = (4, 7, 8)
+_EPOCH_SECONDS = (1.0, 0.65, 3600 / 7000)
+"""What an epoch of WRN-16-4 may take on one H200 at B = 16, 128, and 256 and above: what the
+engine is held to. At B = 16 it is the share of one of several runs at once."""
+
+
+def assumed_seconds(config: RunConfig) -> float:
+    """GPU-seconds that a run may take, for as long as no record tells better.
+
+    Between the batch sizes for which a bound is set it is interpolated in log₂ B. Other nets are
+    counted as WRN-16-4: ResNet-18's arithmetic is of its size, ResNet-44's is less.
+    """
+    size = config.train_size or data.train_size(config.dataset)
+    epochs = config.batches(size).examples / size
+    return epochs * float(np.interp(math.log2(config.batch_size), _LOG2_BATCH, _EPOCH_SECONDS))

@@ -6,12 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from sgdnoise import data
-from sgdnoise.config import RunConfig, canonical_json
-
-Status = Literal["done", "diverged", "failed"]
+from sgdnoise.config import RunConfig, Status, canonical_json
 
 CURVE_POINTS = 14
 """How many log-spaced steps a run is measured at; 14 a run keep thousands of records small."""

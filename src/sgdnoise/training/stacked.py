@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from sgdnoise.config import RunConfig
+from sgdnoise.config import RunConfig, Status
 from sgdnoise.data import Dataset
 from sgdnoise.errors import InputError
 from sgdnoise.schedule import log_spaced_steps
 from sgdnoise.training.mlp_kernel import evaluate, flushed_denormals, pack, train_steps
-from sgdnoise.training.result import CURVE_POINTS, Result, Status, is_stacked, significant
+from sgdnoise.training.result import CURVE_POINTS, Result, is_stacked, significant
 from sgdnoise.training.schedules import multipliers
 from sgdnoise.training.streams import batch_indices
 

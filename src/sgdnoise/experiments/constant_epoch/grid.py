@@ -10,7 +10,6 @@ from typing import Any
 from sgdnoise.config import RunConfig
 from sgdnoise.schedule import scale_learning_rate
 from sgdnoise.study.grid import Sweep
-from sgdnoise.study.study import Experiment
 from sgdnoise.study.scales import (
     CIFAR10,
     CPU,
@@ -20,6 +19,7 @@ from sgdnoise.study.scales import (
     rates,
     sweep_of,
 )
+from sgdnoise.study.study import Experiment
 
 
 def constant_epoch(
@@ -64,6 +64,7 @@ _constant_epoch_paper = partial(
     caps={"sgd": 2, "momentum": 3},
     reach=3,
 )
+
 
 def _anchor_runs(seeds: int) -> list[RunConfig]:
     """B = 1,024 at the learning rate of table 1, and B = 128 at what linear scaling gives."""

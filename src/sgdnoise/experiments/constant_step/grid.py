@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from sgdnoise.study.grid import Sweep
-from sgdnoise.study.study import Experiment
 from sgdnoise.study.scales import (
     CIFAR10,
     CPU,
@@ -17,6 +16,7 @@ from sgdnoise.study.scales import (
     rates,
     sweep_of,
 )
+from sgdnoise.study.study import Experiment
 
 
 def constant_step(

@@ -29,7 +29,7 @@ from sgdnoise.figures.theme import (
     provenance,
 )
 from sgdnoise.papers.numbers import H17_NETWORKS, table
-from sgdnoise.records.store import Record
+from sgdnoise.records.record import Record
 
 
 def rows(states: Sequence[SweepState], records: Mapping[str, Record]) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from typing import Any
 
 from sgdnoise.schedule import H17_REGIMES, scale_learning_rate
 from sgdnoise.study.grid import Sweep, rounded
-from sgdnoise.study.study import Experiment
 from sgdnoise.study.scales import sweep_of
+from sgdnoise.study.study import Experiment
 
 RUNGS = ("SB", "LB", "+LR", "+GBN", "+RA")
 """H17's names, in table 1's order. Each keeps what the one before it changed, SB apart."""

@@ -23,7 +23,7 @@ from sgdnoise.figures.tables import bounded_power, power_of_two
 from sgdnoise.figures.theme import INK, MUTED, Source, figure, provenance
 from sgdnoise.figures.tuned import NAMES, groups
 from sgdnoise.papers.numbers import printed
-from sgdnoise.records.store import Record
+from sgdnoise.records.record import Record
 
 NEGLIGIBLE = 1.0
 """Points of accuracy within which two rules count as alike; G20 calls a difference negligible

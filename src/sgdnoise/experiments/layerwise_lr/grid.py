@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from sgdnoise.study.grid import Sweep, rounded
-from sgdnoise.study.study import Experiment
 from sgdnoise.study.scales import CIFAR10, CPU, METHODS, rates, sweep_of
+from sgdnoise.study.study import Experiment
 
 RULES = ("momentum", "lars", "percent-delta", "mclr")
 """Heavy ball, and the three rules that G20 reads as averages of the radius of curvature."""

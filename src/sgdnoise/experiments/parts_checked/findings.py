@@ -14,12 +14,12 @@ from pandas.io.formats.style import Styler
 from torch import Tensor, nn
 
 from sgdnoise import data, models, optim
-from sgdnoise.models.registry import count_parameters
 from sgdnoise.chapters import short, table
 from sgdnoise.experiments.parts_checked.grid import CHECKS, Check
 from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, figure, provenance
 from sgdnoise.ghost_norm import GhostBatchNorm, ghost_sizes
-from sgdnoise.records.store import Record
+from sgdnoise.models.registry import count_parameters
+from sgdnoise.records.record import Record
 
 
 def summary(records: Mapping[str, Record]) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sgdnoise.config import RunConfig, make_config
-from sgdnoise.records.store import Record
+from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Sweep
 from sgdnoise.study.study import Experiment
 

@@ -17,7 +17,7 @@ from sgdnoise.figures.theme import (
 )
 from sgdnoise.figures.tuned import PURPOSES, ticks_at, tuned_rates
 from sgdnoise.papers.numbers import printed
-from sgdnoise.records.store import Record
+from sgdnoise.records.record import Record
 
 
 def rates_against_epochs(

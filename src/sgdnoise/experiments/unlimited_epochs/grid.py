@@ -7,18 +7,18 @@ from functools import partial
 from typing import Any
 
 from sgdnoise.study.grid import Axis, Key, Sweep
-from sgdnoise.study.study import Experiment
 from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS
 from sgdnoise.study.scales import (
     CIFAR10,
     CPU,
     DIGITS,
     METHODS,
-    S20_REMARKS,
     S20_BUDGETS,
+    S20_REMARKS,
     rates,
     sweep_of,
 )
+from sgdnoise.study.study import Experiment
 
 
 def unlimited_epochs(

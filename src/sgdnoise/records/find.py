@@ -1,0 +1,40 @@
+"""Which store a notebook reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sgdnoise.checkout import roots
+from sgdnoise.errors import InputError, shown
+from sgdnoise.records.store import Store
+
+
+def find_store(results: str | os.PathLike[str] | None = None) -> Store:
+    """The store that a notebook reads: the first folder of that name counts.
+
+    It is looked for from the current folder upwards, then in the checkout that the package is
+    installed from, because notebooks run in folders of theirs.
+
+    Args:
+        results: the store's folder, or its path from one of those; `results` unless given.
+
+    Raises:
+        InputError: for a folder that is not there or holds no records; it names those looked at.
+    """
+    if not isinstance(results, str | os.PathLike | None):
+        raise InputError(f"results must be a folder's name, got {shown(results)}")
+    name = Path("results" if results is None else results)
+    folders = list(dict.fromkeys(root / name for root in roots()))
+    for folder in folders:
+        if folder.is_dir():
+            if not any(folder.glob("*/*.jsonl")):
+                raise InputError(
+                    f"the store {folder} holds no records, SCALE/EXPERIMENT.jsonl: "
+                    "name another one, or fill it with `sgdnoise reproduce`"
+                )
+            return Store(folder)
+    raise InputError(
+        f"there is no store {name}: looked for {', '.join(map(str, folders))}; "
+        "run inside the book's checkout, or name the folder of a store"
+    )

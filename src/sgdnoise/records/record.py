@@ -1,0 +1,147 @@
+"""One run, as the store keeps it: a canonical JSON line with its sum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from sgdnoise.config import RunConfig, Status, canonical_json, make_config
+from sgdnoise.errors import InputError
+
+# What differs between two runs of one config on one machine without meaning anything.
+_VOLATILE = ("seconds", "date")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run, as the store keeps it."""
+
+    config: RunConfig
+    status: str
+    metrics: dict[str, float | None]
+    curves: dict[str, list[float | None]]
+    provenance: dict[str, Any]
+    reason: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's identity, its config's."""
+        return self.config.id
+
+    def line(self) -> str:
+        """The record as its line, without the newline."""
+        body = {
+            "id": self.id,
+            "config": self.config.identity(),
+            "status": self.status,
+            "metrics": self.metrics,
+            "curves": self.curves,
+            "provenance": self.provenance,
+        }
+        if self.reason is not None:
+            body["reason"] = self.reason
+        return canonical_json({**body, "sha256": _hash(body)})
+
+    @classmethod
+    def parse(cls, line: str) -> Record:
+        """The record of a line.
+
+        Raises:
+            ValueError: one clause that says what is wrong with the line.
+        """
+        try:
+            body = _DECODER.decode(line)
+        except (ValueError, RecursionError):  # a number of too many digits is a ValueError as well
+            raise ValueError("is cut short or is not JSON") from None
+        if not (isinstance(body, dict) and body.keys() >= _FIELDS):
+            raise ValueError("is not a record")
+        if not isinstance(body["sha256"], str):
+            raise ValueError("is not a record: its sha256 is no text")
+        # The line is canonical, so that without this one key it is what was hashed.
+        summed = line.strip().replace(f',"sha256":"{body["sha256"]}"', "", 1)
+        if body["sha256"] != hashlib.sha256(summed.encode()).hexdigest():
+            raise ValueError("was altered: its sha256 does not fit")
+        if wrong := _misshapen(body):
+            raise ValueError(f"is not a record: {wrong}")
+        try:
+            config = make_config(**body["config"])
+        except InputError as error:
+            raise ValueError(f"is of another version: {error}") from None
+        # The second for values that the config would take for others, as text for a number.
+        if config.id != body["id"] or config.identity() != body["config"]:
+            raise ValueError("has a config that is not the run of its id")
+        return cls(
+            config,
+            body["status"],
+            body["metrics"],
+            body["curves"],
+            body["provenance"],
+            body.get("reason"),
+        )
+
+    def comparable(self) -> str:
+        """The record without times and dates: equal for two equal runs on one machine."""
+        kept = {k: v for k, v in self.provenance.items() if k not in _VOLATILE}
+        body = [self.id, self.status, self.metrics, self.curves, kept, self.reason]
+        return canonical_json(body)
+
+
+def _hash(body: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+_FIELDS = {"id", "config", "status", "metrics", "curves", "provenance", "sha256"}
+
+_STATUSES = get_args(Status)
+
+_TOLD = {"code": str, "device": str, "precision": str, "date": str, "seconds": float | int}
+"""What every record says of where it comes from, and what the pages count on."""
+
+
+def _misshapen(body: dict[str, Any]) -> str:
+    """What is not of its shape in a record whose sum is right, in one clause; empty for nothing."""
+    for name in ("config", "metrics", "curves", "provenance"):
+        if not isinstance(body[name], dict):
+            return f"its {name} is no table"
+    if body["status"] not in _STATUSES:
+        return f"its status is none of {', '.join(_STATUSES)}"
+    if not isinstance(body.get("reason"), str | None):
+        return "its reason is no text"
+    for name, value in body["provenance"].items():
+        if not isinstance(value, str) and not _is_number(value):
+            return f"its {name} is neither text nor a number"
+    for name, value in body["metrics"].items():
+        if not _is_number(value):
+            return f"its metric {name} is no number"
+    for name, values in body["curves"].items():
+        if not isinstance(values, list) or not _are_numbers(values):
+            return f"its curve {name} is no list of numbers"
+    for name, kind in _TOLD.items():
+        if not isinstance(body["provenance"].get(name), kind):
+            return f"its provenance lacks its {name}"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold, or null, which stands for not finite."""
+    if type(value) is int:
+        return -_LARGEST <= value <= _LARGEST
+    return value is None or (type(value) is float and math.isfinite(value))
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    # Most curves are floats alone, and a sum is not finite if one of them is not: told in no loop.
+    floats = set(map(type, values)) == {float} and math.isfinite(sum(values))
+    return floats or all(map(_is_number, values))
+
+
+_LARGEST = 2**63 - 1
