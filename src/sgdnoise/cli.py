@@ -91,6 +91,25 @@ def _parser() -> _Parser:
         help="stop after so long, runs in flight with a checkpoint; run again to go on",
     )
 
+    reproduce.add_argument(
+        "--no-render", action="store_true", help="only train: for a machine that has no notebooks"
+    )
+    reproduce.add_argument(
+        "--breadth-first",
+        action="store_true",
+        help="one seed of everything before any second: for a machine that is lent for a while",
+    )
+
+    claims = command("claims", _claims, "judge the papers' claims on the records that are there")
+    claims.add_argument(
+        "--scale", metavar="SCALE", help="digits, cpu, gpu or paper; all unless given"
+    )
+    claims.add_argument("--paper", choices=("S20", "H17", "G20"), help="all unless given")
+    claims.add_argument("--results", type=Path, metavar="DIR", help="where records live")
+    claims.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    command("build", _build, "render the pages of the contents and build the book")
+
     nqm = command("nqm", _nqm, "steps to a target loss in the noisy quadratic model")
     nqm.add_argument("--batch-size", type=_number, required=True, metavar="B")
     nqm.add_argument("--momentum", type=_number, default=0.0, metavar="M")
@@ -120,7 +139,32 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         scheduler=arguments.scheduler,
         dry_run=arguments.dry_run,
         minutes=arguments.minutes,
+        render=not arguments.no_render,
+        breadth_first=arguments.breadth_first,
     )
+
+
+def _claims(arguments: argparse.Namespace) -> None:
+    from sgdnoise.book.scorecard import scorecard
+    from sgdnoise.records.find import find_store
+
+    rows = scorecard(find_store(arguments.results), arguments.scale, arguments.paper)
+    if arguments.json:
+        print_json(rows)
+        return
+    for row in rows:
+        print(f"{row['scale']:<7} {row['verdict']:<16} {row['id']}: {row['statement']}")
+        print(f"        {row['why']}")
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from sgdnoise.book.build import build
+    from sgdnoise.book.notebooks import render_contents
+    from sgdnoise.checkout import project_root
+
+    root = project_root()
+    render_contents(root, root / "results", root / "papermill_runs")
+    print(build(root))
 
 
 def _nqm(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,7 @@
 """The two ways in which a command of this package fails, each one line to its user."""
 
+from numbers import Integral
+
 
 class InputError(ValueError):
     """What the user asked for cannot be done: the message says what, why and what to do.

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdnoise.analysis.compare import Comparison
-from sgdnoise.book import notebooks as render
 from sgdnoise.checkout import check_writable, project_root
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import EXPERIMENTS, SCALES, Experiment, experiment_named
+from sgdnoise.experiments import EXPERIMENTS, check_scale, study_of
 from sgdnoise.records.store import Store
-from sgdnoise.study.plan import missing
+from sgdnoise.study.study import Study, check_seeds
 from sgdnoise.sweeps.cost import estimate_seconds
-from sgdnoise.sweeps.run import check_jobs, check_minutes, check_seeds, read_aloud, run_sweep
+from sgdnoise.sweeps.run import check_jobs, check_minutes, read_aloud, run_sweep
 
 
 def reproduce(
@@ -30,11 +28,14 @@ def reproduce(
     scheduler: str | None = None,
     dry_run: bool = False,
     minutes: float | None = None,
+    render: bool = True,
+    breadth_first: bool = False,
 ) -> None:
     """Fills the store of one experiment or all, and renders its page.
 
     Args:
-        name: an experiment's name, or `all`, those that stand at the scale.
+        name: an experiment's name, or `all`, those that stand at the scale, in order of their
+            worth.
         scale: digits, cpu, gpu or paper.
         seeds: runs a grid point; the experiment's own number unless given.
         fresh: train everything anew into `local/`, and end with a comparison.
@@ -45,6 +46,8 @@ def reproduce(
         dry_run: only print what is missing, and its estimated cost.
         minutes: how long to train: then runs in flight stop with their checkpoints written, the
             pages of what is incomplete are left as they are, and the same command goes on.
+        render: whether pages are rendered, which a machine that only trains cannot.
+        breadth_first: one seed of everything comes before any second one.
 
     Raises:
         InputError: for an unknown experiment or scale, seeds, jobs or minutes out of bounds, no
@@ -52,49 +55,60 @@ def reproduce(
         FailureError: when records or pages cannot be written, a kernel dies, or runs failed; a page
             that fails is told at the end, when all others are rendered.
     """
-    chosen = _chosen(name, scale)
     if seeds is not None:
         check_seeds(seeds)
     if jobs is not None:
         check_jobs(jobs)
     if minutes is not None:
         check_minutes(minutes)
+    chosen = _chosen(name, scale, seeds)
     deadline = None if minutes is None else time.time() + 60 * minutes
-    root = project_root() if results is None or runs is None else Path()
+    root = project_root() if results is None or (render and runs is None) else Path()
     base = root / "local" if fresh else root
     store = Store(results or base / "results")
+    if dry_run:
+        for study in chosen:
+            _print_missing(study, store)
+        return
+    if render:
+        # Imported here: a machine that only trains may lack what pages are made with.
+        from sgdnoise.book import notebooks
     pages = runs or base / "papermill_runs"
     committed = Store((root if results is None else project_root()) / "results") if fresh else None
-    if not dry_run:  # whatever could fail after the training is looked at before it
-        for experiment in chosen:
-            render.notebook_source(experiment)
-        check_writable(store.path(scale, experiment.name).parent, "records", "--results")
+    # Whatever could fail after the training is looked at before it.
+    for study in chosen if render else []:
+        notebooks.notebook_source(study.experiment)
+    check_writable(store.path(*chosen[0].place).parent, "records", "--results")
+    if render:
         check_writable(pages / scale, "pages", "--runs")
     runs_failed, pages_failed, left = [], [], 0
-    for experiment in chosen:
-        count = experiment.seeds[scale] if seeds is None else seeds
-        if dry_run:
-            _print_missing(experiment, scale, count, store)
-            continue
-        if fresh:
-            store.retire_other_code(scale, experiment.name)
-        report = run_sweep(
-            experiment, scale, count, store, jobs=jobs, scheduler=scheduler, deadline=deadline
-        )
-        print(f"{experiment.name}, {scale}: {report}", flush=True)
-        if report.failed:
-            runs_failed.append(f"{experiment.name} ({report.failed} runs)")
-        if report.left:
+    rounds = [[study.with_seeds(1) for study in chosen], chosen] if breadth_first else [chosen]
+    if fresh:
+        for study in chosen:
+            store.retire_other_code(*study.place)
+    for studies in rounds:
+        left = 0
+        for study in studies:
+            name = study.experiment.name
+            report = run_sweep(study, store, jobs=jobs, scheduler=scheduler, deadline=deadline)
+            seed = " (one seed first)" if studies is not chosen else ""
+            print(f"{name}, {scale}{seed}: {report}", flush=True)
             left += report.left
-            continue
-        try:
-            page = render.render(experiment, scale, count, store.root, pages)
-            print(f"page: {page}", flush=True)
-        except (InputError, FailureError) as error:
-            pages_failed.append(str(error))
-        if committed is not None:
-            sides = (read_aloud(s, scale, experiment.name) for s in (store, committed))
-            print(Comparison(experiment, scale, count, *sides).text(), flush=True)
+            if report.failed:
+                runs_failed.append(f"{name} ({report.failed} runs)")
+            if report.left or studies is not chosen:
+                continue
+            if render:
+                try:
+                    page = notebooks.render(study, store.root, pages)
+                    print(f"page: {page}", flush=True)
+                except (InputError, FailureError) as error:
+                    pages_failed.append(str(error))
+            if committed is not None:
+                from sgdnoise.book.compare import Comparison
+
+                sides = (read_aloud(s, study) for s in (store, committed))
+                print(Comparison.of(study, *sides).text(), flush=True)
     if left:
         print(f"stopped after {minutes:g} minutes: {left} runs left", flush=True)
     failures = []
@@ -111,20 +125,19 @@ def reproduce(
         raise FailureError("; ".join(failures))
 
 
-def _chosen(name: str, scale: str) -> list[Experiment]:
+def _chosen(name: str, scale: str, seeds: int | None) -> list[Study]:
     if name != "all":
-        return [experiment_named(name, scale)]
-    if scale not in SCALES:
-        raise InputError(f"no scale is called {scale!r}: choose one of {', '.join(SCALES)}")
-    chosen = [e for e in EXPERIMENTS.values() if scale in e.sweeps]
+        return [study_of(name, scale, seeds)]
+    check_scale(scale)
+    chosen = [Study.of(e, scale, seeds) for e in EXPERIMENTS.values() if scale in e.sweeps]
     if not chosen:
         raise InputError(f"no experiment stands at scale {scale} yet")
     return chosen
 
 
-def _print_missing(experiment: Experiment, scale: str, seeds: int, store: Store) -> None:
-    records = read_aloud(store, scale, experiment.name)
-    todo = missing(experiment, scale, seeds, records)
+def _print_missing(study: Study, store: Store) -> None:
+    records = read_aloud(store, study)
+    todo = study.missing(records)
     seconds = estimate_seconds(todo, records)
     for config, cost in zip(todo, seconds, strict=True):
         estimate = f"{cost:8.2f} s" if np.isfinite(cost) else "       ? s"
@@ -137,6 +150,6 @@ def _print_missing(experiment: Experiment, scale: str, seeds: int, store: Store)
     if not known.all():
         total = "at a cost that no record tells yet" if not known.any() else f"{total} and more"
     print(
-        f"{experiment.name}, {scale}: {len(todo)} runs missing as things stand"
+        f"{study.experiment.name}, {study.scale}: {len(todo)} runs missing as things stand"
         + (f", {total}" if todo else "")
     )

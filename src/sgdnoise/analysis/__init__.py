@@ -1,39 +1,8 @@
-"""What the records say: tuned learning rates, regimes, intervals."""
+"""What the records say: tuned learning rates, regimes, intervals, and all of it as a `Reading`."""
 
-from sgdnoise.analysis.intervals import COVERAGE, RESAMPLES, Interval
-from sgdnoise.analysis.regimes import Regimes, boundary_of, regimes
-from sgdnoise.analysis.tuning import (
-    Tuning,
-    best_means,
-    key_name,
-    log_slope,
-    optima,
-    parabola_peak,
-    recipes,
-    resampled_peaks,
-    tuning,
-    tunings,
-    value_table,
-    without,
-)
+from sgdnoise.analysis.intervals import Interval
+from sgdnoise.analysis.reading import Reading
+from sgdnoise.analysis.regimes import Regimes
+from sgdnoise.analysis.tuning import Tuning, best_means, key_name, without
 
-__all__ = [
-    "COVERAGE",
-    "RESAMPLES",
-    "Interval",
-    "Regimes",
-    "Tuning",
-    "best_means",
-    "boundary_of",
-    "key_name",
-    "log_slope",
-    "optima",
-    "parabola_peak",
-    "recipes",
-    "regimes",
-    "resampled_peaks",
-    "tuning",
-    "tunings",
-    "value_table",
-    "without",
-]
+__all__ = ["Interval", "Reading", "Regimes", "Tuning", "best_means", "key_name", "without"]

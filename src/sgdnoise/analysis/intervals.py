@@ -37,3 +37,52 @@ class Interval:
         if not math.isfinite(self.low):
             return f"{self.value:.3g}, no interval"
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+SIGMAS = 2.0
+"""Standard errors by which two means are told apart."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, or a difference of two, with its standard error; NaN for a single run."""
+
+    value: float
+    error: float
+
+    @classmethod
+    def of(cls, mean: float, std: float, n: int) -> Estimate:
+        """The mean of n runs of this sample standard deviation."""
+        return cls(float(mean), float(std) / math.sqrt(n) if n else math.nan)
+
+    @classmethod
+    def mean(cls, values: np.ndarray) -> Estimate:
+        """The mean of some runs, two at least."""
+        return cls.of(np.mean(values), np.std(values, ddof=1), len(values))
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        """The difference of two independent means."""
+        return Estimate(self.value - other.value, math.hypot(self.error, other.error))
+
+    @property
+    def low(self) -> float:
+        """`SIGMAS` standard errors below."""
+        return self.value - SIGMAS * self.error
+
+    @property
+    def high(self) -> float:
+        """`SIGMAS` standard errors above."""
+        return self.value + SIGMAS * self.error
+
+    @property
+    def near_zero(self) -> bool:
+        """Whether it lies within `SIGMAS` standard errors of 0."""
+        return self.low <= 0 <= self.high
+
+    @property
+    def interval(self) -> Interval:
+        """The same as an interval."""
+        return Interval(self.value, self.low, self.high)
+
+    def __str__(self) -> str:
+        return f"{self.value:+.2f} ± {self.error:.2f}"

@@ -165,7 +165,7 @@ class Reading:
     @property
     def least_seeds(self) -> int:
         """The fewest seeds that are recorded at any grid point as first planned or grown."""
-        counts = []
+        counts: list[int] = []
         for state in self.states:
             seeds: dict[RunConfig, int] = {}
             for config in state.needed:

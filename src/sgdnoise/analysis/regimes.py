@@ -9,7 +9,7 @@ import numpy as np
 
 from sgdnoise.analysis.intervals import COVERAGE, Interval
 from sgdnoise.analysis.tuning import Tuning
-from sgdnoise.experiments import Key
+from sgdnoise.study.grid import Key
 from sgdnoise.theory.regimes import fit_hinge, flat_seen
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgdnoise.analysis.intervals import RESAMPLES, Interval
-from sgdnoise.experiments import Key, Outcome, Sweep, SweepState, grid_points
-from sgdnoise.study.protocol import Point, best_of
+from sgdnoise.study.grid import Key, Outcome, Sweep, SweepState, grid_points
+from sgdnoise.study.protocol import Objective, Point, best_of
 
 
 def key_name(key: Key) -> str:

@@ -1,4 +1,4 @@
-"""Builds the book, or says why not: ``python -m sgdnoise.book.build`` in the project's root.
+"""Builds the book, or says why not.
 
 The build is a gate: a warning, a failing cell or a dangling link ends it with a non-zero exit. With
 nothing changed since the last success it only prints where the book is.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sgdnoise.book.run_pages import write_run_pages
 from sgdnoise.book.vendor import SCRIPTS, vendor
-from sgdnoise.errors import FailureError, InputError
+from sgdnoise.errors import FailureError
 from sgdnoise.records.store import Store
 
 # What a cell may read besides its own text.
@@ -115,16 +115,3 @@ def _read(path: Path) -> str | None:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-
-
-def main() -> int:
-    try:
-        print(build())
-    except (InputError, FailureError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

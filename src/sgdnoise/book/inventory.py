@@ -6,26 +6,16 @@ hours and dates are those of the records, needs those of the grids as the record
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 
-from sgdnoise.book.notebooks import complete_seeds
-from sgdnoise.evidence import STAGES, Stage
-from sgdnoise.experiments import EXPERIMENTS, Experiment, Listed
-from sgdnoise.experiments.parts_checked import grid as acceptance
+from sgdnoise.experiments import studies
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
-from sgdnoise.study.plan import missing, needed
-
-Entry = tuple[Experiment, str]
-"""An experiment and a scale that it stands at."""
-
-
-def entries() -> list[Entry]:
-    """Every experiment at every scale that it stands at, and the parts' acceptance runs."""
-    grids = [(e, scale) for e in EXPERIMENTS.values() for scale in e.sweeps]
-    return [*grids, (acceptance.EXPERIMENT, acceptance.SCALE)]
+from sgdnoise.study.study import Study
+from sgdnoise.sweeps.cost import assumed_seconds, estimate_seconds
 
 
 def table(store: Store) -> pd.DataFrame:
@@ -35,20 +25,17 @@ def table(store: Store) -> pd.DataFrame:
     complete seeds (of the experiment's own number), diverged and failed runs, ran on (a CPU or
     which GPU, and in which precision), time (in core-hours or GPU-hours), dates.
     """
-    return pd.DataFrame([_row(experiment, scale, store) for experiment, scale in entries()])
+    return pd.DataFrame([_row(study, store.read(*study.place)) for study in studies()])
 
 
-def _row(experiment: Experiment, scale: str, store: Store) -> dict[str, str]:
-    records = store.read(scale, experiment.name)
-    own = experiment.seeds[scale]
-    asked = needed(experiment, scale, own, records)
-    lacking = len(missing(experiment, scale, own, records))
+def _row(study: Study, records: Mapping[str, Record]) -> dict[str, str]:
+    asked, lacking = len(study.needed(records)), len(study.missing(records))
     status = [record.status for record in records.values()]
     return {
-        "experiment": experiment.name,
-        "scale": scale,
-        "runs": f"{len(asked) - lacking:,} of {len(asked):,}",
-        "complete seeds": f"{complete_seeds(experiment, scale, store)} of {own}",
+        "experiment": study.experiment.name,
+        "scale": study.scale,
+        "runs": f"{asked - lacking:,} of {asked:,}",
+        "complete seeds": f"{study.complete_seeds(records)} of {study.seeds}",
         "diverged": f"{status.count('diverged'):,}" if records else "",
         "failed": f"{status.count('failed'):,}" if records else "",
         "ran on": "; ".join(sorted({_ran_on(record) for record in records.values()})),
@@ -86,8 +73,8 @@ _ENVIRONMENT = ("device", "python", "torch", "cuda", "cudnn", "numpy", "sgdnoise
 def environments(store: Store) -> pd.DataFrame:
     """One row an environment that made records: device, versions, code digest, runs, dates."""
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for experiment, scale in entries():
-        for record in store.read(scale, experiment.name).values():
+    for study in studies():
+        for record in store.read(*study.place).values():
             key = tuple(str(record.provenance.get(name, "")) for name in _ENVIRONMENT)
             groups.setdefault(key, []).append(record)
     rows = [
@@ -104,56 +91,42 @@ def environments(store: Store) -> pd.DataFrame:
 
 
 def to_run(store: Store) -> pd.DataFrame:
-    """What is missing: the evidence's stages in their order, then every other scale, a row each.
+    """What is missing, a row an experiment and scale, in the order in which it is worth having.
 
-    Columns: what, scale, seeds, missing (runs as things stand), estimate (of the stages: see
-    `evidence.assumed_seconds`), command. Empty when nothing is missing.
+    Columns: experiment, scale, seeds, missing (runs as things stand), estimate (core-hours or
+    GPU-hours by the records of the same net, else for a GPU `cost.assumed_seconds`), command.
+    Empty when nothing is missing.
     """
-    rows = [_stage_row(stage, store) for stage in STAGES if stage.missing(store)]
-    # A stage that lists some runs of an experiment leaves the rest of it to its own row.
-    whole = {
-        (stage.experiment.name, stage.scale)
-        for stage in STAGES
-        if not isinstance(stage.experiment, Listed)
-    }
-    for experiment, scale in entries():
-        lacking = missing(
-            experiment, scale, experiment.seeds[scale], store.read(scale, experiment.name)
+    rows = []
+    for study in studies():
+        records = store.read(*study.place)
+        todo = study.missing(records)
+        if not todo:
+            continue
+        seconds = estimate_seconds(todo, records)
+        on_gpu = study.scale in ("gpu", "paper")
+        if on_gpu:
+            assumed = np.array([assumed_seconds(config) for config in todo])
+            seconds = np.where(np.isfinite(seconds), seconds, assumed)
+        known = bool(np.isfinite(seconds).all())
+        rows.append(
+            {
+                "experiment": study.experiment.name,
+                "scale": study.scale,
+                "seeds": str(study.seeds),
+                "missing": f"{len(todo):,} runs",
+                "estimate": f"{seconds.sum() / 3600:,.1f} {'GPU' if on_gpu else 'core'}-hours"
+                if known
+                else "",
+                "command": study.command,
+            }
         )
-        if lacking and (experiment.name, scale) not in whole:
-            rows.append(
-                {
-                    "what": experiment.name,
-                    "scale": scale,
-                    "seeds": str(experiment.seeds[scale]),
-                    "missing": f"{len(lacking):,} runs",
-                    "estimate": "",
-                    "command": _command(experiment, scale),
-                }
-            )
     return pd.DataFrame(rows)
-
-
-def _stage_row(stage: Stage, store: Store) -> dict[str, str]:
-    return {
-        "what": f"({stage.letter}) {stage.what}",
-        "scale": stage.scale,
-        "seeds": str(stage.seeds),
-        "missing": f"{len(stage.missing(store)):,} runs",
-        "estimate": f"{stage.seconds(store) / 60:,.0f} GPU-minutes",
-        "command": stage.command,
-    }
-
-
-def _command(experiment: Experiment, scale: str) -> str:
-    if experiment.name == acceptance.NAME:
-        return "python -m sgdnoise.experiments.parts_checked.grid"
-    return f"sgdnoise reproduce {experiment.name} --scale {scale}"
 
 
 def summary(store: Store) -> str:
     """How much there is in all, in one Markdown sentence."""
-    files = [store.read(scale, e.name) for e, scale in entries()]
+    files = [store.read(*study.place) for study in studies()]
     records = [record for file in files for record in file.values()]
     if not records:
         return "**Nothing has been run yet.**"

@@ -1,7 +1,7 @@
 """Papermill: one parameterized notebook an experiment, rendered for each scale.
 
-`sgdnoise reproduce` trains what is missing and then renders. `python -m sgdnoise.book.notebooks`
-EXPERIMENT --scale SCALE only renders, from the records that are there, also where there is no GPU.
+`sgdnoise reproduce` trains what is missing and then renders. `sgdnoise build` renders every page of
+the contents from the records that are there, also where there is no GPU, and builds the book.
 
 A page is rendered under a temporary name and moved into place when its kernel has finished, so
 that a page that is there is whole. Whether a run is done is for its record to say, never a page.
@@ -9,12 +9,10 @@ that a page that is there is whole. Whether a run is done is for its record to s
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,12 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from sgdnoise.checkout import book_folder, check_writable, project_root
+from sgdnoise.checkout import book_folder
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import Experiment, experiment_named
+from sgdnoise.experiments import study_of
 from sgdnoise.records.store import Store
-from sgdnoise.study.plan import missing
-from sgdnoise.sweeps.run import check_seeds, read_aloud
+from sgdnoise.study.study import Experiment, Study
+from sgdnoise.sweeps.run import read_aloud
 
 CELL_TIMEOUT = 600
 """Seconds after which a cell counts as hung: pages only read records and draw."""
@@ -47,13 +45,11 @@ def notebook_source(experiment: Experiment) -> Path:
     return source
 
 
-def render(experiment: Experiment, scale: str, seeds: int, results: Path, runs: Path) -> Path:
+def render(study: Study, results: Path, runs: Path) -> Path:
     """Renders an experiment's page for a scale, if anything that it is made of has changed.
 
     Args:
-        experiment: whose page.
-        scale: which records it shows.
-        seeds: how many seeds a grid point should have; fewer are shown as "3 of 5 seeds".
+        study: whose page; fewer seeds than it has are shown as "3 of 5 seeds".
         results: the store that it reads.
         runs: the folder it goes to, as `<runs>/<scale>/<experiment>.ipynb`.
 
@@ -64,9 +60,10 @@ def render(experiment: Experiment, scale: str, seeds: int, results: Path, runs: 
         InputError: for a parameter that the notebook does not declare.
         FailureError: when a cell fails, or the kernel dies or hangs.
     """
+    experiment, scale = study.experiment, study.scale
     source = notebook_source(experiment)
     target = runs / scale / f"{experiment.name}.ipynb"
-    parameters = {"scale": scale, "seeds": seeds, "results": os.path.relpath(results)}
+    parameters = {"scale": scale, "seeds": study.seeds, "results": os.path.relpath(results)}
     declared = papermill.inspect_notebook(str(source))
     unknown = parameters.keys() - declared.keys()
     if unknown:
@@ -145,44 +142,30 @@ def _tidy(path: Path, key: str) -> None:
     nbformat.write(notebook, path)
 
 
-def complete_seeds(experiment: Experiment, scale: str, store: Store) -> int:
-    """The most seeds, up to the experiment's own number, with which nothing is missing, else 0."""
-    records = store.read(scale, experiment.name)
-    counts = range(experiment.seeds[scale] if records else 0, 0, -1)
-    return next((n for n in counts if not missing(experiment, scale, n, records)), 0)
+def contents(root: Path) -> list[Study]:
+    """The studies whose pages the book's contents name, in their order.
+
+    Raises:
+        InputError: for a page that no experiment has, by the name that the contents give it.
+    """
+    listed = re.findall(r"papermill_runs/([\w-]+)/([\w-]+)", (root / "_toc.yml").read_text())
+    return [study_of(name, scale) for scale, name in listed]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Renders pages from what is there; 2 for bad input, 1 for a failure on the way."""
-    parser = argparse.ArgumentParser(prog="python -m sgdnoise.book.notebooks", allow_abbrev=False)
-    parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="by their names")
-    parser.add_argument("--scale", required=True, help="digits, cpu, gpu or paper")
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        metavar="N",
-        help="runs a grid point that there should be; as many as are complete unless given",
-    )
-    parser.add_argument("--results", type=Path, metavar="DIR", help="where records live")
-    parser.add_argument("--runs", type=Path, metavar="DIR", help="where pages are rendered")
-    given = parser.parse_args(arguments)
-    try:
-        chosen = [experiment_named(name, given.scale) for name in given.experiments]
-        if given.seeds is not None:
-            check_seeds(given.seeds)
-        store = Store(given.results or project_root() / "results")
-        runs = given.runs or project_root() / "papermill_runs"
-        check_writable(runs / given.scale, "pages", "--runs")
-        for experiment in chosen:
-            read_aloud(store, given.scale, experiment.name)
-            seeds = given.seeds or complete_seeds(experiment, given.scale, store)
-            seeds = seeds or experiment.seeds[given.scale]
-            print(f"page: {render(experiment, given.scale, seeds, store.root, runs)}")
-    except (InputError, FailureError) as error:
-        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
+def render_contents(root: Path, results: Path, runs: Path) -> list[Path]:
+    """Renders the pages that the contents name, each with as many seeds as are complete.
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises:
+        FailureError: names the pages that failed; all others are rendered first.
+    """
+    pages, failed = [], []
+    store = Store(results)
+    for study in contents(root):
+        seeds = study.complete_seeds(read_aloud(store, study))
+        try:
+            pages.append(render(study.with_seeds(seeds or study.seeds), results, runs))
+        except (InputError, FailureError) as error:
+            failed.append(str(error))
+    if failed:
+        raise FailureError("; ".join(failed))
+    return pages

@@ -1,48 +1,33 @@
-"""What an experiment's notebook starts from: its records, analysed once, at one scale."""
+"""What an experiment's notebook starts from: its records, read once, at one scale."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
-import pandas as pd
 from IPython.display import Markdown
 
-from sgdnoise import analysis
-from sgdnoise.analysis.regimes import Regimes
-from sgdnoise.analysis.tuning import Tuning
+from sgdnoise.analysis import Reading
 from sgdnoise.book.parameters import check_parameters
-from sgdnoise.book.run_pages import run_page
-from sgdnoise.experiments import METHODS, Experiment, Key, SweepState, experiment_named
-from sgdnoise.figures import tuned as figures
+from sgdnoise.claims import Claim, line
+from sgdnoise.experiments import findings, study_of
 from sgdnoise.figures.explorer import Figure, Slider, explorer
-from sgdnoise.figures.theme import Source
+from sgdnoise.figures.tables import html_table
 from sgdnoise.records.find import find_store
-from sgdnoise.records.record import Record
-from sgdnoise.records.store import Store
-from sgdnoise.study.plan import OBJECTIVES, outcomes
-from sgdnoise.sweeps.run import check_seeds
-
-T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Page:
-    """An experiment at a scale, as its page shows it.
+@dataclass(frozen=True, eq=False)
+class Page(Reading):
+    """A reading with a notebook's manners: where nothing is recorded, it says so and draws nothing.
 
     Attributes:
-        experiment: which.
-        scale: at which scale.
-        seeds: runs a grid point that there should be.
-        store: where its records are.
+        root: the store's folder.
     """
 
-    experiment: Experiment
-    scale: str
-    seeds: int
-    store: Store
+    root: Path
 
     @classmethod
     def load(cls, name: str, scale: str, seeds: int | None, results: str | None) -> Page:
@@ -53,91 +38,93 @@ class Page:
                 whole numbers from 1 to 999, or no store.
         """
         check_parameters()
-        experiment = experiment_named(name, scale)
-        if seeds is None:
-            seeds = experiment.seeds[scale]
-        check_seeds(seeds)
-        return cls(experiment, scale, seeds, find_store(results))
-
-    @functools.cached_property
-    def records(self) -> dict[str, Record]:
-        """The sound records, by run."""
-        return self.store.read(self.scale, self.experiment.name)
-
-    @functools.cached_property
-    def note(self) -> Source:
-        """The provenance of every figure of the page, and where its runs are listed."""
-        line = figures.provenance_line(self.experiment, self.scale, self.seeds, self.records)
-        return Source(line, run_page(self.scale, self.experiment.name) if self.records else None)
+        study = study_of(name, scale, seeds)
+        store = find_store(results)
+        return cls(study, store.read(*study.place), store.root)
 
     @property
-    def coverage(self) -> str:
-        """Scale, what it leaves out and how much of it has been run, in Markdown."""
-        return figures.coverage_sentence(self.experiment, self.scale, self.seeds, self.optima())
-
-    @property
-    def sources(self) -> str:
-        """Where the records are, in Markdown."""
-        return figures.sources_sentence(self.experiment, self.scale, self.store.root)
+    def claims(self) -> Sequence[Claim]:
+        """The experiment's claims."""
+        claims: Sequence[Claim] = findings(self.study.experiment.name).CLAIMS
+        return claims
 
     @functools.cached_property
-    def states(self) -> list[SweepState]:
-        """How far each sweep is."""
-        known = outcomes(self.records, OBJECTIVES)
-        return list(self.experiment.states(self.scale, self.seeds, known))
-
-    @property
-    def variants(self) -> list[Key]:
-        """What the sweeps differ in beside method, batch size and epochs; [()] for nothing."""
-        keys = (state.sweep.key for state in self.states)
-        return list(dict.fromkeys(analysis.without(k, *figures.MAIN_PARTS) for k in keys))
-
-    @functools.cache  # noqa: B019  a page lives as long as its notebook
-    def tuned(
-        self, objective: str = "test_accuracy", variant: Key | None = None
-    ) -> dict[Key, Tuning]:
-        """The tuning of every sweep for an objective, or of those of one variant."""
-        found = analysis.tunings(self.experiment, self.scale, self.seeds, self.records, objective)
-        return {key: one for key, one in found.items() if self._is(key, variant)}
-
-    @functools.cache  # noqa: B019
-    def optima(self, objective: str = "test_accuracy", variant: Key | None = None) -> pd.DataFrame:
-        """One row a sweep, of all or of one variant: see `analysis.optima`."""
-        rows = analysis.optima(self.experiment, self.scale, self.seeds, self.records, objective)
-        return rows[[self._is(key, variant) for key in rows.key]]
-
-    @staticmethod
-    def _is(key: Key, variant: Key | None) -> bool:
-        return variant is None or analysis.without(key, *figures.MAIN_PARTS) == variant
-
-    def regimes(self) -> dict[str, Regimes]:
-        """The fitted regimes of each method, for an experiment over batch sizes."""
-        tuned = self.tuned()
-        methods = {dict(key)["method"] for key in tuned}
-        return {m: analysis.boundary_of(tuned, m) for m in METHODS if m in methods}
-
-    def show(self, draw: Callable[[], T]) -> T | Markdown:
-        """What `draw` gives, or where nothing is recorded, that: no figure and no verdict then."""
-        return draw() if self.records else Markdown(self.not_measured)
-
-    def judge(self, sentences: Callable[[], str]) -> Markdown:
-        """A verdict, in Markdown; none while a sweep is not complete, nor on a single seed."""
-        waiting = sum(not state.settled for state in self.states)
-        if not self.records:
-            return Markdown(self.not_measured)
-        if waiting:
-            return Markdown(
-                f"**No verdict yet**: {waiting} of {len(self.states)} sweeps are not complete."
+    def coverage(self) -> Markdown:
+        """Scale, what it leaves out and how much of it has been run."""
+        study, own = self.study, self.study.experiment.seeds[self.study.scale]
+        lines = [f"**Scale `{study.scale}`.** {study.leaves_out}"]
+        if self.least_seeds < study.seeds:
+            lines.append(
+                f"So far **{self.least_seeds} of {study.seeds} seeds** have been run at every grid "
+                "point."
             )
-        if self.seeds < 2:
+        elif study.seeds < own:
+            lines.append(f"Shown are **{study.seeds} of {own} seeds**.")
+        if self.waiting:
+            lines.append(
+                f"{self.waiting} of {len(self.states)} sweeps are not complete, and what they show "
+                f"is provisional; `{study.command}` finishes them."
+            )
+        return Markdown("\n".join(lines))
+
+    @property
+    def sources(self) -> Markdown:
+        """Where the records are, and what makes them."""
+        scale, name = self.study.place
+        return Markdown(
+            f"The records behind this page are the lines of `{self.root.name}/{scale}/{name}.jsonl`"
+            f", one a run, and `{self.study.command}` makes what is missing of them."
+        )
+
+    def verdicts(self, *prefixes: str) -> Markdown:
+        """The experiment's claims with their verdicts, a line each; those that begin so, if given.
+
+        What another scale tests is left out.
+        """
+        if not self.records:
+            return self.not_measured
+        if self.waiting:
+            return Markdown(
+                f"**No verdict yet**: {self.waiting} of {len(self.states)} sweeps are not complete."
+            )
+        if self.study.seeds < 2:
             return Markdown("**No verdict**: a single seed has no spread to judge by.")
-        return Markdown(sentences())
+        judged = [
+            (claim, claim.judge(self))
+            for claim in self.claims
+            if not prefixes or claim.id.startswith(prefixes)
+        ]
+        shown = [(c, v) for c, v in judged if v.word != "not tested here" or v.about]
+        return Markdown("\n".join(line(claim, verdict) for claim, verdict in shown))
+
+    def show(self, draw: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """What `draw` gives for this reading; a table as HTML, a sentence as Markdown."""
+        if not self.records:
+            return self.not_measured
+        drawn = draw(self, *arguments, **options)
+        if isinstance(drawn, str):
+            return Markdown(drawn)
+        return (
+            html_table(drawn)
+            if hasattr(drawn, "to_html") and not hasattr(drawn, "add_scatter")
+            else drawn
+        )
 
     def slide(
-        self, draw: Callable[[Any], Figure], values: Sequence[Any], caption: str, **slider: Any
+        self,
+        draw: Callable[..., Figure],
+        values: Sequence[Any],
+        caption: str,
+        *arguments: Any,
+        **slider: Any,
     ) -> object:
-        """What `draw` gives at each of these values under one slider: see `explore`."""
-        return self.explore(lambda value: draw(value), caption, value={"values": values, **slider})
+        """What `draw` gives for this reading at each of these values under a slider: `explore`.
+
+        `arguments` follow the value.
+        """
+        return self.explore(
+            lambda value: draw(self, value, *arguments), caption, value={"values": values, **slider}
+        )
 
     def explore(
         self, draw: Callable[..., Figure], caption: str, **sliders: Mapping[str, Any]
@@ -149,15 +136,15 @@ class Page:
         Args:
             draw: the figure at values of the quantities, by their names.
             caption: what to look for when a slider moves.
-            sliders: for each quantity what `widgets.Slider` takes: values, label, unit, format,
-                and the value to start at, which counts only if it is one of the values.
+            sliders: for each quantity what `Slider` takes: values, label, unit, format, and the
+                value to start at, which counts only if it is one of the values.
         """
-        if any(not len(slider["values"]) for slider in sliders.values()):
-            return Markdown(self.not_measured)
+        if not self.records or any(not len(slider["values"]) for slider in sliders.values()):
+            return self.not_measured
         fixed = {name: s["values"][0] for name, s in sliders.items() if len(s["values"]) == 1}
         moving = {name: dict(s) for name, s in sliders.items() if name not in fixed}
         if not moving:
-            return self.show(lambda: draw(**fixed))
+            return draw(**fixed)
         for slider in moving.values():
             if slider.get("value") not in slider["values"]:
                 slider.pop("value", None)
@@ -165,9 +152,6 @@ class Page:
         return explorer(lambda **at: draw(**fixed, **at), positions, caption=caption)
 
     @property
-    def not_measured(self) -> str:
-        """That this is not yet measured; the command that does is in `coverage`. Markdown."""
-        return f"*Not yet measured at scale `{self.scale}`.*"
-
-    def __hash__(self) -> int:
-        return id(self)
+    def not_measured(self) -> Markdown:
+        """That this is not yet measured; the command that does is in `coverage`."""
+        return Markdown(f"*Not yet measured at scale `{self.study.scale}`.*")

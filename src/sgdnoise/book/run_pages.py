@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sgdnoise.analysis.tuning import key_name
-from sgdnoise.experiments import EXPERIMENTS, FRESH_SEED
+from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.figures.tuned import run_page
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
-from sgdnoise.study.plan import OBJECTIVES, outcomes
+from sgdnoise.study.grid import FRESH_SEED
+from sgdnoise.study.study import Study
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -44,11 +46,6 @@ _COLUMNS = (
     "device",
     "date",
 )
-
-
-def run_page(scale: str, name: str) -> str:
-    """Where the built book has the page of a store's file, from its top."""
-    return f"records/{scale}/{name}.html"
 
 
 def write_run_pages(store: Store, book: Path) -> list[Path]:
@@ -103,10 +100,9 @@ def _sweeps(
     left = dict(records)
     experiment = EXPERIMENTS.get(name)
     if experiment is not None and scale in experiment.sweeps:
-        known = outcomes(records, OBJECTIVES)
         # As many seeds as were run, whatever is asked for today.
         seeds = {r.config.seed for r in records.values() if r.config.seed < FRESH_SEED}
-        for state in experiment.states(scale, max(len(seeds), 1), known):
+        for state in Study(experiment, scale, max(len(seeds), 1)).states(records):
             mine = [left.pop(c.id) for c in state.needed if c.id in left]
             if mine:
                 yield key_name(state.sweep.key), mine

@@ -9,6 +9,7 @@ the model fixes without any free number. Accuracies have no counterpart in it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,24 +18,23 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise import data
-from sgdnoise.analysis.intervals import Interval
-from sgdnoise.analysis.regimes import Regimes
-from sgdnoise.analysis.tuning import Tuning, key_name
+from sgdnoise.analysis import Interval, Reading, Tuning, key_name
 from sgdnoise.config import RunConfig
-from sgdnoise.experiments import METHODS, Key
+from sgdnoise.figures.tables import NAMES
 from sgdnoise.figures.theme import (
     DASHES,
     INK,
     MUTED,
     PALETTE,
     SYMBOLS,
-    Source,
     figure,
     interval_marks,
     provenance,
 )
-from sgdnoise.figures.tuned import NAMES, PURPOSES, Group, groups
+from sgdnoise.figures.tuned import Group, groups, source
 from sgdnoise.schedule import hold_then_decay
+from sgdnoise.study.grid import Key
+from sgdnoise.study.scales import METHODS
 from sgdnoise.theory import nqm
 from sgdnoise.theory.nqm import EpochBudget, StepBudget, TunedCurve
 from sgdnoise.theory.regimes import hinge_of_rates
@@ -69,11 +69,13 @@ def budget_of(tuned: Mapping[Key, Tuning]) -> EpochBudget | StepBudget:
     return EpochBudget(config.epochs, _train_size(config))
 
 
-def curves(tuned: Mapping[Key, Tuning]) -> dict[str, TunedCurve]:
+@functools.cache
+def curves(reading: Reading) -> dict[str, TunedCurve]:
     """The model's tuned curve of each method, at all powers of two up to the training set's size.
 
     The budget is the experiment's own, and the learning rate follows S20's schedule.
     """
+    tuned = reading.tuned()
     model, budget = nqm.spectrum("binned"), budget_of(tuned)
     largest = _train_size(_any_run(tuned))
     sizes = [2**k for k in range(largest.bit_length())]
@@ -90,24 +92,20 @@ def units(curve: TunedCurve) -> tuple[float, float, float]:
     return hinge.slope, hinge.boundary, 2**hinge.level
 
 
-def rates_in_reduced_units(
-    tuned: Mapping[Key, Tuning],
-    regimes: Mapping[str, Regimes],
-    model: Mapping[str, TunedCurve],
-    note: Source,
-) -> go.Figure:
+def rates_in_reduced_units(reading: Reading) -> go.Figure:
     """Tuned learning rate over its level against batch size over the boundary, model and net.
 
     Marks with bars are the net's (vertex of the local parabola, 95 % interval), lines the model's.
     Each is divided by the boundary and level of its own hinge.
     """
+    tuned, model = reading.tuned(), curves(reading)
     fig = _reduced("tuned learning rate / its level beyond", "Tuned learning rates by batch size")
     for group in groups(tuned, "batch_size"):
         method = dict(group.of)["method"]
         curve = model[method]
         _, boundary, level = units(curve)
         _line(fig, group, curve.batch_size / boundary, curve.effective_learning_rate / level)
-        fit = regimes[method]
+        fit = reading.regimes[method]
         marks = group.tunings(tuned)
         _intervals(
             fig,
@@ -118,7 +116,7 @@ def rates_in_reduced_units(
             customdata=[key_name(one.state.sweep.key) for one in marks.values()],
             name=f"{group.name}, measured",
         )
-    return provenance(fig, note.and_also(MODEL_NOTE))
+    return provenance(fig, source(reading).and_also(MODEL_NOTE))
 
 
 def _reduced(y: str, alt: str) -> go.Figure:
@@ -155,39 +153,35 @@ def _intervals(
     interval_marks(fig, x, *rates.T, **trace)
 
 
-def losses_in_reduced_units(
-    tuned: Mapping[Key, Tuning],
-    optima: pd.DataFrame,
-    regimes: Mapping[str, Regimes],
-    model: Mapping[str, TunedCurve],
-    note: Source,
-) -> go.Figure:
+def losses_in_reduced_units(reading: Reading) -> go.Figure:
     """Final training loss over that of the smallest batch, against batch size over the boundary.
 
     The net's is the loss at the learning rate tuned for test accuracy, as S20's figure 1b has it;
     the model knows one loss only and is tuned for it.
     """
+    optima, model = reading.optima(), curves(reading)
     fig = _reduced("training loss / that of the smallest batch", "Training loss by batch size")
-    for group in groups(tuned, "batch_size"):
+    for group in groups(optima.key, "batch_size"):
         method, rows = dict(group.of)["method"], group.rows(optima)
         curve = model[method]
         first = int(np.flatnonzero(curve.batch_size >= rows.batch_size.min())[0])
         sizes = curve.batch_size[first:] / units(curve)[1]
         _line(fig, group, sizes, curve.loss[first:] / curve.loss[first])
         fig.add_scatter(
-            x=rows.batch_size / regimes[method].boundary.value,
+            x=rows.batch_size / reading.regimes[method].boundary.value,
             y=rows.train_loss_mean / rows.train_loss_mean.iloc[0],
             mode="markers",
             marker=_marker(group),
             customdata=rows.sweep.tolist(),
             name=f"{group.name}, measured",
         )
-    return provenance(fig, note.and_also(MODEL_NOTE))
+    return provenance(fig, source(reading).and_also(MODEL_NOTE))
 
 
-def ratios_table(regimes: Mapping[str, Regimes], model: Mapping[str, TunedCurve]) -> pd.DataFrame:
+def ratios_table(reading: Reading) -> pd.DataFrame:
     """Pure numbers of the two regimes: what the model says without anything fitted, and the net."""
-    own = {method: units(curve) for method, curve in model.items()}
+    regimes = reading.regimes
+    own = {method: units(curve) for method, curve in curves(reading).items()}
     rows = [
         (f"slope below the boundary, {NAMES[method]}", str(fit.slope), f"{own[method][0]:.2f}")
         for method, fit in regimes.items()
@@ -242,15 +236,12 @@ def _over_first(what: str) -> go.Figure:
     )
 
 
-def rates_relative_to_first(tunings: Mapping[str, Mapping[Key, Tuning]], note: Source) -> go.Figure:
-    """Tuned learning rate against epochs, both over their first value: net and model.
-
-    Args:
-        tunings: by what is tuned for, `test_accuracy` or `train_loss`.
-        note: provenance.
-    """
+def rates_relative_to_first(reading: Reading, variant: Key | None = None) -> go.Figure:
+    """Tuned learning rate against epochs, both over their first value: net and model."""
     fig = _over_first("Tuned learning rate")
-    for k, (objective, tuned) in enumerate(tunings.items()):
+    tuned: Mapping[Key, Tuning] = {}
+    for k, objective in enumerate(reading.objectives):
+        tuned = reading.tuned(objective.name, variant)
         rows = sorted((float(dict(key)["epochs"]), one.peak) for key, one in tuned.items())
         rows = [(epochs, peak) for epochs, peak in rows if np.isfinite(peak.value)]
         if not rows:
@@ -261,9 +252,9 @@ def rates_relative_to_first(tunings: Mapping[str, Mapping[Key, Tuning]], note: S
             [peak for _, peak in rows],
             2.0 ** rows[0][1].value,
             marker={"color": PALETTE[k], "symbol": SYMBOLS[k], "size": 9},
-            name=f"measured, {PURPOSES[objective]}",
+            name=f"measured, {objective.purpose}",
         )
-    epochs, rates = rates_over_budgets(next(iter(tunings.values())))
+    epochs, rates = rates_over_budgets(tuned)
     fig.add_scatter(
         x=epochs / epochs[0],
         y=rates / rates[0],
@@ -271,7 +262,7 @@ def rates_relative_to_first(tunings: Mapping[str, Mapping[Key, Tuning]], note: S
         line={"color": INK, "width": 2},
         name="model, for its one loss",
     )
-    return provenance(fig, note.and_also(MODEL_NOTE))
+    return provenance(fig, source(reading).and_also(MODEL_NOTE))
 
 
 def tuned_pair(config: RunConfig) -> tuple[float, float]:
@@ -294,15 +285,13 @@ def tuned_pair(config: RunConfig) -> tuple[float, float]:
     return initial / (1 - config.momentum), final / (1 - config.momentum)
 
 
-def pairs_relative_to_first(
-    tuned: Mapping[Key, Tuning], pairs: pd.DataFrame, note: Source
-) -> go.Figure:
+def pairs_relative_to_first(reading: Reading, pairs: pd.DataFrame) -> go.Figure:
     """Tuned initial and final learning rates against epochs, over their first values.
 
     The net's are those for the training loss, the only loss that the model has.
     """
     fig = _over_first("Tuned initial and final learning rate")
-    configs = _runs_by_budget(tuned)
+    configs = _runs_by_budget(reading.tuned())
     epochs = np.array([config.epochs for config in configs], dtype=np.float64)
     predicted = np.array([tuned_pair(config) for config in configs])
     rows = pairs[pairs.objective == "train_loss"].sort_values("epochs")
@@ -324,4 +313,4 @@ def pairs_relative_to_first(
                 name=f"{name}, measured for the training loss",
             )
     fig.add_hline(y=1, line={"color": MUTED, "width": 1})
-    return provenance(fig, note.and_also(MODEL_NOTE))
+    return provenance(fig, source(reading).and_also(MODEL_NOTE))

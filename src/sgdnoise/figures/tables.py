@@ -6,6 +6,15 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
+NAMES = {
+    "sgd": "SGD",
+    "momentum": "SGD with momentum 0.9",
+    "lars": "LARS",
+    "percent-delta": "PercentDelta",
+    "mclr": "MCLR",
+}
+"""What the methods are called."""
+
 
 def power_of_two(exponent: float) -> str:
     """A power of two as text: 2⁻³."""
@@ -14,12 +23,14 @@ def power_of_two(exponent: float) -> str:
 
 
 def with_spread(mean: float, std: float) -> str:
+    """A mean with its standard deviation, in percent."""
     if not np.isfinite(mean):
         return "–"
     return f"{mean:.2f} ± {std:.2f}" if np.isfinite(std) else f"{mean:.2f} (one seed)"
 
 
 def exponent_with_bar(exponent: float, low: float, high: float, bound: float) -> str:
+    """A tuned learning rate with S20's error bar."""
     if not np.isfinite(exponent):
         return "all diverged"
     return f"{bounded_power(exponent, bound)} ({power_of_two(low)} to {power_of_two(high)})"

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise import analysis
-from sgdnoise.analysis.regimes import Regimes
-from sgdnoise.analysis.tuning import Tuning
-from sgdnoise.experiments import Experiment, Key
-from sgdnoise.figures.tables import power_of_two
+from sgdnoise.analysis import Reading, Tuning
+from sgdnoise.figures.tables import NAMES, power_of_two
 from sgdnoise.figures.theme import (
     DASHES,
     INK,
@@ -31,18 +28,8 @@ from sgdnoise.figures.theme import (
     interval_marks,
     provenance,
 )
-from sgdnoise.records.record import Record
+from sgdnoise.study.grid import Key
 from sgdnoise.study.protocol import best_of
-
-NAMES = {
-    "sgd": "SGD",
-    "momentum": "SGD with momentum 0.9",
-    "lars": "LARS",
-    "percent-delta": "PercentDelta",
-    "mclr": "MCLR",
-}
-MAIN_PARTS = ("method", "batch_size", "epochs")
-"""The parts of a sweep's key that are not a variant of it."""
 
 _VARIANTS: dict[tuple[str, Any], str] = {
     ("norm", "ghost"): "with batch norm",
@@ -50,8 +37,6 @@ _VARIANTS: dict[tuple[str, Any], str] = {
     ("norm", "none"): "without batch norm",
     ("weight_decay", 0.0): "without weight decay",
 }
-PURPOSES = {"test_accuracy": "for test accuracy", "train_loss": "for training loss"}
-LABELS = {"test_accuracy": ("test accuracy", "%"), "train_loss": ("final training loss", "nats")}
 
 
 @dataclass(frozen=True)
@@ -88,66 +73,90 @@ class Group:
 def groups(keys: Iterable[Key], x: str) -> list[Group]:
     """The curves that sweeps make over x, plain SGD's before momentum's."""
     shared = list(dict.fromkeys(analysis.without(key, x) for key in keys))
-    shared.sort(key=lambda of: list(NAMES).index(dict(of)["method"]))
+    shared.sort(key=lambda of: _place(dict(of)["method"]))
     found: list[tuple[int, Group]] = []
     for of in shared:
         method = dict(of)["method"]
         # SGD and momentum look the same on every page, also where only one of them is there.
-        place = max(list(NAMES).index(method), found[-1][0] + 1 if found else 0)
+        place = max(_place(method), found[-1][0] + 1 if found else 0)
         more = variant_name(analysis.without(of, "method"))
-        name = f"{NAMES[method]}, {more}" if more else NAMES[method]
-        colour = PALETTE[place % len(PALETTE)]
-        found.append((place, Group(of, x, name, colour, DASHES[place], SYMBOLS[place])))
+        name = ", ".join(filter(None, [NAMES.get(method, method), more]))
+        styles = (style[place % len(style)] for style in (PALETTE, DASHES, SYMBOLS))
+        found.append((place, Group(of, x, name, *styles)))
     return [group for _, group in found]
+
+
+def _place(method: str) -> int:
+    known = list(NAMES)
+    return known.index(method) if method in known else len(known)
 
 
 def variant_name(variant: Key) -> str:
     """What a variant of a sweep is called; empty for none."""
-    return ", ".join(_VARIANTS[item] for item in variant)
+    return ", ".join(_VARIANTS.get(item, f"{item[0]} {item[1]}") for item in variant)
 
 
-def provenance_line(
-    experiment: Experiment, scale: str, seeds: int, records: Mapping[str, Record]
-) -> str:
+def provenance_line(reading: Reading) -> str:
     """Scale, runs, seeds, code, device and dates behind a figure, in one line."""
-    if not records:
-        return f"Scale {scale}: no runs recorded yet."
-    made = [record.provenance for record in records.values()]
+    study = reading.study
+    if not reading.records:
+        return f"Scale {study.scale}: no runs recorded yet."
+    made = [record.provenance for record in reading.records.values()]
 
     def all_of(name: str) -> str:
         return ", ".join(sorted({str(p.get(name, "unknown")) for p in made}))
 
     dates = sorted(str(p.get("date", "")) for p in made)
-    kept = best_of(seeds, experiment.sweeps[scale]()[0].best)
+    kept = best_of(study.seeds, reading.states[0].sweep.best)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Scale {scale}: {len(records)} runs, {seeds} seeds a point, best {kept} kept; "
-        f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
+        f"Scale {study.scale}: {len(reading.records)} runs, {study.seeds} seeds a point, best "
+        f"{kept} kept; code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
+
+
+def source(reading: Reading) -> Source:
+    """The provenance of a figure, and where the built book lists its runs."""
+    page = run_page(*reading.study.place) if reading.records else None
+    return Source(provenance_line(reading), page)
+
+
+def run_page(scale: str, name: str) -> str:
+    """Where the built book has the page of a store's file, from its top."""
+    return f"records/{scale}/{name}.html"
 
 
 AXES = {"batch_size": ("batch size B", "examples"), "epochs": ("epochs", None)}
 
 
-def against(optima: pd.DataFrame, x: str, objective: str, note: Source) -> go.Figure:
+def against(
+    reading: Reading,
+    x: str,
+    objective: str = "test_accuracy",
+    *,
+    tuned_for: str = "test_accuracy",
+    variant: Key | None = None,
+) -> go.Figure:
     """S20's figures 1a, 1b, 2a and 2b: what tuned learning rates reach.
 
     Filled marks with bars are mean and standard deviation of the best k runs, as S20 has it.
     Hollow marks are all runs of seeds that the tuning never saw.
 
     Args:
-        optima: of an experiment over x, tuned for test accuracy or for `objective`.
+        reading: of an experiment over x.
         x: `batch_size` or `epochs`.
         objective: what is shown.
-        note: provenance.
+        tuned_for: what its learning rates are tuned for.
+        variant: of which sweeps; None for all.
     """
-    label, unit = LABELS[objective]
+    optima = reading.optima(tuned_for, variant)
+    label, unit, log = _axis(reading, objective)
     fig = figure(
         x=AXES[x][0],
         x_unit=AXES[x][1],
         y=label,
         y_unit=unit,
-        log="xy" if objective == "train_loss" else "x",
+        log=log,
         alt=f"{label} at the tuned learning rate against {AXES[x][0]}",
     )
     for group in groups(optima.key, x):
@@ -174,39 +183,48 @@ def against(optima: pd.DataFrame, x: str, objective: str, note: Source) -> go.Fi
             legendgroup=group.name,
         )
     ticks_at(fig, optima[x])
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
-def accuracy_frame(optima: pd.DataFrame, objective: str) -> tuple[float, float]:
+def _axis(reading: Reading, name: str) -> tuple[str, str, Literal["x", "xy"]]:
+    """Label and unit of an objective, and the log axes: both for one that falls."""
+    objective = reading.objective(name)
+    return objective.label, objective.unit, "x" if objective.higher_is_better else "xy"
+
+
+def frame_of(reading: Reading, objective: str, variant: Key | None = None) -> tuple[float, float]:
     """One range of the value axis for all positions of a slider, set by the tuned values.
 
     As far below the worst tuned value as the tuned values spread (above the worst, for a loss):
     what fails altogether leaves the frame instead of flattening all else.
     """
-    values = optima[f"{objective}_mean"]
+    values = reading.optima(objective, variant)[f"{objective}_mean"]
     low, high = float(values.min()), float(values.max())
-    if objective == "train_loss":
+    if not reading.objective(objective).higher_is_better:
         return low / 2, high * 20
     spread = max(high - low, 0.5)
     return low - spread, high + 0.25 * spread
 
 
 def sweep_at(
-    tuned: Mapping[Key, Tuning],
+    reading: Reading,
     x: str,
     value: float,
-    objective: str,
-    frame: tuple[float, float],
-    note: Source,
+    objective: str = "test_accuracy",
+    variant: Key | None = None,
 ) -> go.Figure:
     """The whole sweep behind the optima at one batch size or epoch budget: every run.
 
     Small marks are single runs, the line the mean of the best k, the large mark the optimum.
     Learning rates at which too many runs diverged have no mean. The title counts the runs that
-    diverged (or, in a sweep that is not complete, have not been run), and those outside of `frame`.
+    diverged (or, in a sweep that is not complete, have not been run), and those outside of the
+    frame, which is the same at all positions of a slider.
     """
-    label, unit = LABELS[objective]
-    place = f"B = {value:,}" if x == "batch_size" else f"{value:g} epochs, {PURPOSES[objective]}"
+    tuned = reading.tuned(objective, variant)
+    frame = frame_of(reading, objective, variant)
+    label, unit, log = _axis(reading, objective)
+    purpose = reading.objective(objective).purpose
+    place = f"B = {value:,}" if x == "batch_size" else f"{value:g} epochs, {purpose}"
     diverged = outside = 0
     whole = True
     tried = common_exponents(tuned)
@@ -215,7 +233,7 @@ def sweep_at(
         x_unit=None,
         y=label,
         y_unit=unit,
-        log="xy" if objective == "train_loss" else "x",
+        log=log,
         x_range=(2.0 ** (tried[0] - 0.5), 2.0 ** (tried[-1] + 0.5)),
         y_range=frame,
         alt=f"{label} of every run against learning rate, {place}",
@@ -240,7 +258,7 @@ def sweep_at(
         )
         fig.add_scatter(
             x=rates,
-            y=analysis.best_means(one.table, objective, sweep.best),
+            y=analysis.best_means(one.table, one.objective, sweep.best),
             mode="lines",
             line={"color": group.colour, "dash": group.dash},
             name=group.name,
@@ -265,7 +283,7 @@ def sweep_at(
     lost = "diverged" if whole else "diverged or are still to run"
     text = f"{place}: {outside} runs lie outside of this frame, {diverged} {lost}"
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
 def ticks_at(fig: go.Figure, values: Sequence[float] | pd.Series) -> None:
@@ -275,37 +293,21 @@ def ticks_at(fig: go.Figure, values: Sequence[float] | pd.Series) -> None:
     fig.update_xaxes(tickvals=ticks, ticktext=[f"{t:,g}" for t in ticks])
 
 
-def coverage_sentence(experiment: Experiment, scale: str, seeds: int, optima: pd.DataFrame) -> str:
-    """Which scale this is, what it leaves out, and how much of it has been run; Markdown."""
-    lines = [f"**Scale `{scale}`.** {experiment.leaves_out[scale]}"]
-    least = int(optima.seeds.min()) if len(optima) else 0
-    if least < seeds:
-        lines.append(f"So far **{least} of {seeds} seeds** have been run at every grid point.")
-    elif seeds < experiment.seeds[scale]:
-        lines.append(f"Shown are **{seeds} of {experiment.seeds[scale]} seeds**.")
-    waiting = int((~optima.settled).sum())
-    if waiting:
-        lines.append(
-            f"{waiting} of {len(optima)} sweeps are not complete, and what they show is "
-            f"provisional; `sgdnoise reproduce {experiment.name} --scale {scale}` finishes them."
-        )
-    return "\n".join(lines)
-
-
 def common_exponents(tuned: Mapping[Key, Tuning]) -> list[int]:
     """The learning rates, log₂, that at least two sweeps tried: what a slider can pass."""
     tried = [int(e) for one in tuned.values() for e in one.exponents]
     return sorted({e for e in tried if tried.count(e) > 1})
 
 
-def measured_rates(tuned: Mapping[Key, Tuning], objective: str) -> list[int]:
+def measured_rates(reading: Reading, objective: str = "test_accuracy") -> list[int]:
     """Those of `common_exponents` at which any sweep has a mean."""
+    tuned = reading.tuned(objective)
     found = {
         int(exponent)
         for one in tuned.values()
         for exponent, mean in zip(
             one.exponents,
-            analysis.best_means(one.table, objective, one.state.sweep.best),
+            analysis.best_means(one.table, one.objective, one.state.sweep.best),
             strict=True,
         )
         if np.isfinite(mean)
@@ -313,19 +315,13 @@ def measured_rates(tuned: Mapping[Key, Tuning], objective: str) -> list[int]:
     return [exponent for exponent in common_exponents(tuned) if exponent in found]
 
 
-def measured_at(tuned: Mapping[Key, Tuning], x: str) -> list[float]:
+def measured_at(
+    reading: Reading, x: str, objective: str = "test_accuracy", variant: Key | None = None
+) -> list[float]:
     """The values of x, `batch_size` or `epochs`, at which any run is recorded and finite."""
+    tuned = reading.tuned(objective, variant)
     found = (dict(key)[x] for key, one in tuned.items() if np.isfinite(one.table).any())
     return sorted(set(found))
-
-
-def sources_sentence(experiment: Experiment, scale: str, root: Path) -> str:
-    """Where the records behind a page are, and the command that makes them; Markdown."""
-    return (
-        f"The records behind this page are the lines of `{root.name}/{scale}/"
-        f"{experiment.name}.jsonl`, one a run, and "
-        f"`sgdnoise reproduce {experiment.name} --scale {scale}` makes what is missing of them."
-    )
 
 
 def tuned_rates(fig: go.Figure, k: int, rows: pd.DataFrame, column: str, name: str) -> None:
@@ -343,12 +339,13 @@ def tuned_rates(fig: go.Figure, k: int, rows: pd.DataFrame, column: str, name: s
     )
 
 
-def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: Source) -> go.Figure:
+def learning_rates(reading: Reading) -> go.Figure:
     """S20's figure 1c: the tuned effective learning rate against batch size.
 
     Bars are S20's (every learning rate within one standard deviation of the best mean); lines are
     the fitted hinge; an arrow marks an optimum on the edge of its grid, a bound and no estimate.
     """
+    optima, regimes = reading.optima(), reading.regimes
     fig = figure(
         x="batch size B",
         x_unit="examples",
@@ -384,24 +381,21 @@ def learning_rates(optima: pd.DataFrame, regimes: Mapping[str, Regimes], note: S
     ticks_at(fig, optima.batch_size)
     wide = optima.exponent.max() - optima.exponent.min() > 6
     fig.update_yaxes(dtick=np.log10(4 if wide else 2), tickformat="~g")
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
 def at_learning_rate(
-    tuned: Mapping[Key, Tuning],
-    exponent: int,
-    objective: str,
-    frame: tuple[float, float],
-    note: Source,
+    reading: Reading, exponent: int, objective: str = "test_accuracy"
 ) -> go.Figure:
     """What one fixed effective learning rate reaches at every batch size, beside the tuned one."""
-    label, unit = LABELS[objective]
+    tuned, frame = reading.tuned(objective), frame_of(reading, objective)
+    label, unit, log = _axis(reading, objective)
     fig = figure(
         x="batch size B",
         x_unit="examples",
         y=label,
         y_unit=unit,
-        log="xy" if objective == "train_loss" else "x",
+        log=log,
         y_range=frame,
         title=f"ε/(1−m) = {power_of_two(exponent)} at every batch size",
         alt=f"{label} against batch size at one learning rate, and at the tuned one",
@@ -411,7 +405,7 @@ def at_learning_rate(
         of_size = group.tunings(tuned)
         fixed, best = [], []
         for one in (of_size[size] for size in sizes):
-            means = analysis.best_means(one.table, objective, one.state.sweep.best)
+            means = analysis.best_means(one.table, one.objective, one.state.sweep.best)
             at = np.flatnonzero(one.exponents == exponent)
             fixed.append(float(means[at[0]]) if len(at) else np.nan)
             optimum = one.state.tuned.get(objective)
@@ -434,16 +428,10 @@ def at_learning_rate(
             name=f"{group.name}, this rate",
         )
     ticks_at(fig, sizes)
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
-def side_by_side(
-    experiment: Experiment,
-    scale: str,
-    seeds: int,
-    mine: Mapping[str, Record],
-    committed: Mapping[str, Record],
-) -> go.Figure:
+def side_by_side(mine: Reading, committed: Reading) -> go.Figure:
     """Tuned learning rates of two stores: the committed as bands, mine as marks."""
     fig = figure(
         x="batch size B",
@@ -453,7 +441,7 @@ def side_by_side(
         log="xy",
         alt="Tuned effective learning rates trained on this machine over the committed intervals",
     )
-    theirs = analysis.optima(experiment, scale, seeds, committed)
+    theirs = committed.optima()
     for group in groups(theirs.key, "batch_size"):
         rows = group.rows(theirs)
         band(
@@ -464,8 +452,8 @@ def side_by_side(
             color=group.colour,
             name=f"{group.name}, committed (95 %)",
         )
-    if mine:
-        ours = analysis.optima(experiment, scale, seeds, mine)
+    if mine.records:
+        ours = mine.optima()
         for group in groups(ours.key, "batch_size"):
             rows = group.rows(ours)
             interval_marks(
@@ -476,5 +464,5 @@ def side_by_side(
                 name=f"{group.name}, this machine",
             )
     ticks_at(fig, theirs.batch_size)
-    note = f"Committed: {provenance_line(experiment, scale, seeds, committed)}"
-    return provenance(fig, f"{note} Mine: {provenance_line(experiment, scale, seeds, mine)}")
+    note = f"Committed: {provenance_line(committed)} Mine: {provenance_line(mine)}"
+    return provenance(fig, note)

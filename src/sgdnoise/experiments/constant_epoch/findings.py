@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sgdnoise.analysis.regimes import Regimes
-from sgdnoise.analysis.tuning import Tuning
-from sgdnoise.experiments import METHODS, Key
-from sgdnoise.figures.tuned import NAMES, groups
+from sgdnoise.analysis import Reading, Tuning
+from sgdnoise.analysis.intervals import Estimate, Interval
+from sgdnoise.claims import Claim, Verdict, Word, within
+from sgdnoise.figures.tables import NAMES
 from sgdnoise.papers.numbers import printed
 
+NEAR_LINEAR = 0.2
+"""How far from 1 a slope may be: the margin of the check of S20's linear scaling."""
 
-def boundary_table(regimes: Mapping[str, Regimes]) -> pd.DataFrame:
+
+def boundary_table(reading: Reading) -> pd.DataFrame:
     """Slope and boundary of each method with their intervals, beside S20's statements."""
     rows = []
-    for method, fit in regimes.items():
+    for method, fit in reading.regimes.items():
         rows.append(
             {
                 "method": NAMES[method],
@@ -32,164 +36,210 @@ def boundary_table(regimes: Mapping[str, Regimes]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def constant_epoch_verdicts(optima: pd.DataFrame, regimes: Mapping[str, Regimes]) -> str:
-    """What of S20's figure 1 these records show and what not, from the numbers; Markdown."""
-    lines = []
-    sgd, momentum = regimes["sgd"], regimes["momentum"]
-    for method, fit in regimes.items():
-        one = fit.slope
-        if one.low <= 1 <= one.high:
-            verdict = "the interval holds 1."
-        elif abs(one.value - 1) <= 0.2:
-            verdict = "near 1, but the interval excludes it."
-        else:
-            pace = "more slowly" if one.value < 1 else "faster"
-            verdict = f"it grows {pace} than the batch size."
-        lines.append(f"- **Linear scaling, {NAMES[method]}**: the slope is {one}; {verdict}")
-    if sgd.flat_seen and momentum.boundary.low > sgd.boundary.high:
-        lines.append(
-            f"- **Momentum scales further**: its learning rate stops growing at B ≈ "
-            f"{momentum.boundary.value:.0f}, plain SGD's at {sgd.boundary.value:.0f}, "
-            "and the intervals do not touch."
-        )
+def linear_scaling(reading: Reading, method: str) -> Verdict:
+    """Whether the tuned rate grows in proportion to the batch size below the boundary."""
+    slope = reading.regimes[method].slope
+    if slope.low <= 1 <= slope.high:
+        said = "the interval holds 1."
+    elif abs(slope.value - 1) <= NEAR_LINEAR:
+        said = "near 1, but the interval excludes it."
     else:
-        lines.append(
-            "- **Momentum scales further**: the intervals of the two boundaries overlap, or one "
-            "was not seen; this was not shown."
+        said = f"it grows {'more slowly' if slope.value < 1 else 'faster'} than the batch size."
+    return within(f"the slope is {slope}; {said}", slope, _alike(slope, 1, NEAR_LINEAR))
+
+
+def _alike(found: Interval, target: float, margin: float) -> Word:
+    """The word for a claim that a quantity is `target`, by an interval and a margin."""
+    if target - margin <= found.low and found.high <= target + margin:
+        return "reproduced"
+    if found.high < target - margin or found.low > target + margin:
+        return "contradicted"
+    return "undecided"
+
+
+def scales_further(reading: Reading) -> Verdict:
+    """Whether momentum's boundary lies beyond plain SGD's."""
+    sgd, momentum = (reading.regimes[m] for m in ("sgd", "momentum"))
+    if sgd.flat_seen and momentum.boundary.low > sgd.boundary.high:
+        why = (
+            f"its learning rate stops growing at B ≈ {momentum.boundary.value:.0f}, plain SGD's "
+            f"at {sgd.boundary.value:.0f}, and the intervals do not touch."
         )
-    wide = optima.pivot(index="batch_size", columns="method")
-    gap = wide["test_accuracy_fresh"]["momentum"] - wide["test_accuracy_fresh"]["sgd"]
-    error = np.sqrt(
-        sum(wide["test_accuracy_fresh_std"][m] ** 2 / wide["fresh_seeds"][m] for m in METHODS)
+        return Verdict("reproduced", why, momentum.boundary.value / sgd.boundary.value)
+    return Verdict(
+        "undecided",
+        "the intervals of the two boundaries overlap, or one was not seen; this was not shown.",
     )
-    below = gap.index <= sgd.boundary.low
-    alike = (gap.abs() <= 2 * error)[below]
-    ahead = (gap > 2 * error)[gap.index >= 4 * sgd.boundary.value]
-    lines.append(
-        "- **Below the boundary the methods agree**: within two standard errors "
-        + _at_how_many(alike)
-    )
-    lines.append(
-        "- **At four times the boundary and beyond, momentum is ahead**: by more than two standard "
-        "errors " + _at_how_many(ahead)
-    )
-    small = wide["test_accuracy_fresh"]["sgd"][below]
-    if len(small) > 1:
-        lines.append(
-            f"- **Below the boundary accuracy does not depend on B**: plain SGD's lies between "
-            f"{small.min():.2f} and {small.max():.2f} %, and at the largest batch it is "
-            f"{wide['test_accuracy_fresh']['sgd'].iloc[-1]:.2f} %."
+
+
+def _momentum_ahead(reading: Reading) -> dict[int, Estimate]:
+    """Momentum's accuracy less plain SGD's at each batch size, by fresh seeds."""
+    rows = reading.optima().set_index(["method", "batch_size"])
+
+    def mean(method: str, size: int) -> Estimate:
+        row: Any = rows.loc[(method, size)]
+        return Estimate.of(row.test_accuracy_fresh, row.test_accuracy_fresh_std, row.fresh_seeds)
+
+    return {size: mean("momentum", size) - mean("sgd", size) for size in rows.loc["sgd"].index}
+
+
+def _counted(gaps: list[Estimate], holds: Callable[[Estimate], bool], why: str) -> Verdict:
+    if not gaps:
+        return Verdict(
+            "not tested here", f"{why}cannot be said: no batch size that was tried lies there."
         )
-    return "\n".join(lines)
+    count = sum(map(holds, gaps))
+    word: Word = "reproduced" if count == len(gaps) else "undecided"
+    return Verdict(word, f"{why}at {count} of {len(gaps)} batch sizes.", count / len(gaps))
 
 
-def _at_how_many(holds: pd.Series) -> str:
-    if not len(holds):
-        return "cannot be said: no batch size that was tried lies there."
-    return f"at {int(holds.sum())} of {len(holds)} batch sizes."
+def alike_below(reading: Reading) -> Verdict:
+    """Whether the methods reach the same accuracy below plain SGD's boundary."""
+    boundary = reading.regimes["sgd"].boundary.low
+    gaps = [gap for size, gap in _momentum_ahead(reading).items() if size <= boundary]
+    return _counted(gaps, lambda gap: gap.near_zero, "within two standard errors ")
 
 
-def _error(values: np.ndarray) -> float:
-    """Standard error of the mean."""
-    return float(np.std(values, ddof=1)) / math.sqrt(len(values))
+def ahead_beyond(reading: Reading) -> Verdict:
+    """Whether momentum is ahead from four times plain SGD's boundary on."""
+    start = 4 * reading.regimes["sgd"].boundary.value
+    gaps = [gap for size, gap in _momentum_ahead(reading).items() if size >= start]
+    return _counted(gaps, lambda gap: gap.low > 0, "by more than two standard errors ")
 
 
-def noise_dominated_sentence(tuned: Mapping[Key, Tuning]) -> str:
-    """Whether the smallest batch is in the noise-dominated regime, and how that was seen; Markdown.
+def flat_below(reading: Reading) -> Verdict:
+    """Whether plain SGD's accuracy is the same at all batch sizes below its boundary."""
+    rows = reading.optima()
+    rows = rows[rows.method == "sgd"].sort_values("batch_size")
+    small = rows[rows.batch_size <= reading.regimes["sgd"].boundary.low]
+    if len(small) < 2:
+        return Verdict("not tested here", "fewer than two batch sizes that were tried lie there.")
+    fresh = small.test_accuracy_fresh
+    ends: list[Any] = [small.iloc[at] for at in (fresh.argmax(), fresh.argmin())]
+    best, worst = (
+        Estimate.of(e.test_accuracy_fresh, e.test_accuracy_fresh_std, e.fresh_seeds) for e in ends
+    )
+    spread = best - worst
+    why = (
+        f"plain SGD's lies between {fresh.min():.2f} and {fresh.max():.2f} %, and at the largest "
+        f"batch it is {rows.test_accuracy_fresh.iloc[-1]:.2f} %."
+    )
+    return within(why, spread.interval, "reproduced" if spread.near_zero else "undecided")
 
-    There the temperature ε/B alone decides. So the two smallest batch sizes are compared at equal
-    temperature: at the smaller one's best learning rate, over all seeds, and at the ones below.
+
+def temperature_decides(reading: Reading, method: str) -> Verdict:
+    """Whether the two smallest batch sizes do the same at equal temperature ε/B.
+
+    They are compared at the smaller one's best learning rate, over all seeds, and at those below.
     """
-    lines = []
-    for group in groups(tuned, "batch_size"):
-        mine = group.tunings(tuned)
-        small, large = sorted(mine)[:2]
-        shift = np.log2(large / small)
-        first, second = mine[small], mine[large]
-        best = first.state.tuned.get("test_accuracy")
-        if best is None:
-            continue
-        differences, at_best = [], None
-        for row, exponent in enumerate(first.exponents):
-            twin = np.flatnonzero(second.exponents == exponent + shift)
-            if not len(twin):
-                continue
-            a, b = (t[np.isfinite(t)] for t in (first.table[row], second.table[twin[0]]))
-            if min(len(a), len(b)) < 2:
-                continue
-            gap = float(b.mean() - a.mean())
-            error = math.hypot(_error(a), _error(b))
-            if exponent <= best.point[0]:
-                differences.append(abs(gap))
-            if exponent == best.point[0]:
-                at_best = (gap, error)
-        if at_best is None:
-            lines.append(
-                f"- {group.name}: B = {small:,} and {large:,} share no learning rate at equal "
-                f"temperature with the best of B = {small:,}; not checked."
-            )
-            continue
-        gap, error = at_best
-        lines.append(
-            f"- {group.name}: at the temperature that is best at B = {small:,}, the accuracy at "
-            f"B = {large:,} is {gap:+.2f} ± {error:.2f} points away (all seeds, standard error): "
-            + ("no difference shows." if abs(gap) <= 2 * error else "they differ.")
-            + f" Over the {len(differences)} shared temperatures up to that one, the largest "
-            f"distance is {max(differences):.2f} points."
+    tuned = {
+        dict(key)["batch_size"]: one
+        for key, one in reading.tuned().items()
+        if dict(key)["method"] == method
+    }
+    small, large = sorted(tuned)[:2]
+    first, second = tuned[small], tuned[large]
+    best = first.state.tuned.get("test_accuracy")
+    if best is None:
+        return Verdict("not tested here", f"every learning rate diverged at B = {small:,}.")
+    gaps = _twin_gaps(first, second, float(np.log2(large / small)))
+    here = gaps.get(best.point[0])
+    if here is None:
+        return Verdict(
+            "not tested here",
+            f"B = {small:,} and {large:,} share no learning rate at equal temperature with the "
+            f"best of B = {small:,}; not checked.",
         )
-    return "\n".join(lines)
+    shared = [abs(gap.value) for exponent, gap in gaps.items() if exponent <= best.point[0]]
+    why = (
+        f"at the temperature that is best at B = {small:,}, the accuracy at B = {large:,} is "
+        f"{here} points away (all seeds, standard error): "
+        + ("no difference shows." if here.near_zero else "they differ.")
+        + f" Over the {len(shared)} shared temperatures up to that one, the largest distance is "
+        f"{max(shared):.2f} points."
+    )
+    return within(why, here.interval, "reproduced" if here.near_zero else "contradicted")
 
 
-def method_gaps(tuned: Mapping[Key, Tuning]) -> pd.DataFrame:
+def _twin_gaps(first: Tuning, second: Tuning, shift: float) -> dict[int, Estimate]:
+    """The second's accuracy less the first's, by the first's log₂ rate: twins are `shift` apart."""
+    found = {}
+    for row, exponent in enumerate(first.exponents):
+        twin = np.flatnonzero(second.exponents == exponent + shift)
+        if len(twin):
+            a, b = (t[np.isfinite(t)] for t in (first.table[row], second.table[twin[0]]))
+            if min(len(a), len(b)) > 1:
+                found[int(exponent)] = Estimate.mean(b) - Estimate.mean(a)
+    return found
+
+
+def method_gaps(reading: Reading) -> pd.DataFrame:
     """Momentum's test accuracy less plain SGD's at equal effective learning rate, by batch size.
 
     Columns: `batch_size`, `rates` (the shared learning rates up to plain SGD's best), `gap` (mean
     over them, in points) and `error` (standard error, of all seeds there are).
     """
     rows = []
-    for group in groups(tuned, "batch_size"):
-        if group.of != (("method", "sgd"),):
+    tuned = reading.tuned()
+    for key, plain in tuned.items():
+        size = dict(key)["batch_size"]
+        heavy = tuned.get((("method", "momentum"), ("batch_size", size)))
+        best = plain.state.tuned.get("test_accuracy")
+        if dict(key)["method"] != "sgd" or heavy is None or best is None:
             continue
-        for size, plain in group.tunings(tuned).items():
-            heavy = tuned.get((("method", "momentum"), ("batch_size", size)))
-            best = plain.state.tuned.get("test_accuracy")
-            if heavy is None or best is None:
-                continue
-            pairs = [
-                (plain.table[row], heavy.table[twin[0]])
-                for row, exponent in enumerate(plain.exponents)
-                if exponent <= best.point[0]
-                and len(twin := np.flatnonzero(heavy.exponents == exponent))
-            ]
-            whole = [pair for pair in pairs if np.isfinite(pair).all() and len(pair[0]) > 1]
-            if whole:
-                gaps = [b.mean() - a.mean() for a, b in whole]
-                error = math.hypot(*(_error(values) for pair in whole for values in pair)) / len(
-                    whole
-                )
-                rows.append((size, len(whole), float(np.mean(gaps)), error))
+        both = _all_finite(plain) & _all_finite(heavy)
+        gaps = [
+            gap
+            for exponent, gap in _twin_gaps(plain, heavy, 0).items()
+            if exponent <= best.point[0] and exponent in both
+        ]
+        if gaps:
+            error = float(np.hypot.reduce([gap.error for gap in gaps])) / len(gaps)
+            rows.append((size, len(gaps), float(np.mean([g.value for g in gaps])), error))
     return pd.DataFrame(rows, columns=["batch_size", "rates", "gap", "error"])
 
 
-def momentum_sentence(tuned: Mapping[Key, Tuning]) -> str:
-    """Whether momentum changes anything at the smallest batch, and from which on; Markdown."""
-    gaps = method_gaps(tuned).sort_values("batch_size")
+def _all_finite(one: Tuning) -> set[int]:
+    """The learning rates, log₂, at which no run diverged or is missing."""
+    return {int(exponent) for exponent in one.exponents[np.isfinite(one.table).all(1)]}
+
+
+def same_as_sgd(reading: Reading) -> Verdict:
+    """Whether momentum changes anything at the smallest batch, and from which on."""
+    gaps = method_gaps(reading).sort_values("batch_size")
     if gaps.empty:
-        return ""
+        return Verdict("not tested here", "the methods share no learning rate.")
     first = gaps.iloc[0]
-    same = abs(first.gap) <= 2 * first.error
+    here = Estimate(first.gap, first.error)
     # Many batch sizes are looked at, and one in twenty would differ by two errors by chance.
     differing = gaps[gaps.gap.abs() > 3 * gaps.error]
-    text = (
-        f"- At B = {first.batch_size:,.0f}, momentum is {first.gap:+.2f} ± {first.error:.2f} "
-        f"points away from plain SGD at equal effective learning rate (mean over {first.rates:.0f} "
-        "rates up to plain SGD's best, standard error): "
-        + ("no difference shows, as where noise alone decides." if same else "they differ.")
-    )
-    if same and len(differing):
-        other = differing.iloc[0]
-        text += (
-            f" The first batch size at which they differ by more than three standard errors is "
-            f"{other.batch_size:,.0f}: {other.gap:+.2f} ± {other.error:.2f} points."
+    why = (
+        f"At B = {first.batch_size:,.0f}, momentum is {here} points away from plain SGD at equal "
+        f"effective learning rate (mean over {first.rates:.0f} rates up to plain SGD's best, "
+        "standard error): "
+        + (
+            "no difference shows, as where noise alone decides."
+            if here.near_zero
+            else "they differ."
         )
-    return text
+    )
+    if here.near_zero and len(differing):
+        other = differing.iloc[0]
+        why += (
+            f" The first batch size at which they differ by more than three standard errors is "
+            f"{other.batch_size:,.0f}: {Estimate(other.gap, other.error)} points."
+        )
+    return within(why, here.interval, "reproduced" if here.near_zero else "contradicted")
+
+
+CLAIMS = (
+    Claim("S20-F1c.linear-scaling.sgd", partial(linear_scaling, method="sgd")),
+    Claim("S20-F1c.linear-scaling.momentum", partial(linear_scaling, method="momentum")),
+    Claim("S20-F1c.momentum-scales-further", scales_further),
+    Claim("S20-F1a.methods-agree-below", alike_below),
+    Claim("S20-F1a.momentum-ahead-beyond", ahead_beyond),
+    Claim("S20-F1a.accuracy-flat-below", flat_below),
+    Claim("S20-C2.momentum-is-sgd", same_as_sgd),
+    Claim("S20-E3.temperature-decides.sgd", partial(temperature_decides, method="sgd")),
+    Claim("S20-E3.temperature-decides.momentum", partial(temperature_decides, method="momentum")),
+)

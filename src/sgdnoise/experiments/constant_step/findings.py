@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from sgdnoise.analysis.intervals import Interval
+from sgdnoise.analysis import Reading
+from sgdnoise.analysis.intervals import Estimate
+from sgdnoise.claims import Claim, Verdict, Word, within
 from sgdnoise.figures.tables import exponent_with_bar, with_spread
 from sgdnoise.papers.numbers import table
 
 
-def step_budget_table(optima: pd.DataFrame) -> pd.DataFrame:
+def step_budget_table(reading: Reading) -> pd.DataFrame:
     """Our rows in the form of S20's table 1."""
-    rows = optima.sort_values("batch_size")
+    rows = reading.optima().sort_values("batch_size")
     return pd.DataFrame(
         {
             "Batch size": rows.batch_size,
@@ -54,57 +58,87 @@ def printed_step_budget_table() -> pd.DataFrame:
     )
 
 
-def step_budget_verdicts(optima: pd.DataFrame, slope: Interval) -> str:
-    """What of S20's table 1 these records show and what not, from the numbers; Markdown."""
-    rows = optima.sort_values("batch_size").reset_index(drop=True)
-    fresh, spread = rows.test_accuracy_fresh, rows.test_accuracy_fresh_std
-    error = spread / np.sqrt(rows.fresh_seeds)
-    peak, last = int(np.nanargmax(fresh.to_numpy(dtype=float))), len(rows) - 1
-    fall = float(fresh[peak] - fresh[last])
-    doubt = float(np.hypot(error[peak], error[last]))
-    rise = float(fresh[peak] - fresh[0])
-    inside = rise > 2 * float(np.hypot(error[peak], error[0])) and fall > 2 * doubt
-    lines = [
-        f"- **The accuracy peaks inside the range**: by fresh seeds the best of "
-        f"{rows.batch_size[0]} to {rows.batch_size[last]} is B = {rows.batch_size[peak]}; "
+def _rows(reading: Reading) -> pd.DataFrame:
+    return reading.optima().sort_values("batch_size").reset_index(drop=True)
+
+
+def _accuracy(row: Any) -> Estimate:
+    return Estimate.of(row.test_accuracy_fresh, row.test_accuracy_fresh_std, row.fresh_seeds)
+
+
+def _peak(rows: pd.DataFrame) -> int:
+    return int(np.nanargmax(rows.test_accuracy_fresh.to_numpy(dtype=float)))
+
+
+def peaks_inside(reading: Reading) -> Verdict:
+    """Whether both the smallest and the largest batch are worse than the best one."""
+    rows = _rows(reading)
+    peak, last = _peak(rows), len(rows) - 1
+    falls = [_accuracy(rows.loc[peak]) - _accuracy(rows.loc[end]) for end in (0, last)]
+    inside = all(fall.low > 0 for fall in falls)
+    why = (
+        f"by fresh seeds the best of {rows.batch_size[0]} to {rows.batch_size[last]} is B = "
+        f"{rows.batch_size[peak]}; "
         + (
             "both ends are worse by more than two standard errors."
             if inside
             else "not shown, for not both ends are worse by more than two standard errors."
-        ),
-        *_after_the_peak(rows, peak, fall, doubt),
-        f"- **The tuned learning rate against batch size** has log-log slope {slope} over all "
-        "batch sizes; equal steps and equal noise would need 0.5 under small learning rates, "
-        "equal temperature 1.",
-        f"- **How far these runs reach**: {_reach(float(rows.train_loss_mean[last]))}",
-    ]
-    return "\n".join(lines)
+        )
+    )
+    word: Word = "reproduced" if inside else "undecided"
+    return Verdict(word, why, float(np.log2(rows.batch_size[peak])))
 
 
-def _after_the_peak(rows: pd.DataFrame, peak: int, fall: float, doubt: float) -> list[str]:
-    """What the largest batch loses against the peak, and whether its training loss falls on."""
-    last = len(rows) - 1
+def largest_is_worse(reading: Reading) -> Verdict:
+    """Whether the largest batch does worse than the best one at equal updates."""
+    rows = _rows(reading)
+    peak, last = _peak(rows), len(rows) - 1
     if peak == last:
-        return [
-            "- **The largest batch is worse at equal updates**: it is the best one here, so this "
-            "is not shown, and there is no peak whose training loss to compare."
-        ]
-    ours, best = rows.train_loss_mean[last], rows.train_loss_mean[peak]
-    return [
-        f"- **The largest batch is worse at equal updates**: by {fall:.2f} ± {doubt:.2f} points "
-        f"(standard error); " + ("this is shown." if fall > 2 * doubt else "this is not shown."),
-        f"- **Its training loss is nonetheless lower than at the peak**: {ours:.3g} against "
-        f"{best:.3g}; " + ("yes." if ours < best else "it is not."),
-    ]
+        return Verdict(
+            "undecided",
+            "it is the best one here, so this is not shown, and there is no peak whose training "
+            "loss to compare.",
+        )
+    fall = _accuracy(rows.loc[peak]) - _accuracy(rows.loc[last])
+    shown = fall.low > 0
+    why = f"by {fall.value:.2f} ± {fall.error:.2f} points (standard error); this is " + (
+        "shown." if shown else "not shown."
+    )
+    return within(why, fall.interval, "reproduced" if shown else "undecided")
 
 
-def _reach(loss: float) -> str:
+def _no_peak(reading: Reading) -> str:
+    rows = _rows(reading)
+    return "" if _peak(rows) < len(rows) - 1 else "the largest batch is the best one here."
+
+
+def loss_lower(reading: Reading) -> Verdict:
+    """Whether the training loss at the largest batch is below that at the peak."""
+    rows = _rows(reading)
+    ours, best = (rows.train_loss_mean[at] for at in (len(rows) - 1, _peak(rows)))
+    why = f"{ours:.3g} against {best:.3g}; " + ("yes." if ours < best else "it is not.")
+    return Verdict(
+        "reproduced" if ours < best else "contradicted", why, float(np.log2(ours / best))
+    )
+
+
+def slope(reading: Reading) -> str:
+    """How the tuned learning rate grows with the batch size, in Markdown."""
+    return (
+        f"The tuned learning rate against batch size has log-log slope "
+        f"{reading.slope('batch_size')} over all batch sizes; equal steps and equal noise would "
+        "need 0.5 under small learning rates, equal temperature 1."
+    )
+
+
+def reach(reading: Reading) -> str:
     """How the training loss at our largest batch stands to those of S20, which fits its data."""
+    loss = float(_rows(reading).train_loss_mean.iloc[-1])
     theirs = table("S20-T1").sort_values("batch_size")
     first = theirs.iloc[0]
     peak = theirs.iloc[int(theirs.test_accuracy.argmax())]
     said = (
-        f"at the largest batch the final training loss is {loss:.3g}, in S20 "
+        f"At the largest batch the final training loss is {loss:.3g}, in S20 "
         f"{first.train_loss:.3g} at the smallest batch and {peak.train_loss:.3g} at the peak. "
     )
     if loss > first.train_loss:
@@ -114,3 +148,10 @@ def _reach(loss: float) -> str:
     if loss > peak.train_loss:
         return said + "By that, S20's peak lies beyond."
     return said + "By that, S20's peak lies within."
+
+
+CLAIMS = (
+    Claim("S20-T1.peak-inside", peaks_inside),
+    Claim("S20-T1.largest-worse", largest_is_worse),
+    Claim("S20-T1.loss-lower", loss_lower, needs=_no_peak),
+)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise import data
-from sgdnoise.experiments import SweepState
+from sgdnoise.analysis import Reading
+from sgdnoise.analysis.intervals import Estimate
+from sgdnoise.claims import Claim, Verdict, Word, within
 from sgdnoise.experiments.generalization_gap.grid import RUNGS
 from sgdnoise.figures.theme import (
     BLUE,
@@ -23,16 +26,17 @@ from sgdnoise.figures.theme import (
     MUTED,
     PALETTE,
     SYMBOLS,
-    Source,
     figure,
     paper_value,
     provenance,
 )
+from sgdnoise.figures.tuned import source
 from sgdnoise.papers.numbers import H17_NETWORKS, table
 from sgdnoise.records.record import Record
+from sgdnoise.study.grid import SweepState
 
 
-def rows(states: Sequence[SweepState], records: Mapping[str, Record]) -> pd.DataFrame:
+def rows(reading: Reading) -> pd.DataFrame:
     """One row a rung: its recipe, what it reached, and what H17 prints.
 
     Columns: `rung`, `batch_size`, `learning_rate`, `norm` (whose examples share statistics),
@@ -40,7 +44,7 @@ def rows(states: Sequence[SweepState], records: Mapping[str, Record]) -> pd.Data
     where one diverged or none is there), `error` (of the mean, NaN for one seed), `fitted` (mean
     training accuracy, likewise), `printed`, `settled` (whether all its seeds are there).
     """
-    return pd.DataFrame([_row(state, records) for state in states])
+    return pd.DataFrame([_row(state, reading.records) for state in reading.states])
 
 
 def _row(state: SweepState, records: Mapping[str, Record]) -> dict[str, object]:
@@ -76,8 +80,9 @@ def _fitted(runs: Sequence[Record]) -> float:
     return float(np.mean([math.nan if value is None else value for value in found]))
 
 
-def recipe_table(rungs: pd.DataFrame) -> pd.DataFrame:
+def recipe_table(reading: Reading) -> pd.DataFrame:
     """The rungs as H17's table 1, with the recipe that each stands for."""
+    rungs = rows(reading)
     return pd.DataFrame(
         {
             "Rung": rungs.rung,
@@ -115,8 +120,9 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if math.isfinite(share) else ""
 
 
-def ladder(rungs: pd.DataFrame, note: Source) -> go.Figure:
+def ladder(reading: Reading) -> go.Figure:
     """Test accuracy rung by rung: ours with its standard deviation, and H17's own."""
+    rungs = rows(reading)
     fig = figure(
         x="rung",
         x_unit=None,
@@ -140,18 +146,18 @@ def ladder(rungs: pd.DataFrame, note: Source) -> go.Figure:
         name="H17, table 1 (its own data and length)",
     )
     fig.update_xaxes(categoryorder="array", categoryarray=list(RUNGS))
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
-def climbed(rungs: pd.DataFrame) -> list[str]:
+def climbed(reading: Reading) -> list[str]:
     """The rungs of which at least one run did not diverge."""
+    rungs = rows(reading)
     return rungs.rung[rungs.seeds > rungs.diverged].tolist()
 
 
-def climb(
-    states: Sequence[SweepState], records: Mapping[str, Record], rung: str, note: Source
-) -> go.Figure:
+def climb(reading: Reading, rung: str) -> go.Figure:
     """One rung's test accuracy along its training, every seed, over that of SB."""
+    records = reading.records
     fig = figure(
         x="updates",
         x_unit=None,
@@ -163,7 +169,7 @@ def climb(
         alt=f"Test accuracy against updates on rung {rung}, beside the small batch",
     )
     for k, name in enumerate(dict.fromkeys(("SB", rung))):
-        (state,) = [s for s in states if dict(s.sweep.key)["rung"] == name]
+        (state,) = [s for s in reading.states if dict(s.sweep.key)["rung"] == name]
         for i, config in enumerate(state.needed):
             record = records.get(config.id)
             if record is None or record.status != "done":
@@ -179,7 +185,7 @@ def climb(
                 legendgroup=name,
                 showlegend=i == 0,
             )
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
 def _test_curve(record: Record) -> tuple[list[float], list[float]]:
@@ -196,10 +202,9 @@ def _accuracies(records: Mapping[str, Record]) -> tuple[float, float]:
     return (min(seen) - 2, max(seen) + 2) if seen else (0.0, 100.0)
 
 
-def distances(
-    states: Sequence[SweepState], records: Mapping[str, Record], note: Source
-) -> go.Figure:
+def distances(reading: Reading) -> go.Figure:
     """H17's figure 2: ‖w − w₀‖ against the logarithm of the step, one run of each rung."""
+    records = reading.records
     fig = figure(
         x="updates",
         x_unit=None,
@@ -208,7 +213,7 @@ def distances(
         log="x",
         alt="Distance of the weights from their start against updates, one run of each rung",
     )
-    for k, state in enumerate(states):
+    for k, state in enumerate(reading.states):
         done = [c for c in state.needed if c.id in records and records[c.id].curves]
         if not done:
             continue
@@ -230,72 +235,65 @@ def distances(
         showarrow=False,
         font={"color": MUTED},
     )
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
-def verdicts(rungs: pd.DataFrame) -> str:
-    """What of H17's table 1 these records show and what not, from the numbers; Markdown."""
-    by = rungs.set_index("rung")
-    return "\n".join(
-        [
-            f"- **A large batch is worse with the small one's recipe**: "
-            f"{_order(by, 'LB', 'SB', 'worse')}",
-            *(
-                f"- **{what}**: {_order(by, above, below, 'better')}"
-                for above, below, what in (
-                    ("+LR", "LB", "The learning rate times √(LB/SB) helps"),
-                    ("+GBN", "+LR", "Ghost batch norm helps further"),
-                    ("+RA", "+GBN", "As many updates help further"),
-                )
-            ),
-            f"- **With as many updates no gap is left**: {_no_gap(by)}",
-            *_without_a_gap(by),
-        ]
-    )
-
-
-def _difference(by: pd.DataFrame, above: str, below: str) -> tuple[float, float] | str:
-    """The difference of two rungs and its standard error, or why there is no verdict."""
+def _step(reading: Reading, above: str, below: str) -> Estimate | str:
+    """The difference of two rungs, or why there is no verdict."""
+    by = rows(reading).set_index("rung")
     for rung in (above, below):
-        if not by.seeds[rung]:
-            return f"not yet measured ({rung} is missing)."
         if by.diverged[rung]:
             return f"{by.diverged[rung]} of {by.seeds[rung]} runs of {rung} diverged: no verdict."
-    value = float(by.accuracy[above] - by.accuracy[below])
-    error = math.hypot(by.error[above], by.error[below])
-    if not math.isfinite(error):
-        return f"{value:+.2f} points, but one seed has no spread: no verdict."
-    return value, error
+    mine, theirs = (Estimate(by.accuracy[rung], by.error[rung]) for rung in (above, below))
+    return mine - theirs
 
 
-def _order(by: pd.DataFrame, above: str, below: str, which: str) -> str:
-    found = _difference(by, above, below)
+def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
+    """Whether one rung is better than another, or worse for a sign of −1."""
+    found = _step(reading, above, below)
     if isinstance(found, str):
-        return found
-    value, error = found
-    sign = 1 if which == "better" else -1
-    verdict = "shown" if sign * value > 2 * error else "not shown"
-    return f"{above} less {below} is {value:+.2f} ± {error:.2f} points (standard error); {verdict}."
+        return Verdict("undecided", found)
+    shown = min(sign * found.low, sign * found.high) > 0
+    against = max(sign * found.low, sign * found.high) < 0
+    why = (
+        f"{above} less {below} is {found} points (standard error); "
+        f"{'shown' if shown else 'not shown'}."
+    )
+    word: Word = "reproduced" if shown else "contradicted" if against else "undecided"
+    return within(why, found.interval, word)
 
 
-def _no_gap(by: pd.DataFrame) -> str:
-    found = _difference(by, "+RA", "SB")
+def no_gap_left(reading: Reading) -> Verdict:
+    """Whether the last rung is no worse than the small batch."""
+    found = _step(reading, "+RA", "SB")
     if isinstance(found, str):
-        return found
-    value, error = found
-    verdict = "shown" if value >= -2 * error else "not reproduced"
-    return f"+RA less SB is {value:+.2f} ± {error:.2f} points (standard error); {verdict}."
+        return Verdict("undecided", found)
+    shown = found.high >= 0
+    why = (
+        f"+RA less SB is {found} points (standard error); {'shown' if shown else 'not reproduced'}."
+    )
+    return within(why, found.interval, "reproduced" if shown else "contradicted")
 
 
-def _without_a_gap(by: pd.DataFrame) -> list[str]:
-    """What the ladder tells where the large batch is not worse to begin with."""
-    found = _difference(by, "LB", "SB")
-    if isinstance(found, str) or found[0] < -2 * found[1]:
-        return []
-    said = "- **Where there is no gap none can be closed**: the rungs tell what each recipe does."
-    if math.isfinite(by.fitted["SB"] + by.fitted["+RA"]):
+def without_a_gap(reading: Reading) -> str:
+    """What the ladder tells where the large batch is not worse to begin with; empty where it is."""
+    found = _step(reading, "LB", "SB")
+    if isinstance(found, str) or found.high < 0:
+        return ""
+    said = "Where there is no gap none can be closed: the rungs tell what each recipe does."
+    fitted = rows(reading).set_index("rung").fitted
+    if math.isfinite(fitted["SB"] + fitted["+RA"]):
         said += (
-            f" SB ends with {by.fitted['SB']:.1f} % of the training images classified rightly, "
-            f"+RA with {by.fitted['+RA']:.1f} %."
+            f" SB ends with {fitted['SB']:.1f} % of the training images classified rightly, "
+            f"+RA with {fitted['+RA']:.1f} %."
         )
-    return [said]
+    return said
+
+
+CLAIMS = (
+    Claim("H17-T1.large-is-worse", partial(_order, above="LB", below="SB", sign=-1)),
+    Claim("H17-T1.rate-helps", partial(_order, above="+LR", below="LB", sign=1)),
+    Claim("H17-T1.ghosts-help", partial(_order, above="+GBN", below="+LR", sign=1)),
+    Claim("H17-T1.updates-help", partial(_order, above="+RA", below="+GBN", sign=1)),
+    Claim("H17-T1.no-gap-left", no_gap_left),
+)

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sgdnoise import analysis
-from sgdnoise.experiments import SweepState
+from sgdnoise.analysis import Reading, key_name
+from sgdnoise.claims import Claim, Verdict, Word
 from sgdnoise.figures.tables import power_of_two
-from sgdnoise.figures.theme import (
-    Source,
-    figure,
-    provenance,
-)
-from sgdnoise.figures.tuned import LABELS, PURPOSES, ticks_at, tuned_rates
+from sgdnoise.figures.theme import figure, provenance
+from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
 
 
-def tuned_pairs(states: Sequence[SweepState]) -> pd.DataFrame:
+def tuned_pairs(reading: Reading) -> pd.DataFrame:
     """S20's figure 3: initial and final learning rate tuned together, a row a budget and objective.
 
     Exponents are log₂ of effective learning rates, with S20's error bars; `bound` is true where an
     optimum lies on an edge of its grid.
     """
     rows = []
-    for state in states:
+    for state in reading.states:
         steps = [axis.step for axis in state.sweep.axes]
         for objective, best in state.tuned.items():
             if best is None:
                 continue
-            row = {**dict(state.sweep.key), "sweep": analysis.key_name(state.sweep.key)}
+            row = {**dict(state.sweep.key), "sweep": key_name(state.sweep.key)}
             row |= {"objective": objective, "value": best.cell.mean}
             for axis, name in enumerate(("initial", "final")):
                 low, high = best.bar_range(axis)
@@ -45,7 +39,7 @@ def tuned_pairs(states: Sequence[SweepState]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def pairs_against_epochs(pairs: pd.DataFrame, which: str, note: Source) -> go.Figure:
+def pairs_against_epochs(reading: Reading, which: str) -> go.Figure:
     """S20's figure 3c or 3d: the tuned initial or final learning rate against the epoch budget."""
     fig = figure(
         x="epochs",
@@ -55,21 +49,23 @@ def pairs_against_epochs(pairs: pd.DataFrame, which: str, note: Source) -> go.Fi
         log="xy",
         alt=f"Tuned {which} learning rate against epochs, for test accuracy and training loss",
     )
-    for k, objective in enumerate(PURPOSES):
-        rows = pairs[pairs.objective == objective].sort_values("epochs")
-        tuned_rates(fig, k, rows, which, PURPOSES[objective])
+    pairs = tuned_pairs(reading)
+    for k, objective in enumerate(reading.objectives):
+        rows = pairs[pairs.objective == objective.name].sort_values("epochs")
+        tuned_rates(fig, k, rows, which, objective.purpose)
     ticks_at(fig, pairs.epochs)
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
-def pair_surface(state: SweepState, objective: str, note: Source) -> go.Figure:
+def pair_surface(reading: Reading, epochs: float, objective: str) -> go.Figure:
     """The whole grid behind one budget's optimum: the best-k mean at every pair of rates."""
+    (state,) = [s for s in reading.states if dict(s.sweep.key)["epochs"] == epochs]
+    shown = reading.objective(objective)
+    label, unit = shown.label, shown.unit
     cells = state.cells[objective]
     first, last = state.sweep.axes
     xs, ys = (sorted({point[a] for point in cells}) for a in (0, 1))
     z = [[cells[(x, y)].mean if (x, y) in cells else np.nan for x in xs] for y in ys]
-    label, unit = LABELS[objective]
-    epochs = dict(state.sweep.key)["epochs"]
     best = state.tuned[objective]
     at = (
         f"best {best.cell.mean:.4g} {unit} at ε₀ {power_of_two(best.point[0] * first.step)}, "
@@ -87,43 +83,74 @@ def pair_surface(state: SweepState, objective: str, note: Source) -> go.Figure:
     )
     values = np.array(z, dtype=float)
     title = f"{label} ({unit})"
-    if objective == "train_loss":
+    if not shown.higher_is_better:
         values, title = np.log10(values), f"log₁₀ of {title}"
     fig.add_heatmap(
         x=[power_of_two(x * first.step) for x in xs],
         y=[power_of_two(y * last.step) for y in ys],
         z=values,
-        customdata=[[analysis.key_name(state.sweep.key)] * len(xs)] * len(ys),
+        customdata=[[key_name(state.sweep.key)] * len(xs)] * len(ys),
         # Accuracies far from the best would take all the colours.
-        zmin=float(np.nanmax(values)) - 3 if objective == "test_accuracy" else None,
+        zmin=float(np.nanmax(values)) - 3 if shown.higher_is_better else None,
         colorscale="Cividis",
-        reversescale=objective == "train_loss",
+        reversescale=not shown.higher_is_better,
         colorbar={"title": {"text": title}},
     )
     fig.update_xaxes(type="category")
     fig.update_yaxes(type="category")
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
-def pair_verdicts(pairs: pd.DataFrame) -> str:
-    """What of S20's figure 3 these records show and what not, from the numbers; Markdown."""
-    wide = pairs.pivot(index="epochs", columns="objective")
-    initial = wide["initial"]["test_accuracy"] >= wide["initial"]["train_loss"]
-    final = wide["final"]["test_accuracy"] <= wide["final"]["train_loss"]
-    test = wide["initial"]["test_accuracy"]
-    bounds = int(pairs[["initial_bound", "final_bound"]].to_numpy().sum())
-    lines = [
-        f"- **S20: the test set starts hotter than the training loss.** Its initial learning rate "
-        f"is the larger one, or equal, at {int(initial.sum())} of {len(initial)} budgets.",
-        f"- **S20: it ends colder.** Its final learning rate is the smaller one, or equal, at "
-        f"{int(final.sum())} of {len(final)} budgets.",
-        f"- **S20: its initial learning rate stays where it is.** Here it is "
-        f"{', '.join(power_of_two(e) for e in test)} at {', '.join(f'{e:g}' for e in test.index)} "
-        f"epochs{', the same at all' if test.nunique() == 1 else ''}.",
-    ]
-    if bounds:
-        lines.append(
-            f"- {bounds} of the {2 * len(pairs)} tuned rates lie on an edge of their grid: bounds, "
-            "no estimates."
-        )
-    return "\n".join(lines)
+def _wide(reading: Reading) -> pd.DataFrame:
+    return tuned_pairs(reading).pivot(index="epochs", columns="objective")
+
+
+def _ordered(reading: Reading, which: str, sign: int, why: str) -> Verdict:
+    """Whether a rate tuned for the test set lies on one side of that for the loss, or is equal."""
+    wide = _wide(reading)[which]
+    holds = sign * (wide["test_accuracy"] - wide["train_loss"]) >= 0
+    count = int(holds.sum())
+    word: Word = "undecided"
+    if count in (0, len(holds)):
+        word = "reproduced" if count else "contradicted"
+    return Verdict(word, f"{why}, or equal, at {count} of {len(holds)} budgets.", count)
+
+
+def starts_hotter(reading: Reading) -> Verdict:
+    """Whether the initial rate for the test set is the larger one."""
+    return _ordered(reading, "initial", 1, "Its initial learning rate is the larger one")
+
+
+def ends_colder(reading: Reading) -> Verdict:
+    """Whether the final rate for the test set is the smaller one."""
+    return _ordered(reading, "final", -1, "Its final learning rate is the smaller one")
+
+
+def initial_stays(reading: Reading) -> Verdict:
+    """Whether the initial rate for the test set is the same at all budgets."""
+    test = _wide(reading)["initial"]["test_accuracy"]
+    same = test.nunique() == 1
+    why = (
+        f"Here it is {', '.join(power_of_two(e) for e in test)} at "
+        f"{', '.join(f'{e:g}' for e in test.index)} epochs{', the same at all' if same else ''}."
+    )
+    return Verdict("reproduced" if same else "undecided", why, float(test.max() - test.min()))
+
+
+def bounds(reading: Reading) -> str:
+    """How many of the tuned rates are bounds and no estimates, in Markdown; empty for none."""
+    pairs = tuned_pairs(reading)
+    count = int(pairs[["initial_bound", "final_bound"]].to_numpy().sum())
+    if not count:
+        return ""
+    return (
+        f"{count} of the {2 * len(pairs)} tuned rates lie on an edge of their grid: bounds, no "
+        "estimates."
+    )
+
+
+CLAIMS = (
+    Claim("S20-F3.starts-hotter", starts_hotter),
+    Claim("S20-F3.ends-colder", ends_colder),
+    Claim("S20-F3.initial-stays", initial_stays),
+)

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise import analysis, data
-from sgdnoise.analysis.tuning import Tuning
-from sgdnoise.experiments import Key
+from sgdnoise.analysis import Reading, Tuning
+from sgdnoise.analysis.intervals import Estimate
+from sgdnoise.claims import Claim, Verdict, Word, within
 from sgdnoise.experiments.layerwise_lr.grid import RULES
-from sgdnoise.figures.tables import bounded_power, power_of_two
-from sgdnoise.figures.theme import INK, MUTED, Source, figure, provenance
-from sgdnoise.figures.tuned import NAMES, groups
+from sgdnoise.figures.tables import NAMES, bounded_power, power_of_two
+from sgdnoise.figures.theme import INK, MUTED, figure, provenance
+from sgdnoise.figures.tuned import groups, source
 from sgdnoise.papers.numbers import printed
-from sgdnoise.records.record import Record
+from sgdnoise.study.grid import Key
 
 NEGLIGIBLE = 1.0
 """Points of accuracy within which two rules count as alike; G20 calls a difference negligible
@@ -32,31 +34,18 @@ without saying how small it is."""
 IMAGES = 50_000
 """CIFAR-10's training set, for which G20's batch sizes are meant."""
 
-OPEN = "not yet measured."
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference of two accuracies in points, with its standard error."""
-
-    value: float
-    error: float
-
-    def __str__(self) -> str:
-        return f"{self.value:+.2f} ± {self.error:.2f}"
-
 
 def _stations(source: pd.DataFrame) -> list[int]:
     return sorted(int(size) for size in source.batch_size.unique())
 
 
-def steps_away(tuned: Mapping[Key, Tuning]) -> list[int]:
+def steps_away(reading: Reading) -> list[int]:
     """Factors from the tuned rate, log₂, that have a mean at some batch size for every rule.
 
     Rules of which nothing is recorded do not count.
     """
     measured: dict[str, set[int]] = {}
-    for key, one in tuned.items():
+    for key, one in reading.tuned().items():
         best = one.state.tuned.get("test_accuracy")
         if best is not None:
             steps = (one.exponents - best.point[0])[np.isfinite(_means(one))]
@@ -71,19 +60,20 @@ def _means(one: Tuning) -> np.ndarray:
     return np.array([cells[p].mean if p in cells else math.nan for p in one.points])
 
 
-def measured_sizes(tuned: Mapping[Key, Tuning]) -> list[int]:
+def measured_sizes(reading: Reading) -> list[int]:
     """The batch sizes at which at least one rule has an optimum."""
     return sorted(
         {
             int(dict(key)["batch_size"])
-            for key, one in tuned.items()
+            for key, one in reading.tuned().items()
             if one.state.tuned.get("test_accuracy") is not None
         }
     )
 
 
-def away_from_tuned(tuned: Mapping[Key, Tuning], step: int, note: Source) -> go.Figure:
+def away_from_tuned(reading: Reading, step: int) -> go.Figure:
     """Every rule at a fixed factor from its tuned rate at each batch size, beside the tuned one."""
+    tuned = reading.tuned()
     fig = figure(
         x="batch size B",
         x_unit="examples",
@@ -121,11 +111,12 @@ def away_from_tuned(tuned: Mapping[Key, Tuning], step: int, note: Source) -> go.
             name=group.name,
         )
     fig.update_xaxes(tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
-def sweep_at(tuned: Mapping[Key, Tuning], batch_size: int, note: Source) -> go.Figure:
+def sweep_at(reading: Reading, batch_size: int) -> go.Figure:
     """The whole sweep of each rule at one batch size: every run, against rate over tuned rate."""
+    tuned = reading.tuned()
     frame = _frame(tuned)
     diverged = outside = 0
     fig = figure(
@@ -171,7 +162,7 @@ def sweep_at(tuned: Mapping[Key, Tuning], batch_size: int, note: Source) -> go.F
         f"{diverged} diverged or are still to run"
     )
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
-    return provenance(fig, note)
+    return provenance(fig, source(reading))
 
 
 def _frame(tuned: Mapping[Key, Tuning]) -> tuple[float, float]:
@@ -187,8 +178,9 @@ def _frame(tuned: Mapping[Key, Tuning]) -> tuple[float, float]:
     return min(best) - spread, max(best) + 0.25 * spread
 
 
-def table(optima: pd.DataFrame) -> pd.DataFrame:
+def table(reading: Reading) -> pd.DataFrame:
     """One row a batch size, one column a rule: accuracy of fresh seeds, and the tuned rate."""
+    optima = reading.optima()
     rows = []
     for size in _stations(optima):
         row: dict[str, object] = {"Batch size": size}
@@ -215,92 +207,84 @@ def _cell(row: pd.Series) -> str:
     return f"{value} at {bounded_power(exponent, row['bound'])}"
 
 
-def difference(optima: pd.DataFrame, rule: str, other: str, size: int) -> Difference | None:
-    """Accuracy of one rule less that of another at a batch size; None before both have one.
-
-    The error is NaN where a rule has a single fresh seed.
-    """
-    rows = [_row(optima, name, size) for name in (rule, other)]
-    if any(row.fresh_seeds == 0 or not np.isfinite(row.test_accuracy_fresh) for row in rows):
-        return None
-    errors = [row.test_accuracy_fresh_std / math.sqrt(row.fresh_seeds) for row in rows]
-    return Difference(
-        rows[0].test_accuracy_fresh - rows[1].test_accuracy_fresh, float(np.hypot(*errors))
+def _ahead(reading: Reading, rule: str, other: str, size: int) -> Estimate:
+    """Accuracy of one rule less that of another at a batch size, by fresh seeds."""
+    rows = [_row(reading.optima(), name, size) for name in (rule, other)]
+    mine, theirs = (
+        Estimate.of(row.test_accuracy_fresh, row.test_accuracy_fresh_std, row.fresh_seeds)
+        for row in rows
     )
+    return mine - theirs
 
 
-def verdicts(optima: pd.DataFrame, records: Mapping[str, Record]) -> str:
-    """What of G20's figure 16 and its remarks these records show and what not; Markdown.
-
-    Batch sizes of G20 are scaled to the training set: the one nearest to 1,024 of 50,000, and those
-    at or beyond 8,192 of 50,000.
-
-    Args:
-        optima: `analysis.optima` for test accuracy.
-        records: one at least, which tells how many images are trained on.
-    """
-    sizes = _stations(optima)
-    config = next(iter(records.values())).config
+def _scaled(reading: Reading, name: str) -> float:
+    """A batch size that G20 names, scaled from CIFAR-10's images to those that are trained on."""
+    config = next(iter(reading.records.values())).config
     share = (config.train_size or data.train_size(config.dataset)) / IMAGES
-    asked = printed("G20-F16.batch_size").value * share
-    reference = min(sizes, key=lambda size: abs(math.log2(size / asked)))
-    largest = sizes[-1]
-    lines = [
-        f"- **MCLR is as good as LARS at B = {reference:,}**: {_alike(optima, reference)}",
-        f"- **MCLR falls behind LARS at large batches**: {_falls(optima, reference, largest)}",
-    ]
-    if largest < printed("G20-F16.limit").value * share:
-        lines[-1] += " G20 speaks of batches beyond any here."
-    lines += [
-        f"- **{NAMES[rule]} helps at large batches and not at small ones**: "
-        f"{_helps(optima, rule, sizes[0], largest)}"
-        for rule in RULES[1:]
-    ]
-    return "\n".join(lines)
+    return printed(f"G20-F16.{name}").value * share
 
 
-def _judged(difference: Difference | None) -> str | None:
-    """Why there is no verdict, or None where there can be one."""
-    if difference is None:
-        return OPEN
-    if not math.isfinite(difference.error):
-        return f"{difference.value:+.2f} points, but one seed has no spread: no verdict."
-    return None
+def _reference(reading: Reading) -> int:
+    """The batch size that is nearest to G20's."""
+    asked = _scaled(reading, "batch_size")
+    return min(_stations(reading.optima()), key=lambda size: abs(math.log2(size / asked)))
 
 
-def _alike(optima: pd.DataFrame, size: int) -> str:
-    gap = difference(optima, "mclr", "lars", size)
-    why_not = _judged(gap)
-    if gap is None or why_not:
-        return str(why_not)
-    if abs(gap.value) + 2 * gap.error <= NEGLIGIBLE:
-        verdict = f"within {NEGLIGIBLE:g} point, shown."
-    elif abs(gap.value) - 2 * gap.error > NEGLIGIBLE:
-        verdict = f"more than {NEGLIGIBLE:g} point apart, not reproduced."
+def _unmeasured(reading: Reading) -> str:
+    if (reading.optima().fresh_seeds < 2).any():
+        return "at some batch size a rule has no two fresh seeds."
+    return ""
+
+
+def alike(reading: Reading) -> Verdict:
+    """Whether MCLR and LARS differ by less than a negligible part at G20's batch size."""
+    size = _reference(reading)
+    gap = _ahead(reading, "mclr", "lars", size)
+    word: Word
+    if max(-gap.low, gap.high) <= NEGLIGIBLE:
+        word, said = "reproduced", f"within {NEGLIGIBLE:g} point, shown."
+    elif max(gap.low, -gap.high) > NEGLIGIBLE:
+        word, said = "contradicted", f"more than {NEGLIGIBLE:g} point apart, not reproduced."
     else:
-        verdict = f"too uncertain to tell whether within {NEGLIGIBLE:g} point."
-    return f"{gap} points; {verdict}"
+        word, said = "undecided", f"too uncertain to tell whether within {NEGLIGIBLE:g} point."
+    verdict = within(f"{gap} points; {said}", gap.interval, word)
+    about = f"MCLR is as good as LARS at B = {size:,}"
+    return replace(verdict, margin=NEGLIGIBLE, about=about)
 
 
-def _falls(optima: pd.DataFrame, reference: int, largest: int) -> str:
-    near = difference(optima, "mclr", "lars", reference)
-    far = difference(optima, "mclr", "lars", largest)
-    why_not = _judged(near) or _judged(far)
-    if near is None or far is None or why_not:
-        return str(why_not)
-    change = Difference(far.value - near.value, math.hypot(far.error, near.error))
-    verdict = "shown." if change.value < -2 * change.error else "not shown."
-    return f"from B = {reference:,} to {largest:,} by {change} points; {verdict}"
+def falls_behind(reading: Reading) -> Verdict:
+    """Whether MCLR loses against LARS from G20's batch size to the largest one."""
+    reference, largest = _reference(reading), _stations(reading.optima())[-1]
+    near, far = (_ahead(reading, "mclr", "lars", size) for size in (reference, largest))
+    change = far - near
+    shown = change.high < 0
+    why = f"from B = {reference:,} to {largest:,} by {change} points; " + (
+        "shown." if shown else "not shown."
+    )
+    if largest < _scaled(reading, "limit"):
+        why += " G20 speaks of batches beyond any here."
+    return within(why, change.interval, "reproduced" if shown else "undecided")
 
 
-def _helps(optima: pd.DataFrame, rule: str, smallest: int, largest: int) -> str:
-    near = difference(optima, rule, "momentum", smallest)
-    far = difference(optima, rule, "momentum", largest)
-    why_not = _judged(near) or _judged(far)
-    if near is None or far is None or why_not:
-        return str(why_not)
-    shown = far.value > 2 * far.error and near.value <= 2 * near.error
-    return (
-        f"{near} points over momentum at B = {smallest:,}, {far} at {largest:,}; "
+def helps(reading: Reading, rule: str) -> Verdict:
+    """Whether a rule is ahead of momentum at the largest batch and not at the smallest."""
+    sizes = _stations(reading.optima())
+    near, far = (_ahead(reading, rule, "momentum", size) for size in (sizes[0], sizes[-1]))
+    shown = far.low > 0 and near.low <= 0
+    against = far.high < 0
+    why = (
+        f"{near} points over momentum at B = {sizes[0]:,}, {far} at {sizes[-1]:,}; "
         f"{'shown' if shown else 'not shown'}."
     )
+    word: Word = "reproduced" if shown else "contradicted" if against else "undecided"
+    return within(why, far.interval, word)
+
+
+CLAIMS = (
+    Claim("G20-F16.mclr-as-good-as-lars", alike, needs=_unmeasured),
+    Claim("G20-F16.mclr-falls-behind", falls_behind, needs=_unmeasured),
+    *(
+        Claim(f"S20-C3.{rule}-helps-large-only", partial(helps, rule=rule), needs=_unmeasured)
+        for rule in RULES[1:]
+    ),
+)

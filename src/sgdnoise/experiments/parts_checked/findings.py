@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sgdnoise import data, models, optim
 from sgdnoise.chapters import short, table
+from sgdnoise.config import RunConfig
 from sgdnoise.experiments.parts_checked.grid import CHECKS, Check
 from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, figure, provenance
 from sgdnoise.ghost_norm import GhostBatchNorm, ghost_sizes
@@ -253,3 +254,7 @@ def _after(make: Callable[[nn.Module], torch.optim.Optimizer], steps: int) -> Te
         nn.functional.cross_entropy(net(x), y).backward()
         optimizer.step()
     return nn.utils.parameters_to_vector(net.parameters()).detach()
+
+
+CLAIMS = ()
+"""No paper claims that a net trains."""

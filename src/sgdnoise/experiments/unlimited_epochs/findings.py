@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
-from sgdnoise.analysis.intervals import Interval
-from sgdnoise.experiments import Key
-from sgdnoise.figures.theme import (
-    Source,
-    figure,
-    provenance,
-)
-from sgdnoise.figures.tuned import PURPOSES, ticks_at, tuned_rates
+from sgdnoise.analysis import Reading
+from sgdnoise.claims import Claim, Verdict, Word, within
+from sgdnoise.figures.theme import figure, provenance
+from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
 from sgdnoise.papers.numbers import printed
-from sgdnoise.records.record import Record
+from sgdnoise.study.grid import Key
+
+WITH_NORM: Key = (("norm", "ghost"),)
+WITHOUT_NORM: Key = (("norm", "none"),)
+NO_DECAY: Key = (("weight_decay", 0.0),)
 
 
-def rates_against_epochs(
-    optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, Interval], note: Source
-) -> go.Figure:
+def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Figure:
     """S20's figure 2c or 2d: the learning rate tuned for the test set and for the training loss."""
     fig = figure(
         x="epochs",
@@ -32,72 +29,70 @@ def rates_against_epochs(
         log="xy",
         alt="Tuned effective learning rate against epochs, for test accuracy and training loss",
     )
-    for k, (objective, rows) in enumerate(optima.items()):
+    for k, objective in enumerate(reading.objectives):
+        rows = reading.optima(objective.name, variant)
+        ticks_at(fig, rows.epochs)
         rows = rows[rows.exponent.notna()].sort_values("epochs")
-        name = f"{PURPOSES[objective]}, slope {slopes[objective].value:.2f}"
-        tuned_rates(fig, k, rows, "peak", name)
-    ticks_at(fig, next(iter(optima.values())).epochs)
-    return provenance(fig, note)
+        slope = reading.slope("epochs", objective.name, variant)
+        tuned_rates(fig, k, rows, "peak", f"{objective.purpose}, slope {slope.value:.2f}")
+    return provenance(fig, source(reading))
 
 
-def unlimited_verdicts(optima: Mapping[str, pd.DataFrame], slopes: Mapping[str, Interval]) -> str:
-    """What of S20's figure 2 these records show and what not, from the numbers; Markdown."""
-    test, train = slopes["test_accuracy"], slopes["train_loss"]
-    rows = optima["train_loss"].sort_values("epochs")
-    falls = bool((np.diff(rows.train_loss_mean) < 0).all())
-    factor = printed("S20-F2.epoch_factor").value
-
-    def beside(slope: Interval, fall: float) -> str:
-        theirs = -np.log2(fall) / np.log2(factor)
-        if slope.low <= theirs <= slope.high:
-            verdict = "the interval holds it"
-        elif slope.low > theirs:
-            verdict = "here it falls less, or not at all"
-        else:
-            verdict = "here it falls more" if slope.high < theirs else "there is no interval"
-        return (
-            f"the slope against the budget is {slope}. In S20 it falls by a factor {fall:g} over "
-            f"{factor:g} in epochs, a slope of {theirs:.2f}: {verdict}."
-        )
-
-    lines = [
-        f"- **The learning rate for the test set**: "
-        f"{beside(test, printed('S20-F2.test_lr_fall').value)}",
-        f"- **The learning rate for the training loss**: "
-        f"{beside(train, printed('S20-F2.train_lr_fall').value)}",
-        "- **The one for the test set falls less**: "
-        + (
-            "the intervals do not touch."
-            if test.low > train.high
-            else "not shown; the intervals overlap, or the order is the other one."
-        ),
-        f"- **The training loss falls with every doubling**: {'yes' if falls else 'no'}.",
-    ]
-    return "\n".join(lines)
+def _lacks(reading: Reading, variant: Key) -> str:
+    if variant in reading.variants:
+        return ""
+    return "this scale has no such variant."
 
 
-def weight_decay_verdict(slopes: Mapping[Key, Mapping[str, Interval]]) -> str:
-    """Whether weight decay is why the rate for the training loss does not fall; Markdown.
+def falls(reading: Reading, objective: str, factor: str, variant: Key) -> Verdict:
+    """Whether a tuned learning rate falls with the budget as S20 has it."""
+    slope = reading.slope("epochs", objective, variant)
+    word: Word
+    fall, over = printed(f"S20-F2.{factor}").value, printed("S20-F2.epoch_factor").value
+    theirs = -float(np.log2(fall) / np.log2(over))
+    if slope.low <= theirs <= slope.high:
+        word, said = "reproduced", "the interval holds it"
+    elif slope.low > theirs:
+        word, said = "contradicted", "here it falls less, or not at all"
+    elif slope.high < theirs:
+        word, said = "contradicted", "here it falls more"
+    else:
+        word, said = "undecided", "there is no interval"
+    why = (
+        f"the slope against the budget is {slope}. In S20 it falls by a factor {fall:g} over "
+        f"{over:g} in epochs, a slope of {theirs:.2f}: {said}."
+    )
+    return within(why, slope, word)
+
+
+def falls_less(reading: Reading, variant: Key) -> Verdict:
+    """Whether the rate for the test set falls less than that for the training loss."""
+    test, train = (reading.slope("epochs", o, variant) for o in ("test_accuracy", "train_loss"))
+    if test.low > train.high:
+        return Verdict("reproduced", "the intervals do not touch.", test.value - train.value)
+    why = "not shown; the intervals overlap, or the order is the other one."
+    return Verdict("undecided", why, test.value - train.value)
+
+
+def loss_falls(reading: Reading, variant: Key) -> Verdict:
+    """Whether the tuned training loss falls with every doubling of the budget."""
+    rows = reading.optima("train_loss", variant).sort_values("epochs")
+    down = bool((np.diff(rows.train_loss_mean) < 0).all())
+    return Verdict("reproduced" if down else "undecided", "yes." if down else "no.")
+
+
+def weight_decay(reading: Reading) -> Verdict:
+    """Whether weight decay is why the rate for the training loss does not fall.
 
     The test was fixed before its runs: without weight decay the slope is negative, and below the
     one with it, by intervals that do not touch.
-
-    Args:
-        slopes: of log learning rate against log epochs, by variant and objective.
-
-    Returns:
-        Empty for a page that does not have both variants.
     """
-    without_decay = slopes.get((("weight_decay", 0.0),))
-    with_decay = slopes.get(())
-    if without_decay is None or with_decay is None:
-        return ""
-    free, held = without_decay["train_loss"], with_decay["train_loss"]
+    free, held = (reading.slope("epochs", "train_loss", variant) for variant in (NO_DECAY, ()))
     if not np.isfinite([free.high, held.low]).all():
-        return "The runs that test this are not complete."
+        return Verdict("undecided", "there is no interval.")
     borne_out = free.high < 0 and free.high < held.low
-    return (
-        f"So the experiment was repeated without weight decay, the test fixed before its runs. "
+    why = (
+        "So the experiment was repeated without weight decay, the test fixed before its runs. "
         f"The slope of the rate for the training loss is {free} without weight decay and {held} "
         "with it: "
         + (
@@ -106,14 +101,15 @@ def weight_decay_verdict(slopes: Mapping[Key, Mapping[str, Interval]]) -> str:
             else "**the guess is not borne out**; the reason is another one."
         )
     )
+    return within(why, free, "reproduced" if borne_out else "absent")
 
 
-def interpolation_sentence(optima: pd.DataFrame, records: Mapping[str, Record]) -> str:
+def interpolation(reading: Reading) -> str:
     """How much of the training set the longest runs fit, which a small training loss hides."""
-    longest = optima.epochs.max()
+    longest = reading.optima().epochs.max()
     fitted = [
         float(record.metrics["train_accuracy"] or 0.0)
-        for record in records.values()
+        for record in reading.records.values()
         if record.config.epochs == longest and record.metrics.get("train_accuracy") is not None
     ]
     if not fitted:
@@ -123,3 +119,26 @@ def interpolation_sentence(optima: pd.DataFrame, records: Mapping[str, Record]) 
         f"After {longest:,g} epochs {share:.0%} of the runs that did not diverge classify every "
         "training image rightly."
     )
+
+
+def _claims(suffix: str, variant: Key) -> tuple[Claim, ...]:
+    """What S20 says of figure 2, of the sweeps of one variant."""
+    needs = partial(_lacks, variant=variant)
+    test = partial(falls, objective="test_accuracy", factor="test_lr_fall", variant=variant)
+    train = partial(falls, objective="train_loss", factor="train_lr_fall", variant=variant)
+    less, down = (partial(judge, variant=variant) for judge in (falls_less, loss_falls))
+    return (
+        Claim(f"S20-F2.rate-for-test.{suffix}", test, needs=needs),
+        Claim(f"S20-F2.rate-for-loss.{suffix}", train, needs=needs),
+        Claim(f"S20-F2.test-falls-less.{suffix}", less, needs=needs),
+        Claim(f"S20-F2.loss-falls.{suffix}", down, needs=needs),
+    )
+
+
+CLAIMS = (
+    *_claims("norm", WITH_NORM),
+    *_claims("no-norm", WITHOUT_NORM),
+    *_claims("plain", ()),
+    *_claims("no-decay", NO_DECAY),
+    Claim("S20-F2.weight-decay", weight_decay, needs=partial(_lacks, variant=NO_DECAY)),
+)
