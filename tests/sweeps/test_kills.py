@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from test_sweep import on_a_gpu_that_is_this_cpu, one_sweep
+from sweeps.test_run import on_a_gpu_that_is_this_cpu, one_sweep
 
 from sgdnoise.experiments import Experiment, SweepState
 from sgdnoise.records import Record, Store
