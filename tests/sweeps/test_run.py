@@ -357,17 +357,20 @@ def test_killed_before_the_first_record_in_a_bundle_and_in_a_write(tmp_path, uni
     kill(process)
     assert lines_of(tmp_path) == 0
 
-    process = start(tmp_path)
-    deadline = time.monotonic() + 120
-    while lines_of(tmp_path) == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    kill(process)
-    after_bundle = lines_of(tmp_path)
-    assert 0 < after_bundle < lines_of(uninterrupted)
+    path = Store(tmp_path).path("digits", "tiny")
+    kept = b""
+    for _ in range(2):  # each time a bundle further
+        process = start(tmp_path)
+        before, deadline = lines_of(tmp_path), time.monotonic() + 120
+        while lines_of(tmp_path) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        kill(process)
+        assert before < lines_of(tmp_path) < lines_of(uninterrupted)
+        assert path.read_bytes().startswith(kept)
+        kept = path.read_bytes()
 
     # In a write: what a kill between two blocks of one append leaves on the disk.
-    path = Store(tmp_path).path("digits", "tiny")
     content = path.read_bytes()
     path.write_bytes(content[: len(content) - 137])
 

@@ -154,6 +154,49 @@ def test_gradient_noise_and_discarding_are_what_they_say(images):
     assert got["gradient_norm"][0] == pytest.approx(want, rel=2e-3)
 
 
+@pytest.mark.parametrize("sampling", ["reshuffle", "independent"])
+@pytest.mark.parametrize(
+    ("batch_size", "epochs", "steps"),
+    [
+        (50, 1.0, 4),
+        (30, 1.0, 7),  # the seventh begins in the first epoch and ends in the second
+        (20, 0.5, 5),
+        (20, 1.1, 11),  # 1.1 × 200 comes out above 220
+        (50, 0.01, 1),
+        (50, None, 12),
+    ],
+)
+def test_discarding_ends_with_its_epochs(sampling, batch_size, epochs, steps):
+    images = made_up.tinted(pixels=8, train=200)
+    one = config(
+        model="f1",
+        norm="none",
+        augment="none",
+        batch_size=batch_size,
+        learning_rate=0.2,
+        schedule="constant",
+        discard_fraction=0.3,
+        discard_epochs=epochs,
+        sampling=sampling,
+    )
+    model = build_model(one, images)
+    start = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+    optimizer = torch.optim.SGD(model.parameters(), 0.2, 0.9, weight_decay=5e-4)
+    x, y = images.train_arrays()
+    far = {}
+    for step, index in enumerate(batch_indices(one, 200, 0, 12)):
+        losses = F.cross_entropy(model(x[index]), y[index], reduction="none")
+        dropped = math.floor(0.3 * batch_size) if step < steps else 0
+        optimizer.zero_grad()
+        losses.sort().values[dropped:].mean().backward()
+        optimizer.step()
+        end = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+        far[step + 1] = (end - start).norm().item()
+    got = run(one, images)
+    assert got.metrics["distance"] == pytest.approx(far[12], rel=1e-4)
+    assert got.curves["distance"] == pytest.approx([far[s] for s in got.curves["step"]], rel=1e-3)
+
+
 def test_gradient_and_stride_statistics_of_plain_sgd(images):
     got = run(config(momentum=0.0, weight_decay=0.0, learning_rate=0.25), images).curves
     # One step of plain SGD: Δw = −ε g, at every logged step of the first half.
@@ -171,7 +214,9 @@ def test_divergence_is_recorded_at_its_step(images):
     assert all(math.isfinite(v) for values in got.curves.values() for v in values)
 
 
-def test_evaluation_is_over_the_whole_set_and_leaves_the_mode(images):
+@pytest.mark.parametrize("at_once", [1000, 36])  # 96 images are two batches of 36 and one of 24
+def test_evaluation_is_over_the_whole_set_and_leaves_the_mode(images, monkeypatch, at_once):
+    monkeypatch.setattr(state, "EVALUATION_BATCH", at_once)
     model = build_model(config(), images).train()
     task = task_of(config(), images, model)
     loss, accuracy = evaluate(task, task.test, model, config())

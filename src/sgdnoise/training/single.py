@@ -119,7 +119,7 @@ def _batches(
 def _discards(state: RunState, step: int) -> bool:
     """Whether a step belongs to the epochs that discard: whether its examples begin in them."""
     epochs = state.config.discard_epochs
-    # The tolerance: 0.7 epochs of 10 examples are 7, where the product comes out above it.
+    # The tolerance: 1.1 epochs of 200 examples are 220, where the product comes out above it.
     return epochs is None or state.batches.seen(step) < epochs * state.size * (1 - 1e-12)
 
 
