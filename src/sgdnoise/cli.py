@@ -7,6 +7,7 @@ failure on the way. With `--json`, stdout carries one JSON document and nothing 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -33,6 +34,8 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        return int(text)
     try:
         value = float(text)
     except ValueError:
