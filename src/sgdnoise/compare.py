@@ -18,6 +18,7 @@ import pandas as pd
 from sgdnoise import analysis
 from sgdnoise.analysis import Interval
 from sgdnoise.experiments import METHODS, Experiment, Key
+from sgdnoise.markdown import literal
 from sgdnoise.paper import H17_NETWORKS, printed
 from sgdnoise.paper import table as paper_table
 from sgdnoise.records import Record
@@ -227,7 +228,7 @@ class Comparison:
         agree, of = self.agreement
         both = self.mine.keys() & self.committed.keys()
         equal = sum(self.mine[run].metrics == self.committed[run].metrics for run in both)
-        devices = {str(record.provenance.get("device")) for record in self.mine.values()}
+        devices = {literal(record.provenance.get("device")) for record in self.mine.values()}
         seconds = sum(float(r.provenance.get("seconds", 0)) for r in self.mine.values())
         return (
             f"**{agree} of {of}** {self._judged} agree. This machine "

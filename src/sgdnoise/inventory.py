@@ -13,6 +13,7 @@ import pandas as pd
 from sgdnoise import acceptance
 from sgdnoise.evidence import STAGES, Stage
 from sgdnoise.experiments import EXPERIMENTS, Experiment, Listed
+from sgdnoise.markdown import literal
 from sgdnoise.records import Record, Store
 from sgdnoise.render import complete_seeds
 from sgdnoise.sweep import missing, needed
@@ -158,6 +159,7 @@ def summary(store: Store) -> str:
         return "**Nothing has been run yet.**"
     there = sum(bool(file) for file in files)
     return (
-        f"**{len(records):,} runs** are recorded, {hours(records)} in all ({dates(records)}); "
+        f"**{len(records):,} runs** are recorded, {hours(records)} in all "
+        f"({literal(dates(records))}); "
         f"{there} of {len(files)} pairs of experiment and scale have any."
     )
