@@ -32,6 +32,9 @@ CELL_TIMEOUT = 600
 
 SOURCES = Path(__file__).resolve().parent
 
+_KINDS = {".py", ".json", ".js", ".css"}
+"""What the package consists of: code, the papers' numbers, scripts and styles of the figures."""
+
 
 def check_writable(folder: Path) -> None:
     """Refuses a folder that pages cannot be written to, before any work.
@@ -118,10 +121,15 @@ def render(experiment: Experiment, scale: str, seeds: int, results: Path, runs: 
 
 
 def _key(source: Path, records: Path, parameters: dict[str, Any]) -> str:
+    """A digest of all that a page is made of: notebook, records, parameters, package, pins."""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
-    for file in [source, records, *sorted(SOURCES.rglob("*.py"))]:
+    package = sorted(file for file in SOURCES.rglob("*") if file.suffix in _KINDS)
+    for file in [source, records, SOURCES.parents[1] / "requirements.txt", *package]:
         if file.exists():
-            digest.update(file.read_bytes())
+            content = file.read_bytes()
+            # Names and lengths too: what moves from one file to another is a change.
+            digest.update(f"\n{file.name} {len(content)}\n".encode())
+            digest.update(content)
     return digest.hexdigest()[:16]
 
 
@@ -161,7 +169,10 @@ def complete_seeds(experiment: Experiment, scale: str, store: Store) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Renders pages from what is there; 2 for bad input, 1 for a failure on the way."""
+    """Renders pages from what is there; 2 for bad input, 1 for a failure on the way.
+
+    A page that fails does not keep the others from being rendered.
+    """
     from sgdnoise.reproduce import project_root
 
     parser = argparse.ArgumentParser(prog="python -m sgdnoise.render", allow_abbrev=False)
@@ -183,10 +194,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store = Store(given.results or project_root() / "results")
         runs = given.runs or project_root() / "papermill_runs"
         check_writable(runs)
+        failed: list[InputError | FailureError] = []
         for experiment in chosen:
             seeds = given.seeds or complete_seeds(experiment, given.scale, store)
             seeds = seeds or experiment.seeds[given.scale]
-            print(f"page: {render(experiment, given.scale, seeds, store.root, runs)}")
+            try:
+                page = render(experiment, given.scale, seeds, store.root, runs)
+            except (InputError, FailureError) as error:
+                failed.append(error)  # the other pages are rendered all the same
+            else:
+                print(f"page: {page}", flush=True)
+        if len(failed) == 1:
+            raise failed[0]
+        if failed:
+            raise FailureError("; ".join(map(str, failed)))
     except (InputError, FailureError) as error:
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
