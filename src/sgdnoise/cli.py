@@ -36,6 +36,8 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        return int(text)
     try:
         value = float(text)
     except ValueError:

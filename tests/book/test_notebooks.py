@@ -77,6 +77,74 @@ def test_an_unchanged_page_is_left_alone_and_a_changed_one_is_not(rendering):
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "requirements.txt",
+        "src/package/module.py",
+        "src/package/paper.json",
+        "src/package/static/plot.js",
+        "src/package/static/plot.css",
+        "source.ipynb",
+        "results/records.jsonl",
+    ],
+)
+def test_a_page_follows_every_source_that_it_is_made_of(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(render, "SOURCES", tmp_path / "src" / "package")
+    (tmp_path / "src" / "package" / "static").mkdir(parents=True)
+
+    def key():
+        at = tmp_path / "source.ipynb", tmp_path / "results" / "records.jsonl"
+        return render._key(*at, {"seeds": 3})
+
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    seen = [key()]
+    for content in ("one", "two"):
+        file.write_text(content)
+        seen.append(key())
+    assert len(set(seen)) == 3
+    assert key() == seen[-1]
+    # What python leaves there while it runs is no source.
+    (tmp_path / "src" / "package" / "module.pyc").write_text("compiled")
+    assert key() == seen[-1]
+
+
+def test_what_moves_from_one_source_to_the_next_changes_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(render, "SOURCES", tmp_path)
+    keys = set()
+    for first, second in (("ab", "c"), ("a", "bc")):
+        (tmp_path / "a.py").write_text(first)
+        (tmp_path / "b.py").write_text(second)
+        keys.add(render._key(tmp_path / "none", tmp_path / "none", {}))
+    assert len(keys) == 2
+
+
+def test_a_page_that_fails_does_not_keep_the_others(tmp_path, monkeypatch, capsys):
+    names = ["constant-step", "constant-epoch", "unlimited-epochs"]
+    bad = {"constant-step"}
+
+    def rendered(experiment, scale, seeds, results, runs):
+        if experiment.name in bad:
+            raise FailureError(f"the page of {experiment.name} failed in a cell")
+        return runs / experiment.name
+
+    monkeypatch.setattr(render, "render", rendered)
+    arguments = [*names, "--scale", "digits", "--runs", str(tmp_path), "--results", str(tmp_path)]
+    assert render.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"page: {tmp_path / name}" for name in names[1:]]
+    assert err == "python -m sgdnoise.render: the page of constant-step failed in a cell\n"
+
+    bad.add("unlimited-epochs")
+    assert render.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == f"page: {tmp_path / names[1]}\n"
+    assert err.count("\n") == 1
+    assert "constant-step" in err
+    assert "unlimited-epochs" in err
+
+
+@pytest.mark.parametrize(
     ("cell", "says"),
     [
         ("raise KeyError('lost')", "KeyError"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sgdnoise.schedule import hold_then_decay, segments
 from sgdnoise.theory import nqm
+from sgdnoise.theory.nqm.first_hit import some_hit
 from sgdnoise.theory.nqm.loss import Batch
 from sgdnoise.theory.nqm.spectrum import condensed
 from sgdnoise.theory.nqm.tuning import _plain_loss, _ripple_grid
@@ -395,9 +396,82 @@ class TestTimeToTarget:
         angle = np.angle(np.linalg.eigvals(update_matrix(grid, SMALL.curvature[0], m)))
         turn = np.abs(angle).max(axis=1) * t
         assert (np.diff(grid) > 0).all()
-        assert np.diff(turn).max() <= math.pi / 6 + 1e-6
+        assert np.diff(turn).max() <= math.pi / 12 + 1e-6
         assert grid[0] <= (1 - math.sqrt(m)) ** 2 * (1 + 1e-9) + 1e-4
         assert grid[-1] >= (1 + math.sqrt(m)) ** 2 * (1 - 1e-9)
+
+    @pytest.mark.parametrize(
+        ("dims", "m", "target"),
+        [
+            # A trough so narrow that a grid of half as many points goes by it.
+            (4, 0.8692447742958034, 0.02926064056024439),
+            # More troughs at the step found than are settled.
+            (10, 0.9980281704581722, 0.3657647293194462),
+            (15, 0.9963460924885518, 0.16599494357212038),
+        ],
+    )
+    def test_narrow_dips_are_found_and_the_loss_is_that_of_the_best(
+        self, dims: int, m: float, target: float
+    ) -> None:
+        b, model = 419161561, nqm.spectrum("exact", dims)
+        found = nqm.time_to_target(b, m, target, dims=dims)
+        assert found.guarantee == "resolved"
+        assert found.steps is not None
+        assert found.loss is not None
+        rates = np.union1d(np.geomspace(1e-6, 1e-2, 2000), np.linspace(1e-2, 2 * (1 + m), 20_000))
+        losses = nqm.expected_loss(model, rates, b, np.arange(found.steps + 1), m)
+        assert found.steps == int(np.argmax(losses.min(axis=0) <= target))
+        assert found.loss <= target
+        assert found.loss <= losses[:, -1].min() * (1 + 1e-9)
+
+    def test_the_search_is_bounded_where_oscillations_hardly_die(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls, floor = [], Batch.floor
+
+        def counted(batch: Batch, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+            calls.append(len(batch))
+            assert len(calls) < 5000, "this takes minutes"
+            return floor(batch, first, last)
+
+        monkeypatch.setattr(Batch, "floor", counted)
+        b, m, target, dims = 29957177, 0.9999996127532874, 0.007992598302262259, 945
+        found = nqm.time_to_target(b, m, target, dims=dims)
+        assert found.guarantee == "coarse"
+        assert found.loss is not None
+        assert found.loss <= target
+        again = nqm.expected_loss(
+            nqm.spectrum("exact", dims), found.learning_rate, b, found.steps, m
+        )
+        assert float(again) == pytest.approx(found.loss, rel=1e-6)
+
+    def test_some_hit_is_the_first_of_all_if_the_work_suffices(self) -> None:
+        rates = np.geomspace(1e-3, 3.8, 50)
+        for m, target in ((0.0, 0.3), (0.9, 0.3), (0.98, 0.1)):
+            hits = nqm.first_hits(SMALL, rates, 64, target, m).steps
+            assert hits.max() > 0
+            found = some_hit(SMALL, rates, 64, target, m, 10**8, 10**12)
+            assert found == hits[hits >= 0].min()
+            assert some_hit(SMALL, rates, 64, target, m, found - 1, 10**12) is None
+            # Too little work for any answer, not a wrong one.
+            assert some_hit(SMALL, rates, 64, target, m, 10**8, 1) is None
+
+    @pytest.mark.parametrize(
+        ("change", "match"),
+        [
+            ({"batch_size": 10**400}, r"batch size .* at most 9,007,199,254,740,992, got 1000"),
+            ({"batch_size": 1e300}, r"batch size .* at most 9,007,199,254,740,992"),
+            ({"dims": 10**12}, r"exact spectrum .* from 1 to 50,000"),
+            ({"dims": 10**12, "spectrum": "binned"}, r"binned spectrum .* from 1 to 10,000,000"),
+            ({"max_steps": 10**30}, r"max steps .* from 1 to 9,007,199,254,740,992"),
+        ],
+    )
+    def test_sizes_beyond_any_answer_are_refused_with_the_bound(
+        self, change: dict[str, object], match: str
+    ) -> None:
+        with pytest.raises(ValueError, match=match) as caught:
+            nqm.time_to_target(**{"batch_size": 64, **change})  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 150
 
     def test_two_regimes(self) -> None:
         """REFERENCE.md E: slope 1 at small batches; SGD stuck at 2/λ; momentum scales on."""

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sgdnoise.analysis.reading import Reading
+from sgdnoise.book.markdown import literal
 from sgdnoise.claims import Claim, Verdict
 from sgdnoise.experiments import findings
 from sgdnoise.records.record import Record
@@ -140,7 +141,7 @@ class Comparison:
         agree, of = self.agreement
         both = mine.keys() & committed.keys()
         equal = sum(mine[run].metrics == committed[run].metrics for run in both)
-        devices = {str(record.provenance.get("device")) for record in mine.values()}
+        devices = {literal(record.provenance.get("device")) for record in mine.values()}
         seconds = sum(float(r.provenance.get("seconds", 0)) for r in mine.values())
         return (
             f"**{agree} of {of}** {self._judged} agree. This machine "

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from sgdnoise.book.markdown import literal
 from sgdnoise.experiments import studies
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
@@ -132,6 +133,7 @@ def summary(store: Store) -> str:
         return "**Nothing has been run yet.**"
     there = sum(bool(file) for file in files)
     return (
-        f"**{len(records):,} runs** are recorded, {hours(records)} in all ({dates(records)}); "
+        f"**{len(records):,} runs** are recorded, {hours(records)} in all "
+        f"({literal(dates(records))}); "
         f"{there} of {len(files)} pairs of experiment and scale have any."
     )

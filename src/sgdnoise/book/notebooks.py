@@ -32,6 +32,9 @@ CELL_TIMEOUT = 600
 
 SOURCES = Path(__file__).resolve().parents[1]
 
+_KINDS = {".py", ".json", ".js", ".css"}
+"""What the package consists of: code, the papers' numbers, scripts and styles of the figures."""
+
 
 def notebook_source(experiment: Experiment) -> Path:
     """The experiment's notebook in `book/`.
@@ -107,10 +110,15 @@ def render(study: Study, results: Path, runs: Path) -> Path:
 
 
 def _key(source: Path, records: Path, parameters: dict[str, Any]) -> str:
+    """A digest of all that a page is made of: notebook, records, parameters, package, pins."""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
-    for file in [source, records, *sorted(SOURCES.rglob("*.py"))]:
+    package = sorted(file for file in SOURCES.rglob("*") if file.suffix in _KINDS)
+    for file in [source, records, SOURCES.parents[1] / "requirements.txt", *package]:
         if file.exists():
-            digest.update(file.read_bytes())
+            content = file.read_bytes()
+            # Names and lengths too: what moves from one file to another is a change.
+            digest.update(f"\n{file.name} {len(content)}\n".encode())
+            digest.update(content)
     return digest.hexdigest()[:16]
 
 

@@ -125,7 +125,7 @@ def _row(record: Record) -> str:
         f"{config.batch_size:,}",
         budget,
         str(config.seed),
-        record.status,
+        html.escape(str(record.status)),
         _number(record.metrics.get("test_accuracy"), ".2f"),
         _number(record.metrics.get("train_loss"), ".4g"),
         _number(record.metrics.get("distance"), ".3g"),

@@ -60,6 +60,12 @@ TEMPLATE = go.layout.Template(
 pio.templates["sgdnoise"] = TEMPLATE
 pio.templates.default = "sgdnoise"
 
+# In a notebook plotly draws by itself, and offers to upload the figure unless told not to.
+for _name in pio.renderers:
+    if hasattr(pio.renderers[_name], "config"):
+        _own = pio.renderers[_name].config or {}
+        pio.renderers[_name].config = {**_own, "showSendToCloud": False}
+
 
 def figure(
     *,

@@ -10,6 +10,7 @@ globalThis.sgdnoise ??= (() => {
   const CONFIG = {
     responsive: true,
     displaylogo: false,
+    showSendToCloud: false,
     typesetMath: false,
     modeBarButtonsToRemove: ["select2d", "lasso2d"],
   };
@@ -65,6 +66,27 @@ globalThis.sgdnoise ??= (() => {
     return node;
   }
 
+  // Figures' texts: of all that they hold, plotly's plain tags alone are markup. The rest is text,
+  // for it may come from a record.
+  function write(node, text) {
+    node.replaceChildren();
+    let into = node;
+    for (const piece of text.split(/(<br>|<\/?(?:sub|sup|b|i)>)/)) {
+      const [, closing, tag] = piece.match(/^<(\/?)(br|sub|sup|b|i)>$/) ?? [];
+      if (!tag) {
+        if (piece) into.append(piece);
+      } else if (!closing) {
+        const child = document.createElement(tag);
+        into.append(child);
+        if (tag !== "br") into = child;
+      } else if (into !== node && into.localName === tag) {
+        into = into.parentNode;
+      } else {
+        into.append(piece);
+      }
+    }
+  }
+
   const shown = new Map(); // box -> [figure, ask], drawn again when the theme changes
 
   // Draws a figure into a box. Its title and provenance become text of the page: there they wrap
@@ -82,7 +104,7 @@ globalThis.sgdnoise ??= (() => {
       delete layout.margin?.b;
     }
     const heading = part(box, "p", "sgdnoise-title", true);
-    heading.innerHTML = title;
+    write(heading, title);
     heading.hidden = !title;
     const plot = part(box, "div", "sgdnoise-plot");
     plot.setAttribute("role", "img");
@@ -95,7 +117,7 @@ globalThis.sgdnoise ??= (() => {
     plot.style.height = `${layout.height}px`;
     await Plotly.react(plot, data, layout, CONFIG);
     const line = part(box, "p", "sgdnoise-provenance");
-    line.innerHTML = notes.map((note) => note.text).join("<br>");
+    write(line, notes.map((note) => note.text).join("<br>"));
     line.hidden = !notes.length;
     if (layout.meta?.records && inBook()) linkRuns(plot, line, layout.meta.records);
     return plot;

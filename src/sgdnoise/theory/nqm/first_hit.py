@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sgdnoise.theory.nqm.loss import Batch, check_batch_size
-from sgdnoise.theory.nqm.spectrum import Spectrum, check_count
+from sgdnoise.theory.nqm.spectrum import MOST, Spectrum, check_count
 from sgdnoise.theory.stability import check_momentum, check_positive
 
 FloatArray = NDArray[np.float64]
 
 _SLACK = 1e-9
 """A bound must clear the target by this share: more than rounding can put between two bounds."""
+
+_CALL = 1 << 14
+"""Settings × levels that a bound costs at the least: numpy's own calls."""
 
 _WHOLE = 1 << 16
 """Settings × levels searched together: enough to amortise a call, small enough for the cache."""
@@ -80,7 +83,7 @@ def first_hits(
         ValueError: for a setting, target or horizon out of range.
     """
     target = check_target(target_loss)
-    check_count("max steps", max_steps)
+    check_count("max steps", max_steps, MOST)
     lr, b, m = np.broadcast_arrays(
         check_positive("learning rate", learning_rate),
         check_batch_size(batch_size),
@@ -103,7 +106,46 @@ def first_hits(
     )
 
 
-def _search(batch: Batch, target: float, max_steps: int) -> tuple[NDArray[np.int64], FloatArray]:
+def some_hit(
+    model: Spectrum,
+    learning_rates: FloatArray,
+    batch_size: int,
+    target_loss: float,
+    momentum: float,
+    max_steps: int,
+    work: int,
+) -> int | None:
+    """A step at which one of the learning rates is at the target: the first if `work` suffices.
+
+    A search that finds a step is over for all later ones, in every learning rate.
+
+    Args:
+        model, learning_rates, batch_size, target_loss, momentum, max_steps: as in `first_hits`.
+        work: settings × levels × bounds, after which the search stops with what it has.
+
+    Returns:
+        The step, or None if none was found.
+    """
+    rows = max(1, _WHOLE // model.curvature.size)
+    pieces = [learning_rates[at : at + rows] for at in range(0, learning_rates.size, rows)]
+    best = None
+    for piece in pieces:
+        batch = Batch(model, piece, momentum, batch_size)
+        size = max(piece.size * model.curvature.size, _CALL)
+        rounds = max(1, work // (len(pieces) * size))
+        steps, _ = _search(batch, target_loss, max_steps, rounds)
+        if (steps >= 0).any():
+            best = max_steps = int(steps[steps >= 0].min())
+    return best
+
+
+def _search(
+    batch: Batch, target: float, max_steps: int, rounds: int | None = None
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """First hits and losses, -1 and NaN where there are none.
+
+    With a number of `rounds` it looks for one early hit, and gives up after so many of them.
+    """
     hit = np.full(len(batch), -1, dtype=np.int64)
     loss = np.full(len(batch), np.nan)
     initial = batch.model.initial_loss
@@ -115,7 +157,9 @@ def _search(batch: Batch, target: float, max_steps: int) -> tuple[NDArray[np.int
     # Steps up to `proved` are above the target; the next `span` are examined together.
     proved = np.zeros(len(batch))
     span = np.full(len(batch), float(max_steps))
-    while searching.any():
+    done = 0
+    while searching.any() and done != rounds:
+        done += 1
         # Settled settings still cost their share of every call, and dropping them costs a copy.
         if searching.sum() < 0.75 * where.size:
             batch, where = batch.take(searching), where[searching]
@@ -132,6 +176,9 @@ def _search(batch: Batch, target: float, max_steps: int) -> tuple[NDArray[np.int
             loss[where[single[reached]]] = exact[reached]
             searching[single[reached]] = False
             clear[single[~reached]] = True
+            if rounds is not None and reached.any():
+                max_steps = min(max_steps, int(last[single[reached]].min()))
+                searching &= proved < max_steps - 1
         proved = np.where(searching & clear, last, proved)
         span = np.where(clear, 2 * span, np.floor(span / 2))
         searching &= proved < max_steps

@@ -23,7 +23,7 @@ from sgdnoise.theory.moments import (
     moments,
     stationary_energy,
 )
-from sgdnoise.theory.nqm.spectrum import Spectrum
+from sgdnoise.theory.nqm.spectrum import MOST, Spectrum, shown
 from sgdnoise.theory.stability import check_momentum, check_positive
 
 FloatArray = NDArray[np.float64]
@@ -304,11 +304,15 @@ def _near_critical(response: Response) -> NDArray[np.bool_]:
 
 
 def check_batch_size(batch_size: ArrayLike) -> FloatArray:
-    """Batch sizes as float64, refused unless every one is a whole number of at least 1."""
-    b = np.asarray(batch_size, dtype=np.float64)
-    legal = (b >= 1) & np.isfinite(b) & (b == np.floor(b))
+    """Batch sizes as float64, refused unless every one is a whole number from 1 to 2⁵³."""
+    rule = f"batch size must be a whole number, at least 1 and at most {MOST:,}"
+    try:
+        b = np.asarray(batch_size, dtype=np.float64)
+    except OverflowError:
+        raise ValueError(f"{rule}, got {shown(batch_size)}") from None
+    legal = (b >= 1) & (b <= MOST) & (b == np.floor(b))
     if not legal.all():
-        raise ValueError(f"batch size must be a whole number, at least 1, got {b[~legal].flat[0]}")
+        raise ValueError(f"{rule}, got {b[~legal].flat[0]}")
     return b
 
 

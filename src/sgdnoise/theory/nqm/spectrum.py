@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 SpectrumName = Literal["exact", "binned"]
 
+MOST_DIMS: dict[SpectrumName, int] = {"exact": 50_000, "binned": 10_000_000}
+"""Directions that a search for the best learning rate gets through in some twenty seconds."""
+
+MOST = 1 << 53
+"""Batch sizes and steps go up to here: whole numbers beyond it are not exact in float64."""
+
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
@@ -75,11 +81,11 @@ def spectrum(name: SpectrumName = "exact", dims: int = 10_000, levels: int = 100
         levels: of the binned spectrum; levels that no direction falls on are left out.
 
     Raises:
-        ValueError: for an unknown name, or dims or levels below 1.
+        ValueError: for an unknown name, levels below 1, or dims outside 1 to `MOST_DIMS`.
     """
     if name not in get_args(SpectrumName):
         raise ValueError(f"spectrum must be 'exact' or 'binned', got {name!r}")
-    check_count("dims", dims)
+    check_count(f"dims of the {name} spectrum", dims, MOST_DIMS[name])
     check_count("levels", levels)
     h = 1.0 / np.arange(1, dims + 1)
     if name == "exact":
@@ -112,7 +118,15 @@ def condensed(full: Spectrum, *, head: int = 48, cells: int = 120) -> Spectrum:
     return Spectrum(full.name, mean(h), weight, mean(full.noise), mean(full.preconditioner))
 
 
-def check_count(name: str, value: int) -> None:
-    """Refuses what is not a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+def check_count(name: str, value: int, most: int | None = None) -> None:
+    """Refuses what is not a whole number from 1 to `most`, if there is such a bound."""
+    sound = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
+    if not sound or (most is not None and value > most):
+        bounds = "at least 1" if most is None else f"from 1 to {most:,}"
+        raise ValueError(f"{name} must be a whole number, {bounds}, got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A refused value as a message has it: a number of hundreds of digits is cut."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} characters)"

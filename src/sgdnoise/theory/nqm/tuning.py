@@ -25,9 +25,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 from sgdnoise.schedule import Schedule, hold_then_decay, steps_for_epochs
-from sgdnoise.theory.nqm.first_hit import Status, check_target, first_hits
+from sgdnoise.theory.nqm.first_hit import Status, check_target, some_hit
 from sgdnoise.theory.nqm.loss import Batch, check_batch_size, loss_under_schedule
-from sgdnoise.theory.nqm.spectrum import Spectrum, SpectrumName, check_count, condensed, spectrum
+from sgdnoise.theory.nqm.spectrum import (
+    MOST,
+    Spectrum,
+    SpectrumName,
+    check_count,
+    condensed,
+    spectrum,
+)
 from sgdnoise.theory.stability import (
     check_momentum,
     critical_learning_rate,
@@ -42,17 +49,26 @@ Optimum = tuple[int, float | None, float]
 _PER_DECADE = 24
 """Learning rates a decade in a first look, where nothing ripples."""
 
-_RESOLUTION = math.pi / 6
-"""Phase of the fastest direction between neighbours on a grid that must not miss a ripple."""
+_RESOLUTION = math.pi / 12
+"""Phase of the fastest direction between neighbours on a grid that must not miss a ripple.
+
+The loss has the square of that oscillation, so that it turns by π/6.
+"""
 
 _SILENCE = math.log(1e9)
 """Oscillations have died out when m^t is below 1e-9."""
+
+_MOST_RIPPLES = 1 << 16
+"""Learning rates that such a grid has at most; one that needs more resolves too little."""
 
 _MARGIN = 1.05
 """Condensed spectra and parabolas are trusted this far, where they only choose where to look."""
 
 _WORK = 400_000_000
 """Learning rates × levels × steps that are examined one by one: some ten seconds."""
+
+_LOOK = 60_000_000
+"""Work that a first bound on the steps is worth, see `some_hit`: some three seconds."""
 
 _HEAD = 12
 """Directions whose oscillation is left out of a bound that must not ripple."""
@@ -67,7 +83,7 @@ class Guarantee(StrEnum):
     PROVED: a theorem. RESOLVED: every step at which oscillations live was examined on a grid fine
     enough for them; after that the optimum over learning rates was bisected for. COARSE: there
     were too many of them (momenta beyond about 0.995 at very large batches): the steps do reach the
-    target, but a narrow dip between grid points may do so a per cent or two earlier.
+    target, but a narrow dip between grid points may do so earlier.
     """
 
     PROVED = "proved"
@@ -134,7 +150,7 @@ def time_to_target(
     b = int(check_batch_size(batch_size))
     m = float(check_momentum(0.0 if momentum is None else momentum))
     target = check_target(target_loss)
-    check_count("max steps", max_steps)
+    check_count("max steps", max_steps, MOST)
     model = _model(spectrum, dims)
     found, guarantee = _least_steps(model, b, m, target, max_steps)
     steps, lr, loss = found if found else (None, None, None)
@@ -288,15 +304,14 @@ def _least_steps_searched(
 ) -> tuple[Optimum | None, Guarantee]:
     """The optimum where the loss may ripple.
 
-    First crossings on a coarse grid bound the answer from above, bisection of the least loss over
+    A crossing on a coarse grid bounds the answer from above, bisection of the least loss over
     learning rates brings it down, on a condensed spectrum first and then on the full one. While
     oscillations live an earlier step may do it too: those are looked at one by one.
     """
     small = condensed(model)
     critical = float(critical_learning_rate(model.sharpness, m))
     grid = _log_grid(_lowest(model, m, max_steps), critical)
-    hits = first_hits(small, grid, b, target, m, max_steps=max_steps).steps
-    bound = int(hits.min(where=hits >= 0, initial=max_steps))
+    bound = some_hit(small, grid, b, target, m, max_steps, _LOOK) or max_steps
     grid = _log_grid(_lowest(model, m, bound), critical)
 
     def reached(t: int, on: Spectrum = model) -> bool:
@@ -312,17 +327,24 @@ def _least_steps_searched(
     ripples_until = 0 if m == 0 else math.floor(_SILENCE / -math.log(m))
     last = min(max_steps if steps is None else steps - 1, ripples_until)
     early, guarantee = _earliest_trough(model, small, b, m, target, last)
-    steps = steps if early is None else early
-    if steps is None:
+    if early is not None:
+        steps, known = early[0], early[1:]
+    elif steps is not None:
+        known = _lowest_trough(model, small, b, m, steps, grid)
+    else:
         return None, guarantee
     fine = np.union1d(grid, _ripple_grid(model, m, steps, grid[0], critical))
-    return (steps, *_lowest_trough(model, small, b, m, steps, fine)), guarantee
+    # Of too many ripples the finer grid settles a few only, and need not meet the one that did it.
+    best = min(_lowest_trough(model, small, b, m, steps, fine), known, key=lambda pair: pair[1])
+    return (steps, *best), guarantee
 
 
 def _earliest_trough(
     model: Spectrum, small: Spectrum, b: int, m: float, target: float, last: int
-) -> tuple[int | None, Guarantee]:
+) -> tuple[tuple[int, float, float] | None, Guarantee]:
     """The first step up to `last` at which some learning rate reaches the target, step by step.
+
+    With it come the learning rate and the loss.
 
     While oscillations live, some learning rate may dip to the target for a step or two long before
     all is quiet, so that nothing can be bisected for. Steps are ruled out by the loss without the
@@ -342,8 +364,10 @@ def _earliest_trough(
     if not possible(last):
         return None, Guarantee.RESOLVED
     first = _bisect(possible, 0, last)
-    grid = np.union1d(coarse, _ripple_grid(model, m, last, lowest, critical))
-    if grid.size * small.curvature.size * (last + 1 - first) > _WORK:
+    ripples = _ripple_grid(model, m, last, lowest, critical)
+    grid = np.union1d(coarse, ripples)
+    work = grid.size * small.curvature.size * (last + 1 - first)
+    if ripples.size == _MOST_RIPPLES or work > _WORK:
         return None, Guarantee.COARSE
     near = _losses(small, b, m, last, grid, quiet=_HEAD) <= _MARGIN * target
     grid = grid[near | np.roll(near, 1) | np.roll(near, -1)]
@@ -354,8 +378,9 @@ def _earliest_trough(
         middle, trough = _troughs(log_rate, loss)
         settled = _loss_at(model, b, m, t)
         for i in middle[trough <= _MARGIN * target]:
-            if _valley(settled, float(grid[i - 1]), float(grid[i + 1]))[1] <= target:
-                return t, Guarantee.RESOLVED
+            rate, least = _valley(settled, float(grid[i - 1]), float(grid[i + 1]))
+            if least <= target:
+                return (t, rate, least), Guarantee.RESOLVED
     return None, Guarantee.RESOLVED
 
 
@@ -419,7 +444,7 @@ def _ripple_grid(model: Spectrum, m: float, t: int, lowest: float, highest: floa
     q = np.clip(q, (1 - math.sqrt(m)) ** 2, (1 + math.sqrt(m)) ** 2)
     angle = np.arccos(np.clip((1 + m - q) / (2 * math.sqrt(m)), -1, 1))
     points = max(2, math.ceil(t * (angle[1] - angle[0]) / _RESOLUTION) + 1)
-    theta = np.linspace(angle[0], angle[1], min(points, 1 << 16))
+    theta = np.linspace(angle[0], angle[1], min(points, _MOST_RIPPLES))
     return np.asarray((1 + m - 2 * math.sqrt(m) * np.cos(theta)) / model.sharpness)
 
 
