@@ -6,13 +6,17 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from sgdnoise.analysis import Interval, Reading, Regimes
 from sgdnoise.config import RunConfig
 from sgdnoise.data.dataset import Dataset, from_arrays
-from sgdnoise.experiments import Experiment
-from sgdnoise.records.store import Record, Store, record_of
-from sgdnoise.study.plan import missing
+from sgdnoise.experiments import study_of
+from sgdnoise.records.made import record_of
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store
+from sgdnoise.study.study import Experiment, Study
 from sgdnoise.training.result import Result
 
 Ending = Callable[[RunConfig], dict[str, float]]
@@ -66,9 +70,77 @@ def records(configs: Iterable[RunConfig], ending: Ending) -> list[Record]:
     return [record(config, ending) for config in configs]
 
 
+def filled(study: Study, ending: Ending) -> dict[str, Record]:
+    """All that a study needs, by run, to the last fresh seed."""
+    there: dict[str, Record] = {}
+    while todo := study.missing(there):
+        there |= {config.id: record(config, ending) for config in todo}
+    return there
+
+
 def fill(folder: Path, experiment: Experiment, scale: str, seeds: int, ending: Ending) -> Store:
     """The store of the folder with all that the experiment needs, to the last fresh seed."""
     store = Store(folder)
-    while todo := missing(experiment, scale, seeds, store.read(scale, experiment.name)):
-        store.append(scale, experiment.name, records(todo, ending))
+    study = Study.of(experiment, scale, seeds)
+    store.append(*study.place, filled(study, ending).values())
     return store
+
+
+def reading(name: str, scale: str, seeds: int, ending: Ending) -> Reading:
+    """An experiment's reading of all that it needs."""
+    study = study_of(name, scale, seeds)
+    return Reading(study, filled(study, ending))
+
+
+AtRate = Callable[[RunConfig, float], float]
+"""What a run comes to, from its config and log₂ of its effective learning rate."""
+
+
+def noisy(accuracy: AtRate, loss: AtRate | None = None, spread: float = 0.02) -> Ending:
+    """Endings by formula, each accuracy off by some points at random.
+
+    An infinite accuracy stands for a run that diverged; without a formula the loss is 1.
+    """
+    rng = np.random.default_rng(0)
+
+    def ending(config: RunConfig) -> dict[str, float]:
+        rate = math.log2(config.effective_learning_rate)
+        value = accuracy(config, rate) + spread * rng.standard_normal()
+        return {"test_accuracy": value, "train_loss": loss(config, rate) if loss else 1.0}
+
+    return ending
+
+
+def two_regimes(config: RunConfig, rate: float) -> float:
+    """Linear scaling up to B = 32 for SGD and 256 for momentum, then a cliff and a fall."""
+    knee = 5 if config.momentum == 0 else 8
+    size = math.log2(config.batch_size)
+    peak = min(size, knee) - 5
+    if rate > peak + 2.2:
+        return math.inf
+    return 98 - 0.4 * (rate - peak) ** 2 - 0.5 * max(0, size - knee)
+
+
+def exactly(value: float, low: float | None = None, high: float | None = None) -> Interval:
+    """An interval, a tenth to either side unless told otherwise."""
+    return Interval(
+        value, value * 0.9 if low is None else low, value * 1.1 if high is None else high
+    )
+
+
+def regimes(
+    slope: float | Interval = 1.0,
+    boundary: float | Interval = 32.0,
+    level: float | Interval = 2.0,
+    flat_seen: bool = True,
+) -> Regimes:
+    """The fitted regimes of a method, as said."""
+    given = [one if isinstance(one, Interval) else exactly(one) for one in (slope, boundary, level)]
+    return Regimes(*given, flat_seen)
+
+
+def with_regimes(of: Reading, **said: Regimes) -> Reading:
+    """The same reading with regimes as said in place of those that are fitted."""
+    other = Reading(of.study, of.records)
+    other.__dict__["regimes"] = said  # where the cached property keeps what it found
+    return other
