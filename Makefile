@@ -23,13 +23,11 @@ book: setup
 	$(BIN)/sgdnoise reproduce constant-epoch --scale digits --fresh
 	@$(MAKE) --no-print-directory pages
 
-# Fills what is missing in the committed records, renders their pages, and builds. Pages of scales
-# that take hours or a GPU are rendered from what is there.
+# Fills what is missing in the committed records of the scale that takes minutes, renders every page
+# of the contents from what is there, and builds.
 pages: setup
 	$(BIN)/sgdnoise reproduce all --scale digits
-	$(BIN)/python -m sgdnoise.book.notebooks constant-epoch constant-step generalization-gap layerwise-lr --scale cpu
-	$(BIN)/python -m sgdnoise.book.notebooks generalization-gap layerwise-lr --scale gpu
-	$(BIN)/python -m sgdnoise.book.build
+	$(BIN)/sgdnoise build
 
 test: setup lint units notebooks pages browser
 

@@ -38,6 +38,7 @@ class Verdict:
         margin: within which two things count as alike; None where the claim has a direction.
         seeds: runs a grid point behind it.
         about: the statement as it reads at this size, where that differs from the paper's.
+        elsewhere: whether this scale has nothing that the claim is about.
     """
 
     word: Word
@@ -47,6 +48,7 @@ class Verdict:
     margin: float | None = None
     seeds: int = 0
     about: str = ""
+    elsewhere: bool = False
 
 
 Predicate = Callable[[Reading], Verdict]
@@ -55,6 +57,11 @@ Predicate = Callable[[Reading], Verdict]
 def nothing_needed(reading: Reading) -> str:
     """A claim that any complete records can test."""
     return ""
+
+
+def always(reading: Reading) -> bool:
+    """A claim about all that the experiment's sweeps are, at every scale."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -66,12 +73,14 @@ class Claim:
         predicate: from a complete reading of more than one seed to a verdict.
         scales: where it can be judged; empty for all at which the experiment stands.
         needs: what a fair test lacks on these records, in words; empty where it lacks nothing.
+        there: whether this scale has sweeps that the claim is about.
     """
 
     id: str
     predicate: Predicate
     scales: tuple[str, ...] = ()
     needs: Callable[[Reading], str] = field(default=nothing_needed)
+    there: Callable[[Reading], bool] = field(default=always)
 
     @property
     def stated(self) -> Stated:
@@ -93,7 +102,10 @@ class Claim:
         if not reading.records:
             return Verdict("not measured", f"nothing is recorded at scale {study.scale}.")
         if self.scales and study.scale not in self.scales:
-            return Verdict("not tested here", f"it is tested at scale {', '.join(self.scales)}.")
+            why = f"it is tested at scale {', '.join(self.scales)}."
+            return Verdict("not tested here", why, elsewhere=True)
+        if not self.there(reading):
+            return Verdict("not tested here", "this scale has no such sweeps.", elsewhere=True)
         if reading.waiting:
             why = f"{reading.waiting} of {len(reading.states)} sweeps are not complete."
             return Verdict("not measured", why)
@@ -108,6 +120,12 @@ class Claim:
 def line(claim: Claim, verdict: Verdict) -> str:
     """A claim with its verdict as a line of a list, in Markdown."""
     return f"- **{verdict.about or claim.stated.statement}**: {verdict.why}"
+
+
+def headline(claim: Claim, verdict: Verdict) -> str:
+    """A claim with its word and its reasons as one sentence over a figure, in Markdown."""
+    why = verdict.why[:1].upper() + verdict.why[1:]
+    return f"**{verdict.about or claim.stated.statement}: {verdict.word}.** {why}"
 
 
 def within(why: str, interval: Interval, word: Word) -> Verdict:

@@ -93,7 +93,7 @@ def render(study: Study, results: Path, runs: Path) -> Path:
             # writes a traceback: no news to the reader.
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
-        _tidy(temporary, key)
+        _tidy(temporary, key, study)
         temporary.replace(target)
     except PapermillExecutionError as error:
         raise FailureError(
@@ -113,7 +113,8 @@ def _key(source: Path, records: Path, parameters: dict[str, Any]) -> str:
     """A digest of all that a page is made of: notebook, records, parameters, package, pins."""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     package = sorted(file for file in SOURCES.rglob("*") if file.suffix in _KINDS)
-    for file in [source, records, SOURCES.parents[1] / "requirements.txt", *package]:
+    around = [SOURCES.parents[1] / "requirements.txt", book_folder().parent / "_toc.yml"]
+    for file in [source, records, *around, *package]:
         if file.exists():
             content = file.read_bytes()
             # Names and lengths too: what moves from one file to another is a change.
@@ -129,8 +130,11 @@ def _metadata(notebook: Path) -> dict[str, Any]:
         return {}
 
 
-def _tidy(path: Path, key: str) -> None:
-    """Leaves out what changes with every rendering: times, paths, kernels' versions."""
+def _tidy(path: Path, key: str, study: Study) -> None:
+    """Leaves out what changes with every rendering: times, paths, kernels' versions.
+
+    The title gets its scale, so that no two pages have the same, and under it the others' links.
+    """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = nbformat.NotebookNode(
         {
@@ -142,12 +146,21 @@ def _tidy(path: Path, key: str) -> None:
     )
     for cell in notebook.cells:
         tags = list(cell.metadata.get("tags", []))
-        if "injected-parameters" in tags:
-            tags.append("hide-input")
-        if "parameters" in tags:  # the book shows the values given, not the defaults beside them
-            tags = ["parameters", "remove-cell"]
+        # The title tells the scale; a bar before the first figure tells a reader nothing.
+        if {"parameters", "injected-parameters"}.intersection(tags):
+            tags = [tags[0], "remove-cell"]
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
+    title, *rest = notebook.cells[0].source.split("\n", 1)
+    notebook.cells[0].source = "\n".join([f"{title}, scale `{study.scale}`", *_links(study), *rest])
     nbformat.write(notebook, path)
+
+
+def _links(study: Study) -> list[str]:
+    """A line with links to the same experiment at the other scales that the contents have."""
+    name = study.experiment.name
+    others = [s.scale for s in contents(book_folder().parent) if s.experiment.name == name]
+    links = [f"[`{scale}`](../{scale}/{name})" for scale in others if scale != study.scale]
+    return ["", f"*The same experiment at scale {', '.join(links)}.*"] if links else []
 
 
 def contents(root: Path) -> list[Study]:

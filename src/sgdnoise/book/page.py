@@ -6,16 +6,17 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from sgdnoise.analysis import Reading
 from sgdnoise.book.parameters import check_parameters
-from sgdnoise.claims import Claim, line
+from sgdnoise.claims import Claim, Verdict, Word, headline, line
 from sgdnoise.experiments import findings, study_of
 from sgdnoise.figures.explorer import Figure, Slider, explorer
 from sgdnoise.figures.tables import html_table
+from sgdnoise.figures.tuned import variant_name
 from sgdnoise.records.find import find_store
 
 
@@ -76,11 +77,15 @@ class Page(Reading):
             f", one a run, and `{self.study.command}` makes what is missing of them."
         )
 
-    def verdicts(self, *prefixes: str) -> Markdown:
-        """The experiment's claims with their verdicts, a line each; those that begin so, if given.
+    @functools.cached_property
+    def judged(self) -> list[tuple[Claim, Verdict]]:
+        """The claims that this scale tests, each with its verdict."""
+        judged = [(claim, claim.judge(self)) for claim in self.claims]
+        return [(c, v) for c, v in judged if not v.elsewhere]
 
-        What another scale tests is left out.
-        """
+    @property
+    def no_verdict(self) -> Markdown | None:
+        """Why nothing can be judged here, or None where it can."""
         if not self.records:
             return self.not_measured
         if self.waiting:
@@ -89,13 +94,58 @@ class Page(Reading):
             )
         if self.study.seeds < 2:
             return Markdown("**No verdict**: a single seed has no spread to judge by.")
-        judged = [
-            (claim, claim.judge(self))
-            for claim in self.claims
-            if not prefixes or claim.id.startswith(prefixes)
-        ]
-        shown = [(c, v) for c, v in judged if v.word != "not tested here" or v.about]
-        return Markdown("\n".join(line(claim, verdict) for claim, verdict in shown))
+        return None
+
+    def opening(self, draw: Callable[..., Any], claim: str, *arguments: Any) -> None:
+        """The page's first figure under its finding, one claim's verdict, and over all words.
+
+        Args:
+            draw: gives the figure for this reading and the further arguments.
+            claim: the id of the claim that the figure argues.
+        """
+        if self.no_verdict is None:
+            (found,) = [(c, v) for c, v in self.judged if c.id == claim]
+            display(Markdown(headline(*found)))
+        display(self.show(draw, *arguments), self.words)
+
+    @property
+    def words(self) -> Markdown:
+        """The claims by their words: what of the papers these records bear out."""
+        if self.no_verdict is not None:
+            return self.no_verdict
+        lines = []
+        for word in get_args(Word):
+            said = [v.about or c.stated.statement for c, v in self.judged if v.word == word]
+            if said:
+                lines.append(f"- *{word[:1].upper()}{word[1:]}*: {'; '.join(said)}")
+        return Markdown("\n".join(lines))
+
+    def verdicts(self, *prefixes: str) -> Markdown:
+        """The claims with their verdicts, a line each; those whose ids begin so, if given."""
+        if self.no_verdict is not None:
+            return self.no_verdict
+        chosen = [pair for pair in self.judged if not prefixes or pair[0].id.startswith(prefixes)]
+        return Markdown("\n".join(line(*pair) for pair in chosen))
+
+    def judge(self, sentence: Callable[[Reading], str]) -> Markdown:
+        """A sentence about the complete records, where there is a verdict to be had."""
+        return self.no_verdict or Markdown(sentence(self))
+
+    def each(self, draw: Callable[..., Any]) -> None:
+        """What `draw` gives for each variant of the sweeps, each under its name."""
+        for variant in self.variants:
+            # One of two variants has nothing to be named after.
+            name = variant_name(variant) or ("with weight decay" if len(self.variants) > 1 else "")
+            if name:
+                display(Markdown(f"**{name.capitalize()}**"))
+            display(self.show(draw, variant))
+
+    @property
+    def purposes(self) -> dict[str, Any]:
+        """A slider over what the sweeps are tuned for."""
+        names = [objective.name for objective in self.objectives]
+        purposes = {objective.name: objective.purpose for objective in self.objectives}
+        return {"values": names, "label": "tuned", "format": purposes.get, "value": names[-1]}
 
     def show(self, draw: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """What `draw` gives for this reading; a table as HTML, a sentence as Markdown."""

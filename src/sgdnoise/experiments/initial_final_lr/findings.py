@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from sgdnoise.analysis import Reading, key_name
 from sgdnoise.claims import Claim, Verdict, Word
+from sgdnoise.figures.prediction import pairs_relative_to_first
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.figures.theme import figure, provenance
 from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
@@ -55,6 +56,16 @@ def pairs_against_epochs(reading: Reading, which: str) -> go.Figure:
         tuned_rates(fig, k, rows, which, objective.purpose)
     ticks_at(fig, pairs.epochs)
     return provenance(fig, source(reading))
+
+
+def measured_budgets(reading: Reading) -> list[float]:
+    """The epoch budgets at which anything is recorded."""
+    return [dict(s.sweep.key)["epochs"] for s in reading.states if s.cells.get("test_accuracy")]
+
+
+def beside_the_model(reading: Reading) -> go.Figure:
+    """Both tuned rates for the training loss, and the noisy quadratic model's."""
+    return pairs_relative_to_first(reading, tuned_pairs(reading))
 
 
 def pair_surface(reading: Reading, epochs: float, objective: str) -> go.Figure:

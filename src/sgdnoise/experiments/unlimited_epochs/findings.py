@@ -38,10 +38,8 @@ def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Fig
     return provenance(fig, source(reading))
 
 
-def _lacks(reading: Reading, variant: Key) -> str:
-    if variant in reading.variants:
-        return ""
-    return "this scale has no such variant."
+def _has(reading: Reading, variant: Key) -> bool:
+    return variant in reading.variants
 
 
 def falls(reading: Reading, objective: str, factor: str, variant: Key) -> Verdict:
@@ -123,15 +121,15 @@ def interpolation(reading: Reading) -> str:
 
 def _claims(suffix: str, variant: Key) -> tuple[Claim, ...]:
     """What S20 says of figure 2, of the sweeps of one variant."""
-    needs = partial(_lacks, variant=variant)
+    there = partial(_has, variant=variant)
     test = partial(falls, objective="test_accuracy", factor="test_lr_fall", variant=variant)
     train = partial(falls, objective="train_loss", factor="train_lr_fall", variant=variant)
     less, down = (partial(judge, variant=variant) for judge in (falls_less, loss_falls))
     return (
-        Claim(f"S20-F2.rate-for-test.{suffix}", test, needs=needs),
-        Claim(f"S20-F2.rate-for-loss.{suffix}", train, needs=needs),
-        Claim(f"S20-F2.test-falls-less.{suffix}", less, needs=needs),
-        Claim(f"S20-F2.loss-falls.{suffix}", down, needs=needs),
+        Claim(f"S20-F2.rate-for-test.{suffix}", test, there=there),
+        Claim(f"S20-F2.rate-for-loss.{suffix}", train, there=there),
+        Claim(f"S20-F2.test-falls-less.{suffix}", less, there=there),
+        Claim(f"S20-F2.loss-falls.{suffix}", down, there=there),
     )
 
 
@@ -140,5 +138,5 @@ CLAIMS = (
     *_claims("no-norm", WITHOUT_NORM),
     *_claims("plain", ()),
     *_claims("no-decay", NO_DECAY),
-    Claim("S20-F2.weight-decay", weight_decay, needs=partial(_lacks, variant=NO_DECAY)),
+    Claim("S20-F2.weight-decay", weight_decay, there=partial(_has, variant=NO_DECAY)),
 )
