@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,13 +40,16 @@ def boundary_table(reading: Reading) -> pd.DataFrame:
 def linear_scaling(reading: Reading, method: str) -> Verdict:
     """Whether the tuned rate grows in proportion to the batch size below the boundary."""
     slope = reading.regimes[method].slope
-    if slope.low <= 1 <= slope.high:
+    if not np.isfinite(slope.low):
+        said = "there is no interval."
+    elif slope.low <= 1 <= slope.high:
         said = "the interval holds 1."
     elif abs(slope.value - 1) <= NEAR_LINEAR:
         said = "near 1, but the interval excludes it."
     else:
         said = f"it grows {'more slowly' if slope.value < 1 else 'faster'} than the batch size."
-    return within(f"the slope is {slope}; {said}", slope, _alike(slope, 1, NEAR_LINEAR))
+    verdict = within(f"the slope is {slope}; {said}", slope, _alike(slope, 1, NEAR_LINEAR))
+    return replace(verdict, margin=NEAR_LINEAR)
 
 
 def _alike(found: Interval, target: float, margin: float) -> Word:
