@@ -60,14 +60,19 @@ def render(study: Study, results: Path, runs: Path) -> Path:
         The page's path.
 
     Raises:
-        InputError: for a parameter that the notebook does not declare.
+        InputError: for a parameter that the notebook does not declare, or no kernel.
         FailureError: when a cell fails, or the kernel dies or hangs.
     """
     experiment, scale = study.experiment, study.scale
     source = notebook_source(experiment)
     target = runs / scale / f"{experiment.name}.ipynb"
     parameters = {"scale": scale, "seeds": study.seeds, "results": os.path.relpath(results)}
-    declared = papermill.inspect_notebook(str(source))
+    try:
+        declared = papermill.inspect_notebook(str(source))
+    except ValueError:
+        raise InputError(
+            f"the notebook {source} names no kernel: save it from JupyterLab with a Python kernel"
+        ) from None
     unknown = parameters.keys() - declared.keys()
     if unknown:
         raise InputError(
