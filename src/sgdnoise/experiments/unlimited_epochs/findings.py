@@ -35,6 +35,7 @@ def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Fig
         rows = rows[rows.exponent.notna()].sort_values("epochs")
         slope = reading.slope("epochs", objective.name, variant)
         tuned_rates(fig, k, rows, "peak", f"{objective.purpose}, slope {slope.value:.2f}")
+    fig.update_yaxes(dtick=np.log10(2), tickformat="~g")
     return provenance(fig, source(reading))
 
 
@@ -133,10 +134,13 @@ def _claims(suffix: str, variant: Key) -> tuple[Claim, ...]:
     )
 
 
+VARIANTS = {WITH_NORM: "norm", WITHOUT_NORM: "no-norm", (): "plain", NO_DECAY: "no-decay"}
+"""The variants of the sweeps at all scales, as the ids of their claims end."""
+
+ARGUED = {variant: f"S20-F2.test-falls-less.{suffix}" for variant, suffix in VARIANTS.items()}
+"""The claim that figures 2c and 2d argue, by variant."""
+
 CLAIMS = (
-    *_claims("norm", WITH_NORM),
-    *_claims("no-norm", WITHOUT_NORM),
-    *_claims("plain", ()),
-    *_claims("no-decay", NO_DECAY),
+    *(claim for variant, suffix in VARIANTS.items() for claim in _claims(suffix, variant)),
     Claim("S20-F2.weight-decay", weight_decay, there=partial(_has, variant=NO_DECAY)),
 )
