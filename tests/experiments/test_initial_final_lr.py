@@ -136,3 +136,17 @@ def test_each_claim_is_judged_by_its_own_predicate():
         "S20-F3.ends-colder": findings.ends_colder(of).why,
         "S20-F3.initial-stays": findings.initial_stays(of).why,
     }
+
+
+def test_a_budget_at_which_everything_diverged_leaves_no_fair_test():
+    def lost_at_80(config, rate):
+        return math.inf if config.epochs == 80 else best_at(-2, -12)(config, rate)
+
+    for accuracy, count in ((lost_at_80, 4), (lambda config, rate: math.inf, 0)):
+        of = made(accuracy, loss_at(-4, -8))
+        assert len(findings.tuned_pairs(of)) == count
+        assert findings.bounds(of) == ""
+        for claim in findings.CLAIMS:
+            verdict = claim.judge(of)
+            assert verdict.word == "not tested here"
+            assert verdict.why == "at some budget every pair of rates diverged."

@@ -67,10 +67,11 @@ def falls(reading: Reading, objective: str, factor: str, variant: Key) -> Verdic
 def falls_less(reading: Reading, variant: Key) -> Verdict:
     """Whether the rate for the test set falls less than that for the training loss."""
     test, train = (reading.slope("epochs", o, variant) for o in ("test_accuracy", "train_loss"))
+    gap = test.value - train.value
     if test.low > train.high:
-        return Verdict("reproduced", "the intervals do not touch.", test.value - train.value)
+        return Verdict("reproduced", "the intervals do not touch.", gap)
     why = "not shown; the intervals overlap, or the order is the other one."
-    return Verdict("undecided", why, test.value - train.value)
+    return Verdict("undecided", why, gap if np.isfinite(gap) else None)
 
 
 def loss_falls(reading: Reading, variant: Key) -> Verdict:
