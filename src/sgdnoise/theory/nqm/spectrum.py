@@ -99,6 +99,13 @@ def spectrum(name: SpectrumName = "exact", dims: int = 10_000, levels: int = 100
     return Spectrum(name, h, count[kept].astype(np.float64), h, np.ones(h.size))
 
 
+def as_spectrum(spectrum_or_name: SpectrumName | Spectrum, dims: int) -> Spectrum:
+    """A spectrum as it is, or the one of that name."""
+    if isinstance(spectrum_or_name, Spectrum):
+        return spectrum_or_name
+    return spectrum(spectrum_or_name, dims)
+
+
 def condensed(full: Spectrum, *, head: int = 48, cells: int = 120) -> Spectrum:
     """A small stand-in for a long spectrum: its head as it is, the tail in cells about their means.
 
