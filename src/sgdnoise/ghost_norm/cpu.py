@@ -91,7 +91,7 @@ class CpuGhostNorm(torch.autograd.Function):
                     weight_grads.append(dw)
                     bias_grads.append(db)
             start, ghost = stop, ghost + ghosts
-        weight_grad, bias_grad = (_add_up(grads) for grads in (weight_grads, bias_grads))
+        weight_grad, bias_grad = (sum(g[1:], g[0]) for g in (weight_grads, bias_grads))
         return dx, weight_grad, bias_grad, None, None
 
 
@@ -186,10 +186,3 @@ def _sum(v: Tensor) -> Tensor:
 
 def _small(x: Tensor, ghosts: int) -> bool:
     return ghosts > 4 and x.numel() // ghosts < _SMALL_GHOST
-
-
-def _add_up(tensors: list[Tensor]) -> Tensor:
-    total = tensors[0]
-    for tensor in tensors[1:]:
-        total += tensor
-    return total

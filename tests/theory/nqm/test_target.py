@@ -192,15 +192,6 @@ class TestTimeToTarget:
             nqm.time_to_target(**({"batch_size": 64} | change))  # type: ignore[arg-type]
         assert "\n" not in str(refusal.value)
 
-    def test_best_momentum_is_no_worse_than_any(self) -> None:
-        momenta = [0.0, 0.9, 0.97]
-        best = nqm.best_momentum(2**16, momenta, 0.05, dims=200)
-        steps = [
-            nqm.time_to_target(2**16, m, 0.05, dims=200, spectrum="binned").steps for m in momenta
-        ]
-        assert best.steps == min(s for s in steps if s is not None)
-        assert best.momentum > 0
-
     def test_the_search_is_bounded_where_oscillations_hardly_die(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

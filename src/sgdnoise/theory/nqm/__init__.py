@@ -12,7 +12,6 @@ from sgdnoise.theory.nqm.spectrum import Spectrum, spectrum
 from sgdnoise.theory.nqm.target import (
     Guarantee,
     TimeToTarget,
-    best_momentum,
     time_to_target,
 )
 from sgdnoise.theory.nqm.tuning import (
@@ -37,7 +36,6 @@ __all__ = [
     "TunedCurve",
     "UnlimitedBudget",
     "averaged_loss",
-    "best_momentum",
     "expected_loss",
     "first_hits",
     "loss_under_schedule",

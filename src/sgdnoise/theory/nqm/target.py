@@ -15,7 +15,7 @@ that resolves the fastest ripple, and the tests hold the answer against dense br
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -28,7 +28,6 @@ from sgdnoise.theory.nqm.spectrum import (
     Spectrum,
     SpectrumName,
     as_spectrum,
-    check_count,
     condensed,
 )
 from sgdnoise.theory.nqm.valleys import (
@@ -45,6 +44,7 @@ from sgdnoise.theory.nqm.valleys import (
     valley,
 )
 from sgdnoise.theory.stability import (
+    check_count,
     check_momentum,
     critical_learning_rate,
     effective_learning_rate,
@@ -158,33 +158,6 @@ def time_to_target(
         dims=model.dims,
         max_steps=int(max_steps),
     )
-
-
-def best_momentum(
-    batch_size: int,
-    momenta: Sequence[float],
-    target_loss: float = 0.01,
-    max_steps: int = 10**8,
-    dims: int = 10_000,
-    spectrum: SpectrumName | Spectrum = "binned",
-) -> TimeToTarget:
-    """`time_to_target` at the best of several momenta, each with its own best learning rate.
-
-    Ties go to the lower loss.
-    """
-    if not momenta:
-        raise ValueError("momenta must hold at least one momentum")
-    results = [
-        time_to_target(batch_size, m, target_loss, max_steps, dims, spectrum) for m in momenta
-    ]
-
-    def rank(result: TimeToTarget) -> tuple[float, float]:
-        return (
-            math.inf if result.steps is None else result.steps,
-            math.inf if result.loss is None else result.loss,
-        )
-
-    return min(results, key=rank)
 
 
 def _least_steps(

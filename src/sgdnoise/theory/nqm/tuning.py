@@ -20,12 +20,12 @@ from sgdnoise.theory.nqm.spectrum import (
     Spectrum,
     SpectrumName,
     as_spectrum,
-    check_count,
     condensed,
 )
 from sgdnoise.theory.nqm.target import time_to_target
 from sgdnoise.theory.nqm.valleys import log_grid, lowest_trough, ripple_grid, too_small
 from sgdnoise.theory.stability import (
+    check_count,
     check_momentum,
     critical_learning_rate,
     effective_learning_rate,
