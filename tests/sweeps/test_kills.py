@@ -11,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sgdnoise.sweep import run_sweep
 from sweeps.test_run import on_a_gpu_that_is_this_cpu, one_sweep
 
 from sgdnoise.experiments import Experiment, SweepState
 from sgdnoise.records import Record, Store
-from sgdnoise.sweep import run_sweep
-from sgdnoise.training.state import read_checkpoint
+from sgdnoise.training.checkpoints import read_checkpoint
 
 RUNS, STEPS = 8, 40
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sgdnoise.config import make_config
-from sgdnoise.training import state
+from sgdnoise.training import checkpoints, state
 from sgdnoise.training.run import build_model
 from sgdnoise.training.single import train_single
 
@@ -138,9 +138,9 @@ CHANGES = {
 def test_one_that_does_not_fit_starts_anew(images, tmp_path, whole, saved, capsys, change):
     path = tmp_path / "run.pt"
     path.write_bytes(saved)
-    content = state.read_checkpoint(path)
+    content = checkpoints.read_checkpoint(path)
     change(content)
-    state.write_checkpoint(path, content)  # with the right sum
+    checkpoints.write_checkpoint(path, content)  # with the right sum
     assert_anew(images, path, whole, capsys)
 
 
@@ -197,13 +197,13 @@ def test_a_run_that_cannot_write_one_goes_on_and_says_so_once(
 def test_a_write_that_fails_leaves_the_one_before_and_no_litter(tmp_path, saved, monkeypatch):
     path = tmp_path / "run.pt"
     path.write_bytes(saved)
-    content = state.read_checkpoint(path)
+    content = checkpoints.read_checkpoint(path)
 
     def refuses(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuses)
     with pytest.raises(OSError, match="No space left"):
-        state.write_checkpoint(path, content)
+        checkpoints.write_checkpoint(path, content)
     assert path.read_bytes() == saved
     assert os.listdir(tmp_path) == ["run.pt"]
