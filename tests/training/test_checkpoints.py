@@ -102,6 +102,18 @@ def test_a_truncated_one_starts_anew(images, tmp_path, whole, saved, capsys, sha
     assert_anew(images, path, whole, capsys)
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_one_between_two_logged_steps_is_taken_up(images, tmp_path, saved, share):
+    path = tmp_path / "run.pt"
+    path.write_bytes(saved)
+    content = checkpoints.read_checkpoint(path)
+    content["progress"].update(loss_sum=6.5, loss_count=6 * share)
+    checkpoints.write_checkpoint(path, content)
+    steps = []
+    run(images, path, steps.append)
+    assert len(steps) == STEPS - 6
+
+
 def first(mapping):
     return next(iter(mapping))
 
@@ -117,6 +129,8 @@ CHANGES = {
     "step as text": lambda s: s["progress"].update(step="6"),
     "step behind the end": lambda s: s["progress"].update(step=STEPS + 1),
     "negative step": lambda s: s["progress"].update(step=-1, loss_count=-1),
+    "more losses than steps": lambda s: s["progress"].update(loss_count=7.0),
+    "losses that are no number": lambda s: s["progress"].update(loss_count="1"),
     "curves of text": lambda s: s["progress"].update(curves={"step": ["1"]}),
     "no curves": lambda s: s["progress"].update(curves=None),
     "model without a tensor": lambda s: s["model"].pop(list(s["model"])[-1]),

@@ -310,7 +310,7 @@ class RunState:
         if saved["code"] != code_digest():
             raise ValueError("other code wrote it")
         progress = Progress(**saved["progress"])
-        if not _is_sound(progress, self.total):
+        if not _is_sound(progress, self.batches, self.config.batch_size):
             raise ValueError("its progress is none of this run")
         optimizer = saved["optimizer"]
         params = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -327,14 +327,15 @@ class RunState:
         self.progress = progress
 
 
-def _is_sound(progress: Progress, total: int) -> bool:
-    """Whether what was read is what a run of so many steps may have measured on its way."""
+def _is_sound(progress: Progress, batches: BatchSchedule, batch_size: int) -> bool:
+    """Whether what was read is what a run of these batches may have measured on its way."""
     numbers = (progress.loss_sum, progress.seconds, *itertools.chain(*progress.curves.values()))
     return (
         type(progress.step) is int
-        and type(progress.loss_count) is int
+        and type(progress.loss_count) in (int, float)  # a float with the first loss that counts
         and progress.diverged_at is None
-        and 0 <= progress.loss_count <= progress.step <= total
+        and 0 <= progress.step <= batches.total_steps
+        and 0 <= round(progress.loss_count * batch_size) <= batches.seen(progress.step)
         and all(isinstance(number, float | int) for number in numbers)
     )
 
