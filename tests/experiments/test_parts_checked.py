@@ -10,7 +10,8 @@ from sgdnoise.config import make_config
 from sgdnoise.experiments.parts_checked import findings as acceptance_figures
 from sgdnoise.experiments.parts_checked import grid as acceptance
 from sgdnoise.experiments.parts_checked.grid import CHECKS, EXPERIMENT, Check
-from sgdnoise.records.store import Record, Store
+from sgdnoise.records.find import find_store
+from sgdnoise.records.store import Record
 from sgdnoise.study.plan import needed
 
 DIGITS = make_config(
@@ -115,7 +116,7 @@ def test_the_live_comparisons_agree_to_the_precision_that_they_claim():
 
 
 def test_what_is_committed_is_sound():
-    store = Store.find("results")
+    store = find_store()
     records = store.read(acceptance.SCALE, acceptance.NAME)
     assert store.complaints == []
     checks = {check.config.id: check for check in CHECKS}
