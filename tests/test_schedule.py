@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from step_by_step import segments
 
 from sgdnoise import schedule as s
 
@@ -59,12 +60,12 @@ def test_at_9765_steps_there_is_no_eleventh_drop():
     table = s.tabulate(s.hold_then_decay(9765), 9765)
     assert table.min() == 2.0**-10
     assert s.hold_then_decay(9765)(9765 + 488) == 2.0**-10
-    assert s.segments(s.hold_then_decay(9765), 9765)[0] == (1.0, 4883)
+    assert segments(s.hold_then_decay(9765), 9765)[0] == (1.0, 4883)
 
 
 def test_segments_rebuild_the_table():
     schedule = s.hold_then_decay(1234, factor=3.0, hold=0.3, drops=4)
-    pieces = s.segments(schedule, 1234)
+    pieces = segments(schedule, 1234)
     rebuilt = np.concatenate([np.full(n, m) for m, n in pieces])
     np.testing.assert_array_equal(rebuilt, s.tabulate(schedule, 1234))
     assert len(pieces) == 5
@@ -78,7 +79,7 @@ def test_schedules_without_drops_are_constant():
         s.milestones(50, []),
     ):
         np.testing.assert_array_equal(s.tabulate(schedule, 50), 1.0)
-        assert s.segments(schedule, 50) == [(1.0, 50)]
+        assert segments(schedule, 50) == [(1.0, 50)]
 
 
 def test_separate_initial_and_final_learning_rates():
@@ -117,7 +118,7 @@ def test_every_h17_regime_changes_at_whole_epochs():
     for regime in s.H17_REGIMES.values():
         for per_epoch in (1, 13, 391, 1563):
             total = round(regime.epochs * per_epoch)
-            pieces = s.segments(regime.schedule(total), total)
+            pieces = segments(regime.schedule(total), total)
             ends = np.cumsum([n for _, n in pieces])[:-1]
             np.testing.assert_array_equal(ends, [epoch * per_epoch for epoch, _ in regime.drops])
 
@@ -132,7 +133,7 @@ def test_regime_adaptation_keeps_the_updates_of_each_phase():
     small = s.steps_for_epochs(regime.epochs, size, 128)
     large = s.steps_for_epochs(adapted.epochs, size, 4096)
     assert small == large
-    assert s.segments(adapted.schedule(large), large) == s.segments(regime.schedule(small), small)
+    assert segments(adapted.schedule(large), large) == segments(regime.schedule(small), small)
 
 
 def test_cosine_is_symmetric_and_falls():

@@ -14,13 +14,13 @@ class FailureError(RuntimeError):
     """What was asked for was legal and failed on the way: one line of stderr, exit 1."""
 
 
-def shown(value: object, most: int = 40) -> str:
-    """A value as an error names it, cut to so many characters: what was typed may be endless."""
+def shown(value: object) -> str:
+    """A value as an error names it, cut to 40 characters: what was typed may be endless."""
     try:
         text = repr(value)
     except ValueError:  # Python does not write an integer of thousands of digits
         return "a number of thousands of digits"
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def check_whole(name: str, value: object, most: int, why: str) -> None:

@@ -91,18 +91,6 @@ def tabulate(schedule: Schedule, total_steps: int) -> np.ndarray:
     return np.array([schedule(step) for step in range(total_steps)], dtype=np.float64)
 
 
-def segments(schedule: Schedule, total_steps: int) -> list[tuple[float, int]]:
-    """The schedule as runs of equal multipliers: (multiplier, number of steps), in order.
-
-    For closed forms that hold for a constant learning rate and are applied piece by piece.
-    """
-    table = tabulate(schedule, total_steps)
-    edges = np.flatnonzero(np.diff(table)) + 1
-    starts = np.concatenate(([0], edges))
-    ends = np.concatenate((edges, [total_steps]))
-    return [(float(table[a]), int(b - a)) for a, b in zip(starts, ends, strict=True)]
-
-
 def log_spaced_steps(total_steps: int, count: int) -> list[int]:
     """About `count` distinct step counts from 1 to `total_steps`, evenly spaced in log.
 

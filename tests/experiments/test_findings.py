@@ -10,12 +10,12 @@ import nbformat
 import pytest
 from IPython.display import HTML, Markdown
 from made_up import fill, record, records
+from sgdnoise.evidence import STAGES
 
 from sgdnoise.book import inventory
 from sgdnoise.book import notebooks as render
 from sgdnoise.book.page import Page
 from sgdnoise.errors import InputError
-from sgdnoise.evidence import STAGES
 from sgdnoise.experiments import ANCHORS, EXPERIMENTS, advance
 from sgdnoise.experiments.generalization_gap import findings as ladder
 from sgdnoise.experiments.layerwise_lr import findings as layerwise

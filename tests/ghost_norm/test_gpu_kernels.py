@@ -31,7 +31,7 @@ from sgdnoise.models import build, convnets, residual
 
 pytest.importorskip("triton", reason="Triton has no wheel for this platform")
 from sgdnoise.ghost_norm import gpu_kernels as kernels
-from sgdnoise.ghost_norm import layer as layer_module
+from sgdnoise.ghost_norm import routes
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 gpu = [
@@ -343,13 +343,13 @@ def test_what_the_kernels_do_not_serve_takes_the_plain_route(
     if case == "no-triton":
         monkeypatch.setitem(sys.modules, "sgdnoise.ghost_norm.gpu_kernels", None)
         monkeypatch.delattr("sgdnoise.ghost_norm.gpu_kernels")
-        layer_module._kernels.cache_clear()
-        layer_module._kernels_run_on.cache_clear()
-        assert layer_module._kernels() is None
+        routes.triton_kernels.cache_clear()
+        routes._kernels_run_on.cache_clear()
+        assert routes.triton_kernels() is None
     with forced_route("plain" if case == "plain" else "kernels"):
         out = norm_relu(layer, x)
-    layer_module._kernels.cache_clear()
-    layer_module._kernels_run_on.cache_clear()
+    routes.triton_kernels.cache_clear()
+    routes._kernels_run_on.cache_clear()
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(layer.state_dict(), twin.state_dict(), rtol=1e-5, atol=1e-5)
 
@@ -362,11 +362,11 @@ def test_a_gpu_where_triton_does_not_run_is_said_once(monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
         monkeypatch.setattr(kernels, "forward", fail)
-        layer_module._kernels_run_on.cache_clear()
+        routes._kernels_run_on.cache_clear()
         try:
-            return layer_module._kernels_run_on(DEVICE)
+            return routes._kernels_run_on(DEVICE)
         finally:
-            layer_module._kernels_run_on.cache_clear()
+            routes._kernels_run_on.cache_clear()
 
     assert runs_on((9, 0), None)
     assert not runs_on((7, 5), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from sgdnoise.errors import InputError
 from sgdnoise.ghost_norm import (
     GhostBatchNorm,
-    forced_route,
     ghost_batch_norm,
     ghost_sizes,
     to_ghost_batch_norm,
@@ -49,15 +47,6 @@ def ema(start: Tensor, stats: list[Tensor], momentum: float) -> Tensor:
     for ell, stat in enumerate(stats, start=1):
         run = run + momentum * (1 - momentum) ** (ghosts - ell) * stat
     return run
-
-
-@pytest.fixture(params=[1, 2], ids=["one-thread", "two-threads"])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """One thread takes the compiled loop, more take PyTorch's kernels."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 SHAPES = [
@@ -118,38 +107,6 @@ def test_forward_backward_and_running_statistics_are_the_loops(
     )
     assert layer.num_batches_tracked == len(sizes)
     assert out.stride() == x.stride()
-
-
-def test_one_thread_gives_the_gradients_of_pytorchs_kernel_to_the_last_bits(
-    threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Imported here: the tests of a GPU's kernels import this file where there may be no numba.
-    from sgdnoise.ghost_norm import cpu_loop
-
-    generator = torch.Generator().manual_seed(3)
-    make = {"generator": generator, "dtype": torch.float32}
-    x, dy = (torch.randn(32, 16, 12, 12, **make) + 1 for _ in range(2))
-    x, dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))
-    weight, bias = torch.rand(16, **make) + 0.5, torch.zeros(16)
-    calls = []
-    monkeypatch.setattr(
-        cpu_loop,
-        "differentiate",
-        lambda *args, inner=cpu_loop.differentiate: calls.append(1) or inner(*args),
-    )
-
-    leaves = [t.clone().requires_grad_() for t in (x, weight, bias)]
-    out, *_ = ghost_batch_norm(*leaves, EPS, [16, 16])
-    gradients = torch.autograd.grad(out, leaves, dy)
-
-    assert len(calls) == (2 if threads == 1 else 0)
-    with forced_route("plain"):
-        plain, *_ = ghost_batch_norm(*leaves, EPS, [16, 16])
-        expected = torch.autograd.grad(plain, leaves, dy)
-    for ours, theirs in zip(gradients, expected, strict=True):
-        # Equal on the machines of the committed records; processors without fused multiply-add may
-        # round once more.
-        torch.testing.assert_close(ours, theirs, rtol=5e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -370,23 +327,6 @@ def test_output_of_a_strided_or_expanded_gradient() -> None:
     one, zero = torch.ones(5, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
     by_hand(theirs, one, zero, [4, 4, 4])[0][:, :, ::2].mean().backward()
     torch.testing.assert_close(x.grad, theirs.grad, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("batch", "ghost", "sizes"),
-    [
-        (128, 64, [64, 64]),
-        (60, 64, [60]),
-        (95, 64, [95]),
-        (96, 64, [64, 32]),
-        (200, 64, [64, 64, 72]),
-        (848, 128, [128] * 6 + [80]),
-        (7, 3, [3, 4]),
-        (5, 2, [2, 2, 1]),
-    ],
-)
-def test_the_remainder_rule(batch: int, ghost: int, sizes: list[int]) -> None:
-    assert ghost_sizes(batch, ghost) == sizes
 
 
 @pytest.mark.parametrize("size", [1, 0, -4, True, 2.0])

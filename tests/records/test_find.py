@@ -66,3 +66,10 @@ def test_a_named_store_that_is_empty_or_missing_is_refused(book: Path) -> None:
             find_store(name)
     with pytest.raises(InputError, match="a folder's name, got 3"):
         find_store(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "re\0sults"])
+def test_a_name_that_no_folder_can_have_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(InputError, match="there is no store") as caught:
+        find_store(name)
+    assert "\n" not in str(caught.value)

@@ -49,9 +49,6 @@ def test_round_trip_and_provenance(tmp_path):
     assert one.metrics == {"test_accuracy": 90.0}
     assert {"code", "device", "torch", "seconds", "date", "precision"} <= one.provenance.keys()
     assert store.complaints == []
-    frame = store.frame(SCALE, NAME)
-    assert list(frame.seed) == [0, 1]
-    assert frame.effective_learning_rate[0] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -135,7 +132,10 @@ PROVENANCE = record().provenance
     [
         ({"config": [1, 2]}, "config is no table"),
         ({"config": None}, "config is no table"),
-        ({"config": {**config(1).identity(), "epochs": [1]}}, "epochs: Input should be a valid number"),
+        (
+            {"config": {**config(1).identity(), "epochs": [1]}},
+            "epochs: Input should be a valid number",
+        ),
         ({"config": {**config(1).identity(), "probes": "sharpness"}}, "probes: Input should be"),
         ({"config": {**config(1).identity(), "probes": [["sharpness"]]}}, "probes.0: Input should"),
         ({"config": {**config(1).identity(), "phases": [[0.5, 2]]}}, "phases.0.2: Field required"),
@@ -459,7 +459,7 @@ def one_line(caught):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("ask", ["read", "repair", "retire_other_code", "frame"])
+@pytest.mark.parametrize("ask", ["read", "repair", "retire_other_code"])
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, kind, ask):
     root = in_the_way(tmp_path, kind)
     with pytest.raises(InputError) as caught:
@@ -483,12 +483,6 @@ def test_on_the_command_line_it_is_one_line_as_well(tmp_path, capsys, kind):
     where = ["--results", str(in_the_way(tmp_path, kind)), "--runs", str(tmp_path / "runs")]
     assert cli.main(["reproduce", NAME, "--scale", SCALE, "--dry-run", *where]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_a_folder_is_looked_for_in_vain_in_one_line():
-    with pytest.raises(InputError) as caught:
-        Store.find("x" * 5000)
-    one_line(caught)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -6,9 +6,9 @@ import math
 
 import pytest
 from made_up import records
+from sgdnoise.evidence import STAGES, assumed_seconds
 
 from sgdnoise import evidence
-from sgdnoise.evidence import STAGES, assumed_seconds
 from sgdnoise.experiments import EXPERIMENTS
 from sgdnoise.records.store import Store
 from sgdnoise.study.plan import missing

@@ -16,7 +16,7 @@ from sweeps.test_run import on_a_gpu_that_is_this_cpu, untuned
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
 from sgdnoise.sweeps.run import run_sweep
-from sgdnoise.training.state import read_checkpoint
+from sgdnoise.training.checkpoints import read_checkpoint
 
 RUNS, STEPS = 8, 40
 
@@ -81,7 +81,15 @@ print(report.found, report.trained, done["steps"])
 def swept(root: Path, moment: str = "never", count: int = 0) -> tuple[int, ...] | None:
     """A sweep to its end: runs found and trained, and steps done; None if it killed itself."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), str(root), moment, str(count)],
+        [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            str(Path(__file__).parents[1]),
+            str(root),
+            moment,
+            str(count),
+        ],
         capture_output=True,
         text=True,
         timeout=120,

@@ -23,6 +23,7 @@ from sgdnoise.study.study import Experiment, Study
 from sgdnoise.sweeps import cost, workers
 from sgdnoise.sweeps import run as sweep
 from sgdnoise.training import run, state, train
+from sgdnoise.training.checkpoints import read_checkpoint
 from sgdnoise.training.result import Result
 
 FIXED = {"dataset": "digits", "model": "digits-mlp", "steps": 30, "weight_decay": 5e-4}
@@ -230,7 +231,7 @@ def test_a_deadline_stops_a_run_and_the_next_sweep_finishes_it(tmp_path, monkeyp
     assert (first.trained, first.left) == (0, 2)
     files = list(tmp_path.glob("stopped/.checkpoints/*.pt"))
     assert len(files) == 1
-    assert 0 < state.read_checkpoint(files[0])["progress"]["step"] < 6
+    assert 0 < read_checkpoint(files[0])["progress"]["step"] < 6
     second = sweep.run_sweep(listed(2), stopped, deadline=ticks.now + 1e6)
     assert (second.found, second.trained, second.left) == (0, 2, 0)
     assert not list(tmp_path.glob("stopped/.checkpoints/*.pt"))

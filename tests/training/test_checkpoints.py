@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sgdnoise.config import make_config
-from sgdnoise.training import state
+from sgdnoise.training import checkpoints, state
 from sgdnoise.training.run import build_model
 from sgdnoise.training.single import train_single
 
@@ -102,6 +102,18 @@ def test_a_truncated_one_starts_anew(images, tmp_path, whole, saved, capsys, sha
     assert_anew(images, path, whole, capsys)
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_one_between_two_logged_steps_is_taken_up(images, tmp_path, saved, share):
+    path = tmp_path / "run.pt"
+    path.write_bytes(saved)
+    content = checkpoints.read_checkpoint(path)
+    content["progress"].update(loss_sum=6.5, loss_count=6 * share)
+    checkpoints.write_checkpoint(path, content)
+    steps = []
+    run(images, path, steps.append)
+    assert len(steps) == STEPS - 6
+
+
 def first(mapping):
     return next(iter(mapping))
 
@@ -117,6 +129,8 @@ CHANGES = {
     "step as text": lambda s: s["progress"].update(step="6"),
     "step behind the end": lambda s: s["progress"].update(step=STEPS + 1),
     "negative step": lambda s: s["progress"].update(step=-1, loss_count=-1),
+    "more losses than steps": lambda s: s["progress"].update(loss_count=7.0),
+    "losses that are no number": lambda s: s["progress"].update(loss_count="1"),
     "curves of text": lambda s: s["progress"].update(curves={"step": ["1"]}),
     "no curves": lambda s: s["progress"].update(curves=None),
     "model without a tensor": lambda s: s["model"].pop(list(s["model"])[-1]),
@@ -138,9 +152,9 @@ CHANGES = {
 def test_one_that_does_not_fit_starts_anew(images, tmp_path, whole, saved, capsys, change):
     path = tmp_path / "run.pt"
     path.write_bytes(saved)
-    content = state.read_checkpoint(path)
+    content = checkpoints.read_checkpoint(path)
     change(content)
-    state.write_checkpoint(path, content)  # with the right sum
+    checkpoints.write_checkpoint(path, content)  # with the right sum
     assert_anew(images, path, whole, capsys)
 
 
@@ -197,13 +211,13 @@ def test_a_run_that_cannot_write_one_goes_on_and_says_so_once(
 def test_a_write_that_fails_leaves_the_one_before_and_no_litter(tmp_path, saved, monkeypatch):
     path = tmp_path / "run.pt"
     path.write_bytes(saved)
-    content = state.read_checkpoint(path)
+    content = checkpoints.read_checkpoint(path)
 
     def refuses(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuses)
     with pytest.raises(OSError, match="No space left"):
-        state.write_checkpoint(path, content)
+        checkpoints.write_checkpoint(path, content)
     assert path.read_bytes() == saved
     assert os.listdir(tmp_path) == ["run.pt"]

@@ -174,21 +174,14 @@ def paper_value(
     y: Sequence[float] | np.ndarray,
     *,
     name: str,
-    error: Sequence[float] | np.ndarray | None = None,
-    color: str = INK,
     **trace: Any,
 ) -> go.Figure:
-    """Mark a paper's own numbers beside ours: always hollow diamonds, with the place as ``name``.
-
-    ``error`` is the paper's half-width, in the unit of y. In the colour of our curve the diamond
-    belongs to that curve; in ink it belongs to all of them.
-    """
+    """A paper's own numbers beside ours: always hollow diamonds, with the place as ``name``."""
     fig.add_scatter(
         x=x,
         y=y,
-        error_y={"array": error, "width": 4, "thickness": 1.5} if error is not None else None,
         mode="markers",
-        marker={"symbol": "diamond-open", "size": 11, "color": color, "line": {"width": 2}},
+        marker={"symbol": "diamond-open", "size": 11, "color": INK, "line": {"width": 2}},
         name=name,
         **trace,
     )

@@ -104,7 +104,7 @@ class AlexNetCifar(nn.Module):
     and `classifier[4]`.
     """
 
-    def __init__(self, num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5) -> None:
+    def __init__(self, num_classes: int = 10, in_channels: int = 3) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 64, 3, stride=2, padding=1), nn.ReLU(inplace=True),
@@ -117,8 +117,8 @@ class AlexNetCifar(nn.Module):
             nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
         )  # fmt: skip
         self.classifier = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(1024, 4096), nn.ReLU(inplace=True),
-            nn.Dropout(dropout), nn.Linear(4096, 4096), nn.ReLU(inplace=True),
+            nn.Dropout(0.5), nn.Linear(1024, 4096), nn.ReLU(inplace=True),
+            nn.Dropout(0.5), nn.Linear(4096, 4096), nn.ReLU(inplace=True),
             nn.Linear(4096, num_classes),
         )  # fmt: skip
 

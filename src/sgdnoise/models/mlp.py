@@ -80,11 +80,11 @@ class Autoencoder(nn.Module):
     last logistic, for a cross-entropy that does not overflow.
     """
 
-    def __init__(self, inputs: int = 784, sizes: Sequence[int] = AUTOENCODER_SIZES) -> None:
+    def __init__(self, inputs: int = 784) -> None:
         super().__init__()
-        widths = [inputs, *sizes, *reversed(sizes[:-1]), inputs]
+        widths = [inputs, *AUTOENCODER_SIZES, *reversed(AUTOENCODER_SIZES[:-1]), inputs]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.code_layer = len(sizes) - 1
+        self.code_layer = len(AUTOENCODER_SIZES) - 1
         with torch.no_grad():
             for weight, bias in zip(*[iter(self.parameters())] * 2, strict=True):
                 kept = torch.rand(weight.shape).topk(min(15, weight.shape[1]), dim=1).indices

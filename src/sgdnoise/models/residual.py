@@ -46,11 +46,11 @@ def _he_init(model: nn.Module, batch_norm: bool) -> None:
 
 
 class _Head(nn.Module):
-    """Global average pooling, dropout (if any), linear classes."""
+    """Global average pooling, dropout in a net without norm, linear classes."""
 
-    def __init__(self, channels: int, num_classes: int, dropout: float) -> None:
+    def __init__(self, channels: int, num_classes: int, batch_norm: bool) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.0 if batch_norm else SKIPINIT_DROPOUT)
         self.fc = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,7 +95,6 @@ class WideResNet(nn.Module):
         depth: 6 n + 4, with n blocks a stage.
         widen: k.
         batch_norm: False for Regularized SkipInit.
-        dropout: before the final layer; `SKIPINIT_DROPOUT` by default without norm, 0 with it.
 
     Raises:
         ValueError: depth is not 6 n + 4 with n >= 1, or widen < 1.
@@ -108,7 +107,6 @@ class WideResNet(nn.Module):
         num_classes: int = 10,
         in_channels: int = 3,
         batch_norm: bool = True,
-        dropout: float | None = None,
     ) -> None:
         if depth < 10 or (depth - 4) % 6 or widen < 1:
             raise ValueError(
@@ -116,8 +114,6 @@ class WideResNet(nn.Module):
                 "the widening factor at least 1"
             )
         super().__init__()
-        if dropout is None:
-            dropout = 0.0 if batch_norm else SKIPINIT_DROPOUT
         self.stem = nn.Conv2d(in_channels, 16, 3, 1, 1, bias=not batch_norm)
         blocks, channels = [], 16
         for stage, width in enumerate((16 * widen, 32 * widen, 64 * widen)):
@@ -127,7 +123,7 @@ class WideResNet(nn.Module):
                 channels = width
         self.blocks = nn.Sequential(*blocks)
         self.norm = _norm(channels, batch_norm)
-        self.head = _Head(channels, num_classes, dropout)
+        self.head = _Head(channels, num_classes, batch_norm)
         _he_init(self, batch_norm)
         nn.init.zeros_(self.head.fc.bias)
 
@@ -172,7 +168,6 @@ class ResNet(nn.Module):
     Args:
         he_init: fan-out He initialisation of the convolutions (H17's code); False leaves torch's
             default, as kuangliu's code does. Without norm it is always fan-in He.
-        dropout: as in `WideResNet`.
     """
 
     def __init__(
@@ -183,11 +178,8 @@ class ResNet(nn.Module):
         in_channels: int = 3,
         batch_norm: bool = True,
         he_init: bool = True,
-        dropout: float | None = None,
     ) -> None:
         super().__init__()
-        if dropout is None:
-            dropout = 0.0 if batch_norm else SKIPINIT_DROPOUT
         channels = widths[0]
         self.stem = nn.Conv2d(in_channels, channels, 3, 1, 1, bias=not batch_norm)
         self.norm = _norm(channels, batch_norm)
@@ -198,7 +190,7 @@ class ResNet(nn.Module):
                 blocks.append(PostActivationBlock(channels, width, stride, batch_norm))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
-        self.head = _Head(channels, num_classes, dropout)
+        self.head = _Head(channels, num_classes, batch_norm)
         if he_init or not batch_norm:
             _he_init(self, batch_norm)
 

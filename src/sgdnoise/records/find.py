@@ -27,7 +27,7 @@ def find_store(results: str | os.PathLike[str] | None = None) -> Store:
     name = Path("results" if results is None else results)
     folders = list(dict.fromkeys(root / name for root in roots()))
     for folder in folders:
-        if folder.is_dir():
+        if os.path.isdir(folder):  # unlike Path.is_dir, no error for a name too long
             if not any(folder.glob("*/*.jsonl")):
                 raise InputError(
                     f"the store {folder} holds no records, SCALE/EXPERIMENT.jsonl: "

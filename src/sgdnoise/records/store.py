@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import filelock
-import pandas as pd
 
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.provenance import code_digest
@@ -158,21 +157,6 @@ class Store:
     complaints: list[str] = field(default_factory=list)
     _seen: dict[Path, _Seen] = field(default_factory=dict)
 
-    @classmethod
-    def find(cls, folder: str | Path) -> Store:
-        """The store of a folder, looked for from here upwards: notebooks run in folders of theirs.
-
-        Where there is none, the folder as given, empty.
-
-        Raises:
-            InputError: for a path that cannot be looked for.
-        """
-        with _told("find records", Path(folder)):
-            for root in (Path.cwd(), *Path.cwd().parents):
-                if (root / folder).is_dir():
-                    return cls(root / folder)
-        return cls(Path(folder))
-
     def path(self, scale: str, experiment: str) -> Path:
         """Where an experiment's records at a scale stand."""
         return self.root / scale / f"{experiment}.jsonl"
@@ -297,10 +281,6 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(folder / f"{name}.lock")
 
-    def frame(self, scale: str, experiment: str) -> pd.DataFrame:
-        """All sound records of an experiment as one table: see `to_frame`."""
-        return to_frame(self.read(scale, experiment).values())
-
 
 def _lines(path: Path) -> list[bytes]:
     """The lines of a file that are not empty, without their newlines."""
@@ -349,22 +329,6 @@ def _is_cut_short(path: Path) -> bool:
             return file.read() != b"\n"
     except FileNotFoundError:
         return False
-
-
-def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a run: every config field, status, and every metric, by their own names."""
-    return pd.DataFrame(
-        [
-            {
-                "id": record.id,
-                **record.config.model_dump(),
-                "effective_learning_rate": record.config.effective_learning_rate,
-                "status": record.status,
-                **record.metrics,
-            }
-            for record in records
-        ]
-    )
 
 
 def differences(mine: Store, theirs: Store, scale: str, experiment: str) -> Iterator[str]:

@@ -26,9 +26,9 @@ from sgdnoise.study.study import Study
 from sgdnoise.sweeps.cost import estimate_seconds
 from sgdnoise.sweeps.report import Report
 from sgdnoise.sweeps.workers import Cluster, Processes, ThisGPU
+from sgdnoise.training.checkpoints import checkpoint_of
 from sgdnoise.training.devices import device_of, require_cuda, require_memory
 from sgdnoise.training.result import bundle_key, bundles
-from sgdnoise.training.state import checkpoint_of
 
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""

@@ -24,6 +24,7 @@ from scipy.linalg import solve_discrete_lyapunov
 
 from sgdnoise.theory.moments import kick_response, moments, stationary_energy
 from sgdnoise.theory.stability import (
+    check_count,
     check_momentum,
     check_positive,
     critical_learning_rate,
@@ -103,9 +104,9 @@ def euler_maruyama(
     """
     check_positive("step", step)
     x = np.array(start, dtype=np.float64)
-    _check_count("steps", steps, 0)
+    check_count("steps", steps, least=0)
     if every is not None:
-        _check_count("every", every, 1)
+        check_count("every", every)
     kept = []
     root = np.sqrt(step)
     for k in range(1, steps + 1):
@@ -152,8 +153,8 @@ def simulate_sgd(
         ValueError: for a batch larger than the training set, or one that does not divide it under
             reshuffling; or reshuffling without `examples`.
     """
-    _check_count("steps", steps, 0)
-    _check_count("batch size", batch_size, 1)
+    check_count("steps", steps, least=0)
+    check_count("batch size", batch_size)
     check_positive("learning rate", learning_rate)
     m = float(check_momentum(momentum))
     x = np.array(start, dtype=np.float64)
@@ -216,11 +217,6 @@ def _batches_per_epoch(batch_size: int, train_size: int) -> int:
             f"{batch_size} does not divide {train_size}"
         )
     return train_size // batch_size
-
-
-def _check_count(name: str, value: int, least: int) -> None:
-    if not (isinstance(value, int | np.integer) and value >= least):
-        raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
 
 
 # --- Stationary laws on the quadratic ½ h x² -------------------------------------------------
@@ -333,8 +329,8 @@ def reshuffled_law(
     Raises:
         ValueError: for an unstable setting or a batch size that does not divide N.
     """
-    _check_count("batch size", batch_size, 1)
-    _check_count("training set size", train_size, 2)
+    check_count("batch size", batch_size)
+    check_count("training set size", train_size, least=2)
     lr = float(check_positive("learning rate", learning_rate))
     h = float(check_positive("curvature", curvature))
     m = float(check_momentum(momentum))
@@ -429,7 +425,7 @@ def linear_scaling(
     Raises:
         ValueError: if a factor leaves a fraction of a step.
     """
-    _check_count("steps", steps, 1)
+    check_count("steps", steps)
     runs = []
     for k in factors:
         count = round(steps / k)

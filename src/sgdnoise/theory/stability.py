@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sgdnoise.errors import shown
+
 FloatArray = NDArray[np.float64]
 
 
@@ -37,6 +39,18 @@ def check_positive(name: str, value: ArrayLike) -> FloatArray:
     if not legal.all():
         raise ValueError(f"{name} must be positive and finite, got {x[~legal].flat[0]}")
     return x
+
+
+def check_count(name: str, value: int, most: int | None = None, *, least: int = 1) -> None:
+    """Refuses what is not a whole number from `least` to `most`, if there is such a bound.
+
+    Raises:
+        ValueError: naming the quantity and its bounds.
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"from {least} to {most:,}"
+        raise ValueError(f"{name} must be a whole number, {bounds}, got {shown(value)}")
 
 
 def effective_learning_rate(learning_rate: ArrayLike, momentum: ArrayLike = 0.0) -> FloatArray:
@@ -119,13 +133,6 @@ def spectral_radius(
     return np.where(
         discriminant < 0, root_m, half_trace + np.sqrt(np.maximum(discriminant, 0.0))
     ).astype(np.float64)
-
-
-def is_stable(
-    learning_rate: ArrayLike, eigenvalue: ArrayLike, momentum: ArrayLike = 0.0
-) -> NDArray[np.bool_]:
-    """Whether the direction contracts: spectral radius below one."""
-    return np.asarray(spectral_radius(learning_rate, eigenvalue, momentum) < 1)
 
 
 def trajectory(

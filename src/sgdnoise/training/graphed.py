@@ -30,12 +30,12 @@ from torch import Tensor, nn
 from sgdnoise import optim
 from sgdnoise.config import RunConfig
 from sgdnoise.data import Dataset
+from sgdnoise.training.checkpoints import checkpoint_of
 from sgdnoise.training.result import Result
 from sgdnoise.training.state import (
     MICRO_BATCH,
     RunState,
     Stopped,
-    checkpoint_of,
     own_global_stream,
     parts,
     precision,

@@ -17,11 +17,12 @@ from sgdnoise import data, models
 from sgdnoise.config import RunConfig
 from sgdnoise.data import Corpus, Dataset
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.training.checkpoints import checkpoint_of
 from sgdnoise.training.devices import arithmetic
 from sgdnoise.training.graphed import train_graphed
 from sgdnoise.training.result import Result, bundle_key, is_side_by_side, is_stacked
 from sgdnoise.training.single import train_single
-from sgdnoise.training.state import MICRO_BATCH, Stopped, checkpoint_of
+from sgdnoise.training.state import MICRO_BATCH, Stopped
 from sgdnoise.training.streams import stream
 
 

@@ -9,13 +9,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
-import hashlib
-import io
 import itertools
 import math
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +29,12 @@ from sgdnoise.errors import InputError
 from sgdnoise.ghost_norm import ghost_sizes
 from sgdnoise.provenance import code_digest
 from sgdnoise.schedule import BatchSchedule, log_spaced_steps
+from sgdnoise.training.checkpoints import (
+    read_checkpoint,
+    say,
+    say_unwritable,
+    write_checkpoint,
+)
 from sgdnoise.training.result import CURVE_POINTS, Result, significant
 from sgdnoise.training.schedules import multipliers
 from sgdnoise.training.streams import stream
@@ -126,7 +128,7 @@ class RunState:
         total = batches.total_steps
         # As the inputs: see `tasks`.
         model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _check(config, batches, task, model)
+        _check(batches, task, model)
         model.train()
         optimizer = optim.build_optimizer(
             config.optimizer,
@@ -283,7 +285,7 @@ class RunState:
         try:
             write_checkpoint(path, saved)
         except OSError as error:
-            _say_unwritable(path.parent, error.strerror or str(error))
+            say_unwritable(path.parent, error.strerror or str(error))
 
     def _resume(self) -> None:
         """Goes on from the checkpoint; where it does not fit in whatever way, starts anew."""
@@ -297,7 +299,7 @@ class RunState:
             self.model.load_state_dict(before[0])
             self.optimizer.load_state_dict(before[1])
             why = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-            _say(f"the checkpoint {path} is left out ({why}): its run starts anew")
+            say(f"the checkpoint {path} is left out ({why}): its run starts anew")
 
     def _take(self, saved: dict[str, Any]) -> None:
         """Takes over what a checkpoint holds, if all of it fits; half of it may be taken if not."""
@@ -308,7 +310,7 @@ class RunState:
         if saved["code"] != code_digest():
             raise ValueError("other code wrote it")
         progress = Progress(**saved["progress"])
-        if not _is_sound(progress, self.total):
+        if not _is_sound(progress, self.batches, self.config.batch_size):
             raise ValueError("its progress is none of this run")
         optimizer = saved["optimizer"]
         params = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -325,73 +327,17 @@ class RunState:
         self.progress = progress
 
 
-def write_checkpoint(path: Path, saved: dict[str, Any]) -> None:
-    """Writes a checkpoint with the sum of its content: whole, or not at all.
-
-    Raises:
-        OSError: when it cannot be written; the one before, if any, stays.
-    """
-    buffer = io.BytesIO()
-    torch.save(saved, buffer)
-    content = buffer.getvalue()
-    temporary = path.with_suffix(".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as file:
-            file.write(_MARK + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, its tensors on the CPU.
-
-    Raises:
-        OSError: when it cannot be read.
-        ValueError: when it is no checkpoint, cut short, or altered.
-    """
-    head, _, content = path.read_bytes().partition(b"\n")
-    if head != _MARK + hashlib.sha256(content).hexdigest().encode():
-        raise ValueError("its sha256 does not fit")
-    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    if not isinstance(saved, dict):
-        raise ValueError("it is no checkpoint")
-    return saved
-
-
-_MARK = b"sgdnoise checkpoint, sha256 of what follows: "
-
-
-def _is_sound(progress: Progress, total: int) -> bool:
-    """Whether what was read is what a run of so many steps may have measured on its way."""
+def _is_sound(progress: Progress, batches: BatchSchedule, batch_size: int) -> bool:
+    """Whether what was read is what a run of these batches may have measured on its way."""
     numbers = (progress.loss_sum, progress.seconds, *itertools.chain(*progress.curves.values()))
     return (
         type(progress.step) is int
-        and type(progress.loss_count) is int
+        and type(progress.loss_count) in (int, float)  # a float with the first loss that counts
         and progress.diverged_at is None
-        and 0 <= progress.loss_count <= progress.step <= total
+        and 0 <= progress.step <= batches.total_steps
+        and 0 <= round(progress.loss_count * batch_size) <= batches.seen(progress.step)
         and all(isinstance(number, float | int) for number in numbers)
     )
-
-
-@functools.cache
-def _say_unwritable(folder: Path, why: str) -> None:
-    """Said once a process: the next try is 20 s later, and the next run's."""
-    _say(f"no checkpoint can be written to {folder} ({why}): a run that is stopped starts anew")
-
-
-def _say(line: str) -> None:
-    print(f"sgdnoise: {line}", file=sys.stderr, flush=True)
-
-
-def checkpoint_of(folder: Path | None, config: RunConfig) -> Path | None:
-    """Where the checkpoint of a run lies; None without a folder."""
-    return None if folder is None else folder / f"{config.id}.pt"
 
 
 def evaluation_steps(total: int, batch_size: float, test_size: int) -> set[int]:
@@ -425,7 +371,7 @@ def evaluate(task: Task, split: Split, model: nn.Module, config: RunConfig) -> t
 
 
 @torch.no_grad()
-def _check(config: RunConfig, batches: BatchSchedule, task: Task, model: nn.Module) -> None:
+def _check(batches: BatchSchedule, task: Task, model: nn.Module) -> None:
     """Refuses what would fail on the way."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:

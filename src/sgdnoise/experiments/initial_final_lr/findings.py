@@ -40,8 +40,11 @@ def tuned_pairs(reading: Reading) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else _COLUMNS)
 
 
-_COLUMNS = ["epochs", "objective", "initial", "final", "initial_bound", "final_bound"]
-"""Those that are asked for of no pairs at all, where everything diverged."""
+_COLUMNS = [
+    *("epochs", "sweep", "objective", "value"),
+    *(f"{name}{part}" for name in ("initial", "final") for part in ("", "_low", "_high", "_bound")),
+]
+"""Those of no pairs at all, where everything diverged."""
 
 
 def pairs_against_epochs(reading: Reading, which: str) -> go.Figure:

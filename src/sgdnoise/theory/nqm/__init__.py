@@ -9,16 +9,17 @@ from sgdnoise.theory.nqm.average import averaged_loss
 from sgdnoise.theory.nqm.first_hit import FirstHits, Status, first_hits
 from sgdnoise.theory.nqm.loss import expected_loss, loss_under_schedule
 from sgdnoise.theory.nqm.spectrum import Spectrum, spectrum
+from sgdnoise.theory.nqm.target import (
+    Guarantee,
+    TimeToTarget,
+    time_to_target,
+)
 from sgdnoise.theory.nqm.tuning import (
     EpochBudget,
-    Guarantee,
     StepBudget,
-    TimeToTarget,
     TunedCurve,
     UnlimitedBudget,
-    best_momentum,
     monotone_segments,
-    time_to_target,
     tuned_curve,
     tuned_loss,
     tuned_under_schedule,
@@ -35,7 +36,6 @@ __all__ = [
     "TunedCurve",
     "UnlimitedBudget",
     "averaged_loss",
-    "best_momentum",
     "expected_loss",
     "first_hits",
     "loss_under_schedule",

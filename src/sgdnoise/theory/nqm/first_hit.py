@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sgdnoise.theory.nqm.loss import Batch, check_batch_size
-from sgdnoise.theory.nqm.spectrum import MOST, Spectrum, check_count
-from sgdnoise.theory.stability import check_momentum, check_positive
+from sgdnoise.theory.nqm.spectrum import MOST, Spectrum
+from sgdnoise.theory.stability import check_count, check_momentum, check_positive
 
 FloatArray = NDArray[np.float64]
 

@@ -14,6 +14,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sgdnoise.errors import shown
 from sgdnoise.theory.moments import (
     Moments,
     Response,
@@ -23,7 +24,7 @@ from sgdnoise.theory.moments import (
     moments,
     stationary_energy,
 )
-from sgdnoise.theory.nqm.spectrum import MOST, Spectrum, shown
+from sgdnoise.theory.nqm.spectrum import MOST, Spectrum
 from sgdnoise.theory.stability import check_momentum, check_positive
 
 FloatArray = NDArray[np.float64]

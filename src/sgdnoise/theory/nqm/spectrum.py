@@ -13,6 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sgdnoise.theory.stability import check_count
+
 FloatArray = NDArray[np.float64]
 SpectrumName = Literal["exact", "binned"]
 
@@ -99,6 +101,13 @@ def spectrum(name: SpectrumName = "exact", dims: int = 10_000, levels: int = 100
     return Spectrum(name, h, count[kept].astype(np.float64), h, np.ones(h.size))
 
 
+def as_spectrum(spectrum_or_name: SpectrumName | Spectrum, dims: int) -> Spectrum:
+    """A spectrum as it is, or the one of that name."""
+    if isinstance(spectrum_or_name, Spectrum):
+        return spectrum_or_name
+    return spectrum(spectrum_or_name, dims)
+
+
 def condensed(full: Spectrum, *, head: int = 48, cells: int = 120) -> Spectrum:
     """A small stand-in for a long spectrum: its head as it is, the tail in cells about their means.
 
@@ -116,17 +125,3 @@ def condensed(full: Spectrum, *, head: int = 48, cells: int = 120) -> Spectrum:
         return np.asarray(np.add.reduceat(full.weight * values, starts) / weight)
 
     return Spectrum(full.name, mean(h), weight, mean(full.noise), mean(full.preconditioner))
-
-
-def check_count(name: str, value: int, most: int | None = None) -> None:
-    """Refuses what is not a whole number from 1 to `most`, if there is such a bound."""
-    sound = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
-    if not sound or (most is not None and value > most):
-        bounds = "at least 1" if most is None else f"from 1 to {most:,}"
-        raise ValueError(f"{name} must be a whole number, {bounds}, got {shown(value)}")
-
-
-def shown(value: object) -> str:
-    """A refused value as a message has it: a number of hundreds of digits is cut."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} characters)"

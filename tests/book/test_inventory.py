@@ -1,0 +1,100 @@
+"""What has been run and what is missing, told from the records alone."""
+
+from __future__ import annotations
+
+import pytest
+from made_up import fill, record
+
+from sgdnoise.book import inventory
+from sgdnoise.experiments import EXPERIMENTS, studies, study_of
+from sgdnoise.records.store import Store
+
+GAP = EXPERIMENTS["generalization-gap"]
+
+
+def ending(config):
+    return {"test_accuracy": 90.0 + config.seed}
+
+
+def anchors():
+    """The two runs of scale paper that come first."""
+    return study_of("constant-epoch", "paper").needed({})[:2]
+
+
+def test_the_inventory_counts_what_is_there(tmp_path):
+    store = Store(tmp_path)
+    assert "Nothing has been run" in inventory.summary(store)
+    empty = inventory.table(store)
+    assert list(zip(empty.scale, empty.experiment, strict=True)) == [s.place for s in studies()]
+    assert all(runs.startswith("0 of ") for runs in empty.runs)
+    assert inventory.environments(store).empty
+
+    fill(tmp_path, GAP, "gpu", 2, ending)
+    assert inventory.summary(store).startswith("**10 runs** are recorded that the grids ask for;")
+    one = anchors()[0]
+    stray = one.replace(epochs=201.0)
+    made = [record(one, ending, 7200.0), record(stray, ending, 0)]
+    store.append("paper", "constant-epoch", made)
+    rows = inventory.table(store).set_index(["experiment", "scale"])
+    gap = rows.loc["generalization-gap", "gpu"]
+    assert (gap.runs, gap["complete seeds"]) == ("10 of 15", "2 of 3")
+    assert gap["ran on"] == "CPU, bfloat16"
+    assert (gap.diverged, gap.failed) == ("0", "0")
+    assert rows.loc["layerwise-lr", "gpu"].diverged == ""
+    anchor = rows.loc["constant-epoch", "paper"]
+    assert (anchor.runs, anchor["complete seeds"]) == ("1 of 2,100", "0 of 15")
+    assert anchor.time == "2.00 core-hours"
+    said = inventory.summary(store)
+    assert said.startswith("**11 runs** are recorded that the grids ask for, and 1 that no grid")
+    assert f"2 of {len(studies())} pairs of experiment and scale" in said
+    environments = inventory.environments(store)
+    assert list(environments.runs) == ["12"]
+    assert "cuda" not in environments
+
+
+def test_hours_are_of_gpus_where_a_gpu_made_the_record():
+    one, other = (
+        record(config, ending, seconds)
+        for config, seconds in zip(anchors(), (3600.0, 1800.0), strict=True)
+    )
+    other.provenance["device"] = "NVIDIA H200"
+    assert inventory.hours([one, other]) == "1.00 core-hours, 0.50 GPU-hours"
+
+
+def test_what_is_missing_has_the_command_that_fills_it(tmp_path):
+    store = Store(tmp_path)
+    rows = inventory.to_run(store)
+    assert list(zip(rows.scale, rows.experiment, strict=True)) == [s.place for s in studies()]
+    assert list(rows.command) == [study.command for study in studies()]
+    assert list(rows.seeds) == [str(study.seeds) for study in studies()]
+    by = rows.set_index(["experiment", "scale"])
+    assert by.loc["constant-epoch", "paper"].missing == "2,100 runs"
+    assert by.loc["parts-checked", "cpu"].command == (
+        "sgdnoise reproduce parts-checked --scale cpu"
+    )
+    # Without a record a GPU's time is assumed, a core's is not known.
+    for scale, estimate in zip(rows.scale, rows.estimate, strict=True):
+        assert estimate.endswith("GPU-hours") if scale in ("gpu", "paper") else estimate == ""
+
+    fill(tmp_path, GAP, "gpu", 3, ending)
+    after = inventory.to_run(store)
+    assert len(after) == len(rows) - 1
+    assert ("generalization-gap", "gpu") not in set(zip(after.experiment, after.scale, strict=True))
+
+
+@pytest.mark.parametrize("seconds", [10.0, 40.0])
+def test_what_is_missing_is_estimated_by_the_records_of_the_same_net(tmp_path, seconds):
+    study = study_of("generalization-gap", "cpu", 5)
+    todo = study.needed({})
+    # Of SB, which takes the most updates: no missing run has more than as many, or as many images.
+    runs = [config for config in todo if config.batch_size == 32]
+    store = Store(tmp_path)
+    store.append(*study.place, [record(config, ending, seconds) for config in runs[:4]])
+    rows = inventory.to_run(store).set_index(["experiment", "scale"])
+    row = rows.loc["generalization-gap", "cpu"]
+    assert row.missing == "21 runs"
+    assert row.estimate.endswith(" core-hours")
+    hours = float(row.estimate.split()[0])
+    # An image costs at most what it does at SB; of them +RA sees 32 times as many.
+    assert seconds / 3600 <= hours + 0.05
+    assert hours <= (16 + 5 * 32) * seconds / 3600 + 0.05
