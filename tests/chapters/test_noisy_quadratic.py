@@ -1,10 +1,8 @@
-"""The chapter on the noisy quadratic model: its own tuning, its numbers, its figures, its prose."""
+"""The chapter on the noisy quadratic model: its own tuning, its numbers, its prose."""
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +13,8 @@ from sgdnoise.schedule import hold_then_decay
 from sgdnoise.theory import nqm
 from sgdnoise.theory.stability import critical_learning_rate
 
-MODEL = nqm.spectrum("binned")
-EPOCHS = {e: nqm.EpochBudget(e, 2**14) for e in (4, 32)}
-SIZES = [2**k for k in range(0, 15, 2)]
+MODEL, SIZES = chapter.model(), chapter.SOME
+EPOCHS = {e: chapter.BUDGETS[f"{e} epochs"] for e in (4, 32)}
 
 
 def curve_of(batch_sizes, rates, steps=None) -> nqm.TunedCurve:
@@ -26,24 +23,6 @@ def curve_of(batch_sizes, rates, steps=None) -> nqm.TunedCurve:
     ok = np.full(b.size, nqm.Status.REACHED, dtype=object)
     rates = np.array(rates, dtype=float)
     return nqm.TunedCurve(b, steps, rates, rates, np.ones(b.size), ok)
-
-
-@pytest.fixture(scope="module")
-def curves() -> dict:
-    """Constant epochs at both schedules and constant steps at one, for both methods."""
-    budgets = {("epochs", s): (EPOCHS[32], s) for s in (CONSTANT, DECAYED)}
-    budgets |= {(t, CONSTANT): (nqm.StepBudget(t), CONSTANT) for t in (250, 16000)}
-    return {
-        key: {m.name: chapter.tuned(MODEL, b, SIZES, m.momentum, s) for m in METHODS}
-        for key, (b, s) in budgets.items()
-    }
-
-
-@pytest.fixture(scope="module")
-def to_target() -> dict:
-    sizes = [1, 64, 1024, 4096, 65536]
-    budget = nqm.UnlimitedBudget(0.01)
-    return {m.name: chapter.tuned(MODEL, budget, sizes, m.momentum) for m in METHODS}
 
 
 # --- Tuning under S20's schedule, against the recursion at every rate of a dense grid -------------
@@ -219,69 +198,3 @@ def test_averaging_helps_below_the_boundary_and_preconditioning_everywhere(curve
     assert averaged[1] == pytest.approx(plain.loss[-2], rel=0.03)
     better = chapter.tuned(MODEL.preconditioned(0.5), EPOCHS[32], SIZES).loss
     assert (better < 0.5 * plain.loss).all()
-
-
-# --- Figures -------------------------------------------------------------------------------------
-
-
-def test_descent_draws_the_numbers_that_it_names(to_target: dict) -> None:
-    for batch_size in (64, 4096):
-        fig = chapter.descent(MODEL, to_target, batch_size, 0.01)
-        for method in METHODS:
-            trace = next(t for t in fig.data if t.name == method.name)
-            curve = to_target[method.name]
-            steps = int(curve.steps[curve.batch_size == batch_size][0])
-            assert trace.x[-1] == steps * batch_size
-            assert trace.y[-1] <= 0.01 < trace.y[-2]
-            assert f"{method.name} takes {steps:,} steps" in fig.layout.title.text
-
-
-def test_valley_marks_its_lowest_point(curves: dict) -> None:
-    for budget in ("epochs", 16000):
-        fig = chapter.valley(MODEL, curves[budget, CONSTANT], 64, str(budget))
-        for method in METHODS:
-            line = next(t for t in fig.data if t.name.startswith(f"{method.name}, "))
-            mark = next(t for t in fig.data if t.name == f"{method.name}: best")
-            assert mark.y[0] <= np.min(line.y) * (1 + 1e-9)
-            assert np.min(line.y) < 1.02 * mark.y[0]
-            assert chapter.about(mark.x[0]) in fig.layout.title.text
-
-
-def test_critical_lines_stand_at_their_values_on_the_logarithmic_axis(to_target: dict) -> None:
-    fig = chapter.rates_to_target(MODEL, to_target)
-    lines = sorted(s.y0 for s in fig.layout.shapes)
-    labels = {a.text: a.y for a in fig.layout.annotations if a.name != "provenance"}
-    assert lines == pytest.approx([2.0, 38.0])
-    assert labels[f"critical, {MOMENTUM.name}"] == pytest.approx(math.log10(38))
-
-
-def test_panels_draw_both_boundaries_in_both_panels(curves: dict) -> None:
-    pair = curves["epochs", CONSTANT]
-    fig = chapter.against_batch_size(MODEL, pair, "32 epochs")
-    vertical = [s for s in fig.layout.shapes if s.x0 == s.x1]
-    assert len(vertical) == 4
-    assert {s.x0 for s in vertical} == {chapter.regimes(c).boundary for c in pair.values()}
-    none = chapter.against_batch_size(MODEL, curves[16000, CONSTANT], "steps")
-    assert "none (SGD)" in none.layout.title.text
-
-
-def test_every_figure_tells_its_spectrum(curves: dict, to_target: dict) -> None:
-    exact = {m.name: ([64], [95942]) for m in METHODS}
-    figures = [
-        chapter.steps_to_target(MODEL, to_target),
-        chapter.reduced(MODEL, {s: curves["epochs", s][SGD.name] for s in (CONSTANT, DECAYED)}),
-        chapter.algorithms(MODEL, {str(i): np.ones(2) for i in range(4)}, [1, 2], "32 epochs"),
-        chapter.spectra_compared(exact, to_target, "binned spectrum against exact"),
-    ]
-    for fig in figures:
-        notes = [a.text for a in fig.layout.annotations if a.name == "provenance"]
-        assert len(notes) == 1
-        assert "binned spectrum" in notes[0]
-    difference = next(t for t in figures[-1].data if t.name == SGD.name)
-    assert difference.y[0] == pytest.approx(100 * (to_target[SGD.name].steps[1] / 95942 - 1))
-
-
-def test_notebook_is_committed_without_outputs() -> None:
-    path = Path(__file__).parents[2] / "book" / "noisy-quadratic.ipynb"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    assert all(not c["outputs"] for c in cells if c["cell_type"] == "code")

@@ -1,7 +1,8 @@
-"""What the chapters of Part I draw: one module a chapter, so that its notebook stays short.
+"""What the chapters of Part I show, so that their notebooks stay short.
 
-Functions here take plain numbers and return plotly figures (or the numbers behind them). Nothing
-reads a record: these chapters are computed anew each time that the book is built.
+A chapter has three modules: one computes, `…_figures` draws, `…_findings` has the tables and the
+sentences with numbers in them. Nothing reads a record: these chapters are computed anew each time
+that the book is built.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import plotly.graph_objects as go
+from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
 from sgdnoise import __version__
@@ -33,6 +35,11 @@ def fraction(value: float) -> str:
     return f"{value:g}"
 
 
+def examples(count: int) -> str:
+    """A batch size as a slider shows it."""
+    return f"{count:,} example" + "s" * (count != 1)
+
+
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -50,6 +57,12 @@ def table(rows: Sequence[Mapping[str, object]]) -> Styler:
     styler = pd.DataFrame(list(rows)).style.hide(axis="index").set_table_styles([spaced])  # type: ignore[list-item]
     # The class that the book's theme knows, and leaves its dark ground to.
     return styler.set_table_attributes('class="dataframe"')
+
+
+def folded(summary: str, text: str, *tables: Styler) -> Markdown:
+    """An aside that opens at a click: its text, in Markdown, and then its tables."""
+    parts = [f"<details>\n<summary>{summary}</summary>", text]
+    return Markdown("\n\n".join([*parts, *(t.to_html() for t in tables), "</details>"]))
 
 
 EPSILON_CRIT = "ε<sub>crit</sub>"

@@ -1,4 +1,4 @@
-"""Figures of the chapter on the critical learning rate: one direction, two directions, and noise.
+"""Numbers of the chapter on the critical learning rate: one direction, two directions, and noise.
 
 Everything is a quadratic whose largest curvature is 1, so that learning rates are in units of
 1/λ_max and the critical one is 2(1 + m).
@@ -10,25 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from sgdnoise.chapters import EPSILON_EFF, LAMBDA_MAX, computed_here, short
-from sgdnoise.figures.theme import (
-    BLUE,
-    DASHES,
-    INK,
-    MUTED,
-    PALETTE,
-    PAPER,
-    SYMBOLS,
-    VERMILLION,
-    figure,
-)
 from sgdnoise.theory.moments import moments
 from sgdnoise.theory.sde import stationary_variance
 from sgdnoise.theory.stability import (
-    critical_effective_learning_rate,
     critical_learning_rate,
     spectral_radius,
     trajectory,
@@ -46,68 +32,15 @@ LEARNING_RATES = tuple(round(0.2 * k, 1) for k in range(1, 21))
 """Up to 4: past the critical learning rate of every momentum above."""
 
 BOWL_STEPS = 60
-_START = 3.0  # along the flat direction, so that both contribute to the loss
-_GONE = 1e3
+START = 3.0  # along the flat direction, so that both contribute to the loss
 
 
 def bowl_path(learning_rate: float, momentum: float) -> tuple[FloatArray, FloatArray, float]:
     """Heavy ball from (3, 1): its positions in both directions, and final over initial loss."""
-    flat = trajectory(learning_rate, FLAT, momentum, steps=BOWL_STEPS, start=_START)
+    flat = trajectory(learning_rate, FLAT, momentum, steps=BOWL_STEPS, start=START)
     steep = trajectory(learning_rate, 1.0, momentum, steps=BOWL_STEPS)
     loss = FLAT * flat**2 + steep**2
     return flat, steep, float(loss[-1] / loss[0])
-
-
-def descent_figure(learning_rate: float, momentum: float) -> go.Figure:
-    """The path of heavy ball over the contours of a bowl, 20 times as steep one way."""
-    flat, steep, change = bowl_path(learning_rate, momentum)
-    limit = float(critical_learning_rate(1.0, momentum))
-    if learning_rate < limit:
-        outcome = f"{BOWL_STEPS} steps shrink the loss to {short(change)} of what it was"
-    elif learning_rate == limit:
-        outcome = "the limit: the steep direction neither shrinks nor grows"
-    else:
-        outcome = f"{BOWL_STEPS} steps blow the loss up {short(change)} times"
-    fig = figure(
-        x="flat direction",
-        x_unit=None,
-        y="steep direction",
-        y_unit=None,
-        x_range=(-3.4, 3.7),
-        y_range=(-1.4, 1.4),
-        title=f"Learning rate {learning_rate:g}, momentum {momentum:g}: {outcome}",
-        alt="Path of gradient descent with momentum over the contours of a quadratic bowl",
-    )
-    angle = np.linspace(0, 2 * np.pi, 61)
-    for level in (0.1, 0.3, 0.5, 0.75, 1.0):
-        radius = level * np.sqrt(1 + FLAT * _START**2)
-        fig.add_scatter(
-            x=radius * np.cos(angle) / np.sqrt(FLAT),
-            y=radius * np.sin(angle),
-            mode="lines",
-            line={"color": MUTED, "width": 1},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    # A path that has left stays left: its later points would only stretch the numbers.
-    out = np.abs(steep) > _GONE
-    end = int(np.argmax(out)) + 1 if out.any() else steep.size
-    fig.add_scatter(
-        x=flat[:end],
-        y=steep[:end],
-        mode="lines+markers",
-        line={"color": BLUE if learning_rate < limit else VERMILLION, "width": 2},
-        marker={"size": 6},
-        name="path, one mark a step",
-    )
-    fig.add_scatter(
-        x=[0],
-        y=[0],
-        mode="markers",
-        marker={"symbol": "x", "color": INK, "size": 10},
-        name="minimum",
-    )
-    return computed_here(fig, f"the recursion itself, {BOWL_STEPS} steps from (3, 1)")
 
 
 # --- One direction ---------------------------------------------------------------------------
@@ -130,46 +63,6 @@ def kind_of_motion(q: float, momentum: float) -> str:
     if q <= (1 + root) ** 2 and momentum > 0:
         return "swings; only the momentum sets how fast that dies"
     return "flips sign at every step" if q > 1 else "creeps, without crossing zero"
-
-
-def direction_figure(learning_rate: float, momentum: float) -> go.Figure:
-    """Position along one direction of curvature 1, beside the pace ρ^k of its decay."""
-    steps = np.arange(DIRECTION_STEPS + 1)
-    path = trajectory(learning_rate, 1.0, momentum, steps=DIRECTION_STEPS)
-    radius = float(spectral_radius(learning_rate, 1.0, momentum))
-    limit = float(critical_learning_rate(1.0, momentum))
-    fig = figure(
-        x="step",
-        x_unit="updates",
-        y="position / start",
-        y_unit=None,
-        x_range=(-0.5, DIRECTION_STEPS + 0.5),
-        y_range=(-3.2, 3.2),
-        title=(
-            f"ελ = {learning_rate:g} (limit {limit:g}), m = {momentum:g}: spectral radius "
-            f"ρ = {radius:.3f}; it {kind_of_motion(learning_rate, momentum)}"
-        ),
-        alt="Position along one direction against steps, beside the decay of its spectral radius",
-    )
-    envelope = radius**steps
-    for sign in (1, -1):
-        fig.add_scatter(
-            x=steps,
-            y=sign * envelope,
-            mode="lines",
-            line={"color": MUTED, "dash": "dot", "width": 2},
-            name="± ρᵏ",
-            showlegend=sign > 0,
-        )
-    fig.add_scatter(
-        x=steps,
-        y=path,
-        mode="lines+markers",
-        line={"color": BLUE if radius < 1 else VERMILLION, "width": 2},
-        marker={"size": 6},
-        name="position",
-    )
-    return computed_here(fig, "the recursion, and the root of its characteristic equation")
 
 
 # --- The limit, found by experiment ----------------------------------------------------------
@@ -208,51 +101,9 @@ def limits() -> tuple[tuple[float, float, float], ...]:
     )
 
 
-def limit_figure() -> go.Figure:
-    """The largest stable effective learning rate against momentum, formula and experiment."""
-    m = np.linspace(0, 0.96, 97)
-    last = limits()[-2]
-    gain = float(critical_effective_learning_rate(1.0, last[0])) / 2
-    fig = figure(
-        x="momentum m",
-        x_unit=None,
-        y="largest stable effective learning rate",
-        y_unit="1/λ",
-        log="y",
-        x_range=(-0.02, 0.98),
-        y_range=(1, 200),
-        title=f"At m = {last[0]:g} the effective learning rate may be {gain:.3g} times SGD's",
-        alt="Largest stable effective learning rate against momentum",
-    )
-    fig.add_scatter(
-        x=m,
-        y=critical_effective_learning_rate(1.0, m),
-        mode="lines",
-        line={"color": BLUE},
-        name="2(1 + m) / (1 − m)",
-    )
-    fig.add_scatter(
-        x=[row[0] for row in limits()],
-        y=[row[2] / (1 - row[0]) for row in limits()],
-        mode="markers",
-        marker={"symbol": "square-open", "color": VERMILLION, "size": 11, "line": {"width": 2}},
-        name="found by bisection on runs",
-    )
-    fig.add_scatter(
-        x=[0, 0.96],
-        y=[2, 2],
-        mode="lines",
-        line={"color": MUTED, "dash": "dot"},
-        name="gradient descent: 2",
-    )
-    return computed_here(fig, "closed form; 4,000-step runs bisected on the learning rate")
-
-
 # --- The map ---------------------------------------------------------------------------------
 
 CONDITION_NUMBERS = (1, 2, 4, 10, 20, 50, 100, 300, 1000)
-_MAP_LEARNING_RATES = np.linspace(0.04, 4.0, 100)
-_MAP_MOMENTA = np.linspace(0.0, 0.98, 70)
 
 
 def worst_radius(
@@ -272,6 +123,11 @@ def polyak(condition_number: float) -> tuple[float, float]:
     return float((2 / (1 + root)) ** 2), float(((1 - root) / (1 + root)) ** 2)
 
 
+def plain_best(condition_number: float) -> tuple[float, float]:
+    """The learning rate that contracts fastest without momentum, and momentum 0 (λ_max = 1)."""
+    return 2 / (1 + 1 / condition_number), 0.0
+
+
 def steps_per_tenth(radius: ArrayLike) -> FloatArray:
     """Steps in which the error falls to a tenth, in the long run; NaN where it does not fall."""
     r = np.asarray(radius, dtype=np.float64)
@@ -279,102 +135,9 @@ def steps_per_tenth(radius: ArrayLike) -> FloatArray:
         return np.where(r < 1, np.maximum(-np.log(10) / np.log(r), 1), np.nan)
 
 
-def map_figure(condition_number: float) -> go.Figure:
-    """Speed over the (ε, m) plane, with the line of stability and the fastest setting."""
-    lr, m = np.meshgrid(_MAP_LEARNING_RATES, _MAP_MOMENTA)
-    steps = steps_per_tenth(worst_radius(lr, m, condition_number))
-    best_lr, best_m = polyak(condition_number)
-    best = float(steps_per_tenth(worst_radius(best_lr, best_m, condition_number)))
-    plain_lr = 2 / (1 + 1 / condition_number)
-    plain = float(steps_per_tenth(worst_radius(plain_lr, 0.0, condition_number)))
-    fig = figure(
-        x="learning rate ε",
-        x_unit=f"1/{LAMBDA_MAX}",
-        y="momentum m",
-        y_unit=None,
-        x_range=(0, 4.05),
-        y_range=(-0.03, 1.0),
-        title=(
-            f"Curvatures from 1/{condition_number:g} to 1: the error falls tenfold in "
-            f"{short(plain)} steps at best without momentum, in {short(best)} with"
-        ),
-        alt="Map of the speed of heavy ball over learning rate and momentum",
-    )
-    ticks = [1, 3, 10, 30, 100, 300, 1000, 3000]
-    fig.add_heatmap(
-        x=_MAP_LEARNING_RATES,
-        y=_MAP_MOMENTA,
-        z=np.log10(steps),
-        zmin=0,
-        zmax=3.5,
-        colorscale=[[0, BLUE], [1, PAPER]],
-        colorbar={
-            "title": {"text": "steps per<br>factor 10"},
-            "tickvals": [float(np.log10(t)) for t in ticks],
-            "ticktext": [f"{t:,}" for t in ticks],
-            "thickness": 14,
-        },
-        hovertemplate="ε = %{x:.2f}, m = %{y:.2f}<extra></extra>",
-    )
-    edge = np.array([0.0, 1.0])
-    fig.add_scatter(
-        x=critical_learning_rate(1.0, edge * 0.98),
-        y=edge * 0.98,
-        mode="lines",
-        line={"color": VERMILLION, "width": 3},
-        name="stability: ε = 2(1 + m)",
-    )
-    fig.add_scatter(
-        x=[plain_lr],
-        y=[0],
-        mode="markers",
-        marker={"symbol": "square", "color": INK, "size": 11},
-        name="fastest without momentum",
-    )
-    fig.add_scatter(
-        x=[best_lr],
-        y=[best_m],
-        mode="markers",
-        marker={"symbol": "x", "color": INK, "size": 12},
-        name="fastest with",
-    )
-    return computed_here(fig, "spectral radius of the slower end of the spectrum")
-
-
 # --- How long the effective learning rate takes ----------------------------------------------
 
 RAMP_MOMENTA = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-
-
-def ramp_figure(momentum: float) -> go.Figure:
-    """Length of step k under a constant gradient: S20's sum, and an average, in units of ε."""
-    k = np.unique(np.round(np.geomspace(1, 1000, 60)))
-    total = (1 - momentum**k) / (1 - momentum)
-    memory = 1 / (1 - momentum)
-    share = 1 - momentum**memory
-    fig = figure(
-        x="step",
-        x_unit="updates",
-        y="length of the step",
-        y_unit="ε × gradient",
-        log="xy",
-        x_range=(0.9, 1100),
-        y_range=(8e-3, 130),
-        title=(
-            f"m = {momentum:g}: after 1/(1 − m) = {memory:.0f} steps the sum has reached "
-            f"{100 * share:.0f} % of ε/(1 − m)"
-        ),
-        alt="Length of the step under a constant gradient against the step, for a sum and a mean",
-    )
-    for y, name, color, dash in (
-        (total, "S20's formula: a sum", BLUE, "solid"),
-        ((1 - momentum) * total, "an exponential moving average", VERMILLION, "dash"),
-        (np.full(k.shape, memory), f"{EPSILON_EFF}/ε = 1/(1 − m)", MUTED, "dot"),
-    ):
-        fig.add_scatter(
-            x=k, y=y, mode="lines", line={"color": color, "dash": dash, "width": 2.5}, name=name
-        )
-    return computed_here(fig, "geometric sums")
 
 
 # --- SGD beside heavy ball at equal effective learning rate ----------------------------------
@@ -445,44 +208,6 @@ def gaps() -> tuple[Gap, ...]:
     return tuple(rows)
 
 
-def gap_figure() -> go.Figure:
-    """Difference between heavy ball and SGD against ε_eff, of the mean and of the noise."""
-    fig = figure(
-        x="effective learning rate / SGD's critical one",
-        x_unit=None,
-        y="difference from SGD",
-        y_unit="relative",
-        log="xy",
-        x_range=(1e-5, 0.4),
-        y_range=(1e-5, 10),
-        title=(
-            f"Equal effective learning rate, equal time: the noise agrees until {EPSILON_EFF} "
-            f"nears the critical value, the mean path only while {EPSILON_EFF}λ is far below 1 − m"
-        ),
-        alt="Relative difference of heavy ball and SGD against the effective learning rate",
-    )
-    for k, gap in enumerate(gaps()):
-        for y, what, dash in (
-            (gap.mean, "path", "solid"),
-            (gap.settled, "variance", "dot"),
-        ):
-            fig.add_scatter(
-                x=gap.of_critical,
-                y=y,
-                mode="lines",
-                line={"color": PALETTE[k], "dash": dash},
-                name=f"{what}, m = {gap.momentum:g}",
-            )
-    fig.add_scatter(
-        x=[1e-5, 0.4],
-        y=[0.1, 0.1],
-        mode="lines",
-        line={"color": MUTED, "width": 1.5},
-        name="a tenth",
-    )
-    return computed_here(fig, "exact moments along one direction; paths compared at equal steps")
-
-
 # --- Tuned, at each batch size ---------------------------------------------------------------
 
 BUDGET = 2**16
@@ -491,7 +216,7 @@ BUDGET = 2**16
 BUDGET_BATCH_SIZES = tuple(2**k for k in range(0, 13))
 BUDGET_MOMENTA = (0.5, 0.8, 0.9, 0.95, 0.98)
 _CURVATURES = np.geomspace(1e-3, 1, 25)
-_EFFECTIVE = np.geomspace(2**-9, 2**8, 171)
+EFFECTIVE = np.geomspace(2**-9, 2**8, 171)
 
 
 def final_loss(effective: ArrayLike, batch_size: int, momentum: float) -> FloatArray:
@@ -520,53 +245,6 @@ class Tuned:
 @cache
 def tuned(batch_size: int, momentum: float) -> Tuned:
     """The best of the plotted effective learning rates."""
-    loss = final_loss(_EFFECTIVE, batch_size, momentum)
+    loss = final_loss(EFFECTIVE, batch_size, momentum)
     best = int(np.argmin(loss))
-    return Tuned(float(_EFFECTIVE[best]), float(loss[best]))
-
-
-def budget_figure(batch_size: int, momentum: float) -> go.Figure:
-    """Final loss against ε_eff at one batch size, without and with momentum."""
-    plain, heavy = tuned(batch_size, 0.0), tuned(batch_size, momentum)
-    fig = figure(
-        x="effective learning rate",
-        x_unit=f"1/{LAMBDA_MAX}",
-        y="expected loss at the end / at the start",
-        y_unit=None,
-        log="xy",
-        x_range=(2**-9, 2**8),
-        y_range=(2e-3, 2),
-        title=(
-            f"B = {batch_size}, {BUDGET // batch_size:,} steps: best loss {plain.loss:.3g} "
-            f"without momentum, {heavy.loss:.3g} with m = {momentum:g}: "
-            f"ratio {heavy.loss / plain.loss:.2f}"
-        ),
-        alt="Final expected loss against the effective learning rate, without and with momentum",
-    )
-    for k, (m, best) in enumerate(((0.0, plain), (momentum, heavy))):
-        loss = final_loss(_EFFECTIVE, batch_size, m)
-        name = f"momentum {m:g}" if m else "no momentum"
-        color = (BLUE, VERMILLION)[k]
-        fig.add_scatter(
-            x=_EFFECTIVE,
-            y=np.where(loss < 1e3, loss, np.nan),
-            mode="lines",
-            line={"color": color, "dash": DASHES[k]},
-            name=name,
-        )
-        fig.add_scatter(
-            x=[best.effective],
-            y=[best.loss],
-            mode="markers",
-            marker={"symbol": SYMBOLS[k], "color": color, "size": 12},
-            name=f"best, {name}",
-            showlegend=False,
-        )
-    fig.add_scatter(
-        x=[2, 2],
-        y=[2e-3, 2],
-        mode="lines",
-        line={"color": MUTED, "dash": "dot"},
-        name=f"2/{LAMBDA_MAX}",
-    )
-    return computed_here(fig, "exact moments, 25 curvatures from 1/1000 to 1")
+    return Tuned(float(EFFECTIVE[best]), float(loss[best]))

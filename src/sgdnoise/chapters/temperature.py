@@ -1,4 +1,4 @@
-"""Figures of the chapter on temperature: two valleys, one bowl, and the noise of real minibatches.
+"""Numbers of the chapter on temperature: two valleys, one bowl, and the noise of real minibatches.
 
 The two valleys are a loss in one dimension with a narrow and a wide minimum of equal depth: where
 runs end there is a law that is not Gaussian, so that equal temperature has something to prove. The
@@ -12,25 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import softmax
 
-from sgdnoise.chapters import EPSILON_CRIT, computed_here, fraction, short
-from sgdnoise.figures.theme import (
-    BLUE,
-    DASHES,
-    INK,
-    MUTED,
-    PALETTE,
-    SYMBOLS,
-    VERMILLION,
-    band,
-    figure,
-)
 from sgdnoise.theory import sde
-from sgdnoise.theory.moments import moments
 from sgdnoise.theory.stability import critical_learning_rate
 
 FloatArray = NDArray[np.float64]
@@ -57,8 +43,7 @@ REFERENCE = (2.0**-5, 2)
 CRITICAL = float(critical_learning_rate(NARROW))
 """Where the narrow valley stops holding gradient descent: 2/4."""
 
-_RUNS = 2000
-_EDGES = np.linspace(-3.0, 4.0, 36)
+RUNS = 2000
 
 
 def valleys_loss(x: FloatArray) -> FloatArray:
@@ -90,7 +75,7 @@ def valley_runs(learning_rate: float, batch_size: int) -> FloatArray:
     rng = np.random.default_rng([round(1 / learning_rate), batch_size])
     return sde.simulate_sgd(
         valleys_gradient,
-        np.full(_RUNS, -1.0),
+        np.full(RUNS, -1.0),
         learning_rate=learning_rate,
         batch_size=batch_size,
         steps=EXAMPLES // batch_size,
@@ -141,65 +126,6 @@ def sde_share_in_wide(temperature: float, time: float) -> float:
     return float(probability[x > ridge()].sum())
 
 
-def _histogram(positions: FloatArray) -> FloatArray:
-    return 100 * np.histogram(positions, _EDGES)[0] / positions.size
-
-
-def valleys_figure(learning_rate: float, batch_size: int) -> go.Figure:
-    """Histogram of the runs at (ε, B), above the loss, with the reference runs' outline."""
-    runs, kept = valley_runs(learning_rate, batch_size), valley_runs(*REFERENCE)
-    fig = figure(
-        x="parameter x",
-        x_unit=None,
-        y="runs that end there",
-        y_unit="% per 0.2",
-        x_range=(-2.6, 3.6),
-        y_range=(0, 55),
-        title=(
-            f"ε = {fraction(learning_rate)}, B = {batch_size}: "
-            f"{100 * share_in_wide(runs):.0f} % of the runs have moved to the wide valley "
-            f"(outline: {100 * share_in_wide(kept):.0f} %)"
-        ),
-        alt="Histogram of final positions of SGD runs in a loss with a narrow and a wide valley",
-    )
-    x = np.linspace(-2.6, 3.6, 125)
-    fig.add_scatter(
-        x=x,
-        y=valleys_loss(x),
-        yaxis="y2",
-        mode="lines",
-        line={"color": MUTED, "dash": "dot", "width": 2},
-        name="loss (right axis)",
-    )
-    centres = (_EDGES[:-1] + _EDGES[1:]) / 2
-    fig.add_bar(
-        x=centres,
-        y=_histogram(runs),
-        width=0.2,
-        marker={"color": BLUE, "opacity": 0.75},
-        name="runs at the sliders' ε and B",
-    )
-    fig.add_scatter(
-        x=np.repeat(_EDGES, 2)[1:-1],
-        y=np.repeat(_histogram(kept), 2),
-        mode="lines",
-        line={"color": VERMILLION, "width": 2.5},
-        name=f"runs at ε = {fraction(REFERENCE[0])}, B = {REFERENCE[1]}, for comparison",
-    )
-    fig.update_layout(
-        yaxis2={
-            "overlaying": "y",
-            "side": "right",
-            "range": [0, 5.5],
-            "showgrid": False,
-            "title": {"text": "loss"},
-        },
-        bargap=0,
-    )
-    how = f"{_RUNS:,} simulated runs a setting, {EXAMPLES:,} examples each"
-    return computed_here(fig, how)
-
-
 @dataclass(frozen=True)
 class Escape:
     """Where the runs of one setting end up, beside the SDE at its temperature.
@@ -230,51 +156,9 @@ def escapes() -> tuple[Escape, ...]:
             share = share_in_wide(valley_runs(lr, b))
             expected = sde_share_in_wide(t, t * EXAMPLES)
             # Of the SDE's share: an observed share of 0 would claim no error at all.
-            error = float(np.sqrt(max(expected * (1 - expected), 1 / _RUNS) / _RUNS))
+            error = float(np.sqrt(max(expected * (1 - expected), 1 / RUNS) / RUNS))
             rows.append(Escape(lr, b, t, lr / CRITICAL, share, error, expected))
     return tuple(rows)
-
-
-def collapse_figure() -> go.Figure:
-    """Share of runs in the wide valley against temperature: one curve, until ε nears ε_crit."""
-    rows = escapes()
-    fig = figure(
-        x="temperature T = ε/B",
-        x_unit="ε per example",
-        y="runs in the wide valley",
-        y_unit="%",
-        log="x",
-        x_range=(2e-3, 0.3),
-        y_range=(-3, 103),
-        title=(
-            f"{len(rows)} settings fall on one curve, except at learning rates near "
-            "the critical one of the narrow valley"
-        ),
-        alt="Share of runs in the wide valley against temperature for all settings",
-    )
-    own = [r.temperature for r in rows if r.temperature > 2e-3]
-    at = np.unique([*own, *np.geomspace(5e-3, 0.04, 12)])
-    fig.add_scatter(
-        x=at,
-        y=[100 * sde_share_in_wide(float(t), float(t) * EXAMPLES) for t in at],
-        mode="lines",
-        line={"color": INK, "width": 2},
-        name="the SDE",
-    )
-    for k, lr in enumerate(LEARNING_RATES):
-        mine = [r for r in rows if r.learning_rate == lr]
-        fig.add_scatter(
-            x=[r.temperature for r in mine],
-            y=[100 * r.share for r in mine],
-            error_y={"array": [200 * r.error for r in mine], "thickness": 1.2, "width": 3},
-            mode="markers",
-            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 9},
-            name=f"ε = {fraction(lr)} = {lr / CRITICAL:.2g} {EPSILON_CRIT}",
-            customdata=[r.batch_size for r in mine],
-            hovertemplate="B = %{customdata}: %{y:.1f} %",
-        )
-    how = f"{_RUNS:,} simulated runs a point, bars two standard errors; line: Fokker–Planck"
-    return computed_here(fig, how)
 
 
 # --- One bowl --------------------------------------------------------------------------------
@@ -285,56 +169,6 @@ BOWL_NOISE = 8.0
 BOWL_EPOCH, BOWL_EPOCHS, BOWL_START = 256, 2, 2.0
 BOWL_LEARNING_RATES = tuple(2.0**-k for k in range(6, -1, -1))
 BOWL_BATCH_SIZES = (4, 8, 16, 32, 64, 128)
-
-
-def bowl_figure(learning_rate: float, batch_size: int) -> go.Figure:
-    """Mean and spread of SGD and of the SDE in the bowl, over two epochs, both exact."""
-    t = float(sde.temperature(learning_rate, batch_size))
-    examples = BOWL_EPOCH * BOWL_EPOCHS
-    limit = float(sde.sde_variance(1.0, BOWL_NOISE, t))
-    steps = np.arange(examples // batch_size + 1)
-    state = moments(learning_rate, 1.0, BOWL_NOISE / batch_size, steps, start=BOWL_START)
-    spread = np.sqrt(np.maximum(state.variance, 0))
-    seen = np.linspace(0, examples, 81)
-    mean = BOWL_START * np.exp(-t * seen)
-    deviation = np.sqrt(limit * -np.expm1(-2 * t * seen))
-    fig = figure(
-        x="time",
-        x_unit="epochs",
-        y="parameter x",
-        y_unit=None,
-        x_range=(0, BOWL_EPOCHS),
-        y_range=(-3, 3.5),
-        title=(
-            f"ε = {fraction(learning_rate)}, B = {batch_size}: T = {fraction(t)}, "
-            f"{steps[-1]} steps; standard deviation at the end {spread[-1]:.3f} "
-            f"(SDE {deviation[-1]:.3f})"
-        ),
-        alt="Mean and spread of SGD and of the SDE against time in epochs",
-    )
-    at = seen / BOWL_EPOCH
-    band(
-        fig,
-        at,
-        mean - 2 * deviation,
-        mean + 2 * deviation,
-        color=BLUE,
-        name="SDE at that T, ± 2 standard deviations",
-    )
-    fig.add_scatter(x=at, y=mean, mode="lines", line={"color": BLUE}, name="SDE, mean")
-    epochs = steps * batch_size / BOWL_EPOCH
-    mode = "lines+markers" if steps.size <= 33 else "lines"
-    for sign, name in ((0, "SGD, mean"), (2, "SGD, ± 2 standard deviations"), (-2, "")):
-        fig.add_scatter(
-            x=epochs,
-            y=state.x + sign * spread,
-            mode=mode,
-            line={"color": VERMILLION, "width": 2, "dash": "dot" if sign else "solid"},
-            marker={"size": 5},
-            name=name,
-            showlegend=bool(name),
-        )
-    return computed_here(fig, "exact moments of both, curvature 1")
 
 
 SCALING_BASE = 2.0**-10
@@ -360,46 +194,8 @@ def scaling_runs() -> tuple[sde.ScaledRun, ...]:
     )
 
 
-def _deviation(mean: float, second_moment: float) -> float:
+def deviation(mean: float, second_moment: float) -> float:
     return float(np.sqrt(max(second_moment - mean**2, 0)))
-
-
-def scaling_figure(learning_rate: float) -> go.Figure:
-    """Density at the end of the run with that learning rate, beside the SDE's at the same T."""
-    run = next(r for r in scaling_runs() if r.learning_rate == learning_rate)
-    spread = _deviation(run.mean, run.second_moment)
-    limit = _deviation(run.sde_mean, run.sde_second_moment)
-    off = abs(run.second_moment / run.sde_second_moment - 1)
-    fig = figure(
-        x="parameter x at the end",
-        x_unit=None,
-        y="density",
-        y_unit="per unit of x",
-        x_range=(-1.6, 2.0),
-        y_range=(0, 1.3),
-        title=(
-            f"ε = {fraction(run.learning_rate)} = {short(run.of_critical)} {EPSILON_CRIT}, B = "
-            f"{run.batch_size:g}, {run.steps} steps: E x² is off by {short(100 * off)} %"
-        ),
-        alt="Final law of SGD and of the SDE at equal temperature and equal epochs",
-    )
-    x = np.linspace(-1.6, 2.0, 145)
-    fig.add_scatter(
-        x=x,
-        y=sde.gaussian_density(x - run.sde_mean, limit**2),
-        mode="lines",
-        line={"color": BLUE, "width": 5},
-        opacity=0.5,
-        name="SDE at the same T and time",
-    )
-    fig.add_scatter(
-        x=x,
-        y=sde.gaussian_density(x - run.mean, spread**2),
-        mode="lines",
-        line={"color": VERMILLION, "dash": "dash"},
-        name="SGD",
-    )
-    return computed_here(fig, "exact Gaussian laws, curvature 1")
 
 
 @dataclass(frozen=True)
@@ -437,88 +233,11 @@ def scaling_orders() -> tuple[Order, ...]:
     return tuple(orders)
 
 
-def order_figure() -> go.Figure:
-    """Error of linear scaling against ε/ε_crit, with the slope measured where ε is small."""
-    orders = scaling_orders()
-    fig = figure(
-        x=f"learning rate ε / {EPSILON_CRIT}",
-        x_unit=None,
-        y="relative error against the SDE",
-        y_unit=None,
-        log="xy",
-        x_range=(3e-4, 1.1),
-        y_range=(1e-4, 10),
-        title=(
-            "Equal temperature, equal epochs: the error is of order "
-            f"{min(o.slope for o in orders):.2f} to {max(o.slope for o in orders):.2f} "
-            f"in ε/{EPSILON_CRIT}"
-        ),
-        alt="Relative error of linear scaling against the learning rate over its critical value",
-    )
-    for k, order in enumerate(orders):
-        fig.add_scatter(
-            x=order.of_critical,
-            y=order.error,
-            mode="lines+markers",
-            line={"color": PALETTE[k], "dash": DASHES[k]},
-            marker={"symbol": SYMBOLS[k], "color": PALETTE[k]},
-            name=f"{order.name}: slope {order.slope:.2f}",
-        )
-    return computed_here(
-        fig, f"exact moments; slopes by least squares below ε = 0.02 {EPSILON_CRIT}"
-    )
-
-
 # --- Independent and reshuffled batches ------------------------------------------------------
 
 SAMPLED_EXAMPLES = 64
 SAMPLED_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 SAMPLED_LEARNING_RATES = tuple(2.0**-k for k in range(7, -1, -1))
-
-
-def sampling_figure(learning_rate: float, batch_size: int) -> go.Figure:
-    """Stationary spread through an epoch: independent and reshuffled batches of 64 examples."""
-    law = sde.reshuffled_law(learning_rate, 1.0, 1.0, batch_size, SAMPLED_EXAMPLES)
-    unit = float(sde.sde_variance(1.0, 1.0, sde.temperature(learning_rate, batch_size)))
-    batches = SAMPLED_EXAMPLES // batch_size
-    seen = np.arange(batches + 1) * batch_size
-    fig = figure(
-        x="examples seen since the epoch began",
-        x_unit=f"of N = {SAMPLED_EXAMPLES}",
-        y="standard deviation of x",
-        y_unit="SDE’s at T = ε/B",
-        x_range=(-1, SAMPLED_EXAMPLES + 1),
-        y_range=(0, 1.45),
-        title=(
-            f"ε = {fraction(learning_rate)}, B = {batch_size}: at an epoch's end "
-            f"{np.sqrt(law.epoch_end / unit):.3g} reshuffled, "
-            f"{np.sqrt(law.independent / unit):.3g} independent"
-        ),
-        alt="Spread of the parameter within an epoch for two ways to draw batches",
-    )
-    fig.add_scatter(
-        x=[0, SAMPLED_EXAMPLES],
-        y=[1.0, 1.0],
-        mode="lines",
-        line={"color": MUTED, "dash": "dot"},
-        name="SDE at T = ε/B",
-    )
-    fig.add_scatter(
-        x=[0, SAMPLED_EXAMPLES],
-        y=[np.sqrt(law.independent / unit)] * 2,
-        mode="lines",
-        line={"color": BLUE, "dash": "dash"},
-        name="independent batches",
-    )
-    fig.add_scatter(
-        x=seen,
-        y=np.sqrt(law.within_epoch / unit),
-        mode="lines+markers",
-        line={"color": VERMILLION},
-        marker={"size": 6},
-        name="reshuffled epochs",
-    )
-    return computed_here(fig, "exact second moments of the stationary laws, curvature 1")
 
 
 @cache
@@ -539,39 +258,6 @@ def two_samplings(learning_rate: float, batch_size: int) -> dict[sde.Sampling, F
             sampling=sampling,  # type: ignore[arg-type]
         )
     return ends
-
-
-def two_samplings_figure(learning_rate: float, batch_size: int) -> go.Figure:
-    """Histograms of simulated runs at an epoch's end beside the exact standard deviations."""
-    law = sde.reshuffled_law(learning_rate, 1.0, 1.0, batch_size, SAMPLED_EXAMPLES)
-    exact = {"independent": law.independent, "reshuffle": law.epoch_end}
-    ends = two_samplings(learning_rate, batch_size)
-    names = {"independent": "independent batches", "reshuffle": "reshuffled epochs"}
-    measured = "; ".join(
-        f"{names[s]} {ends[s].std():.4f} (exact {np.sqrt(exact[s]):.4f})" for s in ends
-    )
-    edges = np.linspace(-0.4, 0.4, 65)
-    fig = figure(
-        x="parameter x at an epoch's end",
-        x_unit=None,
-        y="density",
-        y_unit="per unit of x",
-        x_range=(-0.4, 0.4),
-        title=f"ε = {fraction(learning_rate)}, B = {batch_size}, standard deviation: {measured}",
-        alt="Histograms of the parameter at an epoch's end for two ways to draw batches",
-    )
-    for s, color in (("independent", BLUE), ("reshuffle", VERMILLION)):
-        density = np.histogram(ends[s], edges, density=True)[0]  # type: ignore[index]
-        fig.add_scatter(
-            x=np.repeat(edges, 2)[1:-1],
-            y=np.repeat(density, 2),
-            mode="lines",
-            line={"color": color, "width": 2, "dash": "solid" if s == "reshuffle" else "dash"},
-            fill="tozeroy",
-            fillcolor=f"{color}33",
-            name=names[s],
-        )
-    return computed_here(fig, f"4,000 simulated runs each, N = {SAMPLED_EXAMPLES} examples")
 
 
 # --- The noise of real minibatches -----------------------------------------------------------
