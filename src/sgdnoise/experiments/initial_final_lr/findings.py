@@ -109,7 +109,7 @@ def pair_surface(reading: Reading, epochs: float, objective: str) -> go.Figure:
         z=values,
         customdata=[[key_name(state.sweep.key)] * len(xs)] * len(ys),
         # Accuracies far from the best would take all the colours.
-        zmin=float(np.nanmax(values)) - 3 if shown.higher_is_better else None,
+        zmin=float(np.nanmax(values)) - 3 if shown.higher_is_better and best else None,
         colorscale="Cividis",
         reversescale=not shown.higher_is_better,
         colorbar={"title": {"text": title}},
