@@ -353,7 +353,8 @@ def test_several_writers_lose_nothing(tmp_path):
 
 def test_a_killed_holder_frees_its_lock(tmp_path):
     program = (
-        "import os, signal, sys; from pathlib import Path; from sgdnoise.records.store import Store;"
+        "import os, signal, sys; from pathlib import Path;"
+        "from sgdnoise.records.store import Store;"
         "lock = Store(Path(sys.argv[1])).lock('x'); lock.acquire(); print('held', flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -44,6 +44,7 @@ done = {"steps": 0, "here": 0, "records": 0}
 
 def die_at(here):
     if here == moment and done["records"] == count:
+        print(done["steps"], flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -78,8 +79,8 @@ print(report.found, report.trained, done["steps"])
 """
 
 
-def swept(root: Path, moment: str = "never", count: int = 0) -> tuple[int, ...] | None:
-    """A sweep to its end: runs found and trained, and steps done; None if it killed itself."""
+def swept(root: Path, moment: str = "never", count: int = 0) -> tuple[bool, list[int]]:
+    """A sweep: whether it killed itself, and steps done; at its end runs found and trained first."""
     done = subprocess.run(
         [
             sys.executable,
@@ -94,10 +95,9 @@ def swept(root: Path, moment: str = "never", count: int = 0) -> tuple[int, ...] 
         text=True,
         timeout=120,
     )
-    if done.returncode == -signal.SIGKILL:
-        return None
-    assert done.returncode == 0, done.stderr
-    return tuple(map(int, done.stdout.split()))
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    assert "starts anew" not in done.stderr
+    return done.returncode != 0, [int(number) for number in done.stdout.split()]
 
 
 def lines(root: Path) -> list[str]:
@@ -115,15 +115,16 @@ def test_a_sweep_killed_again_and_again_ends_as_one_that_was_not(tmp_path, monke
     with monkeypatch.context() as patched:
         on_a_gpu_that_is_this_cpu(patched)
         assert run_sweep(ALONE, Store(unkilled)).trained == RUNS
-    # Where it is killed, after how many records of its own, and the step of the checkpoint left.
+    # Where it is killed, after how many records of its own, the step of the checkpoint left, and
+    # the steps done: a run that was stopped at step 14 has 26 left.
     points = [
-        ("after the record", 2, STEPS),
-        ("step", 1, 14),
-        ("before the record", 1, STEPS),
+        ("after the record", 2, STEPS, 2 * STEPS),
+        ("step", 1, 14, STEPS + 15),
+        ("before the record", 1, STEPS, STEPS - 14 + STEPS),
     ]
     kept: list[str] = []
-    for moment, count, step in points:
-        assert swept(killed, moment, count) is None
+    for moment, count, step, steps in points:
+        assert swept(killed, moment, count) == (True, [steps])
         assert lines(killed)[: len(kept)] == kept
         assert len(lines(killed)) == len(kept) + count
         kept = lines(killed)
@@ -138,6 +139,6 @@ def test_a_sweep_killed_again_and_again_ends_as_one_that_was_not(tmp_path, monke
             assert checkpoint["progress"]["step"] == step
     # The run in flight goes on from its checkpoint: it was trained to its end already.
     missing = RUNS - len(kept)
-    assert swept(killed) == (len(kept), missing, (missing - 1) * STEPS)
+    assert swept(killed) == (False, [len(kept), missing, (missing - 1) * STEPS])
     assert contents(killed) == contents(unkilled)
     assert not list(killed.rglob("*.rejected"))

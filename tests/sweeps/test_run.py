@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+import types
 
 import pytest
 import torch
@@ -480,6 +481,21 @@ def test_a_worker_of_other_code_is_refused(tmp_path, scheduler, worker, monkeypa
     assert lines_of(tmp_path) == 0
 
 
+def test_a_worker_that_is_lost_while_it_is_asked_for_its_code_is_no_other_code():
+    cluster = object.__new__(workers.Cluster)
+    cluster.address = "tcp://scheduler"
+    there = {"a": 1, "b": 1}
+    cluster.client = types.SimpleNamespace(
+        wait_for_workers=lambda *_, **__: None,
+        run=lambda *_, **__: {"a": OSError("the connection was closed"), "b": workers.code_digest()},
+        nthreads=lambda: there,
+    )
+    with pytest.raises(InputError, match="1 of 2 Dask workers .* a has no such package"):
+        cluster._require_workers()
+    del there["a"]
+    cluster._require_workers()
+
+
 @pytest.mark.parametrize("gone", ["scheduler", "worker"])
 def test_a_lost_scheduler_and_the_loss_of_all_workers_are_said(
     tmp_path, scheduler, worker, monkeypatch, capfd, gone
@@ -490,11 +506,18 @@ def test_a_lost_scheduler_and_the_loss_of_all_workers_are_said(
         "scheduler": (scheduler[0], "the Dask scheduler at .* was lost"),
         "worker": (worker, "no worker for 2 s"),
     }[gone]
-    killer = threading.Timer(4.0, process.kill)
-    killer.start()
+    # Killed when bundles are on their way, however long the worker took to import what it needs.
+    killer, real = threading.Timer(1.0, process.kill), workers.Cluster._require_workers
+
+    def and_then_killed(cluster):
+        real(cluster)
+        if not killer.is_alive() and not killer.finished.is_set():
+            killer.start()
+
+    monkeypatch.setattr(workers.Cluster, "_require_workers", and_then_killed)
     with pytest.raises(FailureError, match=says) as caught:
         on_cluster(tmp_path, scheduler[1])
-    killer.cancel()
+    killer.join()
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
 

@@ -209,7 +209,9 @@ class Cluster:
                 f"start some with `dask worker {self.address}`"
             ) from None
         codes = self.client.run(_code, on_error="return")
-        others = {worker: code for worker, code in codes.items() if code != code_digest()}
+        # A worker that was lost while it was asked has no other code: it has none.
+        there = self.client.nthreads()
+        others = {w: code for w, code in codes.items() if code != code_digest() and w in there}
         if others:
             worker, code = next(iter(others.items()))
             what = f"training code {code}" if isinstance(code, str) else "no such package"
