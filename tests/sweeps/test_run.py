@@ -239,6 +239,27 @@ def test_a_deadline_stops_a_run_and_the_next_sweep_finishes_it(tmp_path, monkeyp
     assert list(differences(stopped, whole, "digits", "tiny")) == []
 
 
+@pytest.mark.parametrize(("parent", "threads"), [("getpid", 1), ("getppid", 2), ("no process", 1)])
+def test_only_a_worker_of_the_sweep_ends_with_it(parent, threads):
+    # In a process of its own, for one that were ended by mistake would be that of the tests.
+    program = textwrap.dedent(
+        f"""
+        import os, threading, time
+        from sgdnoise.sweeps import workers
+        workers.train_bundle, workers.PARENT_SECONDS = lambda *bundle: list(bundle), 0.01
+        parents = {{"getpid": os.getpid(), "getppid": os.getppid(), "no process": 1 << 30}}
+        parent = parents[{parent!r}]
+        before = threading.active_count()
+        print(workers._train_for(parent, 5), threading.active_count() - before + 1, flush=True)
+        time.sleep(0.3)
+        print("alive")
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"[5] {threads}\nalive\n"
+
+
 def test_past_the_deadline_nothing_is_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "train_bundle", lambda *_: pytest.fail("trained"))
     report = sweep.run_sweep(tiny(2), Store(tmp_path), jobs=1, deadline=0.0)
@@ -487,7 +508,10 @@ def test_a_worker_that_is_lost_while_it_is_asked_for_its_code_is_no_other_code()
     there = {"a": 1, "b": 1}
     cluster.client = types.SimpleNamespace(
         wait_for_workers=lambda *_, **__: None,
-        run=lambda *_, **__: {"a": OSError("the connection was closed"), "b": workers.code_digest()},
+        run=lambda *_, **__: {
+            "a": OSError("the connection was closed"),
+            "b": workers.code_digest(),
+        },
         nthreads=lambda: there,
     )
     with pytest.raises(InputError, match="1 of 2 Dask workers .* a has no such package"):

@@ -79,7 +79,11 @@ def _end_with(parent: int) -> None:
 
     A thread looks, not the kernel: Linux would send its signal already when the thread ends that
     started the worker, and that need not be the parent's main one.
+
+    A process that is no child of the sweep's, and the sweep itself, are not its to end.
     """
+    if os.getppid() != parent:
+        return
 
     def watch() -> None:
         while os.getppid() == parent:
