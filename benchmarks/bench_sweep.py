@@ -74,8 +74,6 @@ def _trained_by(workers: int) -> tuple[float, dict[str, Record]]:
 def _sweep(runs: list[RunConfig], folder: Path, address: str) -> dict[str, Record]:
     experiment = Listed(
         name="bench",
-        title="",
-        items=(),
         sweeps={},
         seeds={"digits": 1},
         notebook="",

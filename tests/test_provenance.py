@@ -12,7 +12,7 @@ import pytest
 
 import sgdnoise
 from sgdnoise import provenance
-from sgdnoise.records import store as records
+from sgdnoise.records import made
 
 SOURCES = Path(sgdnoise.__file__).parent
 
@@ -111,7 +111,7 @@ def test_a_folder_without_training_has_no_digest(tmp_path):
 
 def test_records_carry_it_and_it_is_found_once(monkeypatch):
     code = provenance.digest(SOURCES)
-    assert records.environment()["code"] == provenance.code_digest() == code
+    assert made.environment()["code"] == provenance.code_digest() == code
     monkeypatch.setattr(provenance, "digest", lambda *_: pytest.fail("hashed again"))
     assert provenance.code_digest() == code
 

@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from sgdnoise import checkout, cli, reproduce
+from sgdnoise.book import notebooks
 from sgdnoise.errors import FailureError
 from sgdnoise.experiments import EXPERIMENTS
-from sgdnoise.records import Store
+from sgdnoise.records.store import Store
 from sgdnoise.sweeps.report import Report
 
 DIGITS = [name for name, e in EXPERIMENTS.items() if "digits" in e.sweeps]
@@ -28,8 +29,8 @@ def trained(monkeypatch):
     """Sweeps that train nothing and end well; the names of those that were begun."""
     names = []
 
-    def run_sweep(experiment, *_, **__):
-        names.append(experiment.name)
+    def run_sweep(study, *_, **__):
+        names.append(study.experiment.name)
         return Report(trained=1)
 
     monkeypatch.setattr(reproduce, "run_sweep", run_sweep)
@@ -43,13 +44,15 @@ def where(tmp_path):
 def test_a_page_that_fails_does_not_end_the_others(trained, tmp_path, monkeypatch, capsys):
     rendered = []
 
-    def render(experiment, scale, seeds, results, runs):
-        if experiment.name in DIGITS[:2]:
-            raise FailureError(f"the page of {experiment.name} failed in a cell: KeyError: 'lost'")
-        rendered.append(experiment.name)
-        return runs / scale / f"{experiment.name}.ipynb"
+    def render(study, results, runs):
+        assert (results, runs) == (tmp_path / "r", tmp_path / "p")
+        scale, name = study.place
+        if name in DIGITS[:2]:
+            raise FailureError(f"the page of {name} failed in a cell: KeyError: 'lost'")
+        rendered.append(name)
+        return runs / scale / f"{name}.ipynb"
 
-    monkeypatch.setattr(reproduce.render, "render", render)
+    monkeypatch.setattr(notebooks, "render", render)
     assert cli.main(["reproduce", "all", "--scale", "digits", *where(tmp_path)]) == 1
     assert trained == DIGITS
     assert rendered == DIGITS[2:] != []
@@ -80,7 +83,7 @@ def test_outside_of_a_checkout_the_packages_own_notebook_is_rendered(
     monkeypatch.chdir(tmp_path)
     found = []
     monkeypatch.setattr(
-        reproduce.render, "render", lambda e, *_: found.append(reproduce.render.notebook_source(e))
+        notebooks, "render", lambda s, *_: found.append(notebooks.notebook_source(s.experiment))
     )
     one = ["reproduce", "constant-step", "--scale", "digits", *where(tmp_path)]
     assert cli.main(one) == 0
@@ -119,16 +122,16 @@ def test_a_dry_run_says_which_records_it_refuses(tmp_path, capsys):
 
 PROGRAM = textwrap.dedent(
     """
-    import dataclasses, sys
+    import sys
     sys.path.insert(0, {tests!r})
     from sgdnoise import cli
     from sgdnoise.experiments import EXPERIMENTS
-    from sweeps.test_run import one_sweep, tiny
+    from sweeps.test_run import experiment, one_sweep
     # Trained side by side: one that is soon done, and one that takes minutes.
     sweeps = [one_sweep(16, steps=1), one_sweep(4, steps=None, epochs=8.0)]
-    EXPERIMENTS["tiny"] = dataclasses.replace(tiny(sweeps), notebook="constant-step.ipynb")
+    EXPERIMENTS["tiny"] = experiment(sweeps)
     arguments = ["reproduce", "tiny", "--scale", "digits", "--seeds", "300", "--jobs", "2"]
-    sys.exit(cli.main([*arguments, *sys.argv[1:]]))
+    sys.exit(cli.main([*arguments, "--no-render", *sys.argv[1:]]))
     """
 )
 

@@ -6,8 +6,10 @@ import re
 
 from sgdnoise.analysis.tuning import key_name
 from sgdnoise.book.run_pages import run_page, write_run_pages
-from sgdnoise.experiments import EXPERIMENTS, advance
-from sgdnoise.records.store import Store, record_of
+from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.records.made import record_of
+from sgdnoise.records.store import Store
+from sgdnoise.study.grid import advance
 from sgdnoise.training.result import Result
 
 
@@ -24,11 +26,11 @@ def test_every_run_is_listed_once_below_its_sweep(tmp_path):
     stray = configs[0].replace(epochs=3.0, steps=None)
     store = Store(tmp_path / "results")
     store.append("digits", "constant-step", made([*configs, stray]))
-    store.append("cpu", "acceptance", made([configs[0]]))
+    store.append("cpu", "some-name", made([configs[0]]))
     book = tmp_path / "html"
     pages = write_run_pages(store, book)
     assert {p.relative_to(book).as_posix() for p in pages} == {
-        "records/cpu/acceptance.html",
+        "records/cpu/some-name.html",
         "records/digits/constant-step.html",
     }
     text = (book / run_page("digits", "constant-step")).read_text()
@@ -43,7 +45,7 @@ def test_every_run_is_listed_once_below_its_sweep(tmp_path):
     # No network, no script; the way back leads into the book.
     assert not re.search(r"https?://|<script", text)
     assert 'href="../../index.html"' in text
-    alone = (book / "records/cpu/acceptance.html").read_text()
+    alone = (book / "records/cpu/some-name.html").read_text()
     assert 'id="runs"' in alone
 
 

@@ -1,18 +1,23 @@
-"""The acceptance runs: what they cover, what they say, and that they go on where they were."""
+"""The parts, checked: what the runs cover, what they say, and that they go on where they were."""
 
 from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
 from sgdnoise import models
 from sgdnoise.config import make_config
-from sgdnoise.experiments.parts_checked import findings as acceptance_figures
-from sgdnoise.experiments.parts_checked import grid as acceptance
+from sgdnoise.experiments.parts_checked import findings, grid
 from sgdnoise.experiments.parts_checked.grid import CHECKS, EXPERIMENT, Check
-from sgdnoise.records.find import find_store
-from sgdnoise.records.store import Record
-from sgdnoise.study.plan import needed
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store
+from sgdnoise.study.study import Study
+from sgdnoise.sweeps.run import run_sweep
+
+STUDY = Study.of(EXPERIMENT, "cpu")
 
 DIGITS = make_config(
     dataset="digits", model="f1", batch_size=128, learning_rate=0.05, momentum=0.9, steps=30
@@ -21,6 +26,12 @@ DIGITS = make_config(
 
 def record(config, status="done", **metrics):
     return {config.id: Record(config, status, metrics, {}, {"seconds": 1.0})}
+
+
+def with_curve(records, config):
+    """The same records, one of them with a curve."""
+    curves = {"step": [1.0, 2.0], "train_loss": [2.3, 1.7]}
+    return records | {config.id: dataclasses.replace(records[config.id], curves=curves)}
 
 
 def test_every_convolution_net_of_the_papers_is_there():
@@ -47,7 +58,7 @@ def test_each_is_asked_for_what_the_issue_asks():
         else:
             assert (check.config.dataset, check.config.train_size) == ("cifar10", 2000)
             assert (check.metric, check.bound) == ("train_loss", 1.5)
-    assert needed(EXPERIMENT, "cpu", 1, {}) == [check.config for check in CHECKS]
+    assert STUDY.needed({}) == [check.config for check in CHECKS]
 
 
 @pytest.mark.parametrize(
@@ -71,34 +82,33 @@ def test_verdicts(metric, value, verdict):
         assert check.verdict(record(DIGITS, status, **{metric: value})) == "failed"
 
 
-def test_it_trains_what_is_missing_once_and_says_how_it_went(monkeypatch, tmp_path, capsys):
+def test_it_trains_what_is_missing_once_and_says_how_it_went(monkeypatch, tmp_path):
     torch.set_num_threads(1)
     easy, hard = Check(DIGITS, "train_loss", 1.5), Check(DIGITS, "train_loss", 1e-9)
-    monkeypatch.setattr(acceptance, "CHECKS", (easy,))
-    arguments = ["--results", str(tmp_path), "--jobs", "1"]
-    assert acceptance.main(arguments) == 0
-    assert "0 found, 1 trained, 0 failed" in capsys.readouterr().out
-    monkeypatch.setattr(acceptance, "CHECKS", (easy, hard))
-    assert acceptance.main(arguments) == 1
-    out = capsys.readouterr().out
-    assert "1 found, 0 trained, 0 failed" in out
-    assert "passed" in out
-    assert "failed" in out.splitlines()[-1]
-
-
-def test_a_store_that_cannot_be_written_is_one_line_and_exit_1(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert acceptance.main(["--results", str(tmp_path / "file" / "in")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    other = Check(DIGITS.replace(steps=10), "train_loss", 1e-9)
+    store = Store(tmp_path)
+    monkeypatch.setattr(grid, "CHECKS", (easy,))
+    assert str(run_sweep(STUDY, store, jobs=1)) == "0 found, 1 trained, 0 failed"
+    monkeypatch.setattr(grid, "CHECKS", (easy, other))
+    assert str(run_sweep(STUDY, store, jobs=1)) == "1 found, 1 trained, 0 failed"
+    assert str(run_sweep(STUDY, store, jobs=1)) == "2 found, 0 trained, 0 failed"
+    records = store.read("cpu", "parts-checked")
+    verdicts = [check.verdict(records) for check in (easy, hard, other)]
+    assert verdicts == ["passed", "failed", "failed"]
 
 
 def test_the_page_tells_what_is_there_and_what_is_not(monkeypatch, tmp_path):
-    monkeypatch.setattr(acceptance_figures, "CHECKS", CHECKS[:3])
-    assert "0 passed, 0 failed, 3 not yet run" in acceptance_figures.summary({})
+    monkeypatch.setattr(findings, "CHECKS", CHECKS[:3])
+    assert "0 passed, 0 failed, 3 not yet run" in findings.summary({})
     first, second = CHECKS[0].config, CHECKS[1].config
     have = record(first, test_accuracy=98.0) | record(second, train_loss=1.7)
-    assert "1 passed, 1 failed, 1 not yet run" in acceptance_figures.summary(have)
-    assert not acceptance_figures.loss_curves({}).data
+    assert "1 passed, 1 failed, 1 not yet run" in findings.summary(have)
+    assert not findings.loss_curves({}).data
+    verdicts = [row["verdict"] for row in findings.rows(have)]
+    assert verdicts == ["passed", "failed", "not yet run"]
+    assert [trace.name for trace in findings.loss_curves(with_curve(have, second)).data] == [
+        "wrn-10-1, batch"
+    ]
 
 
 def test_the_live_comparisons_agree_to_the_precision_that_they_claim():
@@ -107,17 +117,19 @@ def test_the_live_comparisons_agree_to_the_precision_that_they_claim():
         cells = styler.data[columns].to_numpy().ravel()
         return max(float(c.replace(" × 10", "e").translate(raised)) for c in cells)
 
-    ghosts = acceptance_figures.ghost_norm_table()
+    ghosts = findings.ghost_norm_table()
     numbers = [c for c in ghosts.data.columns if c not in ("batch", "ghosts of")]
     assert len(numbers) == 5
     assert largest(ghosts, numbers) < 1e-6  # float32 beside float64
-    rules = acceptance_figures.optimizer_table()
+    rules = findings.optimizer_table()
     assert largest(rules, ["difference of the weights"]) < 1e-12  # float64 throughout
 
 
 def test_what_is_committed_is_sound():
-    store = find_store()
-    records = store.read(acceptance.SCALE, acceptance.NAME)
+    store = Store(Path(__file__).parents[2] / "results")
+    records = store.read(*STUDY.place)
+    assert STUDY.place == ("cpu", "parts-checked")
+    assert records
     assert store.complaints == []
     checks = {check.config.id: check for check in CHECKS}
     nets = {(check.config.model, check.config.norm): check for check in CHECKS}

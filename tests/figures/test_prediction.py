@@ -7,19 +7,18 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import regimes
 
+from sgdnoise.analysis import Reading, key_name
 from sgdnoise.analysis.intervals import Interval
-from sgdnoise.analysis.regimes import Regimes
-from sgdnoise.analysis.tuning import key_name
 from sgdnoise.config import make_config
-from sgdnoise.experiments import EXPERIMENTS, advance
+from sgdnoise.experiments import study_of
 from sgdnoise.figures import prediction
-from sgdnoise.figures.theme import Source
+from sgdnoise.figures import tuned as figures
 from sgdnoise.schedule import hold_then_decay
+from sgdnoise.study.grid import advance
 from sgdnoise.theory import nqm
 from sgdnoise.theory.nqm import EpochBudget, StepBudget, TunedCurve
-
-NOTE = Source("made up", "records/digits/x.html")
 
 
 class Tuned:
@@ -30,16 +29,39 @@ class Tuned:
         self.peak = Interval(peak, peak - 0.5, peak + 0.5)
 
 
-def tunings(name, peak):
-    sweeps = EXPERIMENTS[name].sweeps["digits"]()
-    return {sweep.key: Tuned(sweep, peak(dict(sweep.key))) for sweep in sweeps}
+class MadeUp(Reading):
+    """A reading of tuned rates as said, by key and objective, and of losses by key."""
+
+    def tuned(self, objective="test_accuracy", variant=None):
+        sweeps = self.study.experiment.sweeps[self.study.scale]()
+        peak = self.__dict__["peaks"][objective]
+        found = {sweep.key: Tuned(sweep, peak(dict(sweep.key))) for sweep in sweeps}
+        return {
+            key: one
+            for key, one in found.items()
+            if variant is None or not set(dict(key)) - {"method", "batch_size", "epochs"}
+        }
+
+    def optima(self, objective="test_accuracy", variant=None):
+        loss = self.__dict__["loss"]
+        return pd.DataFrame(
+            [
+                {
+                    **dict(key),
+                    "key": key,
+                    "sweep": key_name(key),
+                    "train_loss_mean": loss(dict(key)),
+                }
+                for key in self.tuned(objective, variant)
+            ]
+        )
 
 
-def regimes(slope=1.0, boundary=32.0, level=2.0):
-    def exact(value):
-        return Interval(value, value * 0.9, value * 1.1)
-
-    return Regimes(exact(slope), exact(boundary), exact(level), True)
+def made_up(name, *, loss=None, fits=None, **peaks):
+    """What an experiment at scale `digits` says when its tuned rates are these."""
+    of = MadeUp(study_of(name, "digits", 1), {})
+    of.__dict__.update(peaks=peaks, loss=loss, regimes=fits)
+    return of
 
 
 def test_the_units_of_an_exact_corner_are_its_own():
@@ -50,17 +72,21 @@ def test_the_units_of_an_exact_corner_are_its_own():
 
 
 def test_the_budget_is_that_of_the_runs():
-    epochs = prediction.budget_of(tunings("constant-epoch", lambda key: 0.0))
-    assert epochs == EpochBudget(40.0, 1024)
-    assert prediction.budget_of(tunings("constant-step", lambda key: 0.0)) == StepBudget(1280)
+    budgets = [
+        prediction.budget_of(made_up(name, test_accuracy=lambda key: 0.0).tuned())
+        for name in ("constant-epoch", "constant-step")
+    ]
+    assert budgets == [EpochBudget(40.0, 1024), StepBudget(1280)]
 
 
 def test_the_models_ratios_are_those_of_the_critical_learning_rates():
-    tuned = tunings("constant-epoch", lambda key: math.log2(min(key["batch_size"], 32)) - 5)
-    model = prediction.curves(tuned)
-    assert list(model) == ["sgd", "momentum"]
-    table = prediction.ratios_table({"sgd": regimes(), "momentum": regimes(1, 64, 8)}, model)
-    rows = table.set_index("")
+    of = made_up(
+        "constant-epoch",
+        fits={"sgd": regimes(), "momentum": regimes(1.0, 64.0, 8.0)},
+        test_accuracy=lambda key: math.log2(min(key["batch_size"], 32)) - 5,
+    )
+    assert list(prediction.curves(of)) == ["sgd", "momentum"]
+    rows = prediction.ratios_table(of).set_index("")
     # (1 + m) / (1 − m) = 19 for the critical effective learning rates at m = 0.9.
     assert float(rows.model["learning rate beyond it, momentum over plain SGD"]) == pytest.approx(
         19, rel=0.05
@@ -72,10 +98,13 @@ def test_the_models_ratios_are_those_of_the_critical_learning_rates():
 
 
 def test_marks_and_lines_share_their_units():
-    tuned = tunings("constant-epoch", lambda key: math.log2(min(key["batch_size"], 32)) - 4)
-    model = prediction.curves(tuned)
-    fits = {"sgd": regimes(), "momentum": regimes()}
-    fig = prediction.rates_in_reduced_units(tuned, fits, model, NOTE)
+    of = made_up(
+        "constant-epoch",
+        fits={"sgd": regimes(), "momentum": regimes()},
+        loss=lambda key: 0.1 * key["batch_size"],
+        test_accuracy=lambda key: math.log2(min(key["batch_size"], 32)) - 4,
+    )
+    fig = prediction.rates_in_reduced_units(of)
     marks = {trace.name: trace for trace in fig.data}["SGD, measured"]
     # B over 32, 2 · min(B, 32)/32 over 2: a corner at (1, 1).
     sizes = 2.0 ** np.arange(11)
@@ -87,20 +116,10 @@ def test_marks_and_lines_share_their_units():
     line = {trace.name: trace for trace in fig.data}["SGD, model"]
     knee = int(np.argmin(np.abs(np.log(np.asarray(line.x)))))
     assert 0.5 < line.y[knee] <= 1.2
-    assert fig.layout.meta["records"] == NOTE.records
+    (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
+    assert note == f"{figures.provenance_line(of)} {prediction.MODEL_NOTE}"
 
-    optima = pd.DataFrame(
-        [
-            {
-                **dict(key),
-                "key": key,
-                "sweep": key_name(key),
-                "train_loss_mean": 0.1 * dict(key)["batch_size"],
-            }
-            for key in tuned
-        ]
-    )
-    fig = prediction.losses_in_reduced_units(tuned, optima, fits, model, NOTE)
+    fig = prediction.losses_in_reduced_units(of)
     traces = {trace.name: trace for trace in fig.data}
     np.testing.assert_allclose(traces["SGD, measured"].y, sizes)
     assert traces["SGD, model"].y[0] == 1
@@ -108,9 +127,12 @@ def test_marks_and_lines_share_their_units():
 
 
 def test_over_budgets_the_model_is_tuned_for_the_runs_own_steps():
-    tuned = tunings("unlimited-epochs", lambda key: -math.log2(key["epochs"]))
-    tuned = {key: one for key, one in tuned.items() if "weight_decay" not in dict(key)}
-    epochs, rates = prediction.rates_over_budgets(tuned)
+    of = made_up(
+        "unlimited-epochs",
+        test_accuracy=lambda key: -2 * math.log2(key["epochs"]),
+        train_loss=lambda key: -math.log2(key["epochs"]),
+    )
+    epochs, rates = prediction.rates_over_budgets(of.tuned("train_loss", ()))
     np.testing.assert_allclose(epochs, 10.0 * 2 ** np.arange(8))
     # Independently: 40 epochs of 1,024 examples at B = 8 are 5,120 steps; a grid of rates.
     steps = 5120
@@ -118,10 +140,15 @@ def test_over_budgets_the_model_is_tuned_for_the_runs_own_steps():
     pieces = nqm.monotone_segments(hold_then_decay(steps), steps)
     losses = nqm.loss_under_schedule(nqm.spectrum("binned"), grid, 8, pieces, 0.9)[:, -1]
     assert rates[2] == pytest.approx(grid[int(np.argmin(losses))] / 0.1, rel=0.03)
-    fig = prediction.rates_relative_to_first({"train_loss": tuned}, NOTE)
-    np.testing.assert_allclose(fig.data[0].x, epochs / 10)
-    np.testing.assert_allclose(fig.data[0].y, 10 / epochs)
-    np.testing.assert_allclose(fig.data[1].y, rates / rates[0])
+    fig = prediction.rates_relative_to_first(of, ())
+    test, train, model = fig.data
+    assert test.name == "measured, for test accuracy"
+    assert train.name == "measured, for training loss"
+    for trace in (test, train, model):
+        np.testing.assert_allclose(trace.x, epochs / 10)
+    np.testing.assert_allclose(test.y, (10 / epochs) ** 2)
+    np.testing.assert_allclose(train.y, 10 / epochs)
+    np.testing.assert_allclose(model.y, rates / rates[0])
 
 
 def test_a_tuned_pair_beats_its_neighbours_and_the_one_rate_schedule():
@@ -148,7 +175,7 @@ def test_a_tuned_pair_beats_its_neighbours_and_the_one_rate_schedule():
 
 
 def test_pairs_are_drawn_over_their_first_values():
-    tuned = tunings("initial-final-lr", lambda key: 0.0)
+    of = made_up("initial-final-lr", test_accuracy=lambda key: 0.0)
     pairs = pd.DataFrame(
         {
             "objective": ["train_loss", "train_loss", "test_accuracy"],
@@ -157,7 +184,7 @@ def test_pairs_are_drawn_over_their_first_values():
             "final": [-9, -7, 5],
         }
     )
-    fig = prediction.pairs_relative_to_first(tuned, pairs, NOTE)
+    fig = prediction.pairs_relative_to_first(of, pairs)
     traces = {trace.name: trace for trace in fig.data}
     measured = traces["initial, measured for the training loss"]
     np.testing.assert_allclose(measured.x, [1, 4])

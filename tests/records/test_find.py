@@ -1,15 +1,75 @@
-"""Which store is found; `tests/test_checkout.py` has the checkouts it is looked for in."""
+"""The store is found from wherever a notebook runs, or it is said that there is none."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from sgdnoise import checkout
+from sgdnoise.checkout import project_root
 from sgdnoise.errors import InputError
 from sgdnoise.records.find import find_store
 
 
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with a store; the current folder is its `book/`. The package is of another."""
+    root = tmp_path / "clone"
+    fill(root / "results")
+    (root / "book").mkdir()
+    (root / "_toc.yml").touch()
+    monkeypatch.chdir(root / "book")
+    return root
+
+
+def fill(store: Path) -> None:
+    (store / "digits").mkdir(parents=True)
+    (store / "digits" / "constant-epoch.jsonl").touch()
+
+
+def test_from_the_books_folder_upwards(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert project_root() == book
+    assert find_store().root == find_store("results").root == book / "results"
+    assert find_store(book / "results").root == book / "results"
+    assert find_store("../results").root == book / "book" / "../results"
+    # A store of the current folder's own comes first.
+    fill(book / "book" / "results")
+    assert find_store().root == book / "book" / "results"
+
+
+def test_outside_of_any_the_packages_own_checkout_is_read(
+    book: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outside = tmp_path / "else"
+    outside.mkdir()
+    monkeypatch.chdir(outside)
+    monkeypatch.setattr(checkout, "__file__", str(book / "src" / "sgdnoise" / "checkout.py"))
+    assert find_store().root == book / "results"
+    with pytest.raises(InputError, match="not inside the book's checkout"):
+        project_root()
+    # Installed elsewhere, as by pip, there is none; the folders that were looked at are named.
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "lib" / "py" / "sgdnoise" / "c.py"))
+    with pytest.raises(InputError) as caught:
+        find_store()
+    assert f"{outside}/results, {tmp_path}/results, " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_named_store_that_is_empty_or_missing_is_refused(book: Path) -> None:
+    (book / "book" / "results").mkdir()
+    for name in ("results", book / "book" / "results", "."):
+        with pytest.raises(InputError, match="holds no records"):
+            find_store(name)
+    for name in ("resluts", book / "resluts"):
+        with pytest.raises(InputError, match=r"no store .*resluts: looked for .*/resluts"):
+            find_store(name)
+    with pytest.raises(InputError, match="a folder's name, got 3"):
+        find_store(3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["x" * 5000, "re\0sults"])
-def test_a_name_that_no_folder_can_have_is_refused_in_one_line(name):
+def test_a_name_that_no_folder_can_have_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(InputError, match="there is no store") as caught:
         find_store(name)
     assert "\n" not in str(caught.value)

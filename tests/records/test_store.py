@@ -19,8 +19,10 @@ import pytest
 from sgdnoise import cli
 from sgdnoise.config import canonical_json, make_config
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.records import store as records
-from sgdnoise.records.store import Record, Store, differences, record_of
+from sgdnoise.records import record as records
+from sgdnoise.records.made import record_of
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store, differences
 from sgdnoise.training.result import Result
 
 SCALE, NAME = "digits", "constant-epoch"
@@ -47,6 +49,33 @@ def test_round_trip_and_provenance(tmp_path):
     assert one.metrics == {"test_accuracy": 90.0}
     assert {"code", "device", "torch", "seconds", "date", "precision"} <= one.provenance.keys()
     assert store.complaints == []
+    frame = store.frame(SCALE, NAME)
+    assert list(frame.seed) == [0, 1]
+    assert frame.effective_learning_rate[0] == 0.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"phases": ((0.25, 2, 0.5), (0.5, 4, 1.0))},
+        {"probes": ("sharpness", "weight-distance")},
+        {"phases": ((0.5, 2, 1),), "probes": ("sharpness",), "norm": None},
+    ],
+)
+def test_a_config_of_lists_round_trips(tmp_path, changes):
+    store, run = Store(tmp_path), config(3, **changes)
+    made = record_of(Result(run, "done", {"test_accuracy": 90.0}, {"sharpness": [1.0]}, 1.5))
+    store.append(SCALE, NAME, [made, record(0)])
+    again = Store(tmp_path)
+    assert again.read(SCALE, NAME)[run.id] == made
+    assert again.complaints == []
+    assert again.read(SCALE, NAME)[run.id].config == run
+    assert again.read(SCALE, NAME)[run.id].line() == made.line()
+    # They are part of the run: without them it is another.
+    assert run.id != config(3).id
+    # And one row of the table, whatever they hold.
+    frame = again.frame(SCALE, NAME)
+    assert list(frame.id) == [run.id, config(0).id]
 
 
 def test_what_is_not_finite_is_null_and_the_line_is_strict_json(tmp_path):
@@ -106,9 +135,13 @@ PROVENANCE = record().provenance
     [
         ({"config": [1, 2]}, "config is no table"),
         ({"config": None}, "config is no table"),
-        ({"config": {**config(1).identity(), "epochs": [1]}}, "epochs is neither"),
+        ({"config": {**config(1).identity(), "epochs": [1]}}, "epochs: Input should be a valid number"),
+        ({"config": {**config(1).identity(), "probes": "sharpness"}}, "probes: Input should be"),
+        ({"config": {**config(1).identity(), "probes": [["sharpness"]]}}, "probes.0: Input should"),
+        ({"config": {**config(1).identity(), "phases": [[0.5, 2]]}}, "phases.0.2: Field required"),
+        ({"config": {**config(1).identity(), "phases": [[0.5, "2", 1]]}}, "not the run of its id"),
         ({"config": {**config(1).identity(), "batch_size": "8"}}, "not the run of its id"),
-        ({"config": {**config(1).identity(), "learning_rate": 10**400}}, "learning_rate is"),
+        ({"config": {**config(1).identity(), "learning_rate": 10**400}}, "learning_rate: Input"),
         ({"config": {**config(1).identity(), "a" * 9999 + "\nb": 1}}, "another version"),
         ({"metrics": [1, 2]}, "metrics is no table"),
         ({"metrics": {"test_accuracy": "90"}}, "test_accuracy is no number"),
@@ -123,6 +156,9 @@ PROVENANCE = record().provenance
         ({"provenance": {**PROVENANCE, "seconds": "long"}}, "lacks its seconds"),
         ({"provenance": {**PROVENANCE, "seconds": None}}, "lacks its seconds"),
         ({"provenance": {**PROVENANCE, "device": {"a": 1}}}, "device is neither"),
+        ({"provenance": {**PROVENANCE, "device": ["CPU"]}}, "device is neither"),
+        ({"provenance": {**PROVENANCE, "seconds": [1.5]}}, "seconds is neither"),
+        ({"provenance": {**PROVENANCE, "else": True}}, "else is neither"),
         ({"status": "well"}, "status is none of"),
         ({"status": ["done"]}, "status is none of"),
         ({"reason": 3}, "reason is no text"),
@@ -164,7 +200,11 @@ def test_a_line_that_is_hard_to_read_is_named_and_its_run_missing(tmp_path, line
     assert [said.partition(" ")[0] for said in store.complaints] == [f"{path}:2"]
 
 
-COMMITTED = Path(__file__).parents[1] / "results"
+COMMITTED = Path(__file__).parents[2] / "results"
+
+
+def test_records_are_committed_at_all():
+    assert len(list(COMMITTED.rglob("*.jsonl"))) >= 9
 
 
 @pytest.mark.parametrize("path", sorted(COMMITTED.rglob("*.jsonl")), ids=lambda p: p.stem)
@@ -313,7 +353,7 @@ def test_several_writers_lose_nothing(tmp_path):
 
 def test_a_killed_holder_frees_its_lock(tmp_path):
     program = (
-        "import os, signal, sys; from pathlib import Path; from sgdnoise.records import Store;"
+        "import os, signal, sys; from pathlib import Path; from sgdnoise.records.store import Store;"
         "lock = Store(Path(sys.argv[1])).lock('x'); lock.acquire(); print('held', flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -419,7 +459,7 @@ def one_line(caught):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("ask", ["read", "repair", "retire_other_code"])
+@pytest.mark.parametrize("ask", ["read", "repair", "retire_other_code", "frame"])
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, kind, ask):
     root = in_the_way(tmp_path, kind)
     with pytest.raises(InputError) as caught:

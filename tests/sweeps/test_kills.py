@@ -1,7 +1,7 @@
 """Sweeps killed outright, between bundles and inside of them: what was recorded stays.
 
 The sweep kills itself, at a step that is told, so that a test cannot hit a store that is empty or
-a sweep that is over. Kills from outside, of sweeps on several processes, are in `test_sweep`.
+a sweep that is over. Kills from outside, of sweeps on several processes, are in `test_run`.
 """
 
 from __future__ import annotations
@@ -11,25 +11,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sgdnoise.sweep import run_sweep
-from sweeps.test_run import on_a_gpu_that_is_this_cpu, one_sweep
+from sweeps.test_run import on_a_gpu_that_is_this_cpu, untuned
 
-from sgdnoise.experiments import Experiment, SweepState
-from sgdnoise.records import Record, Store
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store
+from sgdnoise.sweeps.run import run_sweep
 from sgdnoise.training.checkpoints import read_checkpoint
 
 RUNS, STEPS = 8, 40
 
 
-class Alone(Experiment):
-    """Runs that train alone, however small: a stack of runs knows no discarding."""
-
-    def states(self, scale, seeds, outcomes):
-        one = one_sweep(low=-4, high=-4, steps=STEPS, discard_fraction=0.25)
-        yield SweepState(one, [one.config((-4,), seed) for seed in range(seeds)], ((-4, -4),))
-
-
-ALONE = Alone("tiny", "", (), {}, {}, "", {})
+# Runs that train alone, however small: a stack of runs knows no discarding.
+ALONE = untuned(RUNS, batch_size=16, steps=STEPS, discard_fraction=0.25)
 
 PROGRAM = """
 import os, signal, sys
@@ -38,10 +31,12 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 root, moment, count = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 
-from sgdnoise import sweep, training
-from sgdnoise.records import Store
+from sgdnoise import training
+from sgdnoise.records.store import Store
+from sgdnoise.sweeps import run as sweep
+from sgdnoise.sweeps import workers
 from sgdnoise.training import state
-from test_kills import ALONE, RUNS
+from sweeps.test_kills import ALONE
 
 state.CHECKPOINT_SECONDS = -1.0  # one after every step
 done = {"steps": 0, "here": 0, "records": 0}
@@ -76,9 +71,9 @@ def append(*arguments):
 
 # The path of a GPU, in this process and on this CPU.
 sweep.device_of = lambda *_: "cuda"
-sweep.require_cuda = sweep.require_memory = lambda *_: None
-sweep.training.train, Store.append = train, append
-report = sweep.run_sweep(ALONE, "digits", RUNS, Store(root))
+sweep.require_cuda = sweep.require_memory = workers.require_cuda = lambda *_: None
+training.train, Store.append = train, append
+report = sweep.run_sweep(ALONE, Store(root))
 print(report.found, report.trained, done["steps"])
 """
 
@@ -86,7 +81,7 @@ print(report.found, report.trained, done["steps"])
 def swept(root: Path, moment: str = "never", count: int = 0) -> tuple[int, ...] | None:
     """A sweep to its end: runs found and trained, and steps done; None if it killed itself."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(root), moment, str(count)],
+        [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), str(root), moment, str(count)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -111,7 +106,7 @@ def test_a_sweep_killed_again_and_again_ends_as_one_that_was_not(tmp_path, monke
     killed, unkilled = tmp_path / "killed", tmp_path / "unkilled"
     with monkeypatch.context() as patched:
         on_a_gpu_that_is_this_cpu(patched)
-        assert run_sweep(ALONE, "digits", RUNS, Store(unkilled)).trained == RUNS
+        assert run_sweep(ALONE, Store(unkilled)).trained == RUNS
     # Where it is killed, after how many records of its own, and the step of the checkpoint left.
     points = [
         ("after the record", 2, STEPS),

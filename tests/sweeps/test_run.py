@@ -16,9 +16,11 @@ import torch
 
 from sgdnoise import experiments
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import FRESH_SEED, Axis, Experiment, Sweep, SweepState, advance
-from sgdnoise.records.store import Store, differences, record_of
-from sgdnoise.sweeps import cost
+from sgdnoise.records.made import record_of
+from sgdnoise.records.store import Store, differences
+from sgdnoise.study.grid import FRESH_SEED, Axis, Sweep, advance
+from sgdnoise.study.study import Experiment, Study
+from sgdnoise.sweeps import cost, workers
 from sgdnoise.sweeps import run as sweep
 from sgdnoise.training import run, state, train
 from sgdnoise.training.checkpoints import read_checkpoint
@@ -87,16 +89,17 @@ def test_momentum_runs_on_the_effective_learning_rate_and_final_rate_on_the_deca
     assert config.decay_factor**10 == pytest.approx(2.0**8)
 
 
-def tiny(sweeps=None, seeds=2):
+def experiment(sweeps=None):
     return Experiment(
         name="tiny",
-        title="Tiny",
-        items=(),
         sweeps={"digits": lambda: sweeps or [one_sweep(b) for b in (16, 32)]},
-        seeds={"digits": seeds},
-        notebook="tiny.ipynb",
-        leaves_out={"digits": ""},
+        seeds={"digits": 2},
     )
+
+
+def tiny(seeds=2, sweeps=None):
+    """A study of two sweeps that grow by a step, or of these."""
+    return Study.of(experiment(sweeps), "digits", seeds)
 
 
 def fake_train(configs, *_):
@@ -110,28 +113,28 @@ def fake_train(configs, *_):
 
 
 def test_a_second_run_finds_everything(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "train_bundle", fake_train)
+    monkeypatch.setattr(workers, "train_bundle", fake_train)
     store = Store(tmp_path)
-    first = sweep.run_sweep(tiny(), "digits", 2, store, jobs=1)
+    first = sweep.run_sweep(tiny(2), store, jobs=1)
     assert str(first) == f"0 found, {first.trained} trained, 0 failed"
     assert first.trained == 2 * (3 + 1) * 2
-    second = sweep.run_sweep(tiny(), "digits", 2, store, jobs=1)
+    second = sweep.run_sweep(tiny(2), store, jobs=1)
     assert str(second) == f"{first.trained} found, 0 trained, 0 failed"
     # One more seed: only it is trained, at every point and at the optimum.
-    third = sweep.run_sweep(tiny(), "digits", 3, store, jobs=1)
+    third = sweep.run_sweep(tiny(3), store, jobs=1)
     assert third.trained == first.trained // 2
 
 
 def test_a_damaged_record_is_named_set_aside_and_trained_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "train_bundle", fake_train)
+    monkeypatch.setattr(workers, "train_bundle", fake_train)
     store, whole = Store(tmp_path), Store(tmp_path / "whole")
     for each in (store, whole):
-        sweep.run_sweep(tiny(), "digits", 2, each, jobs=1)
+        sweep.run_sweep(tiny(2), each, jobs=1)
     path = store.path("digits", "tiny")
     lines = path.read_text().splitlines(keepends=True)
     lines[3] = lines[3].replace("90", "99").replace("89", "99")
     path.write_text("".join(lines))
-    report = sweep.run_sweep(tiny(), "digits", 2, store, jobs=1)
+    report = sweep.run_sweep(tiny(2), store, jobs=1)
     assert report.trained == 1
     assert list(differences(store, whole, "digits", "tiny")) == []
 
@@ -143,13 +146,13 @@ def test_failed_runs_are_counted_tried_once_and_again_next_time(tmp_path, monkey
         calls.append(len(configs))
         return [record_of(Result(c, "failed", {}, reason="out of memory")) for c in configs]
 
-    monkeypatch.setattr(sweep, "train_bundle", failing)
-    report = sweep.run_sweep(tiny(), "digits", 2, Store(tmp_path), jobs=1)
+    monkeypatch.setattr(workers, "train_bundle", failing)
+    report = sweep.run_sweep(tiny(2), Store(tmp_path), jobs=1)
     assert report.trained == 0
     assert report.failed == 12
     assert sum(calls) == 12
-    monkeypatch.setattr(sweep, "train_bundle", fake_train)
-    report = sweep.run_sweep(tiny(), "digits", 2, Store(tmp_path), jobs=1)
+    monkeypatch.setattr(workers, "train_bundle", fake_train)
+    report = sweep.run_sweep(tiny(2), Store(tmp_path), jobs=1)
     assert report.found == 0
     assert report.trained == 16
 
@@ -181,23 +184,23 @@ class Ticks:
 def on_a_gpu_that_is_this_cpu(monkeypatch):
     """Sweeps take the path of a GPU, in this process, and train on the CPU."""
     monkeypatch.setattr(sweep, "device_of", lambda *_: "cuda")
-    monkeypatch.setattr(sweep, "require_cuda", lambda *_: None)
+    for module in (sweep, workers):
+        monkeypatch.setattr(module, "require_cuda", lambda *_: None)
     monkeypatch.setattr(sweep, "require_memory", lambda *_: None)
     monkeypatch.setattr(
-        sweep.training, "train", lambda c, device, **options: train(c, device="cpu", **options)
+        workers.training, "train", lambda c, device, **options: train(c, device="cpu", **options)
     )
 
 
-class Listed(Experiment):
-    """Runs of these seeds that neither grow a grid nor share a GPU, their batches being large."""
-
-    def states(self, scale, seeds, outcomes):
-        fields = {"model": "f1", "norm": "none", "batch_size": 512, "steps": 6}
-        one = one_sweep(low=-4, high=-4, **fields)
-        yield SweepState(one, [one.config((-4,), seed) for seed in range(seeds)], ((-4, -4),))
+def untuned(seeds, **fields):
+    """Runs of these seeds, of a recipe that is run as it is: no grid grows."""
+    recipe = {**FIXED, "learning_rate": 2**-4, **fields}
+    return tiny(seeds, [Sweep(key=(), fixed=tuple(recipe.items()), axes=())])
 
 
-LISTED = Listed("tiny", "", (), {}, {}, "", {})
+def listed(seeds):
+    """Runs that share no GPU, their batches being large."""
+    return untuned(seeds, model="f1", norm="none", batch_size=512, steps=6)
 
 
 def test_a_kill_between_a_runs_end_and_its_record_leaves_its_checkpoint(tmp_path, monkeypatch):
@@ -211,33 +214,33 @@ def test_a_kill_between_a_runs_end_and_its_record_leaves_its_checkpoint(tmp_path
     with monkeypatch.context() as patched:
         patched.setattr(Store, "append", killed)
         with pytest.raises(KeyboardInterrupt):
-            sweep.run_sweep(LISTED, "digits", 2, store)
+            sweep.run_sweep(listed(2), store)
     assert len(list(tmp_path.glob(".checkpoints/*.pt"))) == 1
-    assert sweep.run_sweep(LISTED, "digits", 2, store).trained == 2
+    assert sweep.run_sweep(listed(2), store).trained == 2
     assert not list(tmp_path.glob(".checkpoints/*.pt"))
 
 
 def test_a_deadline_stops_a_run_and_the_next_sweep_finishes_it(tmp_path, monkeypatch):
     on_a_gpu_that_is_this_cpu(monkeypatch)
     whole, stopped = Store(tmp_path / "whole"), Store(tmp_path / "stopped")
-    assert sweep.run_sweep(LISTED, "digits", 2, whole).trained == 2
+    assert sweep.run_sweep(listed(2), whole).trained == 2
     ticks = Ticks()
     monkeypatch.setattr(sweep, "time", ticks)
     monkeypatch.setattr(state, "time", ticks)
-    first = sweep.run_sweep(LISTED, "digits", 2, stopped, deadline=6.0)
+    first = sweep.run_sweep(listed(2), stopped, deadline=6.0)
     assert (first.trained, first.left) == (0, 2)
     files = list(tmp_path.glob("stopped/.checkpoints/*.pt"))
     assert len(files) == 1
     assert 0 < read_checkpoint(files[0])["progress"]["step"] < 6
-    second = sweep.run_sweep(LISTED, "digits", 2, stopped, deadline=ticks.now + 1e6)
+    second = sweep.run_sweep(listed(2), stopped, deadline=ticks.now + 1e6)
     assert (second.found, second.trained, second.left) == (0, 2, 0)
     assert not list(tmp_path.glob("stopped/.checkpoints/*.pt"))
     assert list(differences(stopped, whole, "digits", "tiny")) == []
 
 
 def test_past_the_deadline_nothing_is_begun(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "train_bundle", lambda *_: pytest.fail("trained"))
-    report = sweep.run_sweep(tiny(), "digits", 2, Store(tmp_path), jobs=1, deadline=0.0)
+    monkeypatch.setattr(workers, "train_bundle", lambda *_: pytest.fail("trained"))
+    report = sweep.run_sweep(tiny(2), Store(tmp_path), jobs=1, deadline=0.0)
     assert (report.trained, report.left) == (0, 12)
 
 
@@ -249,17 +252,17 @@ def test_on_a_gpu_bundles_go_in_the_experiments_order(tmp_path, monkeypatch):
         seen.append((device, configs[0].batch_size))
         return fake_train(configs)
 
-    monkeypatch.setattr(sweep, "train_bundle", fake)
+    monkeypatch.setattr(workers, "train_bundle", fake)
     monkeypatch.setattr(sweep, "estimate_seconds", lambda cs, _: [c.batch_size for c in cs])
     sweeps = [one_sweep(b, low=-2, high=-2) for b in (8, 32, 16)]
-    sweep.run_sweep(tiny(sweeps), "digits", 1, Store(tmp_path))
+    sweep.run_sweep(tiny(1, sweeps), Store(tmp_path))
     assert seen[:3] == [("cuda", 8), ("cuda", 32), ("cuda", 16)]
 
 
 def test_one_gpu_is_one_job(tmp_path, monkeypatch):
     on_a_gpu_that_is_this_cpu(monkeypatch)
     with pytest.raises(InputError, match="jobs"):
-        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), jobs=2)
+        sweep.run_sweep(tiny(1), Store(tmp_path), jobs=2)
 
 
 def test_a_run_without_memory_fails_and_the_others_go_on(tmp_path, monkeypatch):
@@ -278,7 +281,7 @@ def test_a_run_without_memory_fails_and_the_others_go_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run, "_guarded", on_cuda)
     store = Store(tmp_path)
-    report = sweep.run_sweep(LISTED, "digits", 3, store)
+    report = sweep.run_sweep(listed(3), store)
     assert report.failed == 1
     assert asked == [(0, 1024), (1, 1024), (1, 256), (2, 1024), (2, 256)]
     by_seed = {r.config.seed: r for r in store.read("digits", "tiny").values()}
@@ -289,17 +292,19 @@ def test_a_run_without_memory_fails_and_the_others_go_on(tmp_path, monkeypatch):
 
 def test_too_few_seeds_and_an_unwritable_store_are_refused(tmp_path):
     with pytest.raises(InputError, match="seeds"):
-        sweep.run_sweep(tiny(), "digits", 0, Store(tmp_path))
+        tiny(0)
     (tmp_path / "file").write_text("")
     with pytest.raises(FailureError, match="--results"):
-        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path / "file" / "store"))
+        sweep.run_sweep(tiny(1), Store(tmp_path / "file" / "store"))
 
 
 def test_unknown_names_list_the_legal_ones():
     with pytest.raises(InputError, match="constant-epoch"):
-        experiments.experiment_named("constant-epochs", "digits")
+        experiments.study_of("constant-epochs", "digits")
     with pytest.raises(InputError, match="digits, cpu, gpu, paper"):
-        experiments.experiment_named("constant-epoch", "huge")
+        experiments.study_of("constant-epoch", "huge")
+    with pytest.raises(InputError, match="tiny does not stand at scale cpu: choose one of digits"):
+        Study.of(experiment(), "cpu")
 
 
 PROGRAM = textwrap.dedent(
@@ -312,7 +317,7 @@ PROGRAM = textwrap.dedent(
     from sweeps.test_run import one_sweep, tiny
     sweeps = [one_sweep(b, steps=None, epochs=8.0) for b in (4, 8, 16, 32)]
     print("started", flush=True)
-    print(sweep.run_sweep(tiny(sweeps, 3), "digits", 3, Store(Path(sys.argv[1])), jobs=2))
+    print(sweep.run_sweep(tiny(3, sweeps), Store(Path(sys.argv[1])), jobs=2))
     """
 )
 
@@ -391,10 +396,10 @@ def test_two_sweeps_at_once_train_each_run_once(tmp_path, uninterrupted):
 def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path):
     begin = time.monotonic()
     with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9"):
-        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), scheduler="tcp://127.0.0.1:9")
+        sweep.run_sweep(tiny(1), Store(tmp_path), scheduler="tcp://127.0.0.1:9")
     assert time.monotonic() - begin < 20
     with pytest.raises(InputError, match="no-such-scheme"):
-        sweep.run_sweep(tiny(), "digits", 1, Store(tmp_path), scheduler="no-such-scheme://x")
+        sweep.run_sweep(tiny(1), Store(tmp_path), scheduler="no-such-scheme://x")
 
 
 @pytest.fixture
@@ -449,12 +454,12 @@ def worker(scheduler):
 
 def on_cluster(store, address):
     sweeps = [one_sweep(4, steps=None, epochs=8.0)]
-    return sweep.run_sweep(tiny(sweeps, 40), "digits", 40, Store(store), scheduler=address)
+    return sweep.run_sweep(tiny(40, sweeps), Store(store), scheduler=address)
 
 
 def test_a_scheduler_without_workers_is_said_in_time(tmp_path, scheduler, monkeypatch):
-    assert sweep.WORKER_SECONDS == 20
-    monkeypatch.setattr(sweep, "WORKER_SECONDS", 1)
+    assert workers.WORKER_SECONDS == 20
+    monkeypatch.setattr(workers, "WORKER_SECONDS", 1)
     with pytest.raises(FailureError, match="no worker for 1 s") as caught:
         on_cluster(tmp_path, scheduler[1])
     assert "\n" not in str(caught.value)
@@ -462,14 +467,14 @@ def test_a_scheduler_without_workers_is_said_in_time(tmp_path, scheduler, monkey
 
 
 def test_a_worker_of_other_code_is_refused(tmp_path, scheduler, worker, monkeypatch):
-    theirs = sweep.code_digest()
+    theirs = workers.code_digest()
     # Ours, in this process alone.
-    monkeypatch.setattr(sweep, "code_digest", lambda: "0123456789ab")
+    monkeypatch.setattr(workers, "code_digest", lambda: "0123456789ab")
     with pytest.raises(InputError, match="1 of 1 Dask workers would train otherwise") as caught:
         on_cluster(tmp_path, scheduler[1])
     assert f"training code {theirs}, this machine 0123456789ab" in str(caught.value)
     # One that joins later is not asked: what it is to train with is.
-    monkeypatch.setattr(sweep._Cluster, "_require_workers", lambda _: None)
+    monkeypatch.setattr(workers.Cluster, "_require_workers", lambda _: None)
     with pytest.raises(FailureError, match=f"training code {theirs}"):
         on_cluster(tmp_path, scheduler[1])
     assert lines_of(tmp_path) == 0
@@ -480,7 +485,7 @@ def test_a_lost_scheduler_and_the_loss_of_all_workers_are_said(
     tmp_path, scheduler, worker, monkeypatch, capfd, gone
 ):
     monkeypatch.setenv("SGDNOISE_QUIET", "1")
-    monkeypatch.setattr(sweep, "WORKER_SECONDS", 2)
+    monkeypatch.setattr(workers, "WORKER_SECONDS", 2)
     process, says = {
         "scheduler": (scheduler[0], "the Dask scheduler at .* was lost"),
         "worker": (worker, "no worker for 2 s"),
@@ -509,7 +514,7 @@ def test_on_a_cluster_a_killed_worker_costs_nothing(tmp_path, uninterrupted):
         killer = threading.Thread(target=kill_one_worker, daemon=True)
         killer.start()
         report = sweep.run_sweep(
-            tiny(sweeps, 3), "digits", 3, Store(tmp_path), scheduler=cluster.scheduler_address
+            tiny(3, sweeps), Store(tmp_path), scheduler=cluster.scheduler_address
         )
         killer.join(60)
     assert report.failed == 0

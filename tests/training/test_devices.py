@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from sgdnoise import cli, experiments
-from sgdnoise.book import notebooks as render
+from sgdnoise.book import notebooks
 from sgdnoise.config import make_config
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.records.store import Store, environment, record_of
-from sgdnoise.study.plan import missing
+from sgdnoise.records.made import environment, record_of
+from sgdnoise.records.store import Store
+from sgdnoise.study.scales import SCALES
+from sgdnoise.study.study import Study
 from sgdnoise.training import devices, run
 from sgdnoise.training.result import Result
 
@@ -34,7 +36,6 @@ def gpu_scale(monkeypatch):
         digits,
         sweeps={**digits.sweeps, "gpu": digits.sweeps["digits"]},
         seeds={**digits.seeds, "gpu": 1},
-        leaves_out={**digits.leaves_out, "gpu": ""},
     )
     monkeypatch.setitem(experiments.EXPERIMENTS, "constant-epoch", on_gpu)
     return on_gpu
@@ -47,7 +48,7 @@ def reproduce(capsys, folder, *more):
 
 
 def test_scales_and_their_devices():
-    of = {scale: devices.device_of(scale) for scale in experiments.SCALES}
+    of = {scale: devices.device_of(scale) for scale in SCALES}
     assert of == {"digits": "cpu", "cpu": "cpu", "gpu": "cuda", "paper": "cuda"}
     assert devices.device_of("cpu", [config(), config(precision="bfloat16")]) == "cuda"
     assert devices.device_of("cpu", [config()]) == "cpu"
@@ -70,7 +71,8 @@ def test_a_dry_run_and_a_complete_store_need_no_gpu(capsys, tmp_path, monkeypatc
     assert code == 0
     assert "constant-epoch, gpu: 154 runs missing" in out
     store = Store(tmp_path / "r")
-    while todo := missing(gpu_scale, "gpu", 1, store.read("gpu", "constant-epoch")):
+    study = Study.of(gpu_scale, "gpu", 1)
+    while todo := study.missing(store.read(*study.place)):
         accuracy = {c.id: 90 - abs(c.effective_learning_rate - 0.1) for c in todo}
         store.append(
             "gpu",
@@ -80,7 +82,7 @@ def test_a_dry_run_and_a_complete_store_need_no_gpu(capsys, tmp_path, monkeypatc
                 for c in todo
             ],
         )
-    monkeypatch.setattr(render, "render", lambda *_: "a page")
+    monkeypatch.setattr(notebooks, "render", lambda *_: "a page")
     code, out, _ = reproduce(capsys, tmp_path, "--scale", "gpu")
     assert code == 0
     assert "0 trained" in out

@@ -316,7 +316,8 @@ for name in ("anywidget", "distributed", "ipywidgets", "joblib", "nbformat", "nu
 
 def test_a_gpu_needs_nothing_that_makes_the_book(tmp_path):
     (tmp_path / "lent.py").write_text(
-        LENT + "import sgdnoise.evidence, sgdnoise.training.run, benchmarks.bench_gpu\n"
+        LENT + "import sgdnoise.cli, sgdnoise.reproduce, sgdnoise.training.run\n"
+        "import benchmarks.bench_gpu\n"
     )
     # The very collection of `pytest -m gpu`: one file that cannot be imported would end it.
     done = subprocess.run(

@@ -169,7 +169,11 @@ def optimum(
     row["diverged"] = int(sum(counts) - np.isfinite(one.table).sum())
     row |= {"peak": one.peak.value, "peak_low": one.peak.low, "peak_high": one.peak.high}
     if tuned is None:
-        return row
+        # The columns stand where nothing could be tuned, too: everything may have diverged.
+        names = ("exponent", "effective_learning_rate", "bar_low", "bar_high", "bound", "open")
+        kinds = ("mean", "std", "fresh", "fresh_std")
+        reached = [f"{o.name}_{kind}" for o in objectives for kind in kinds]
+        return row | dict.fromkeys([*names, *reached], math.nan)
     low, high = tuned.bar_range()
     row |= {
         "exponent": tuned.point[0],

@@ -127,13 +127,16 @@ def to_run(store: Store) -> pd.DataFrame:
 
 def summary(store: Store) -> str:
     """How much there is in all, in one Markdown sentence."""
-    files = [store.read(*study.place) for study in studies()]
-    records = [record for file in files for record in file.values()]
+    files = [(study, store.read(*study.place)) for study in studies()]
+    records = [record for _, file in files for record in file.values()]
     if not records:
         return "**Nothing has been run yet.**"
-    there = sum(bool(file) for file in files)
+    there = sum(bool(file) for _, file in files)
+    asked = sum(len({c.id for c in study.needed(file)} & file.keys()) for study, file in files)
+    more = f", and {len(records) - asked:,} that no grid asks for any more"
     return (
-        f"**{len(records):,} runs** are recorded, {hours(records)} in all "
+        f"**{asked:,} runs** are recorded that the grids ask for"
+        f"{more if asked < len(records) else ''}; {hours(records)} in all "
         f"({literal(dates(records))}); "
         f"{there} of {len(files)} pairs of experiment and scale have any."
     )

@@ -156,7 +156,7 @@ def _tidy(path: Path, key: str, study: Study) -> None:
             tags = [tags[0], "remove-cell"]
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
     title, *rest = notebook.cells[0].source.split("\n", 1)
-    notebook.cells[0].source = "\n".join([f"{title}, scale `{study.scale}`", *_links(study), *rest])
+    notebook.cells[0].source = "\n".join([f"{title}: scale {study.scale}", *_links(study), *rest])
     nbformat.write(notebook, path)
 
 

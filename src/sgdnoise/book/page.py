@@ -18,6 +18,7 @@ from sgdnoise.figures.explorer import Figure, Slider, explorer
 from sgdnoise.figures.tables import html_table
 from sgdnoise.figures.tuned import variant_name
 from sgdnoise.records.find import find_store
+from sgdnoise.study.grid import Key
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +105,12 @@ class Page(Reading):
             claim: the id of the claim that the figure argues.
         """
         if self.no_verdict is None:
-            (found,) = [(c, v) for c, v in self.judged if c.id == claim]
-            display(Markdown(headline(*found)))
+            display(Markdown(self._headline(claim)))
         display(self.show(draw, *arguments), self.words)
+
+    def _headline(self, claim: str) -> str:
+        (found,) = [headline(c, v) for c, v in self.judged if c.id == claim]
+        return found
 
     @property
     def words(self) -> Markdown:
@@ -131,13 +135,20 @@ class Page(Reading):
         """A sentence about the complete records, where there is a verdict to be had."""
         return self.no_verdict or Markdown(sentence(self))
 
-    def each(self, draw: Callable[..., Any]) -> None:
-        """What `draw` gives for each variant of the sweeps, each under its name."""
+    def each(self, draw: Callable[..., Any], argues: Mapping[Key, str] | None = None) -> None:
+        """What `draw` gives for each variant of the sweeps, each under its name and finding.
+
+        Args:
+            draw: gives the figure for this reading and a variant.
+            argues: for a variant, the id of the claim that the figure argues.
+        """
         for variant in self.variants:
             # One of two variants has nothing to be named after.
             name = variant_name(variant) or ("with weight decay" if len(self.variants) > 1 else "")
             if name:
-                display(Markdown(f"**{name.capitalize()}**"))
+                display(Markdown(f"*{name.capitalize()}*"))
+            if argues is not None and self.no_verdict is None:
+                display(Markdown(self._headline(argues[variant])))
             display(self.show(draw, variant))
 
     @property

@@ -107,10 +107,11 @@ def provenance_line(reading: Reading) -> str:
         return ", ".join(sorted({str(p.get(name, "unknown")) for p in made}))
 
     dates = sorted(str(p.get("date", "")) for p in made)
+    asked = len({c.id for s in reading.states for c in s.needed} & reading.records.keys())
     kept = best_of(study.seeds, reading.states[0].sweep.best)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Scale {study.scale}: {len(reading.records)} runs, {study.seeds} seeds a point, best "
+        f"Scale {study.scale}: {asked} runs, {study.seeds} seeds a point, best "
         f"{kept} kept; code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
 
@@ -342,8 +343,9 @@ def tuned_rates(fig: go.Figure, k: int, rows: pd.DataFrame, column: str, name: s
 def learning_rates(reading: Reading) -> go.Figure:
     """S20's figure 1c: the tuned effective learning rate against batch size.
 
-    Bars are S20's (every learning rate within one standard deviation of the best mean); lines are
-    the fitted hinge; an arrow marks an optimum on the edge of its grid, a bound and no estimate.
+    Marks and bars are S20's (the best of the grid, and every learning rate within one standard
+    deviation of it); small crosses are the vertices of local parabolas, which the lines are fitted
+    to; an arrow marks an optimum on the edge of its grid, a bound and no estimate.
     """
     optima, regimes = reading.optima(), reading.regimes
     fig = figure(
@@ -354,17 +356,27 @@ def learning_rates(reading: Reading) -> go.Figure:
         log="xy",
         alt="Tuned effective learning rate against batch size, SGD and momentum, with fitted lines",
     )
-    for group in groups(optima.key, "batch_size"):
+    for k, group in enumerate(groups(optima.key, "batch_size")):
         method = dict(group.of)["method"]
         rows = group.rows(optima[optima.exponent.notna()])
-        symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, group.symbol) for b in rows.bound]
+        # The second method's marks are larger and hollow: where both lie on one point, both show.
+        symbol = f"{group.symbol}-open" if k else group.symbol
+        symbols = [{1: "arrow-up", -1: "arrow-down"}.get(b, symbol) for b in rows.bound]
         interval_marks(
             fig,
             rows.batch_size,
             *(2.0 ** rows[name] for name in ("exponent", "bar_low", "bar_high")),
-            marker={"symbol": symbols, "color": group.colour, "size": 10},
+            marker={"symbol": symbols, "color": group.colour, "size": 9 + 4 * k},
             customdata=rows.sweep.tolist(),
             name=group.name,
+        )
+        fig.add_scatter(
+            x=rows.batch_size,
+            y=2.0**rows.peak,
+            mode="markers",
+            marker={"symbol": "x-thin-open", "color": group.colour, "size": 7},
+            customdata=rows.sweep.tolist(),
+            name=f"{group.name}, vertices",
         )
         fit = regimes[method]
         if not np.isfinite(fit.slope.value):

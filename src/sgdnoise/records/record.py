@@ -70,8 +70,10 @@ class Record:
             config = make_config(**body["config"])
         except InputError as error:
             raise ValueError(f"is of another version: {error}") from None
-        # The second for values that the config would take for others, as text for a number.
-        if config.id != body["id"] or config.identity() != body["config"]:
+        # The second for values that the config would take for others, as text for a number; as
+        # JSON, which knows no tuples.
+        told = canonical_json(body["config"])
+        if config.id != body["id"] or canonical_json(config.identity()) != told:
             raise ValueError("has a config that is not the run of its id")
         return cls(
             config,

@@ -22,8 +22,6 @@ class Experiment:
 
     Attributes:
         name: as the command line knows it.
-        title: what a page calls it.
-        items: ids of the papers' figures and tables that it remakes.
         sweeps: its sweeps at each scale it stands at.
         seeds: runs a grid point at each scale, unless `--seeds` says otherwise.
         reference: for a scale, or for all under "", the paper's own sweeps, which `leaves_out`
@@ -36,8 +34,6 @@ class Experiment:
     """
 
     name: str
-    title: str
-    items: tuple[str, ...]
     sweeps: Mapping[str, Callable[[], list[Sweep]]]
     seeds: Mapping[str, int]
     reference: Mapping[str, Callable[[], list[Sweep]]] = field(default_factory=dict)

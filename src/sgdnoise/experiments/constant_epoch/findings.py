@@ -23,10 +23,13 @@ NEAR_LINEAR = 0.2
 def boundary_table(reading: Reading) -> pd.DataFrame:
     """Slope and boundary of each method with their intervals, beside S20's statements."""
     rows = []
+    optima = reading.optima()
     for method, fit in reading.regimes.items():
+        sizes = optima.batch_size[optima.method == method]
         rows.append(
             {
                 "method": NAMES[method],
+                "batch sizes below the boundary": int((sizes < fit.boundary.value).sum()),
                 "slope below the boundary": str(fit.slope),
                 "slope, S20": f"{printed('S20-F1.slope').value:g}",
                 "boundary batch size": str(fit.boundary) if fit.flat_seen else "no flat part seen",

@@ -84,8 +84,6 @@ def _anchor_runs(seeds: int) -> list[RunConfig]:
 
 EXPERIMENT = Experiment(
     name="constant-epoch",
-    title="A constant epoch budget",
-    items=("S20-F1a", "S20-F1b", "S20-F1c"),
     sweeps={
         # Seven learning rates about ε_eff ∝ B, levelling off, where a pilot with three other seeds
         # (900 to 902) had its optima. The edge rule mends the grid where this was off.

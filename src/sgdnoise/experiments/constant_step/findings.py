@@ -107,7 +107,14 @@ def largest_is_worse(reading: Reading) -> Verdict:
     return within(why, fall.interval, "reproduced" if shown else "undecided")
 
 
+def _all_lost(reading: Reading) -> str:
+    found = np.isfinite(_rows(reading).test_accuracy_fresh).any()
+    return "" if found else "every run diverged."
+
+
 def _no_peak(reading: Reading) -> str:
+    if lost := _all_lost(reading):
+        return lost
     rows = _rows(reading)
     return "" if _peak(rows) < len(rows) - 1 else "the largest batch is the best one here."
 
@@ -151,7 +158,7 @@ def reach(reading: Reading) -> str:
 
 
 CLAIMS = (
-    Claim("S20-T1.peak-inside", peaks_inside),
-    Claim("S20-T1.largest-worse", largest_is_worse),
+    Claim("S20-T1.peak-inside", peaks_inside, needs=_all_lost),
+    Claim("S20-T1.largest-worse", largest_is_worse, needs=_all_lost),
     Claim("S20-T1.loss-lower", loss_lower, needs=_no_peak),
 )

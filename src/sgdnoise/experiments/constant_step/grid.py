@@ -36,8 +36,6 @@ def constant_step(
 
 EXPERIMENT = Experiment(
     name="constant-step",
-    title="A constant step budget",
-    items=("S20-T1",),
     sweeps={
         # 1,280 updates: 40 epochs at B = 32. The largest batch is the whole training set, without
         # any noise. Centred as the constant epoch budget is.

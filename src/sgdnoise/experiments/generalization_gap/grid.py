@@ -69,8 +69,6 @@ _CODE = (
 
 EXPERIMENT = Experiment(
     name="generalization-gap",
-    title="Closing the generalization gap",
-    items=("H17-T1",),
     sweeps={
         "cpu": partial(
             generalization_gap,

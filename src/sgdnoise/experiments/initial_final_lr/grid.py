@@ -52,8 +52,6 @@ def _final(low: int, high: int) -> Axis:
 
 EXPERIMENT = Experiment(
     name="initial-final-lr",
-    title="Initial and final learning rate",
-    items=("S20-F3a", "S20-F3b", "S20-F3c", "S20-F3d"),
     sweeps={
         "digits": partial(
             initial_final_lr,

@@ -83,8 +83,6 @@ def _figure_16() -> list[Sweep]:
 
 EXPERIMENT = Experiment(
     name="layerwise-lr",
-    title="Layer-wise learning rates",
-    items=("G20-F16",),
     sweeps={
         "cpu": partial(
             layerwise_lr,

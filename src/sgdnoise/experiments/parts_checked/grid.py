@@ -119,8 +119,6 @@ def _sweeps() -> list[Sweep]:
 
 EXPERIMENT = Experiment(
     name="parts-checked",
-    title="The parts, checked",
-    items=(),
     sweeps={"cpu": _sweeps},
     seeds={"cpu": 1},
 )

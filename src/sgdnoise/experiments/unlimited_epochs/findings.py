@@ -35,6 +35,7 @@ def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Fig
         rows = rows[rows.exponent.notna()].sort_values("epochs")
         slope = reading.slope("epochs", objective.name, variant)
         tuned_rates(fig, k, rows, "peak", f"{objective.purpose}, slope {slope.value:.2f}")
+    fig.update_yaxes(dtick=np.log10(2), tickformat="~g")
     return provenance(fig, source(reading))
 
 
@@ -66,10 +67,11 @@ def falls(reading: Reading, objective: str, factor: str, variant: Key) -> Verdic
 def falls_less(reading: Reading, variant: Key) -> Verdict:
     """Whether the rate for the test set falls less than that for the training loss."""
     test, train = (reading.slope("epochs", o, variant) for o in ("test_accuracy", "train_loss"))
+    gap = test.value - train.value
     if test.low > train.high:
-        return Verdict("reproduced", "the intervals do not touch.", test.value - train.value)
+        return Verdict("reproduced", "the intervals do not touch.", gap)
     why = "not shown; the intervals overlap, or the order is the other one."
-    return Verdict("undecided", why, test.value - train.value)
+    return Verdict("undecided", why, gap if np.isfinite(gap) else None)
 
 
 def loss_falls(reading: Reading, variant: Key) -> Verdict:
@@ -133,10 +135,13 @@ def _claims(suffix: str, variant: Key) -> tuple[Claim, ...]:
     )
 
 
+VARIANTS = {WITH_NORM: "norm", WITHOUT_NORM: "no-norm", (): "plain", NO_DECAY: "no-decay"}
+"""The variants of the sweeps at all scales, as the ids of their claims end."""
+
+ARGUED = {variant: f"S20-F2.test-falls-less.{suffix}" for variant, suffix in VARIANTS.items()}
+"""The claim that figures 2c and 2d argue, by variant."""
+
 CLAIMS = (
-    *_claims("norm", WITH_NORM),
-    *_claims("no-norm", WITHOUT_NORM),
-    *_claims("plain", ()),
-    *_claims("no-decay", NO_DECAY),
+    *(claim for variant, suffix in VARIANTS.items() for claim in _claims(suffix, variant)),
     Claim("S20-F2.weight-decay", weight_decay, there=partial(_has, variant=NO_DECAY)),
 )

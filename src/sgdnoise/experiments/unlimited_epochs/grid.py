@@ -61,8 +61,6 @@ _NO_DECAY: Key = (("weight_decay", 0.0),)
 
 EXPERIMENT = Experiment(
     name="unlimited-epochs",
-    title="Unlimited epochs",
-    items=("S20-F2a", "S20-F2b", "S20-F2c", "S20-F2d"),
     sweeps={
         # B = 8 is noise-dominated in the constant epoch budget. A factor of 128 in epochs, as in
         # S20. The sweeps without weight decay were added after those with it had been seen: they

@@ -1,0 +1,83 @@
+"""What a reading says of made-up records whose truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from made_up import noisy, reading, two_regimes
+
+from sgdnoise.analysis.intervals import SIGMAS, Estimate, Interval
+from sgdnoise.study.grid import FRESH_SEED
+from sgdnoise.study.plan import outcomes
+
+SEEDS = 5
+
+
+@pytest.fixture(scope="module")
+def two():
+    return reading("constant-epoch", "digits", SEEDS, noisy(two_regimes))
+
+
+def test_fresh_seeds_are_not_those_of_the_tuning(two):
+    optima = two.optima()
+    row = optima[(optima.method == "sgd") & (optima.batch_size == 1)].iloc[0]
+    plain_at_1 = [
+        record
+        for record in two.records.values()
+        if record.config.batch_size == 1 and record.config.momentum == 0
+    ]
+    fresh = [r.metrics["test_accuracy"] for r in plain_at_1 if r.config.seed >= FRESH_SEED]
+    assert len(fresh) == SEEDS
+    assert row.test_accuracy_fresh == pytest.approx(np.mean(fresh))
+    assert row.test_accuracy_fresh_std == pytest.approx(np.std(fresh, ddof=1))
+    assert row.fresh_seeds == SEEDS
+    tuning = [
+        r.metrics["test_accuracy"]
+        for r in plain_at_1
+        if r.config.seed < FRESH_SEED and math.log2(r.config.learning_rate) == row.exponent
+    ]
+    assert row.test_accuracy_mean == pytest.approx(np.mean(sorted(tuning)[-4:]))
+
+
+def test_outcomes_count_diverged_runs_and_leave_out_failed_ones(two):
+    known = outcomes(two.records, ("test_accuracy", "train_loss"))
+    diverged = [r for r, record in two.records.items() if record.status == "diverged"]
+    assert diverged
+    assert all(math.isnan(known[run]["test_accuracy"]) for run in diverged)
+    assert two.known == known
+    first, record = next(iter(two.records.items()))
+    failed = dataclasses.replace(record, status="failed")
+    assert first not in outcomes({**two.records, first: failed}, ("test_accuracy",))
+
+
+def test_an_interval_that_could_not_be_had_says_so():
+    nan = math.nan
+    assert str(Interval(nan, nan, nan)) == "no fit"
+    assert str(Interval(1.5, nan, nan)) == "1.5, no interval"
+    assert str(Interval(1.5, 1.0, 2.0)) == "1.5 [1, 2]"
+
+
+def test_an_estimate_has_its_standard_error_and_tells_itself_from_zero():
+    mean = Estimate.mean(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert mean.value == 2.5
+    assert mean.error == pytest.approx(math.sqrt(5 / 3) / 2)
+    gap = Estimate(3.0, 0.3) - Estimate(1.0, 0.4)
+    assert (gap.value, gap.error) == pytest.approx((2.0, 0.5))
+    assert (gap.low, gap.high) == pytest.approx((2 - SIGMAS * 0.5, 2 + SIGMAS * 0.5))
+    assert SIGMAS == 2
+    assert str(gap) == "+2.00 ± 0.50"
+    assert not gap.near_zero
+    assert Estimate(-1.9, 1.0).near_zero
+    assert not Estimate(-2.1, 1.0).near_zero
+    assert math.isnan(Estimate.of(1.0, 0.1, 0).error)
+    assert not Estimate.of(0.0, math.nan, 1).near_zero
+
+
+def test_where_everything_diverged_the_table_keeps_its_columns(two):
+    lost = reading("constant-epoch", "digits", 2, noisy(lambda config, rate: math.inf)).optima()
+    assert set(lost.columns) == set(two.optima().columns)
+    assert lost.test_accuracy_fresh.isna().all()
+    assert (lost.diverged > 0).all()

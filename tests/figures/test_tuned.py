@@ -1,0 +1,122 @@
+"""Figures of tuned learning rates draw what the records say, and lead to them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from made_up import noisy, reading, two_regimes
+
+from sgdnoise.analysis import Reading
+from sgdnoise.experiments import study_of
+from sgdnoise.figures import tables
+from sgdnoise.figures import tuned as figures
+
+SEEDS = 5
+
+
+@pytest.fixture(scope="module")
+def two():
+    return reading("constant-epoch", "digits", SEEDS, noisy(two_regimes))
+
+
+def test_every_figure_of_the_page_draws_what_it_says(two):
+    optima, tuned = two.optima(), two.tuned()
+    fig = figures.against(two, "batch_size")
+    assert list(fig.data[0].x) == [2**k for k in range(11)]
+    rows = optima[optima.method == "sgd"].sort_values("batch_size")
+    np.testing.assert_allclose(fig.data[0].y, rows.test_accuracy_mean)
+    np.testing.assert_allclose(fig.data[0].error_y.array, rows.test_accuracy_std)
+    np.testing.assert_allclose(fig.data[1].y, rows.test_accuracy_fresh)
+    loss = figures.against(two, "batch_size", "train_loss")
+    np.testing.assert_allclose(loss.data[0].y, rows.train_loss_mean)
+    rates = figures.learning_rates(two)
+    np.testing.assert_allclose(rates.data[0].y, 2.0**rows.exponent)
+    swept = figures.sweep_at(two, "batch_size", 32)
+    runs = [t for t in swept.data if t.mode == "markers" and t.name.endswith("runs")]
+    grid = tuned[(("method", "sgd"), ("batch_size", 32))].exponents
+    assert len(runs[0].x) == len(grid) * SEEDS
+    # Each mark leads to its own run, each optimum to its sweep.
+    for mark, run in zip(runs[0].y, runs[0].customdata, strict=True):
+        value = two.records[run].metrics.get("test_accuracy")
+        assert value == pytest.approx(mark) if value is not None else math.isnan(mark)
+    assert list(fig.data[0].customdata) == [f"sgd-{2**k}" for k in range(11)]
+    assert fig.layout.meta["records"] == "records/digits/constant-epoch.html"
+    fixed = figures.at_learning_rate(two, -3)
+    assert {t.name for t in fixed.data} >= {"SGD, this rate", "SGD, tuned at each B"}
+    assert "5 seeds a point, best 4 kept" in figures.provenance_line(two)
+    (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
+    assert note == figures.provenance_line(two)
+
+
+def test_positions_of_sliders_are_those_at_which_something_is_measured(two):
+    assert figures.measured_at(two, "batch_size") == [2**k for k in range(11)]
+    rates = figures.measured_rates(two)
+    assert rates == [e for e in figures.common_exponents(two.tuned()) if e in set(rates)]
+    assert -3 in rates
+    nothing = Reading(two.study, {})
+    assert figures.measured_at(nothing, "batch_size") == []
+    assert figures.measured_rates(nothing) == []
+
+
+def test_frames_leave_room_below_the_tuned_values_and_above_a_loss(two):
+    values = two.optima().test_accuracy_mean
+    low, high = figures.frame_of(two, "test_accuracy")
+    spread = values.max() - values.min()
+    assert (low, high) == pytest.approx((values.min() - spread, values.max() + 0.25 * spread))
+
+    def accuracy(config, rate):
+        return 98 - 0.4 * (rate + 2) ** 2
+
+    # Every loss is 1 here.
+    losses = reading("unlimited-epochs", "digits", 2, noisy(accuracy))
+    assert figures.frame_of(losses, "train_loss") == pytest.approx((0.5, 20))
+
+
+def test_mine_stand_as_marks_over_the_committed_bands(two):
+    fig = figures.side_by_side(two, two)
+    names = [trace.name for trace in fig.data]
+    assert "SGD, committed (95 %)" in names
+    marks = fig.data[names.index("SGD, this machine")]
+    rows = two.optima()
+    np.testing.assert_allclose(marks.y, 2.0 ** rows[rows.method == "sgd"].peak)
+    empty = figures.side_by_side(Reading(two.study, {}), two)
+    assert not any("this machine" in trace.name for trace in empty.data)
+
+
+def test_curves_are_told_apart_by_method_and_by_norm():
+    keys = [
+        (("method", "momentum"), ("norm", norm), ("epochs", epochs))
+        for norm in ("ghost", "none")
+        for epochs in (10, 20)
+    ]
+    ghost, none = figures.groups(keys, "epochs")
+    assert ghost.has(keys[0])
+    assert not ghost.has(keys[2])
+    assert ghost.name.endswith(", with batch norm")
+    assert none.name.endswith(", without batch norm")
+    assert (ghost.colour, ghost.dash, ghost.symbol) != (none.colour, none.dash, none.symbol)
+    # A sweep with more parts to its key is of another curve.
+    (plain, decay) = figures.groups(
+        [(("method", "momentum"), ("epochs", 1)), (("method", "momentum"), ("weight_decay", 0.0))],
+        "epochs",
+    )
+    assert plain.name == "SGD with momentum 0.9"
+    assert decay.name == "SGD with momentum 0.9, without weight decay"
+    assert not plain.has((("method", "momentum"), ("weight_decay", 0.0), ("epochs", 1)))
+    sgd, momentum = figures.groups(
+        [(("method", m), ("batch_size", 1)) for m in ("momentum", "sgd")], "batch_size"
+    )
+    assert (sgd.name, momentum.name) == ("SGD", "SGD with momentum 0.9")
+
+
+def test_an_optimum_on_its_grids_edge_is_a_bound():
+    said = [tables.bounded_power(-1, bound) for bound in (-1, 0, 1)]
+    assert said == ["2⁻¹ or less", "2⁻¹", "2⁻¹ or more"]
+
+
+def test_without_records_a_figures_source_leads_nowhere():
+    nothing = Reading(study_of("constant-epoch", "digits"), {})
+    assert figures.source(nothing).records is None
+    assert "no runs recorded yet" in str(figures.source(nothing))
