@@ -332,7 +332,7 @@ def loss_under_schedule(
         model: a spectrum.
         learning_rate, batch_size, momentum: initial settings; they broadcast.
         pieces: (multiplier of the learning rate, number of steps) in order, as
-            `sgdnoise.schedule.segments` gives them.
+            `tuning.monotone_segments` gives them.
 
     Returns:
         Shape (*settings, len(pieces) + 1): before training, then after each piece.
