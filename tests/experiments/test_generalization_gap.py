@@ -25,10 +25,15 @@ def rung_of(config):
     return "+LR" if config.learning_rate > 0.2 else "LB"
 
 
+def fitted(accuracy):
+    """The training accuracy beside a test accuracy: half as far from 100 %."""
+    return 50 + accuracy / 2
+
+
 def climbing(levels):
     def ending(config):
         accuracy = levels[rung_of(config)] + 0.1 * (config.seed - 1)
-        return {"test_accuracy": accuracy, "train_accuracy": accuracy + 2}
+        return {"test_accuracy": accuracy, "train_accuracy": fitted(accuracy)}
 
     return ending
 
@@ -50,7 +55,7 @@ def test_the_ladder_is_judged_both_ways(good):
     rungs, said = ladder.rows(good), judged(good)
     assert list(rungs.rung) == list(RUNGS)
     assert list(rungs.accuracy) == pytest.approx(list(GOOD.values()))
-    assert list(rungs.fitted) == pytest.approx([level + 2 for level in GOOD.values()])
+    assert list(rungs.fitted) == pytest.approx([fitted(level) for level in GOOD.values()])
     # Seeds at −0.1, 0 and +0.1: standard deviation 0.1, of the mean 0.1/√3, of a difference √2
     # of that.
     assert list(rungs["std"]) == pytest.approx([0.1] * 5)
@@ -74,7 +79,7 @@ def test_a_ladder_upside_down_is_a_contradiction():
     beside = ladder.without_a_gap(of)
     assert beside.startswith("Where there is no gap none can be closed:")
     assert beside.endswith(
-        "SB ends with 92.0 % of the training images classified rightly, +RA with 90.0 %."
+        "SB ends with 95.0 % of the training images classified rightly, +RA with 94.0 %."
     )
     assert all(math.isnan(share) for share in ladder.closed(ladder.rows(of).accuracy))
 
