@@ -32,9 +32,9 @@ FloatArray = NDArray[np.float64]
 _GONE = 1e3
 
 
-def _inside(steep: FloatArray) -> int:
+def _inside(steep: FloatArray, limit: float = _GONE) -> int:
     """How many positions to draw: after a path has left, they would only stretch the numbers."""
-    out = np.abs(steep) > _GONE
+    out = np.abs(steep) > limit
     return int(np.argmax(out)) + 1 if out.any() else steep.size
 
 
@@ -70,7 +70,7 @@ def descent_figure(learning_rate: float, momentum: float) -> go.Figure:
             showlegend=False,
         )
     plain = chapter.bowl_path(learning_rate, 0.0)
-    end = _inside(plain[1]) if momentum else 0
+    end = _inside(plain[1], 4.0) if momentum else 0
     fig.add_scatter(
         x=plain[0][:end],
         y=plain[1][:end],

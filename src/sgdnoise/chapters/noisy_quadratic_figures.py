@@ -317,7 +317,9 @@ def spectra_compared(
         )
         more.extend(fig.data[-1].y)
     fig.add_hline(y=0, line={"color": MUTED, "width": 1})
-    title = f"The binned spectrum takes between {min(more):+.1f} % and {max(more):+.1f} % steps"
+    title = (
+        f"The binned spectrum takes between {min(more):+.1f} % and {max(more):+.1f} % more steps"
+    )
     fig.update_layout(title={"text": title})
     return provenance(
         fig,

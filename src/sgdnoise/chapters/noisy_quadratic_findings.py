@@ -156,7 +156,7 @@ def algorithms() -> Markdown:
         if name != SGD.name
     ]
     return Markdown(
-        f"Loss relative to plain SGD's after 32 epochs, at B = {some[0]} and at B = {some[-2]:,}. "
+        f"Loss relative to plain SGD's after 32 epochs, at B = {some[0]} and at B = {some[-2]:,}: "
         + "; ".join(parts)
         + "."
     )
@@ -169,8 +169,8 @@ def binned() -> Markdown:
     return Markdown(
         f"The binned spectrum starts from a loss of {chapter.model().initial_loss:.3f} instead of "
         f"{chapter.exact_model().initial_loss:.3f}. Plain SGD then takes between "
-        f"{more.min():+.1f} % and {more.max():+.1f} % steps to the target: rounding down makes "
-        "every direction slower to cross, and quieter. `sgdnoise nqm --batch-size 64` uses the "
-        f"exact spectrum and gives {steps[6]:,} steps where the figures above have "
+        f"{more.min():+.1f} % and {more.max():+.1f} % more steps to the target: rounding down "
+        "makes every direction slower to cross, and quieter. `sgdnoise nqm --batch-size 64` uses "
+        f"the exact spectrum and gives {steps[6]:,} steps where the figures above have "
         f"{first.steps[6]:,}."
     )

@@ -112,10 +112,10 @@ def valleys() -> Explorer:
         },
         caption=(
             "The bars and the orange outline are two different settings, and the bars need half as "
-            "many steps. Move one slider alone: the bars leave the outline. Move both by the same "
-            f"factor: they come back. Now double both again, to 1/8 and 8: {doubled} have moved, "
-            f"more than in the outline. At 1/2 and 32 it is {far}, and it is the larger batch from "
-            "which more runs leave."
+            "many steps. Move one slider alone: the bars leave the outline. Move the other as far, "
+            "and they return to it while the learning rate is small. "
+            f"At 1/8 and 8 they no longer do: {doubled} have moved. "
+            f"At 1/2 and 32 it is {far}, and it is the larger batch from which more runs leave."
         ),
     )
 
