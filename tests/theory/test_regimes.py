@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from sgdnoise import analysis, prediction
+from sgdnoise.analysis.regimes import fit_regimes
 from sgdnoise.chapters import noisy_quadratic
+from sgdnoise.figures import prediction
 from sgdnoise.theory import nqm, regimes
 from sgdnoise.theory.regimes import Hinge, fit_hinge, flat_seen, hinge_of_rates
 
@@ -80,7 +81,7 @@ def test_the_measured_analysis_the_chapter_and_the_prediction_have_one_boundary(
         nqm.EpochBudget(32, 2**14), [2**k for k in range(15)], momentum, spectrum="binned"
     )
     peaks = np.log2(curve.effective_learning_rate)
-    measured = analysis.regimes(curve.batch_size.tolist(), peaks, np.tile(peaks, (5, 1)))
+    measured = fit_regimes(curve.batch_size.tolist(), peaks, np.tile(peaks, (5, 1)))
     chapter = noisy_quadratic.regimes(curve)
     assert chapter.boundary == measured.boundary.value == prediction.units(curve)[1]
     assert chapter.below == measured.slope.value == prediction.units(curve)[0]
