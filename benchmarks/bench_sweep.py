@@ -10,9 +10,10 @@ from time import perf_counter
 from distributed import LocalCluster
 
 from benchmarks.row import Row
-from sgdnoise.config import RunConfig, make_config
-from sgdnoise.experiments import Listed
-from sgdnoise.records.store import Record, Store
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store
+from sgdnoise.study.grid import Sweep
+from sgdnoise.study.study import Experiment, Study
 from sgdnoise.sweeps.run import run_sweep
 
 RUNS = 8
@@ -35,23 +36,24 @@ def rows() -> Iterator[Row]:
     )
 
 
-def _runs(seeds: range) -> list[RunConfig]:
-    # Images of digits, so that nothing has to be fetched; a convolution net, so that runs train
-    # one by one.
-    return [
-        make_config(
-            dataset="digits",
-            model="wrn-10-1",
-            norm="ghost",
-            ghost_batch_size=16,
-            batch_size=64,
-            learning_rate=0.05,
-            momentum=0.9,
-            epochs=20.0,
-            seed=seed,
-        )
-        for seed in seeds
-    ]
+# Images of digits, so that nothing has to be fetched; a convolution net, so that runs train one by
+# one.
+FIXED = {
+    "dataset": "digits",
+    "model": "wrn-10-1",
+    "norm": "ghost",
+    "ghost_batch_size": 16,
+    "batch_size": 64,
+    "learning_rate": 0.05,
+    "momentum": 0.9,
+}
+
+
+def _study(seeds: int, epochs: float) -> Study:
+    """Runs of these seeds of one recipe: a sweep without axes has nothing to tune, or to grow."""
+    sweep = Sweep(key=(), fixed=tuple({**FIXED, "epochs": epochs}.items()), axes=())
+    experiment = Experiment("bench", {"digits": lambda: [sweep]}, {"digits": seeds})
+    return Study.of(experiment, "digits")
 
 
 def _trained_by(workers: int) -> tuple[float, dict[str, Record]]:
@@ -64,22 +66,13 @@ def _trained_by(workers: int) -> tuple[float, dict[str, Record]]:
     ):
         address = cluster.scheduler_address
         # Twice as many short runs as workers: each imports all that it needs.
-        short = [run.replace(epochs=0.2) for run in _runs(range(2 * workers))]
-        _sweep(short, Path(folder) / "warm", address)
+        _sweep(_study(2 * workers, 0.2), Path(folder) / "warm", address)
         began = perf_counter()
-        records = _sweep(_runs(range(RUNS)), Path(folder) / "timed", address)
+        records = _sweep(_study(RUNS, 20.0), Path(folder) / "timed", address)
         return perf_counter() - began, records
 
 
-def _sweep(runs: list[RunConfig], folder: Path, address: str) -> dict[str, Record]:
-    experiment = Listed(
-        name="bench",
-        sweeps={},
-        seeds={"digits": 1},
-        notebook="",
-        leaves_out={},
-        runs=lambda seeds: runs,
-    )
+def _sweep(study: Study, folder: Path, address: str) -> dict[str, Record]:
     store = Store(folder)
-    run_sweep(experiment, "digits", 1, store, scheduler=address)
-    return store.read("digits", "bench")
+    run_sweep(study, store, scheduler=address)
+    return store.read(*study.place)

@@ -1,4 +1,4 @@
-"""The checkout and the store are found from wherever a notebook runs, or it is said that not."""
+"""The checkout is found from wherever a notebook runs, or it is said that there is none."""
 
 from __future__ import annotations
 
@@ -7,61 +7,47 @@ from pathlib import Path
 import pytest
 
 from sgdnoise import checkout
-from sgdnoise.checkout import find_store, project_root
-from sgdnoise.errors import InputError
+from sgdnoise.checkout import book_folder, check_writable, project_root
+from sgdnoise.errors import FailureError, InputError
 
 
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with a store; the current folder is its `book/`. The package is of another."""
+    """A checkout; the current folder is its `book/`. The package is of another."""
     root = tmp_path / "clone"
-    fill(root / "results")
-    (root / "book").mkdir()
+    (root / "book").mkdir(parents=True)
     (root / "_toc.yml").touch()
     monkeypatch.chdir(root / "book")
     return root
 
 
-def fill(store: Path) -> None:
-    (store / "digits").mkdir(parents=True)
-    (store / "digits" / "constant-epoch.jsonl").touch()
-
-
-def test_from_the_books_folder_upwards(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_the_books_folder_upwards(book: Path) -> None:
     assert project_root() == book
-    assert find_store().root == find_store("results").root == book / "results"
-    assert find_store(book / "results").root == book / "results"
-    assert find_store("../results").root == book / "book" / "../results"
-    # A store of the current folder's own comes first.
-    fill(book / "book" / "results")
-    assert find_store().root == book / "book" / "results"
+    assert book_folder() == book / "book"
 
 
-def test_outside_of_any_the_packages_own_checkout_is_read(
+def test_outside_of_any_the_packages_own_checkout_has_the_notebooks(
     book: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     outside = tmp_path / "else"
     outside.mkdir()
     monkeypatch.chdir(outside)
     monkeypatch.setattr(checkout, "__file__", str(book / "src" / "sgdnoise" / "checkout.py"))
-    assert find_store().root == book / "results"
+    assert book_folder() == book / "book"
     with pytest.raises(InputError, match="not inside the book's checkout"):
         project_root()
-    # Installed elsewhere, as by pip, there is none; the folders that were looked at are named.
+    # Installed elsewhere, as by pip, there is none.
     monkeypatch.setattr(checkout, "__file__", str(tmp_path / "lib" / "py" / "sgdnoise" / "c.py"))
-    with pytest.raises(InputError) as caught:
-        find_store()
-    assert f"{outside}/results, {tmp_path}/results, " in str(caught.value)
+    with pytest.raises(InputError, match="where the notebooks are: change into it") as caught:
+        book_folder()
     assert "\n" not in str(caught.value)
 
 
-def test_a_named_store_that_is_empty_or_missing_is_refused(book: Path) -> None:
-    (book / "book" / "results").mkdir()
-    for name in ("results", book / "book" / "results", "."):
-        with pytest.raises(InputError, match="holds no records"):
-            find_store(name)
-    for name in ("resluts", book / "resluts"):
-        with pytest.raises(InputError, match=r"no store .*resluts: looked for .*/resluts"):
-            find_store(name)
-    with pytest.raises(InputError, match="a folder's name, got 3"):
-        find_store(3)  # type: ignore[arg-type]
+def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "b", "pages", "--runs")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(FailureError, match=r"cannot write pages to .*file .*with --runs") as caught:
+        check_writable(tmp_path / "file", "pages", "--runs")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 from time import perf_counter
+from typing import get_args
 
 import pytest
+from made_up import fill, noisy
 
 from sgdnoise import cli, reproduce
+from sgdnoise.claims import Word
+from sgdnoise.experiments import EXPERIMENTS, findings, studies
 
 
 def run(capsys, *arguments):
@@ -57,6 +61,13 @@ BAD = {
     "reproduce constant-epoch --scale digits --minutes soon": "not a number",
     "reproduce constant-epoch --scale digits --minutes 0": "at most 525600",
     "reproduce constant-epoch --scale digits --minutes -1": "at most 525600",
+    "reproduce constant-epoch --scale digits --no-rendering": "--no-rendering",
+    "claims --scale huge": "digits, cpu, gpu, paper",
+    "claims --scale huge --json": "digits, cpu, gpu, paper",
+    "claims --paper S19": "S20",
+    "claims --results no-such-folder": "there is no store no-such-folder",
+    "claims S20": "S20",
+    "build everything": "everything",
     "data verify nothing": "cifar10",
     "data mend cifar10": "fetch",
     "frobnicate": "reproduce",
@@ -148,6 +159,84 @@ def test_nqm_answers_within_two_seconds_of_its_import():
         if times[-1] < 2:
             break
     assert min(times) < 2
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """All runs of the three batch regimes at scale cpu, and no other experiment's."""
+    folder = tmp_path_factory.mktemp("store")
+    fill(folder, EXPERIMENTS["generalization-gap"], "cpu", 5, noisy(lambda config, rate: 70.0))
+    return folder
+
+
+FIELDS = {
+    "id", "paper", "statement", "where", "scale", "verdict", "effect", "interval", "margin", "seeds",
+    "why",
+}  # fmt: skip
+
+
+def test_claims_are_one_json_list_and_nothing_else(capsys, store):
+    code, out, err = run(capsys, "claims", "--json", "--results", str(store))
+    assert (code, err) == (0, "")
+    rows = json.loads(out, parse_constant=lambda name: pytest.fail(name))
+    want = [
+        (study.scale, claim.id)
+        for study in studies()
+        for claim in findings(study.experiment.name).CLAIMS
+    ]
+    assert [(row["scale"], row["id"]) for row in rows] == want != []
+    for row in rows:
+        assert row.keys() == FIELDS
+        assert row["verdict"] in get_args(Word)
+        assert row["id"].startswith(f"{row['paper']}-")
+        for name in ("statement", "where", "why"):
+            assert isinstance(row[name], str)
+            assert row[name]
+        assert row["interval"] is None or row["interval"][0] <= row["interval"][1]
+    # What is recorded is judged, and nothing else.
+    judged = [row for row in rows if row["verdict"] not in ("not measured", "not tested here")]
+    assert {row["scale"] for row in judged} == {"cpu"}
+    assert any(row["seeds"] == 5 and row["effect"] is not None for row in judged)
+    assert {row["seeds"] for row in rows if row["verdict"] == "not measured"} == {0}
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (["--scale", "cpu"], lambda row: row["scale"] == "cpu"),
+        (["--paper", "H17"], lambda row: row["paper"] == "H17"),
+        (
+            ["--paper", "G20", "--scale", "gpu"],
+            lambda r: (r["paper"], r["scale"]) == ("G20", "gpu"),
+        ),
+    ],
+)
+def test_claims_of_a_scale_or_a_paper_are_part_of_all(capsys, store, options, kept):
+    whole = json.loads(run(capsys, "claims", "--json", "--results", str(store))[1])
+    some = json.loads(run(capsys, "claims", "--json", "--results", str(store), *options)[1])
+    assert some == [row for row in whole if kept(row)] != []
+    assert len(some) < len(whole)
+
+
+def test_claims_are_two_lines_each_for_a_reader(capsys, store):
+    arguments = ["claims", "--paper", "H17", "--scale", "cpu", "--results", str(store)]
+    rows = json.loads(run(capsys, *arguments, "--json")[1])
+    code, out, err = run(capsys, *arguments)
+    assert (code, err) == (0, "")
+    first, second = out.splitlines()[::2], out.splitlines()[1::2]
+    assert [line.split(": ", 1)[1] for line in first] == [row["statement"] for row in rows]
+    assert [line.strip() for line in second] == [row["why"] for row in rows]
+    for line, row in zip(first, rows, strict=True):
+        assert line.startswith("cpu ")
+        assert row["verdict"] in line
+        assert row["id"] in line
+
+
+def test_claims_of_a_folder_without_records_are_refused(capsys, tmp_path):
+    code, out, err = run(capsys, "claims", "--json", "--results", str(tmp_path))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "holds no records" in err
 
 
 def test_a_dry_run_lists_and_trains_nothing(capsys, tmp_path):

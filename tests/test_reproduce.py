@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -13,12 +14,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from made_up import records
+from sweeps.test_run import one_sweep
 
 from sgdnoise import checkout, cli, reproduce
 from sgdnoise.book import notebooks
 from sgdnoise.errors import FailureError
-from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.records.store import Store
+from sgdnoise.study.study import Experiment, Study
 from sgdnoise.sweeps.report import Report
 
 DIGITS = [name for name, e in EXPERIMENTS.items() if "digits" in e.sweeps]
@@ -118,6 +122,207 @@ def test_a_dry_run_says_which_records_it_refuses(tmp_path, capsys):
     assert f"{path}:1 is cut short" in err
     assert "runs missing" in out
     assert path.read_text() == "half a li"
+
+
+def test_without_pages_nothing_of_the_book_is_looked_at(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebooks, "notebook_source", lambda *_: pytest.fail("looked for"))
+    monkeypatch.setattr(notebooks, "render", lambda *_: pytest.fail("rendered"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "lib" / "py" / "sgdnoise" / "c.py"))
+    one = ["reproduce", "constant-step", "--scale", "digits", "--no-render"]
+    # Without a folder the checkout's own store is meant, and there is no checkout.
+    assert cli.main(one) == 2
+    assert "not inside the book's checkout" in capsys.readouterr().err
+    assert trained == []
+    assert cli.main([*one, *where(tmp_path)[:2]]) == 0
+    assert trained == ["constant-step"]
+    out = capsys.readouterr().out
+    assert out == "constant-step, digits: 0 found, 1 trained, 0 failed\n"
+
+
+def test_without_pages_nothing_that_makes_them_need_be_there(tmp_path):
+    program = textwrap.dedent(
+        """
+        import sys
+        # Nor joblib and Dask, where no process of this machine and no cluster trains.
+        for name in ("IPython", "anywidget", "distributed", "ipywidgets", "joblib", "nbformat",
+                     "papermill", "plotly", "sklearn"):
+            sys.modules[name] = None
+        from sgdnoise import cli
+        arguments = ["reproduce", "constant-epoch", "--scale", "cpu", "--seeds", "1"]
+        sys.exit(cli.main([*arguments, "--minutes", "1e-9", *sys.argv[1:]]))
+        """
+    )
+
+    def run(*extra):
+        return subprocess.run(
+            [sys.executable, "-c", program, *where(tmp_path), *extra],
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+        )
+
+    done = run("--no-render")
+    assert done.returncode == 0, done.stderr
+    assert "stopped after 1e-09 minutes" in done.stdout
+    assert run().returncode != 0  # which shows that pages do need them
+
+
+def peaked(config):
+    rate = math.log2(config.effective_learning_rate)
+    return {"test_accuracy": 90 - abs(rate + 2), "train_loss": 1 + abs(rate + 2)}
+
+
+class Trainer:
+    """Stands for `run_sweep`: trains in the order asked for, by a clock of its own."""
+
+    def __init__(self, seconds=10.0):
+        self.now, self.seconds, self.trained = 0.0, seconds, []
+
+    def time(self):
+        return self.now
+
+    def run_sweep(self, study, store, *, deadline, **options):
+        report = Report()
+        while todo := study.missing(store.read(*study.place)):
+            for config in todo:
+                if self.now >= deadline:
+                    report.left = len(todo) - todo.index(config)
+                    return report
+                self.now += self.seconds
+                self.trained.append((study.experiment.name, config))
+                store.append(*study.place, records([config], peaked))
+                report.trained += 1
+        return report
+
+
+def first_runs(seeds):
+    """Runs that are worth having first; the sweeps ask for the one of them, not for the other."""
+    one = one_sweep(64)
+    return [config for k in (-2, 5) for config in [one.config((k,), seed) for seed in range(seeds)]]
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """Two experiments, of which the second has runs that come first."""
+    a = Experiment("a", {"digits": lambda: [one_sweep(16)]}, {"digits": 3})
+    b = Experiment(
+        "b",
+        {"digits": lambda: [one_sweep(32), one_sweep(64)]},
+        {"digits": 3},
+        first={"digits": first_runs},
+    )
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", {"a": a, "b": b})
+    return [Study.of(experiment, "digits") for experiment in (a, b)]
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    trainer = Trainer()
+    monkeypatch.setattr(reproduce, "run_sweep", trainer.run_sweep)
+    monkeypatch.setattr(reproduce.time, "time", trainer.time)
+    monkeypatch.setattr(notebooks, "render", lambda *_: pytest.fail("rendered"))
+    return trainer
+
+
+def test_slices_end_in_time_and_go_on_one_seed_of_everything_first(trainer, two, tmp_path, capsys):
+    arguments = ["reproduce", "all", "--scale", "digits", "--no-render", "--breadth-first"]
+    arguments += ["--results", str(tmp_path), "--minutes", "1"]
+    store = Store(tmp_path)
+
+    def missing():
+        return sum(len(study.missing(store.read(*study.place))) for study in two)
+
+    slices = 0
+    while missing():
+        began = trainer.now
+        assert cli.main(arguments) == 0
+        assert trainer.now - began < 60 + trainer.seconds
+        slices += 1
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.partition(":")[0] for line in lines[:4]] == [
+            "a, digits (one seed first)",
+            "b, digits (one seed first)",
+            "a, digits",
+            "b, digits",
+        ]
+        left = missing()
+        assert lines[4:] == ([f"stopped after 1 minutes: {left} runs left"] if left else [])
+    assert slices == math.ceil(len(trainer.trained) * trainer.seconds / 60) >= 5
+    # Nothing twice.
+    ids = [config.id for _, config in trainer.trained]
+    assert len(set(ids)) == len(ids)
+    # A seed of all, grown grids and fresh seeds included, before a second of any.
+    seeds = [config.seed % 1000 for _, config in trainer.trained]
+    assert seeds == [0] * seeds.count(0) + [seed for seed in seeds if seed]
+    names = [name for name, _ in trainer.trained]
+    assert set(names[: seeds.index(1)]) == {"a", "b"}
+    assert {config.seed for _, config in trainer.trained[: seeds.index(1)]} == {0, 1000}
+    # What is worth having first of an experiment comes first in each round.
+    starts = names.index("b"), names.index("b", names.index("a", seeds.index(1)))
+    for start, seed_of in zip(starts, ((0, 0), (1, 2, 1, 2)), strict=True):
+        head = [config for _, config in trainer.trained[start : start + len(seed_of)]]
+        assert tuple(config.seed for config in head) == seed_of
+        assert {config.batch_size for config in head} == {64}
+    # And again there is nothing to do.
+    before = len(trainer.trained)
+    assert cli.main(arguments) == 0
+    assert len(trainer.trained) == before
+
+
+def test_without_breadth_first_an_experiment_has_all_its_seeds_at_once(
+    trainer, two, tmp_path, capsys
+):
+    arguments = ["reproduce", "all", "--scale", "digits", "--no-render", "--minutes", "1000"]
+    assert cli.main([*arguments, "--results", str(tmp_path)]) == 0
+    names = [name for name, _ in trainer.trained]
+    assert names == sorted(names)
+    seeds = [config.seed for _, config in trainer.trained]
+    assert seeds.index(1) < names.index("b")
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_the_two_runs_that_scale_paper_is_worth_first():
+    study = study_of("constant-epoch", "paper", 1)
+    head = [(config.batch_size, config.seed, config.epochs) for config in study.needed({})[:2]]
+    assert head == [(1024, 0, 200), (128, 0, 200)]
+    # They belong to its own sweeps: of a whole study nothing is asked for beyond them.
+    ids = [config.id for config in study.needed({})]
+    assert len(set(ids)) == len(ids)
+    planned = {config.id for state in study.states({}) for config in state.needed}
+    assert set(ids) == planned
+
+
+def test_failed_runs_are_told_at_the_end(monkeypatch, two, tmp_path, capsys):
+    monkeypatch.setattr(reproduce, "run_sweep", lambda *_, **__: Report(failed=2))
+    arguments = ["reproduce", "all", "--scale", "digits", "--no-render"]
+    assert cli.main([*arguments, "--results", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    assert "some runs failed: a (2 runs), b (2 runs); each record gives its reason" in err
+    assert out.count("2 failed") == 2
+
+
+def test_a_dry_run_of_all_needs_no_gpu_and_writes_nothing(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(reproduce, "run_sweep", lambda *_, **__: pytest.fail("trained"))
+    arguments = ["reproduce", "all", "--scale", "gpu", "--seeds", "1", "--dry-run", "--no-render"]
+    assert cli.main([*arguments, "--results", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    standing = [name for name, e in EXPERIMENTS.items() if "gpu" in e.sweeps]
+    said = [line.partition(",")[0] for line in out.splitlines() if "runs missing" in line]
+    assert said == standing != []
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_is_one_line(monkeypatch, two, tmp_path, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "run_sweep", stopped)
+    arguments = ["reproduce", "a", "--scale", "digits", "--no-render", "--breadth-first"]
+    monkeypatch.setattr(reproduce, "study_of", lambda *_: two[0])
+    assert cli.main([*arguments, "--results", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 PROGRAM = textwrap.dedent(

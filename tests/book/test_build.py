@@ -20,11 +20,12 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from sgdnoise import cli
 from sgdnoise.book import build as gate
-from sgdnoise.book import mime, vendor
+from sgdnoise.book import mime, notebooks, vendor
 from sgdnoise.config import make_config
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.records import record_of
+from sgdnoise.records.made import record_of
 from sgdnoise.training.result import Result
 
 ROOT = Path(__file__).parents[2]
@@ -257,7 +258,7 @@ def test_an_edited_record_fails_the_build_in_one_line(
     file = project / folder / "digits" / "constant-epoch.jsonl"
     file.parent.mkdir(parents=True)
     file.write_text(a_record() + "\n" + a_record().replace("90.5", "99.5") + "\n")
-    assert gate.main() == 1
+    assert cli.main(["build"]) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert f"{file}:2 was altered" in err
@@ -287,16 +288,68 @@ def test_the_digest_sees_content_and_names_but_not_what_tools_leave(tmp_path: Pa
     assert len({first, second, gate.digest(tmp_path, ["src", "absent"])}) == 3
 
 
-@pytest.mark.parametrize("command", [gate.main, vendor.main])
-def test_outside_the_project_one_line_and_exit_2(
-    command: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+def test_outside_the_checkout_one_line_and_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command() == 2  # type: ignore[operator]
+    assert cli.main(["build"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "not inside the book's checkout" in err
+    with pytest.raises(InputError, match="project's root"):
+        gate.build(tmp_path)
+    assert vendor.main() == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
     assert "project's root" in err
+
+
+@pytest.fixture
+def told(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What `sgdnoise build` does, in order, without doing it."""
+    done: list[tuple[object, ...]] = []
+
+    def render_contents(*where: Path) -> None:
+        done.append(("render", *where))
+
+    def build(root: Path) -> Path:
+        done.append(("build", root))
+        return root / "index.html"
+
+    monkeypatch.setattr(notebooks, "render_contents", render_contents)
+    monkeypatch.setattr(gate, "build", build)
+    return done
+
+
+def test_the_pages_of_the_contents_are_rendered_and_then_built(
+    project: Path,
+    told: list[tuple[object, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(project / "book" / "assets")
+    assert cli.main(["build"]) == 0
+    render = ("render", project, project / "results", project / "papermill_runs")
+    assert told == [render, ("build", project)]
+    assert capsys.readouterr() == (f"{project / 'index.html'}\n", "")
+
+
+def test_a_page_that_fails_ends_the_command_before_the_build(
+    project: Path,
+    told: list[tuple[object, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    def fails(*_: Path) -> None:
+        raise FailureError("the page of constant-step failed in a cell: KeyError: 'lost'")
+
+    monkeypatch.setattr(notebooks, "render_contents", fails)
+    assert cli.main(["build"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, told) == ("", [])
+    assert err == "sgdnoise: the page of constant-step failed in a cell: KeyError: 'lost'\n"
 
 
 NOTEBOOKS = [*ROOT.glob("book/*.ipynb"), ROOT / "tests" / "browser" / "specimen.ipynb"]

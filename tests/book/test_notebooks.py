@@ -7,12 +7,12 @@ import json
 import nbformat
 import pytest
 
-from sgdnoise.book import notebooks as render
+from sgdnoise.book import notebooks
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import EXPERIMENTS
-from sgdnoise.records import Store
+from sgdnoise.experiments import EXPERIMENTS, study_of
+from sgdnoise.records.store import Store
 
-EXPERIMENT = EXPERIMENTS["constant-epoch"]
+STUDY = study_of("constant-epoch", "digits")
 PARAMETERS = 'scale = "digits"\nseeds = 15\nresults = "results"'
 
 
@@ -23,9 +23,10 @@ def notebook(path, *cells, parameters=PARAMETERS):
         "display_name": "Python 3",
         "language": "python",
     }
+    title = nbformat.v4.new_markdown_cell("# Runs\n\nWhat they show.")
     first = nbformat.v4.new_code_cell(parameters)
-    first.metadata["tags"] = ["parameters"]
-    book.cells = [first, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
+    first.metadata["tags"] = ["parameters", "hide-input"]
+    book.cells = [title, first, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
     for k, cell in enumerate(book.cells):
         cell.id = f"cell-{k}"  # else a random one, and every source would be another
     nbformat.write(book, path)
@@ -35,11 +36,11 @@ def notebook(path, *cells, parameters=PARAMETERS):
 @pytest.fixture
 def rendering(tmp_path, monkeypatch):
     source = tmp_path / "source.ipynb"
-    monkeypatch.setattr(render, "notebook_source", lambda experiment: source)
+    monkeypatch.setattr(notebooks, "notebook_source", lambda experiment: source)
 
     def run(*cells, seeds=15, **options):
         notebook(source, *cells, **options)
-        return render.render(EXPERIMENT, "digits", seeds, tmp_path / "results", tmp_path / "runs")
+        return notebooks.render(STUDY.with_seeds(seeds), tmp_path / "results", tmp_path / "runs")
 
     run.runs = tmp_path / "runs"
     return run
@@ -47,7 +48,8 @@ def rendering(tmp_path, monkeypatch):
 
 def outputs(path):
     book = json.loads(path.read_text())
-    return "".join(t for c in book["cells"] for o in c["outputs"] for t in o.get("text", []))
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    return "".join(t for c in cells for o in c["outputs"] for t in o.get("text", []))
 
 
 def test_a_page_gets_its_parameters_and_no_trace_of_the_time(rendering):
@@ -57,9 +59,10 @@ def test_a_page_gets_its_parameters_and_no_trace_of_the_time(rendering):
     book = json.loads(page.read_text())
     assert set(book["metadata"]) == {"kernelspec", "sgdnoise"}
     assert all(set(c["metadata"]) <= {"tags"} for c in book["cells"])
-    assert [c["metadata"].get("tags") for c in book["cells"][:2]] == [
+    assert [c["metadata"].get("tags") for c in book["cells"][:3]] == [
+        None,
         ["parameters", "remove-cell"],
-        ["injected-parameters", "hide-input"],
+        ["injected-parameters", "remove-cell"],
     ]
     assert [p.name for p in page.parent.iterdir()] == [page.name]
 
@@ -89,12 +92,12 @@ def test_an_unchanged_page_is_left_alone_and_a_changed_one_is_not(rendering):
     ],
 )
 def test_a_page_follows_every_source_that_it_is_made_of(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(render, "SOURCES", tmp_path / "src" / "package")
+    monkeypatch.setattr(notebooks, "SOURCES", tmp_path / "src" / "package")
     (tmp_path / "src" / "package" / "static").mkdir(parents=True)
 
     def key():
         at = tmp_path / "source.ipynb", tmp_path / "results" / "records.jsonl"
-        return render._key(*at, {"seeds": 3})
+        return notebooks._key(*at, {"seeds": 3})
 
     file = tmp_path / name
     file.parent.mkdir(exist_ok=True)
@@ -110,38 +113,32 @@ def test_a_page_follows_every_source_that_it_is_made_of(tmp_path, monkeypatch, n
 
 
 def test_what_moves_from_one_source_to_the_next_changes_the_page(tmp_path, monkeypatch):
-    monkeypatch.setattr(render, "SOURCES", tmp_path)
+    monkeypatch.setattr(notebooks, "SOURCES", tmp_path)
     keys = set()
     for first, second in (("ab", "c"), ("a", "bc")):
         (tmp_path / "a.py").write_text(first)
         (tmp_path / "b.py").write_text(second)
-        keys.add(render._key(tmp_path / "none", tmp_path / "none", {}))
+        keys.add(notebooks._key(tmp_path / "none", tmp_path / "none", {}))
     assert len(keys) == 2
 
 
-def test_a_page_that_fails_does_not_keep_the_others(tmp_path, monkeypatch, capsys):
-    names = ["constant-step", "constant-epoch", "unlimited-epochs"]
-    bad = {"constant-step"}
-
-    def rendered(experiment, scale, seeds, results, runs):
-        if experiment.name in bad:
-            raise FailureError(f"the page of {experiment.name} failed in a cell")
-        return runs / experiment.name
-
-    monkeypatch.setattr(render, "render", rendered)
-    arguments = [*names, "--scale", "digits", "--runs", str(tmp_path), "--results", str(tmp_path)]
-    assert render.main(arguments) == 1
-    out, err = capsys.readouterr()
-    assert out.splitlines() == [f"page: {tmp_path / name}" for name in names[1:]]
-    assert err == "python -m sgdnoise.render: the page of constant-step failed in a cell\n"
-
-    bad.add("unlimited-epochs")
-    assert render.main(arguments) == 1
-    out, err = capsys.readouterr()
-    assert out == f"page: {tmp_path / names[1]}\n"
-    assert err.count("\n") == 1
-    assert "constant-step" in err
-    assert "unlimited-epochs" in err
+def test_a_page_says_its_scale_in_its_title_and_links_the_others(rendering, monkeypatch):
+    scales = ("digits", "cpu", "paper")
+    listed = [study_of("constant-epoch", scale) for scale in scales]
+    other = study_of("constant-step", "cpu")
+    monkeypatch.setattr(notebooks, "contents", lambda root: [*listed, other])
+    (title, *_) = json.loads(rendering().read_text())["cells"]
+    assert "".join(title["source"]).splitlines() == [
+        "# Runs: scale digits",
+        "",
+        "*The same experiment at scale [`cpu`](../cpu/constant-epoch), "
+        "[`paper`](../paper/constant-epoch).*",
+        "",
+        "What they show.",
+    ]
+    monkeypatch.setattr(notebooks, "contents", lambda root: [listed[0], other])
+    (title, *_) = json.loads(rendering("print('again')").read_text())["cells"]
+    assert "".join(title["source"]).splitlines() == ["# Runs: scale digits", "", "What they show."]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +152,7 @@ def test_a_page_that_fails_does_not_keep_the_others(tmp_path, monkeypatch, capsy
 )
 def test_what_fails_is_one_line_and_leaves_the_old_page(rendering, monkeypatch, cell, says):
     page = rendering("print('good')")
-    monkeypatch.setattr(render, "CELL_TIMEOUT", 4)
+    monkeypatch.setattr(notebooks, "CELL_TIMEOUT", 4)
     with pytest.raises(FailureError, match=says) as caught:
         rendering(cell)
     assert "\n" not in str(caught.value)
@@ -169,8 +166,15 @@ def test_a_parameter_that_the_notebook_lacks_is_refused_before_a_kernel_starts(r
     assert not rendering.runs.exists()
 
 
+def test_a_notebook_without_parameters_is_a_page_as_it_stands(rendering):
+    page = rendering("print(1)", parameters="# nothing to set")
+    assert page.name == "source.ipynb"
+    assert not rendering.runs.exists()
+
+
 def test_every_experiment_has_a_notebook_with_these_parameters(request):
-    for experiment in EXPERIMENTS.values():
+    # The parts are checked on a page of its own, which shows its records as they are.
+    for experiment in [e for e in EXPERIMENTS.values() if e.name != "parts-checked"]:
         source = request.config.rootpath / "book" / experiment.notebook
         book = nbformat.read(source, as_version=4)
         tagged = [c for c in book.cells if "parameters" in c.metadata.get("tags", [])]
@@ -184,13 +188,14 @@ def test_every_experiment_has_a_notebook_with_these_parameters(request):
 
 
 def test_rendering_says_which_records_it_refuses(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(render, "render", lambda *_: "a page")
-    path = Store(tmp_path / "r").path("digits", EXPERIMENT.name)
+    monkeypatch.setattr(notebooks, "render", lambda *_: tmp_path / "a page")
+    path = Store(tmp_path / "r").path(*STUDY.place)
     path.parent.mkdir(parents=True)
     path.write_text("half a li")
-    where = ["--results", str(tmp_path / "r"), "--runs", str(tmp_path / "p")]
-    assert render.main([EXPERIMENT.name, "--scale", "digits", "--seeds", "3", *where]) == 0
+    (tmp_path / "_toc.yml").write_text("- file: papermill_runs/digits/constant-epoch\n")
+    pages = notebooks.render_contents(tmp_path, tmp_path / "r", tmp_path / "p")
+    assert pages == [tmp_path / "a page"]
     out, err = capsys.readouterr()
-    assert out == "page: a page\n"
+    assert out == ""
     assert err.count("\n") == 1
     assert f"{path}:1 is cut short" in err

@@ -34,7 +34,7 @@ def run(folder, source, cell, **parameters):
 
 LOAD = (
     "from sgdnoise.book.page import Page\n"
-    "print(Page.load('constant-epoch', scale, seeds, results).seeds)"
+    "print(Page.load('constant-epoch', scale, seeds, results).study.seeds)"
 )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sgdnoise import checkout
-from sgdnoise.checkout import project_root
 from sgdnoise.errors import InputError
 from sgdnoise.records.find import find_store
 
@@ -29,7 +28,6 @@ def fill(store: Path) -> None:
 
 
 def test_from_the_books_folder_upwards(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert project_root() == book
     assert find_store().root == find_store("results").root == book / "results"
     assert find_store(book / "results").root == book / "results"
     assert find_store("../results").root == book / "book" / "../results"
@@ -46,8 +44,6 @@ def test_outside_of_any_the_packages_own_checkout_is_read(
     monkeypatch.chdir(outside)
     monkeypatch.setattr(checkout, "__file__", str(book / "src" / "sgdnoise" / "checkout.py"))
     assert find_store().root == book / "results"
-    with pytest.raises(InputError, match="not inside the book's checkout"):
-        project_root()
     # Installed elsewhere, as by pip, there is none; the folders that were looked at are named.
     monkeypatch.setattr(checkout, "__file__", str(tmp_path / "lib" / "py" / "sgdnoise" / "c.py"))
     with pytest.raises(InputError) as caught:

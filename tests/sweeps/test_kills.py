@@ -80,7 +80,7 @@ print(report.found, report.trained, done["steps"])
 
 
 def swept(root: Path, moment: str = "never", count: int = 0) -> tuple[bool, list[int]]:
-    """A sweep: whether it killed itself, and steps done; at its end runs found and trained first."""
+    """Whether the sweep killed itself, and steps done; at its end runs found and trained first."""
     done = subprocess.run(
         [
             sys.executable,

@@ -505,7 +505,7 @@ def test_a_worker_of_other_code_is_refused(tmp_path, scheduler, worker, monkeypa
 def test_a_worker_that_is_lost_while_it_is_asked_for_its_code_is_no_other_code():
     cluster = object.__new__(workers.Cluster)
     cluster.address = "tcp://scheduler"
-    there = {"a": 1, "b": 1}
+    there, code = {"a": 1, "b": 1}, workers.code_digest()
     cluster.client = types.SimpleNamespace(
         wait_for_workers=lambda *_, **__: None,
         run=lambda *_, **__: {
@@ -514,7 +514,7 @@ def test_a_worker_that_is_lost_while_it_is_asked_for_its_code_is_no_other_code()
         },
         nthreads=lambda: there,
     )
-    with pytest.raises(InputError, match="1 of 2 Dask workers .* a has no such package"):
+    with pytest.raises(InputError, match=r"1 of 2 Dask workers .* a has no such package"):
         cluster._require_workers()
     del there["a"]
     cluster._require_workers()

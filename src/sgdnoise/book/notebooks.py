@@ -57,7 +57,8 @@ def render(study: Study, results: Path, runs: Path) -> Path:
         runs: the folder it goes to, as `<runs>/<scale>/<experiment>.ipynb`.
 
     Returns:
-        The page's path.
+        The page's path: the notebook's own where it declares no parameters, for then it is a page
+        of the book as it stands, and the build runs it.
 
     Raises:
         InputError: for a parameter that the notebook does not declare, or no kernel.
@@ -73,6 +74,8 @@ def render(study: Study, results: Path, runs: Path) -> Path:
         raise InputError(
             f"the notebook {source} names no kernel: save it from JupyterLab with a Python kernel"
         ) from None
+    if not declared:
+        return source
     unknown = parameters.keys() - declared.keys()
     if unknown:
         raise InputError(

@@ -1,0 +1,59 @@
+"""What runs will cost: from records of the same net, or assumed of a GPU until there are any."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sgdnoise.config import make_config
+from sgdnoise.experiments import study_of
+from sgdnoise.records.made import record_of
+from sgdnoise.sweeps import cost
+from sgdnoise.training.result import Result
+
+
+def config(**changes):
+    base = {"dataset": "cifar10", "model": "wrn-16-4", "norm": "ghost", "learning_rate": 0.1}
+    return make_config(**{**base, "batch_size": 128, "epochs": 200.0, **changes})
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "epoch"),
+    [(8, 1.0), (16, 1.0), (128, 0.65), (256, 3600 / 7000), (1024, 3600 / 7000)],
+)
+def test_an_epoch_takes_what_the_engine_is_held_to(batch_size, epoch):
+    seconds = cost.assumed_seconds(config(batch_size=batch_size))
+    assert seconds == pytest.approx(200 * epoch, rel=1e-2)
+    assert cost.assumed_seconds(config(batch_size=batch_size, epochs=20.0)) == pytest.approx(
+        seconds / 10, rel=1e-2
+    )
+
+
+def test_between_the_bounds_it_falls_with_the_batch_size():
+    seconds = [cost.assumed_seconds(config(batch_size=2**k, steps=None)) for k in range(4, 9)]
+    assert sorted(seconds, reverse=True) == seconds
+    assert len(set(seconds)) == 5
+    # Halfway in log₂ B between 16 and 128, which is no power of two.
+    middle = cost.assumed_seconds(config(batch_size=45))
+    assert middle == pytest.approx(200 * (1.0 + 0.65) / 2, rel=1e-2)
+
+
+def test_a_smaller_training_set_has_as_long_epochs_in_proportion():
+    whole, part = config(epochs=10.0), config(epochs=10.0, train_size=25_000)
+    assert cost.assumed_seconds(part) == pytest.approx(cost.assumed_seconds(whole), rel=1e-2)
+
+
+def test_the_first_two_runs_of_scale_paper_are_told_their_time():
+    first = study_of("constant-epoch", "paper", 1).needed({})[:2]
+    seconds = sum(cost.assumed_seconds(config) for config in first)
+    # 200 epochs at 3600/7000 s and at 0.65 s.
+    assert seconds == pytest.approx(200 * (3600 / 7000 + 0.65), rel=1e-3)
+
+
+def test_a_record_of_the_same_net_tells_better_than_what_is_assumed():
+    one, other = study_of("constant-epoch", "paper", 1).needed({})[:2]
+    assert math.isnan(cost.estimate_seconds([other], {})[0])
+    record = record_of(Result(one, "done", {"test_accuracy": 90.0}, seconds=1.0))
+    (told,) = cost.estimate_seconds([other], {one.id: record})
+    assert 0 < told < 10 < cost.assumed_seconds(other)
