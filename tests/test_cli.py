@@ -169,10 +169,8 @@ def store(tmp_path_factory):
     return folder
 
 
-FIELDS = {
-    "id", "paper", "statement", "where", "scale", "verdict", "effect", "interval", "margin", "seeds",
-    "why",
-}  # fmt: skip
+FIELDS = {"id", "paper", "statement", "where", "scale", "verdict", "effect", "interval", "margin"}
+FIELDS |= {"seeds", "why"}
 
 
 def test_claims_are_one_json_list_and_nothing_else(capsys, store):

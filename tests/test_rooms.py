@@ -171,3 +171,20 @@ def test_a_machine_that_only_trains_loads_nothing_that_makes_the_book():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.split() == ["False"], done.stderr
+
+
+@pytest.mark.parametrize("name", ["records.store", "records.made", "study.study", "experiments"])
+def test_looking_at_records_and_grids_loads_nothing_that_trains_or_draws(name):
+    heavy = ["torch", "plotly", "papermill", "IPython", "joblib", "distributed", "pandas"]
+    program = (
+        f"import sys, sgdnoise.{name};"
+        f"print('numpy' in sys.modules, *(n for n in {heavy} if n in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["True"], done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if room(n) == "theory"))
+def test_theory_is_numpy_and_scipy_alone(name):
+    others = {n.split(".")[0] for n in imported(MODULES[name])} - sys.stdlib_module_names
+    assert others <= {"sgdnoise", "numpy", "scipy"}

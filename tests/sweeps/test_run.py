@@ -505,14 +505,10 @@ def test_a_worker_of_other_code_is_refused(tmp_path, scheduler, worker, monkeypa
 def test_a_worker_that_is_lost_while_it_is_asked_for_its_code_is_no_other_code():
     cluster = object.__new__(workers.Cluster)
     cluster.address = "tcp://scheduler"
-    there, code = {"a": 1, "b": 1}, workers.code_digest()
+    there = {"a": 1, "b": 1}
+    told = {"a": OSError("the connection was closed"), "b": workers.code_digest()}
     cluster.client = types.SimpleNamespace(
-        wait_for_workers=lambda *_, **__: None,
-        run=lambda *_, **__: {
-            "a": OSError("the connection was closed"),
-            "b": workers.code_digest(),
-        },
-        nthreads=lambda: there,
+        wait_for_workers=lambda *_, **__: None, run=lambda *_, **__: told, nthreads=lambda: there
     )
     with pytest.raises(InputError, match=r"1 of 2 Dask workers .* a has no such package"):
         cluster._require_workers()
