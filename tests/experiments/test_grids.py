@@ -103,7 +103,9 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
     sizes = sorted({run.batch_size for run in runs})
     if name == "layerwise-lr":
         # G20 states no budget to put another one in place of.
-        assert re.search(rf"atch sizes {sizes[0]} to {sizes[-1]} ", text)
+        assert re.search(rf"atches of {sizes[0]} to {sizes[-1]} ", text)
+        assert f"; {runs[0].epochs:g} epochs; " in text or scale == "gpu"
+        assert "epochs in place of" not in text
     elif runs[0].steps is not None:
         assert f"{runs[0].steps} updates" in text
     else:
@@ -112,7 +114,7 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
         assert re.search(rf"\b{budget:g}\b[^.;]*epochs in place of", text), text
         assert re.search(rf"\b{epochs[-1]:g} (\(\d+\) )?epochs", text), text
         if name in ("unlimited-epochs", "initial-final-lr"):
-            assert sizes[0] == 64 or f"batch sizes {sizes[0]} in place of 64" in text
+            assert sizes[0] == 64 or f"batches of {sizes[0]} in place of 64" in text
     assert ("CIFAR-10" in text) == (runs[0].dataset != "cifar10" and name != "generalization-gap")
 
 

@@ -103,16 +103,19 @@ def differences(
     Args:
         mine, theirs: the runs of one seed of each.
         seeds: runs a grid point of each; None where theirs is not known.
-        stated: the names of the facts to compare; None for all of `FACTS`.
+        stated: the names of the facts that theirs states, of `FACTS`; None for all. The others
+            are said of mine alone.
     """
     said = []
     for name, (form, fact) in FACTS.items():
-        ours, paper = fact(mine), fact(theirs)
-        if ours and ours != paper and (stated is None or name in stated):
-            said.append(form.format(ours) + (f" in place of {paper}" if paper else ""))
+        ours = form.format(fact(mine)) if fact(mine) else ""
+        if stated is not None and name not in stated:
+            said.append(ours)
+        elif ours and fact(mine) != fact(theirs):
+            said.append(ours + (f" in place of {fact(theirs)}" if fact(theirs) else ""))
     if seeds[1] is not None and seeds[0] != seeds[1]:
         said.append(f"{seeds[0]} seeds in place of {seeds[1]}")
-    text = "; ".join(said)
+    text = "; ".join(filter(None, said))
     return text[:1].upper() + text[1:]
 
 
@@ -162,7 +165,7 @@ FACTS: dict[str, tuple[str, Callable[[Sequence[RunConfig]], str]]] = {
     ),
     "epochs": ("{} epochs", lambda runs: _span(r.epochs for r in runs)),
     "updates": ("{} updates", lambda runs: _span(r.steps for r in runs)),
-    "batch sizes": ("batch sizes {}", lambda runs: _span(r.batch_size for r in runs)),
+    "batch sizes": ("batches of {}", lambda runs: _span(r.batch_size for r in runs)),
     "rates": ("{} learning rates a curve point", _rates_a_point),
 }
 """What a protocol consists of, as far as `differences` compares it: how it is said, and found."""
