@@ -49,9 +49,6 @@ def test_round_trip_and_provenance(tmp_path):
     assert one.metrics == {"test_accuracy": 90.0}
     assert {"code", "device", "torch", "seconds", "date", "precision"} <= one.provenance.keys()
     assert store.complaints == []
-    frame = store.frame(SCALE, NAME)
-    assert list(frame.seed) == [0, 1]
-    assert frame.effective_learning_rate[0] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -460,7 +457,7 @@ def one_line(caught):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("ask", ["read", "repair", "retire_other_code", "frame"])
+@pytest.mark.parametrize("ask", ["read", "repair", "retire_other_code"])
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, kind, ask):
     root = in_the_way(tmp_path, kind)
     with pytest.raises(InputError) as caught:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import filelock
-import pandas as pd
 
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.provenance import code_digest
@@ -282,10 +281,6 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(folder / f"{name}.lock")
 
-    def frame(self, scale: str, experiment: str) -> pd.DataFrame:
-        """All sound records of an experiment as one table: see `to_frame`."""
-        return to_frame(self.read(scale, experiment).values())
-
 
 def _lines(path: Path) -> list[bytes]:
     """The lines of a file that are not empty, without their newlines."""
@@ -334,22 +329,6 @@ def _is_cut_short(path: Path) -> bool:
             return file.read() != b"\n"
     except FileNotFoundError:
         return False
-
-
-def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a run: every config field, status, and every metric, by their own names."""
-    return pd.DataFrame(
-        [
-            {
-                "id": record.id,
-                **record.config.model_dump(),
-                "effective_learning_rate": record.config.effective_learning_rate,
-                "status": record.status,
-                **record.metrics,
-            }
-            for record in records
-        ]
-    )
 
 
 def differences(mine: Store, theirs: Store, scale: str, experiment: str) -> Iterator[str]:
