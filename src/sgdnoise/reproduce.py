@@ -81,7 +81,8 @@ def reproduce(
     check_writable(store.path(*chosen[0].place).parent, "records", "--results")
     if render:
         check_writable(pages / scale, "pages", "--runs")
-    runs_failed, pages_failed, left = [], [], 0
+    runs_failed: dict[str, int] = {}  # of the last round, which tries all once more
+    pages_failed, left = [], 0
     rounds = [[study.with_seeds(1) for study in chosen], chosen] if breadth_first else [chosen]
     if fresh:
         for study in chosen:
@@ -94,8 +95,9 @@ def reproduce(
             seed = " (one seed first)" if studies is not chosen else ""
             print(f"{name}, {scale}{seed}: {report}", flush=True)
             left += report.left
+            runs_failed.pop(name, None)
             if report.failed:
-                runs_failed.append(f"{name} ({report.failed} runs)")
+                runs_failed[name] = report.failed
             if report.left or studies is not chosen:
                 continue
             if render:
@@ -114,8 +116,8 @@ def reproduce(
     failures = []
     if runs_failed:
         failures.append(
-            f"some runs failed: {', '.join(runs_failed)}; each record gives its reason, "
-            "and running again tries them once more"
+            f"some runs failed: {', '.join(f'{k} ({n} runs)' for k, n in runs_failed.items())}; "
+            "each record gives its reason, and running again tries them once more"
         )
     if pages_failed:
         failures.append(
