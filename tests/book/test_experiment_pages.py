@@ -173,9 +173,12 @@ def test_the_page_of_provenance_renders_with_records_and_fails_without(
     assert "sgdnoise reproduce constant-epoch --scale paper" in said
 
 
-def test_the_parts_checked_are_shown_from_their_records(others, shown, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    Path(others).rename(tmp_path / "results")
+def test_the_parts_checked_are_shown_from_their_records(
+    others, shown, monkeypatch, tmp_path_factory
+):
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.chdir(home)
+    Path(others).rename(home / "results")
     said = text(shown("parts-checked.ipynb")[:1])
     # A loss of 1 is below the bound.
     assert "1 passed, 0 failed, 16 not yet run" in said
