@@ -139,15 +139,15 @@ def test_what_is_drawn_is_shown_as_what_it_is(whole):
     )
 
 
-def moved(reading, value, power=1):
-    return go.Figure(go.Scatter(y=[value**power]))
+def moved(reading, value):
+    return go.Figure(go.Scatter(y=[value**2]))
 
 
-def test_a_slider_needs_two_values_and_what_is_given_after_the_value(whole):
+def test_a_slider_needs_two_values(whole):
     p = page(whole)
     assert p.slide(moved, [], "Look.", label="v").data.startswith("*Not yet measured")
-    assert list(p.slide(moved, [3], "Look.", 2, label="v").data[0].y) == [9]
-    two = p.slide(moved, [2, 3, 4], "Look.", 2, label="v", value=4)
+    assert list(p.slide(moved, [3], "Look.", label="v").data[0].y) == [9]
+    two = p.slide(moved, [2, 3, 4], "Look.", label="v", value=4)
     assert isinstance(two, Explorer)
     assert two.values == {"value": 4}
     assert two.frame(value=3)["data"][0]["y"] == [9]

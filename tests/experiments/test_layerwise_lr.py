@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from made_up import reading
 
 from sgdnoise.experiments.layerwise_lr import findings as layerwise
+from sgdnoise.papers.numbers import printed
 
 
 def reached(peak):
@@ -232,6 +234,8 @@ def test_batch_sizes_are_scaled_to_a_smaller_training_set():
 
 def test_a_grid_that_ends_before_g20s_large_batches_says_so(g20, monkeypatch):
     assert "beyond any here" not in layerwise.falls_behind(g20).why
-    monkeypatch.setattr(layerwise, "IMAGES", 20_000)
-    # 50,000 images are 2.5 times as many: so is G20's limit, 20,480.
+    # G20's sizes for 2.5 times as many images: its limit becomes 20,480.
+    monkeypatch.setattr(
+        layerwise, "printed", lambda name: replace(printed(name), value=2.5 * printed(name).value)
+    )
     assert layerwise.falls_behind(g20).why.endswith(" G20 speaks of batches beyond any here.")

@@ -81,25 +81,19 @@ class Reading:
         keys = (state.sweep.key for state in self.states)
         return list(dict.fromkeys(without(key, *MAIN_PARTS) for key in keys))
 
-    @functools.cached_property
-    def _tunings(self) -> dict[str, dict[Key, Tuning]]:
-        return {}
-
     def tuned(
         self, objective: str = "test_accuracy", variant: Key | None = None
     ) -> dict[Key, Tuning]:
         """The tuning of every sweep for an objective, by its key."""
-        if objective not in self._tunings:
-            of = self.objective(objective)
-            self._tunings[objective] = {
-                state.sweep.key: tuning_of(state, self.study.seeds, self.known, of)
-                for state in self.states
-            }
-        found = self._tunings[objective]
+        found = self._tunings(objective)
+        return {key: one for key, one in found.items() if _is_of(key, variant)}
+
+    @functools.cache  # noqa: B019  a reading is looked at as long as its records
+    def _tunings(self, objective: str) -> dict[Key, Tuning]:
+        of = self.objective(objective)
         return {
-            key: one
-            for key, one in found.items()
-            if variant is None or without(key, *MAIN_PARTS) == variant
+            state.sweep.key: tuning_of(state, self.study.seeds, self.known, of)
+            for state in self.states
         }
 
     def optima(self, objective: str = "test_accuracy", variant: Key | None = None) -> pd.DataFrame:
@@ -113,8 +107,12 @@ class Reading:
         `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds`
         (fewest at any grid point), `diverged` (runs), and `settled`.
         """
-        reported = self.study.experiment.objectives
-        tuned = self.tuned(objective, variant).values()
+        rows = self._optima(objective)
+        return rows[[_is_of(key, variant) for key in rows.key]].reset_index(drop=True)
+
+    @functools.cache  # noqa: B019
+    def _optima(self, objective: str) -> pd.DataFrame:
+        reported, tuned = self.study.experiment.objectives, self._tunings(objective).values()
         return pd.DataFrame([optimum(one, self.study.seeds, self.known, reported) for one in tuned])
 
     @functools.cached_property
@@ -158,11 +156,6 @@ class Reading:
         return log_slope(self.tuned(objective, variant), over)
 
     @property
-    def provenance(self) -> list[Mapping[str, object]]:
-        """What each run was made with."""
-        return [record.provenance for record in self.records.values()]
-
-    @property
     def least_seeds(self) -> int:
         """The fewest seeds that are recorded at any grid point as first planned or grown."""
         counts: list[int] = []
@@ -174,3 +167,7 @@ class Reading:
                     seeds[point] = seeds.get(point, 0) + (config.id in self.known)
             counts.extend(seeds.values())
         return min(counts, default=0)
+
+
+def _is_of(key: Key, variant: Key | None) -> bool:
+    return variant is None or without(key, *MAIN_PARTS) == variant

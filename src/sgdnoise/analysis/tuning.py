@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from sgdnoise.analysis.intervals import RESAMPLES, Interval
+from sgdnoise.analysis.intervals import RESAMPLES, Estimate, Interval
 from sgdnoise.study.grid import Key, Outcome, Sweep, SweepState, grid_points
 from sgdnoise.study.protocol import Objective, Point, best_of
 
@@ -193,6 +194,11 @@ def optimum(
         row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
     row["fresh_seeds"] = len(fresh)
     return row
+
+
+def fresh_accuracy(row: Any) -> Estimate:
+    """The accuracy of the seeds that the tuning never saw, of a row of `Reading.optima`."""
+    return Estimate.of(row.test_accuracy_fresh, row.test_accuracy_fresh_std, row.fresh_seeds)
 
 
 def _best_runs(runs: list[Outcome], objective: Objective, state: SweepState) -> list[Outcome]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import pandas as pd
 from IPython.display import Markdown, display
 
 from sgdnoise.analysis import Reading
@@ -165,26 +166,14 @@ class Page(Reading):
         drawn = draw(self, *arguments, **options)
         if isinstance(drawn, str):
             return Markdown(drawn)
-        return (
-            html_table(drawn)
-            if hasattr(drawn, "to_html") and not hasattr(drawn, "add_scatter")
-            else drawn
-        )
+        return html_table(drawn) if isinstance(drawn, pd.DataFrame) else drawn
 
     def slide(
-        self,
-        draw: Callable[..., Figure],
-        values: Sequence[Any],
-        caption: str,
-        *arguments: Any,
-        **slider: Any,
+        self, draw: Callable[..., Figure], values: Sequence[Any], caption: str, **slider: Any
     ) -> object:
-        """What `draw` gives for this reading at each of these values under a slider: `explore`.
-
-        `arguments` follow the value.
-        """
+        """What `draw` gives for this reading at each of these values under a slider: `explore`."""
         return self.explore(
-            lambda value: draw(self, value, *arguments), caption, value={"values": values, **slider}
+            lambda value: draw(self, value), caption, value={"values": values, **slider}
         )
 
     def explore(

@@ -108,14 +108,13 @@ def differences(
     """
     said = []
     for name, (form, fact) in FACTS.items():
-        ours = form.format(fact(mine)) if fact(mine) else ""
-        if stated is not None and name not in stated:
-            said.append(ours)
-        elif ours and fact(mine) != fact(theirs):
-            said.append(ours + (f" in place of {fact(theirs)}" if fact(theirs) else ""))
+        ours = fact(mine)
+        paper = fact(theirs) if stated is None or name in stated else ""
+        if ours and ours != paper:
+            said.append(form.format(ours) + (f" in place of {paper}" if paper else ""))
     if seeds[1] is not None and seeds[0] != seeds[1]:
         said.append(f"{seeds[0]} seeds in place of {seeds[1]}")
-    text = "; ".join(filter(None, said))
+    text = "; ".join(said)
     return text[:1].upper() + text[1:]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sgdnoise.analysis import Reading, Tuning
 from sgdnoise.analysis.intervals import Estimate, Interval
+from sgdnoise.analysis.tuning import fresh_accuracy
 from sgdnoise.claims import Claim, Verdict, Word, within
 from sgdnoise.figures.tables import NAMES
 from sgdnoise.papers.numbers import printed
@@ -84,8 +84,7 @@ def _momentum_ahead(reading: Reading) -> dict[int, Estimate]:
     rows = reading.optima().set_index(["method", "batch_size"])
 
     def mean(method: str, size: int) -> Estimate:
-        row: Any = rows.loc[(method, size)]
-        return Estimate.of(row.test_accuracy_fresh, row.test_accuracy_fresh_std, row.fresh_seeds)
+        return fresh_accuracy(rows.loc[(method, size)])
 
     return {size: mean("momentum", size) - mean("sgd", size) for size in rows.loc["sgd"].index}
 
@@ -122,10 +121,7 @@ def flat_below(reading: Reading) -> Verdict:
     if len(small) < 2:
         return Verdict("not tested here", "fewer than two batch sizes that were tried lie there.")
     fresh = small.test_accuracy_fresh
-    ends: list[Any] = [small.iloc[at] for at in (fresh.argmax(), fresh.argmin())]
-    best, worst = (
-        Estimate.of(e.test_accuracy_fresh, e.test_accuracy_fresh_std, e.fresh_seeds) for e in ends
-    )
+    best, worst = (fresh_accuracy(small.iloc[at]) for at in (fresh.argmax(), fresh.argmin()))
     spread = best - worst
     why = (
         f"plain SGD's lies between {fresh.min():.2f} and {fresh.max():.2f} %, and at the largest "

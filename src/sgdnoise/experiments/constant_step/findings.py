@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from sgdnoise.analysis import Reading
-from sgdnoise.analysis.intervals import Estimate
+from sgdnoise.analysis.tuning import fresh_accuracy
 from sgdnoise.claims import Claim, Verdict, Word, within
 from sgdnoise.figures.tables import exponent_with_bar, with_spread
 from sgdnoise.papers.numbers import table
@@ -62,10 +60,6 @@ def _rows(reading: Reading) -> pd.DataFrame:
     return reading.optima().sort_values("batch_size").reset_index(drop=True)
 
 
-def _accuracy(row: Any) -> Estimate:
-    return Estimate.of(row.test_accuracy_fresh, row.test_accuracy_fresh_std, row.fresh_seeds)
-
-
 def _peak(rows: pd.DataFrame) -> int:
     return int(np.nanargmax(rows.test_accuracy_fresh.to_numpy(dtype=float)))
 
@@ -74,7 +68,7 @@ def peaks_inside(reading: Reading) -> Verdict:
     """Whether both the smallest and the largest batch are worse than the best one."""
     rows = _rows(reading)
     peak, last = _peak(rows), len(rows) - 1
-    falls = [_accuracy(rows.loc[peak]) - _accuracy(rows.loc[end]) for end in (0, last)]
+    falls = [fresh_accuracy(rows.loc[peak]) - fresh_accuracy(rows.loc[end]) for end in (0, last)]
     inside = all(fall.low > 0 for fall in falls)
     why = (
         f"by fresh seeds the best of {rows.batch_size[0]} to {rows.batch_size[last]} is B = "
@@ -99,7 +93,7 @@ def largest_is_worse(reading: Reading) -> Verdict:
             "it is the best one here, so this is not shown, and there is no peak whose training "
             "loss to compare.",
         )
-    fall = _accuracy(rows.loc[peak]) - _accuracy(rows.loc[last])
+    fall = fresh_accuracy(rows.loc[peak]) - fresh_accuracy(rows.loc[last])
     shown = fall.low > 0
     why = f"by {fall.value:.2f} ± {fall.error:.2f} points (standard error); this is " + (
         "shown." if shown else "not shown."

@@ -19,6 +19,7 @@ import plotly.graph_objects as go
 from sgdnoise import analysis, data
 from sgdnoise.analysis import Reading, Tuning
 from sgdnoise.analysis.intervals import Estimate
+from sgdnoise.analysis.tuning import fresh_accuracy
 from sgdnoise.claims import Claim, Verdict, Word, within
 from sgdnoise.experiments.layerwise_lr.grid import RULES
 from sgdnoise.figures.tables import NAMES, bounded_power, power_of_two
@@ -30,9 +31,6 @@ from sgdnoise.study.grid import Key
 NEGLIGIBLE = 1.0
 """Points of accuracy within which two rules count as alike; G20 calls a difference negligible
 without saying how small it is."""
-
-IMAGES = 50_000
-"""CIFAR-10's training set, for which G20's batch sizes are meant."""
 
 
 def _stations(source: pd.DataFrame) -> list[int]:
@@ -209,18 +207,15 @@ def _cell(row: pd.Series) -> str:
 
 def _ahead(reading: Reading, rule: str, other: str, size: int) -> Estimate:
     """Accuracy of one rule less that of another at a batch size, by fresh seeds."""
-    rows = [_row(reading.optima(), name, size) for name in (rule, other)]
-    mine, theirs = (
-        Estimate.of(row.test_accuracy_fresh, row.test_accuracy_fresh_std, row.fresh_seeds)
-        for row in rows
-    )
-    return mine - theirs
+    mine, theirs = (_row(reading.optima(), name, size) for name in (rule, other))
+    return fresh_accuracy(mine) - fresh_accuracy(theirs)
 
 
 def _scaled(reading: Reading, name: str) -> float:
     """A batch size that G20 names, scaled from CIFAR-10's images to those that are trained on."""
     config = next(iter(reading.records.values())).config
-    share = (config.train_size or data.train_size(config.dataset)) / IMAGES
+    trained_on = config.train_size or data.train_size(config.dataset)
+    share = trained_on / data.train_size("cifar10")
     return printed(f"G20-F16.{name}").value * share
 
 
