@@ -31,6 +31,15 @@ def test_every_page_of_the_contents_is_rendered():
         assert (ROOT / "papermill_runs" / scale / f"{name}.ipynb").is_file()
 
 
+@pytest.mark.parametrize("place", sorted(places()), ids="-".join)
+def test_a_rendered_pages_code_is_collapsed_too(place):
+    scale, name = place
+    page = nbformat.read(ROOT / "papermill_runs" / scale / f"{name}.ipynb", as_version=4)
+    shown = [c for c in page.cells if c.cell_type == "code" and c.outputs]
+    assert shown
+    assert all(cell.metadata["jupyter"]["source_hidden"] for cell in shown)
+
+
 def test_contents_that_name_no_experiment_are_refused(tmp_path):
     (tmp_path / "_toc.yml").write_text("- file: papermill_runs/digits/no-such-thing\n")
     with pytest.raises(InputError, match="no-such-thing"):

@@ -26,6 +26,7 @@ def notebook(path, *cells, parameters=PARAMETERS):
     title = nbformat.v4.new_markdown_cell("# Runs\n\nWhat they show.")
     first = nbformat.v4.new_code_cell(parameters)
     first.metadata["tags"] = ["parameters", "hide-input"]
+    first.metadata["jupyter"] = {"source_hidden": True}
     book.cells = [title, first, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
     for k, cell in enumerate(book.cells):
         cell.id = f"cell-{k}"  # else a random one, and every source would be another
@@ -58,7 +59,8 @@ def test_a_page_gets_its_parameters_and_no_trace_of_the_time(rendering):
     assert outputs(page).startswith("digits 5 ")
     book = json.loads(page.read_text())
     assert set(book["metadata"]) == {"kernelspec", "sgdnoise"}
-    assert all(set(c["metadata"]) <= {"tags"} for c in book["cells"])
+    assert all(set(c["metadata"]) <= {"tags", "jupyter"} for c in book["cells"])
+    assert book["cells"][1]["metadata"]["jupyter"] == {"source_hidden": True}
     assert [c["metadata"].get("tags") for c in book["cells"][:3]] == [
         None,
         ["parameters", "remove-cell"],

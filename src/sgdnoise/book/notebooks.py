@@ -157,7 +157,9 @@ def _tidy(path: Path, key: str, study: Study) -> None:
         # The title tells the scale; a bar before the first figure tells a reader nothing.
         if {"parameters", "injected-parameters"}.intersection(tags):
             tags = [tags[0], "remove-cell"]
-        cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
+        # JupyterLab collapses the code of a rendered page as it does the notebook's.
+        kept = {"jupyter": cell.metadata["jupyter"]} if "jupyter" in cell.metadata else {}
+        cell.metadata = nbformat.NotebookNode(kept | ({"tags": tags} if tags else {}))
     title, *rest = notebook.cells[0].source.split("\n", 1)
     notebook.cells[0].source = "\n".join([f"{title}: scale {study.scale}", *_links(study), *rest])
     nbformat.write(notebook, path)
