@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -415,6 +416,17 @@ def test_two_sweeps_at_once_train_each_run_once(tmp_path, uninterrupted):
     assert list(differences(Store(tmp_path), Store(uninterrupted), "digits", "tiny")) == []
 
 
+def half_made_clients():
+    """Clients of Dask that never came to be, and were not closed."""
+    distributed = pytest.importorskip("distributed")
+    gc.disable()  # what is garbage counts too
+    try:
+        found = [o for o in gc.get_objects() if type(o) is distributed.Client]
+        return [client for client in found if client.status != "closed"]
+    finally:
+        gc.enable()
+
+
 def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path):
     begin = time.monotonic()
     with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9"):
@@ -422,6 +434,8 @@ def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path):
     assert time.monotonic() - begin < 20
     with pytest.raises(InputError, match="no-such-scheme"):
         sweep.run_sweep(tiny(1), Store(tmp_path), scheduler="no-such-scheme://x")
+    # One that is collected while another is made would wait for it for ever.
+    assert half_made_clients() == []
 
 
 @pytest.fixture
@@ -538,6 +552,7 @@ def test_a_lost_scheduler_and_the_loss_of_all_workers_are_said(
     with pytest.raises(FailureError, match=says) as caught:
         on_cluster(tmp_path, scheduler[1])
     killer.join()
+    assert half_made_clients() == []
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -156,13 +157,19 @@ class Cluster:
             ) from None
         for name in ("distributed", "distributed.client"):  # which log tracebacks of what we say
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        why = ""
         try:
             self.client = Client(address, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:
+            why = type(error).__name__
+        if why:
+            # The client that did not come to be closes itself when it is collected. If that happens
+            # while this process starts another, both want one lock and wait for ever: so it is now.
+            gc.collect()
             raise InputError(
-                f"no Dask scheduler answers at {address} ({type(error).__name__}): "
+                f"no Dask scheduler answers at {address} ({why}): "
                 "start one, or leave --scheduler out to train on this machine"
-            ) from None
+            )
 
     def __enter__(self) -> Cluster:
         return self
