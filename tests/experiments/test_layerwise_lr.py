@@ -183,7 +183,7 @@ def test_a_rule_that_is_lost_at_a_batch_size_leaves_no_fair_test():
 
     of = made(lars_is_lost)
     assert {verdict.word for verdict in judged(of)} == {"not tested here"}
-    assert judged(of)[0].why == "at some batch size a rule has no two fresh seeds."
+    assert judged(of)[0].why == "at some batch size every rate of a rule diverged."
     assert "all diverged" in layerwise.table(of).to_string()
 
 

@@ -110,6 +110,8 @@ NAN = Interval(math.nan, math.nan, math.nan)
         (-0.2, 0.1, "reproduced", "a slope of -0.14: the interval holds it"),
         (-0.1, 0.1, "contradicted", "a slope of -0.14: here it falls less, or not at all"),
         (-0.5, -0.3, "contradicted", "a slope of -0.14: here it falls more"),
+        # Its lower end lies within the other rate's interval: they touch.
+        (-0.6, 0.0, "reproduced", "a slope of -0.14: the interval holds it"),
         (math.nan, math.nan, "undecided", "a slope of -0.14: there is no interval"),
     ],
 )

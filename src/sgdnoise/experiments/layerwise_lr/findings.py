@@ -226,8 +226,8 @@ def _reference(reading: Reading) -> int:
 
 
 def _unmeasured(reading: Reading) -> str:
-    if (reading.optima().fresh_seeds < 2).any():
-        return "at some batch size a rule has no two fresh seeds."
+    if (reading.optima().fresh_seeds == 0).any():
+        return "at some batch size every rate of a rule diverged."
     return ""
 
 
