@@ -9,17 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sgdnoise.analysis.intervals import Interval
-from sgdnoise.analysis.regimes import Regimes, boundary_of
-from sgdnoise.analysis.tuning import (
-    Tuning,
-    key_name,
-    log_slope,
-    mean_std,
-    optimum,
-    tuning_of,
-    without,
-)
+from sgdnoise.analysis.intervals import Estimate, Interval
+from sgdnoise.analysis.regimes import Regimes, boundary_of, line_slope, log_rates, log_slope
+from sgdnoise.analysis.tuning import Tuning, key_name, mean_std, optimum, tuning_of, without
 from sgdnoise.config import RunConfig
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import FRESH_SEED, Key, Outcome, SweepState
@@ -102,7 +94,7 @@ class Reading:
         Columns, beside the parts of the sweep's key: the `key` itself, its `key_name` as `sweep`,
         `exponent` (log₂ of S20's tuned effective learning rate), `bar_low`, `bar_high` (S20's error
         bar), `bound` (−1, 0, 1: the optimum lies on an edge), `open` (the bar touches an edge),
-        `peak`, `peak_low`, `peak_high` (local parabola), the mean and standard deviation of every
+        `peak`, `peak_low`, `peak_high`, `peak_by` (see `analysis.locate`), the mean and standard deviation of every
         objective at the optimum, over the k runs that are best by the tuned objective (`*_mean`,
         `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds`
         (fewest at any grid point), `diverged` (runs), and `settled`.

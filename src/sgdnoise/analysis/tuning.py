@@ -1,8 +1,8 @@
-"""What the records say: tuned learning rates, intervals, slopes, the boundary, and comparisons.
+"""What the records say: tuned learning rates, and what was reached there.
 
-S20's own statistics come from `protocol`; beside them stand the project's: an interval for the
-tuned learning rate that a grid's spacing does not quantise, a re-estimate by seeds that the tuning
-never saw, and the broken line that separates the two regimes.
+S20's own statistics come from `protocol`; beside them stand the project's: the tuned rate with an
+interval that covers also beside a cliff (`locate`), and a re-estimate by seeds that the tuning never
+saw, its error from the variance that its whole neighbourhood of the grid shows.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from sgdnoise.analysis.intervals import RESAMPLES, Estimate, Interval
-from sgdnoise.study.grid import Key, Outcome, Sweep, SweepState, grid_points
+from sgdnoise.analysis.intervals import Estimate
+from sgdnoise.analysis.locate import Located, locate
+from sgdnoise.study.grid import Key, Outcome, Sweep, SweepState
 from sgdnoise.study.protocol import Objective, Point, best_of
 
 
@@ -54,46 +55,6 @@ def best_means(table: np.ndarray, objective: Objective, fraction: float) -> np.n
     return np.where(np.isfinite(ranked).all(-1), sign * ranked.mean(-1), np.nan)
 
 
-def parabola_peak(exponents: np.ndarray, means: np.ndarray, objective: Objective) -> float:
-    """The vertex of the parabola through the best grid point and its two neighbours.
-
-    A grid's argmax moves in whole steps and shows no spread when it does not move; this vertex, in
-    log₂ of the learning rate, lies within half a step of it and does. More points than three would
-    tilt it: beyond the best learning rate accuracy often falls off a cliff, which is no parabola.
-    At an edge, or beside a point that is not valid, the argmax itself is given; NaN where nothing
-    is valid.
-    """
-    sign = objective.sign
-    score = np.where(np.isfinite(means), sign * means, -np.inf)
-    best = int(np.argmax(score))
-    if not np.isfinite(score[best]):
-        return math.nan
-    if best in (0, len(score) - 1) or not np.isfinite(score[best - 1 : best + 2]).all():
-        return float(exponents[best])
-    left, top, right = score[best - 1 : best + 2]
-    drop = (top - left) + (top - right)
-    step = exponents[best + 1] - exponents[best]
-    return float(
-        exponents[best] + step * 0.5 * (right - left) / drop if drop > 0 else exponents[best]
-    )
-
-
-def resampled_peaks(
-    exponents: np.ndarray, table: np.ndarray, objective: Objective, fraction: float, seed: int = 0
-) -> np.ndarray:
-    """`parabola_peak` for each bootstrap resample of seeds, shape (RESAMPLES,).
-
-    A seed is drawn for all learning rates at once: they share its initialisation and data order.
-    A single seed has no spread: NaN.
-    """
-    if table.shape[1] < 2:
-        return np.full(RESAMPLES, np.nan)
-    generator = np.random.default_rng(seed)
-    draws = generator.integers(table.shape[1], size=(RESAMPLES, table.shape[1]))
-    means = best_means(table[:, draws], objective, fraction)
-    return np.array([parabola_peak(exponents, means[:, r], objective) for r in range(RESAMPLES)])
-
-
 @dataclass(frozen=True)
 class Tuning:
     """All that one sweep says about its one-dimensional optimum, for one objective.
@@ -105,8 +66,7 @@ class Tuning:
         seeds: those of which any run is recorded; all that should be, where none is.
         exponents: log₂ of the effective learning rate at each, shape (points,).
         table: final values of the objective, shape (points, seeds).
-        peak: log₂ of the tuned effective learning rate by the local parabola, with its interval.
-        resampled: `peak` for each resample.
+        peak: log₂ of the effective learning rate whose mean over all finite seeds is best.
     """
 
     state: SweepState
@@ -115,15 +75,23 @@ class Tuning:
     seeds: list[int]
     exponents: np.ndarray
     table: np.ndarray
-    peak: Interval
-    resampled: np.ndarray
+    peak: Located
+
+    @property
+    def about(self) -> np.ndarray:
+        """Which rows lie within a factor of two of S20's optimum, and are valid: shape (points,)."""
+        tuned = self.state.tuned.get(self.objective.name)
+        if tuned is None:
+            return np.zeros(len(self.points), dtype=bool)
+        valid = np.isfinite(best_means(self.table, self.objective, self.state.sweep.best))
+        return np.asarray(valid & (abs(self.exponents - tuned.point[0]) <= 1))
 
 
 def tuning_of(
     state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: Objective
 ) -> Tuning:
     """The tuning of a sweep along its first axis, at the best of the other axes if it has any."""
-    points = grid_points(state.grid)
+    points = state.points
     # A seed that has not been run yet is no diverged run: the statistics are of those that have.
     run = [s for s in range(seeds) if any(state.sweep.config(p, s).id in known for p in points)]
     there = run or list(range(seeds))
@@ -132,17 +100,14 @@ def tuning_of(
         rows = _profile(points, best_means(table, objective, state.sweep.best), objective)
         points, table = [points[row] for row in rows], table[rows]
     exponents = np.array([point[0] for point in points], dtype=np.float64)
-    fraction = state.sweep.best
-    means = best_means(table, objective, fraction)
-    resampled = resampled_peaks(exponents, table, objective, fraction)
-    peak = Interval.of(parabola_peak(exponents, means, objective), resampled)
-    return Tuning(state, objective, points, there, exponents, table, peak, resampled)
+    peak = locate(exponents, table, objective, state.sweep.best)
+    return Tuning(state, objective, points, there, exponents, table, peak)
 
 
 def _profile(points: Sequence[Point], means: np.ndarray, objective: Objective) -> list[int]:
     """For each first coordinate, the row of its best point; where none is valid, its first."""
     sign = objective.sign
-    best: dict[int, int] = {}
+    best: dict[float, int] = {}
     for row, point in enumerate(points):
         kept = best.setdefault(point[0], row)
         if np.isfinite(means[row]) and not sign * means[row] <= sign * means[kept]:
@@ -164,15 +129,16 @@ def optimum(
     state, objective = one.state, one.objective
     key, tuned = state.sweep.key, state.tuned.get(objective.name)
     row: dict[str, object] = {**dict(key), "key": key, "sweep": key_name(key)}
-    points = grid_points(state.grid)
+    points = state.points
     counts = [sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points]
     row |= {"settled": state.settled, "seeds": min(counts), "fresh_seeds": 0}
     row["diverged"] = int(sum(counts) - np.isfinite(one.table).sum())
     row |= {"peak": one.peak.value, "peak_low": one.peak.low, "peak_high": one.peak.high}
+    row["peak_by"] = one.peak.by
     if tuned is None:
         # The columns stand where nothing could be tuned, too: everything may have diverged.
         names = ("exponent", "effective_learning_rate", "bar_low", "bar_high", "bound", "open")
-        kinds = ("mean", "std", "fresh", "fresh_std")
+        kinds = ("mean", "std", "fresh", "fresh_std", "fresh_error", "fresh_dof")
         reached = [f"{o.name}_{kind}" for o in objectives for kind in kinds]
         return row | dict.fromkeys([*names, *reached], math.nan)
     low, high = tuned.bar_range()
@@ -187,18 +153,28 @@ def optimum(
     ids = [state.sweep.config(tuned.point, s).id for s in range(seeds)]
     runs = _best_runs([known[run] for run in ids if run in known], objective, state)
     fresh = [known[run] for run in state.fresh_runs if run in known]
-    for name in (o.name for o in objectives):
+    about = [one.points[row] for row in np.flatnonzero(one.about)]
+    for other in objectives:
+        name = other.name
         mean, std = mean_std([run[name] for run in runs])
         row |= {f"{name}_mean": mean, f"{name}_std": std}
-        mean, std = mean_std([run[name] for run in fresh])
+        again = [run[name] for run in fresh]
+        mean, std = mean_std(again)
+        alike = value_table(state.sweep, about, one.seeds, known, other)
+        estimate = Estimate.pooled(again, [again, *alike])
         row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
-    row["fresh_seeds"] = len(fresh)
+        row |= {f"{name}_fresh_error": estimate.error, f"{name}_fresh_dof": estimate.dof}
+    row["fresh_seeds"] = sum(math.isfinite(run[objective.name]) for run in fresh)
     return row
 
 
-def fresh_accuracy(row: Any) -> Estimate:
-    """The accuracy of the seeds that the tuning never saw, of a row of `Reading.optima`."""
-    return Estimate.of(row.test_accuracy_fresh, row.test_accuracy_fresh_std, row.fresh_seeds)
+def fresh(row: Any, name: str = "test_accuracy") -> Estimate:
+    """What the seeds reached that the tuning never saw, of a row of `Reading.optima`.
+
+    The error is by the variance pooled over those seeds and the tuning's at the valid rates within
+    a factor of two of the tuned one.
+    """
+    return Estimate(*(float(row[f"{name}_fresh{part}"]) for part in ("", "_error", "_dof")))
 
 
 def _best_runs(runs: list[Outcome], objective: Objective, state: SweepState) -> list[Outcome]:
@@ -213,16 +189,3 @@ def mean_std(values: Sequence[float]) -> tuple[float, float]:
     finite = np.array([value for value in values if math.isfinite(value)])
     mean = float(finite.mean()) if len(finite) else math.nan
     return mean, float(finite.std(ddof=1)) if len(finite) > 1 else math.nan
-
-
-def log_slope(tuned: Mapping[Key, Tuning], name: str) -> Interval:
-    """Slope of log tuned learning rate against log of a key, such as `epochs`, least squares."""
-    at = np.log2([float(dict(key)[name]) for key in tuned])
-    peaks = np.array([one.peak.value for one in tuned.values()])
-    resampled = np.stack([one.resampled for one in tuned.values()], 1)
-
-    def slope(values: np.ndarray) -> float:
-        sound = np.isfinite(values)
-        return float(np.polyfit(at[sound], values[sound], 1)[0]) if sound.sum() > 1 else math.nan
-
-    return Interval.of(slope(peaks), np.array([slope(row) for row in resampled]))

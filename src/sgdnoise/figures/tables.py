@@ -17,8 +17,8 @@ NAMES = {
 
 
 def power_of_two(exponent: float) -> str:
-    """A power of two as text: 2⁻³."""
-    digits = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    """A power of two as text: 2⁻³, and 2⁻¹·⁵ between."""
+    digits = str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹")
     return "2" + f"{exponent:g}".translate(digits)
 
 

@@ -2,7 +2,7 @@
 
 A sweep is a pure function from what has been recorded to the runs that it needs: first the
 frozen grid, then one more step on a side that an optimum or its error bar touches (the edge rule),
-then fresh seeds at the tuned learning rate, which the tuning never saw. Whatever stopped a sweep,
+then points between those about the optimum, where the sweep is refined, then fresh seeds at the tuned learning rate, which the tuning never saw. Whatever stopped a sweep,
 asking again gives what is missing.
 """
 
@@ -23,6 +23,7 @@ from sgdnoise.study.protocol import (
     Point,
     Tuned,
     grow,
+    refine,
     summarise,
     tune,
 )
@@ -51,7 +52,7 @@ class Axis:
     high: int
     step: int = 1
 
-    def value(self, k: int) -> float:
+    def value(self, k: float) -> float:
         """The quantity at grid coordinate k."""
         return 2.0 ** (self.step * k)
 
@@ -66,6 +67,8 @@ class Sweep:
         axes: the grid as first planned; none for a recipe that is run as it is printed.
         objectives: the final numbers it is tuned for, the figure's own first.
         best: fraction of the seeds that the statistics keep.
+        halvings: how often the spacing about the optimum is halved once the grid stands: see
+            `protocol.refine`. For a single axis.
     """
 
     key: Key
@@ -73,6 +76,7 @@ class Sweep:
     axes: tuple[Axis, ...]
     objectives: tuple[Objective, ...] = (TEST_ACCURACY,)
     best: float = BEST_FRACTION
+    halvings: int = 0
 
     def config(self, point: Point, seed: int) -> RunConfig:
         """The run at a grid point."""
@@ -118,6 +122,7 @@ class SweepState:
         sweep: whose state this is.
         needed: all runs that it needs as things stand, tuning runs first.
         grid: the exponent ranges, grown as far as the records have it.
+        points: all points that it needs as things stand, the first axis slowest.
         cells: the summary of each complete grid point, by objective.
         tuned: the optimum by objective, once the whole grid is recorded; None before that, or
             where everything diverged.
@@ -128,6 +133,7 @@ class SweepState:
     sweep: Sweep
     needed: list[RunConfig]
     grid: tuple[tuple[int, int], ...]
+    points: list[Point]
     cells: dict[str, dict[Point, Cell]] = field(default_factory=dict)
     tuned: dict[str, Tuned | None] = field(default_factory=dict)
     settled: bool = False
@@ -151,9 +157,9 @@ def advance(sweep: Sweep, seeds: int, outcomes: Mapping[str, Outcome]) -> SweepS
     def values(configs: list[RunConfig], objective: str) -> list[float]:
         return [outcomes[c.id][objective] for c in configs if c.id in outcomes]
 
-    grid = sweep.frozen
+    grid, points, spacing = sweep.frozen, grid_points(sweep.frozen), 0.5
     while True:
-        runs = {p: [sweep.config(p, seed) for seed in range(seeds)] for p in grid_points(grid)}
+        runs = {p: [sweep.config(p, seed) for seed in range(seeds)] for p in points}
         needed = [config for configs in runs.values() for config in configs]
         cells = {
             objective.name: {
@@ -167,14 +173,20 @@ def advance(sweep: Sweep, seeds: int, outcomes: Mapping[str, Outcome]) -> SweepS
             tuned = {
                 o.name: tune(cells[o.name], o) if cells[o.name] else None for o in sweep.objectives
             }
-            return SweepState(sweep, needed, grid, cells, tuned)
+            return SweepState(sweep, needed, grid, points, cells, tuned)
         tuned = {o.name: tune(cells[o.name], o) for o in sweep.objectives}
-        grown = grow(grid, sweep.frozen, list(tuned.values()))
-        if grown == grid:
+        grown = grow(grid, sweep.frozen, list(tuned.values())) if spacing == 0.5 else grid
+        if grown != grid:
+            grid, points = grown, grid_points(grown)
+        elif spacing >= 0.5**sweep.halvings:
+            new = {
+                p for o in sweep.objectives for p in refine(cells[o.name], tuned[o.name], spacing, o)
+            }
+            points, spacing = sorted(new | set(points)), spacing / 2
+        else:
             break
-        grid = grown
     # Where nothing was tuned, no run was chosen by its own result: nothing to estimate anew.
     best = tuned[sweep.objectives[0].name] if sweep.axes else None
     fresh = [sweep.config(best.point, FRESH_SEED + seed) for seed in range(seeds)] if best else []
     ids = tuple(config.id for config in fresh)
-    return SweepState(sweep, needed + fresh, grid, cells, tuned, True, ids)
+    return SweepState(sweep, needed + fresh, grid, points, cells, tuned, True, ids)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Point = tuple[int, ...]
-"""A grid point: the exponents of 2 along each axis."""
+Point = tuple[float, ...]
+"""A grid point: coordinates along each axis, whole numbers as first planned, and their halves and
+quarters where the grid was refined."""
 
 BEST_FRACTION = 0.8
 """S20 keeps 12 of 15 runs. Its figure 3 keeps 5 of 7, which `best_of` rounds to 6: see there."""
@@ -116,7 +117,7 @@ class Tuned:
     at_high: tuple[bool, ...]
     bound: tuple[int, ...]
 
-    def bar_range(self, axis: int = 0) -> tuple[int, int]:
+    def bar_range(self, axis: int = 0) -> tuple[float, float]:
         """Lowest and highest exponent of the error bar along an axis."""
         along = [point[axis] for point in self.bar]
         return min(along), max(along)
@@ -175,3 +176,38 @@ def grow(
             )
         )
     return tuple(new)
+
+
+PINNED = 0.35
+"""How far from the best of three points, in their spacing, the vertex through them may lie. Beside
+a cliff it is pinned at 0.5, wherever between the points the best rate is."""
+
+
+def refine(
+    cells: Mapping[Point, Cell], optimum: Tuned | None, spacing: float, objective: Objective
+) -> list[Point]:
+    """The points that halve the spacing about a one-dimensional optimum.
+
+    The first halving is made everywhere; the next only beside a cliff, where the vertex through
+    the optimum and its neighbours says nothing: one of them is lost, or the vertex is `PINNED`.
+
+    Args:
+        cells: the summaries of a complete grid.
+        optimum: on that grid; None, and one on an edge, is not refined.
+        spacing: of the new points from the optimum: 0.5 for the first halving.
+        objective: what it is tuned for.
+
+    Returns:
+        The new points; none where nothing is to be refined.
+    """
+    if optimum is None or any(optimum.bound):
+        return []
+    (at,) = optimum.point
+    if spacing < 0.5:
+        left, top, right = (
+            objective.sign * cells[(at + d,)].mean for d in (-2 * spacing, 0, 2 * spacing)
+        )
+        drop = (top - left) + (top - right)
+        if np.isfinite(drop) and drop > 0 and abs(right - left) / drop / 2 <= PINNED:
+            return []
+    return [(at - spacing,), (at + spacing,)]
