@@ -1,19 +1,25 @@
 """Claims: what the papers state, as predicates on the records that give a word and its reasons.
 
 A claim is judged on one `Reading`. The page, the scorecard and `sgdnoise claims` are one list.
+
+A word rests on a 95% interval. A claim that has a direction is *reproduced* where the interval lies
+beyond zero the paper's way and *contradicted* where it lies beyond the other way; a claim that two
+things are alike is *reproduced* where the interval lies within a margin, which is two one-sided
+tests, and *contradicted* where it lies outside. Failure to differ is never agreement.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sgdnoise.analysis.intervals import Interval
+from sgdnoise.analysis.intervals import COVERAGE, Estimate, Interval
 from sgdnoise.analysis.reading import Reading
 from sgdnoise.errors import InputError
 from sgdnoise.papers.numbers import Stated, stated
+from sgdnoise.study.grid import Key
 
 Word = Literal[
     "reproduced",
@@ -39,6 +45,13 @@ class Verdict:
         seeds: runs a grid point behind it.
         about: the statement as it reads at this size, where that differs from the paper's.
         elsewhere: whether this scale has nothing that the claim is about.
+        unit: what the effect is in: "points" (of accuracy), "slope", "log2 ratio"; empty where the
+            predicate names none.
+        printed: the paper's own number on the effect's scale; None where it prints none.
+        p: two-sided, of no effect; None where the predicate tests nothing of the kind.
+        rests_on: what the interval narrows with.
+        room: how far the effect is from the nearest value at which the word would change, if the
+            interval had no width; None where there is no such number.
     """
 
     word: Word
@@ -49,6 +62,11 @@ class Verdict:
     seeds: int = 0
     about: str = ""
     elsewhere: bool = False
+    unit: str = ""
+    printed: float | None = None
+    p: float | None = None
+    rests_on: str = "seeds"
+    room: float | None = None
 
 
 Predicate = Callable[[Reading], Verdict]
@@ -59,7 +77,7 @@ def nothing_needed(reading: Reading) -> str:
     return ""
 
 
-def always(reading: Reading) -> bool:
+def every_sweep(key: Key) -> bool:
     """A claim about all that the experiment's sweeps are, at every scale."""
     return True
 
@@ -73,14 +91,14 @@ class Claim:
         predicate: from a complete reading of more than one seed to a verdict.
         scales: where it can be judged; empty for all at which the experiment stands.
         needs: what a fair test lacks on these records, in words; empty where it lacks nothing.
-        there: whether this scale has sweeps that the claim is about.
+        of: whether the claim is about the sweep of a key. Predicate and needs see only those.
     """
 
     id: str
     predicate: Predicate
     scales: tuple[str, ...] = ()
     needs: Callable[[Reading], str] = field(default=nothing_needed)
-    there: Callable[[Reading], bool] = field(default=always)
+    of: Callable[[Key], bool] = field(default=every_sweep)
 
     @property
     def stated(self) -> Stated:
@@ -96,41 +114,215 @@ class Claim:
                 f"no paper's list has a claim {self.id!r}: add it to papers/numbers.json"
             ) from None
 
-    def judge(self, reading: Reading) -> Verdict:
+    def there(self, reading: Reading) -> bool:
+        """Whether this scale has sweeps that the claim is about."""
+        return bool(reading.part(self.of).states)
+
+    def judge(self, whole: Reading) -> Verdict:
         """The verdict on these records; a word never comes from a single seed or from parts."""
-        study = reading.study
-        if not reading.records:
+        study, reading = whole.study, whole.part(self.of)
+        if not whole.records:
             return Verdict("not measured", f"nothing is recorded at scale {study.scale}.")
         if self.scales and study.scale not in self.scales:
             why = f"it is tested at scale {', '.join(self.scales)}."
             return Verdict("not tested here", why, elsewhere=True)
-        if not self.there(reading):
+        if not reading.states:
             return Verdict("not tested here", "this scale has no such sweeps.", elsewhere=True)
         if reading.waiting:
             why = f"{reading.waiting} of {len(reading.states)} sweeps are not complete."
             return Verdict("not measured", why)
         if study.seeds < 2:
             return Verdict("undecided", "a single seed has no spread to judge by.", seeds=1)
+        if len(reading.devices) > 1:
+            why = f"its records mix devices, {' and '.join(reading.devices)}: train them on one."
+            return Verdict("not measured", why)
         lacking = self.needs(reading)
         if lacking:
             return Verdict("not tested here", lacking, seeds=study.seeds)
-        return replace(self.predicate(reading), seeds=study.seeds)
+        return _with_more(replace(self.predicate(reading), seeds=study.seeds))
+
+
+def _with_more(verdict: Verdict) -> Verdict:
+    """An undecided verdict with how many more seeds would decide it, if the effect is as it seems.
+
+    An interval narrows with the root of the seeds, and decides once its half is the `room`.
+    """
+    if verdict.word != "undecided" or verdict.interval is None or not verdict.room:
+        return verdict
+    factor = ((verdict.interval[1] - verdict.interval[0]) / 2 / verdict.room) ** 2
+    more = (
+        f"about {math.ceil(verdict.seeds * factor):,} in place of {verdict.seeds}"
+        if verdict.rests_on == "seeds"
+        else f"about {factor:,.1f} times as many"
+    )
+    return replace(verdict, why=f"{verdict.why} More {verdict.rests_on} would decide it: {more}.")
+
+
+# --- Words ------------------------------------------------------------------------------------
+
+
+def directional(
+    why: str,
+    found: Estimate | Interval,
+    *,
+    unit: str,
+    sign: int = 1,
+    margin: float | None = None,
+    printed: float | None = None,
+    printed_error: float = 0.0,
+    rests_on: str = "seeds",
+) -> Verdict:
+    """The verdict on a claim that an effect has a sign.
+
+    Args:
+        why: the numbers, in words.
+        found: the effect.
+        unit: of the effect.
+        sign: the paper's direction, 1 or −1.
+        margin: the effect is absent where the interval lies within ± this; None where nothing
+            says how small is nothing.
+        printed: the paper's own number; where it lies outside the prediction interval, the effect
+            is reproduced at another size.
+        printed_error: half the 95% interval of the paper's number, which the prediction interval
+            takes in.
+        rests_on: what the interval narrows with.
+    """
+    interval = _interval(found)
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    word: Word = "undecided"
+    if low > 0:
+        reach = math.hypot(interval.half, printed_error)
+        at_size = printed is None or abs(printed - interval.value) <= reach
+        word = "reproduced" if at_size else "reproduced at another size"
+    elif high < 0:
+        word = "contradicted"
+    elif margin is not None and -margin <= low and high <= margin:
+        word = "absent"
+    away = abs(interval.value)
+    room = max(away, (margin or 0.0) - away)
+    return _verdict(word, why, found, unit, margin, printed, rests_on, room)
+
+
+def alike(
+    why: str,
+    found: Estimate | Interval,
+    *,
+    unit: str,
+    margin: float,
+    target: float = 0.0,
+    rests_on: str = "seeds",
+) -> Verdict:
+    """The verdict on a claim that a quantity is `target`, or a difference zero, within a margin.
+
+    Args:
+        why: the numbers, in words.
+        found: the quantity.
+        unit: of the quantity.
+        margin: how far from the target still counts as alike.
+        target: what the paper says that it is.
+        rests_on: what the interval narrows with.
+    """
+    interval = _interval(found)
+    word: Word = "undecided"
+    if target - margin <= interval.low and interval.high <= target + margin:
+        word = "reproduced"
+    elif interval.high < target - margin or interval.low > target + margin:
+        word = "contradicted"
+    room = abs(margin - abs(interval.value - target))
+    return _verdict(word, why, found, unit, margin, target or None, rests_on, room)
+
+
+def every(
+    why: str,
+    parts: Mapping[str, Estimate],
+    *,
+    unit: str,
+    sign: int = 1,
+    margin: float | None = None,
+    same: bool = False,
+) -> Verdict:
+    """The verdict on a claim that several effects each have a sign, or are each nothing.
+
+    It is reproduced where every part is, which needs no correction; one part against it decides
+    against it, at a level that Bonferroni divides among the parts. Effect and interval are those of
+    the part that is furthest from the claim.
+
+    Args:
+        why: the numbers, in words; the furthest part is added to it.
+        parts: the effects by their names, at least one.
+        unit: of the effects.
+        sign: the paper's direction, 1 or −1, of all of them.
+        margin: as `directional` and `alike` take it.
+        same: whether the claim is that each lies within the margin, and not that it has the sign.
+    """
+
+    def far(part: Estimate) -> float:
+        interval = part.interval
+        if same:
+            return max(-interval.low, interval.high)
+        return -min(sign * interval.low, sign * interval.high)
+
+    name, worst = max(parts.items(), key=lambda item: far(item[1]))
+    level = 1 - (1 - COVERAGE) / len(parts)
+
+    def judged(found: Estimate | Interval) -> Verdict:
+        if same:
+            return alike(why, found, unit=unit, margin=margin or 0.0)
+        return directional(why, found, unit=unit, sign=sign, margin=margin)
+
+    words = {judged(part).word for part in parts.values()}
+    against = {judged(part.at(level)).word for part in parts.values()} & {"contradicted", "absent"}
+    word: Word = "undecided"
+    if words == {"reproduced"}:
+        word = "reproduced"
+    elif against:
+        word = "contradicted" if "contradicted" in against else "absent"
+    if len(parts) > 1:
+        why += f" Furthest from the claim is {name}: {worst} {unit}."
+    return replace(judged(worst), word=word, why=why)
+
+
+def _interval(found: Estimate | Interval) -> Interval:
+    return found.interval if isinstance(found, Estimate) else found
+
+
+def _verdict(
+    word: Word,
+    why: str,
+    found: Estimate | Interval,
+    unit: str,
+    margin: float | None,
+    printed: float | None,
+    rests_on: str,
+    room: float,
+) -> Verdict:
+    """A verdict that rests on one interval; what is not finite is not there."""
+    interval = _interval(found)
+    bounds = (interval.low, interval.high)
+    p = found.p if isinstance(found, Estimate) else math.nan
+    return Verdict(
+        word,
+        why,
+        interval.value if math.isfinite(interval.value) else None,
+        bounds if all(map(math.isfinite, bounds)) else None,
+        margin,
+        unit=unit,
+        printed=printed,
+        p=p if math.isfinite(p) else None,
+        rests_on=rests_on,
+        room=room if math.isfinite(room) else None,
+    )
 
 
 def line(claim: Claim, verdict: Verdict) -> str:
     """A claim with its verdict as a line of a list, in Markdown."""
-    return f"- **{verdict.about or claim.stated.statement}**: {verdict.why}"
+    return f"- **{verdict.about or claim.stated.statement}**: *{verdict.word}*. {_sentence(verdict)}"
 
 
 def headline(claim: Claim, verdict: Verdict) -> str:
     """A claim with its word and its reasons as one sentence over a figure, in Markdown."""
-    why = verdict.why[:1].upper() + verdict.why[1:]
-    return f"**{verdict.about or claim.stated.statement}: {verdict.word}.** {why}"
+    return f"**{verdict.about or claim.stated.statement}: {verdict.word}.** {_sentence(verdict)}"
 
 
-def within(why: str, interval: Interval, word: Word) -> Verdict:
-    """A verdict that rests on one interval."""
-    bounds = (interval.low, interval.high)
-    known = all(map(math.isfinite, bounds))
-    effect = interval.value if math.isfinite(interval.value) else None
-    return Verdict(word, why, effect, bounds if known else None)
+def _sentence(verdict: Verdict) -> str:
+    return verdict.why[:1].upper() + verdict.why[1:]

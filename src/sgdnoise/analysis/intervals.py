@@ -17,9 +17,9 @@ from scipy import stats
 COVERAGE = 0.95
 
 
-def quantile(dof: float) -> float:
-    """Student's t that a `COVERAGE` interval needs, in standard errors; NaN without freedom."""
-    return float(stats.t.ppf((1 + COVERAGE) / 2, dof)) if dof > 0 else math.nan
+def quantile(dof: float, coverage: float = COVERAGE) -> float:
+    """Student's t that an interval of a coverage needs, in standard errors; NaN without freedom."""
+    return float(stats.t.ppf((1 + coverage) / 2, dof)) if dof > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,11 @@ class Estimate:
     @property
     def interval(self) -> Interval:
         """The 95% interval; bounds of NaN without degrees of freedom."""
-        reach = quantile(self.dof) * self.error
+        return self.at(COVERAGE)
+
+    def at(self, coverage: float) -> Interval:
+        """The interval of another coverage."""
+        reach = quantile(self.dof, coverage) * self.error
         return Interval(self.value, self.value - reach, self.value + reach)
 
     @property

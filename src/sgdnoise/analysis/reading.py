@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,16 @@ import pandas as pd
 
 from sgdnoise.analysis.intervals import Estimate, Interval
 from sgdnoise.analysis.regimes import Regimes, boundary_of, line_slope, log_rates, log_slope
-from sgdnoise.analysis.tuning import Tuning, key_name, mean_std, optimum, tuning_of, without
+from sgdnoise.analysis.tuning import (
+    Tuning,
+    at_optimum,
+    key_name,
+    mean_std,
+    optimum,
+    reached,
+    tuning_of,
+    without,
+)
 from sgdnoise.config import RunConfig
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import FRESH_SEED, Key, Outcome, SweepState
@@ -38,6 +48,16 @@ class Reading:
     study: Study
     records: Mapping[str, Record]
 
+    @functools.cache  # noqa: B019  a reading is looked at as long as its records
+    def part(self, keep: Callable[[Key], bool]) -> Reading:
+        """The same of some of the sweeps, by their keys."""
+        states = [state for state in self.states if keep(state.sweep.key)]
+        if len(states) == len(self.states):
+            return self
+        other = Reading(self.study, self.records)
+        other.__dict__.update(known=self.known, states=states)  # where cached properties keep theirs
+        return other
+
     @functools.cached_property
     def known(self) -> dict[str, Outcome]:
         """Final numbers by run, NaN where it diverged."""
@@ -47,6 +67,17 @@ class Reading:
     def states(self) -> list[SweepState]:
         """How far each sweep is."""
         return list(self.study.states(self.records))
+
+    @property
+    def runs(self) -> list[Record]:
+        """The records that these sweeps need."""
+        wanted = dict.fromkeys(config.id for state in self.states for config in state.needed)
+        return [self.records[run] for run in wanted if run in self.records]
+
+    @property
+    def devices(self) -> list[str]:
+        """The kinds of device that trained them, CPU and GPU."""
+        return sorted({_kind(record) for record in self.runs})
 
     @property
     def waiting(self) -> int:
@@ -80,7 +111,7 @@ class Reading:
         found = self._tunings(objective)
         return {key: one for key, one in found.items() if _is_of(key, variant)}
 
-    @functools.cache  # noqa: B019  a reading is looked at as long as its records
+    @functools.cache  # noqa: B019
     def _tunings(self, objective: str) -> dict[Key, Tuning]:
         of = self.objective(objective)
         return {
@@ -94,10 +125,10 @@ class Reading:
         Columns, beside the parts of the sweep's key: the `key` itself, its `key_name` as `sweep`,
         `exponent` (log₂ of S20's tuned effective learning rate), `bar_low`, `bar_high` (S20's error
         bar), `bound` (−1, 0, 1: the optimum lies on an edge), `open` (the bar touches an edge),
-        `peak`, `peak_low`, `peak_high`, `peak_by` (see `analysis.locate`), the mean and standard deviation of every
-        objective at the optimum, over the k runs that are best by the tuned objective (`*_mean`,
-        `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`, `fresh_seeds`), `seeds`
-        (fewest at any grid point), `diverged` (runs), and `settled`.
+        `peak`, `peak_low`, `peak_high`, `peak_by` (see `analysis.locate`), the mean and standard
+        deviation of every objective at the optimum, over the k runs that are best by the tuned
+        objective (`*_mean`, `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`,
+        `fresh_seeds`), `seeds` (fewest at any grid point), `diverged` (runs), and `settled`.
         """
         rows = self._optima(objective)
         return rows[[_is_of(key, variant) for key in rows.key]].reset_index(drop=True)
@@ -129,6 +160,21 @@ class Reading:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def reached(self, key: Key, objective: str = "test_accuracy") -> Estimate:
+        """What fresh seeds reached at a sweep's tuned rate: accuracy in points, a loss as log₂.
+
+        Of a recipe that is run as printed, what all its seeds reached, by their own variance.
+        """
+        of = self.objective(objective)
+        one = self.tuned(self.objectives[0].name)[key]
+        if one.state.sweep.axes:
+            return reached(one, self.known, of)
+        return at_optimum(self.tuned(objective)[key])
+
+    def best(self, key: Key, objective: str) -> Estimate:
+        """What the tuning's own seeds reached at the rate that is best for an objective."""
+        return at_optimum(self.tuned(objective)[key])
+
     @property
     def is_tuned(self) -> bool:
         """Whether a learning rate is tuned, or recipes are run as they are printed."""
@@ -140,6 +186,12 @@ class Reading:
         tuned = self.tuned()
         methods = {dict(key)["method"] for key in tuned}
         return {m: boundary_of(tuned, m) for m in METHODS if m in methods}
+
+    def slope_apart(self, over: str, objective: str, other: str) -> Interval:
+        """How much steeper the rates for one objective go with a key than those for another."""
+        mine, theirs = (log_rates(self.tuned(name), over) for name in (objective, other))
+        apart = [mine[at] - theirs[at] for at in mine]
+        return line_slope([math.log2(at) for at in mine], apart)
 
     def slope(
         self, over: str, objective: str = "test_accuracy", variant: Key | None = None
@@ -159,6 +211,10 @@ class Reading:
                     seeds[point] = seeds.get(point, 0) + (config.id in self.known)
             counts.extend(seeds.values())
         return min(counts, default=0)
+
+
+def _kind(record: Record) -> str:
+    return "CPU" if str(record.provenance.get("device")).startswith("CPU") else "GPU"
 
 
 def _is_of(key: Key, variant: Key | None) -> bool:

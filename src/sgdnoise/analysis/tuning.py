@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sgdnoise.analysis.intervals import Estimate
-from sgdnoise.analysis.locate import Located, locate
+from sgdnoise.analysis.locate import Located, locate, scores
 from sgdnoise.study.grid import Key, Outcome, Sweep, SweepState
 from sgdnoise.study.protocol import Objective, Point, best_of
 
@@ -138,7 +138,7 @@ def optimum(
     if tuned is None:
         # The columns stand where nothing could be tuned, too: everything may have diverged.
         names = ("exponent", "effective_learning_rate", "bar_low", "bar_high", "bound", "open")
-        kinds = ("mean", "std", "fresh", "fresh_std", "fresh_error", "fresh_dof")
+        kinds = ("mean", "std", "fresh", "fresh_std")
         reached = [f"{o.name}_{kind}" for o in objectives for kind in kinds]
         return row | dict.fromkeys([*names, *reached], math.nan)
     low, high = tuned.bar_range()
@@ -153,28 +153,40 @@ def optimum(
     ids = [state.sweep.config(tuned.point, s).id for s in range(seeds)]
     runs = _best_runs([known[run] for run in ids if run in known], objective, state)
     fresh = [known[run] for run in state.fresh_runs if run in known]
-    about = [one.points[row] for row in np.flatnonzero(one.about)]
-    for other in objectives:
-        name = other.name
+    for name in (o.name for o in objectives):
         mean, std = mean_std([run[name] for run in runs])
         row |= {f"{name}_mean": mean, f"{name}_std": std}
-        again = [run[name] for run in fresh]
-        mean, std = mean_std(again)
-        alike = value_table(state.sweep, about, one.seeds, known, other)
-        estimate = Estimate.pooled(again, [again, *alike])
+        mean, std = mean_std([run[name] for run in fresh])
         row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
-        row |= {f"{name}_fresh_error": estimate.error, f"{name}_fresh_dof": estimate.dof}
     row["fresh_seeds"] = sum(math.isfinite(run[objective.name]) for run in fresh)
     return row
 
 
-def fresh(row: Any, name: str = "test_accuracy") -> Estimate:
-    """What the seeds reached that the tuning never saw, of a row of `Reading.optima`.
+def reached(one: Tuning, known: Mapping[str, Outcome], objective: Objective) -> Estimate:
+    """What the seeds reached that the tuning never saw: accuracy in points, a loss as log₂.
 
     The error is by the variance pooled over those seeds and the tuning's at the valid rates within
     a factor of two of the tuned one.
+
+    Args:
+        one: the tuning whose rate it is.
+        known: what is recorded, by run.
+        objective: what is asked for, which need not be what was tuned.
     """
-    return Estimate(*(float(row[f"{name}_fresh{part}"]) for part in ("", "_error", "_dof")))
+    sweep = one.state.sweep
+    fresh = [known[run][objective.name] for run in one.state.fresh_runs if run in known]
+    about = [one.points[row] for row in np.flatnonzero(one.about)]
+    near = value_table(sweep, about, one.seeds, known, objective)
+    groups = [objective.sign * scores(values, objective) for values in (fresh, *near)]
+    return Estimate.pooled(groups[0], groups)
+
+
+def at_optimum(one: Tuning) -> Estimate:
+    """What the tuning's own seeds reached at the best rate: accuracy in points, a loss as log₂."""
+    values = one.objective.sign * scores(one.table, one.objective)
+    tuned = one.state.tuned.get(one.objective.name)
+    best = [] if tuned is None else values[one.points.index(tuned.point)]
+    return Estimate.pooled(best, values[one.about])
 
 
 def _best_runs(runs: list[Outcome], objective: Objective, state: SweepState) -> list[Outcome]:

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from sgdnoise.analysis import Reading, Tuning
-from sgdnoise.analysis.intervals import Estimate, Interval
-from sgdnoise.analysis.tuning import fresh_accuracy
-from sgdnoise.claims import Claim, Verdict, Word, within
+from sgdnoise.analysis import Estimate, Interval, Reading, Tuning
+from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
+from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.figures.tables import NAMES
-from sgdnoise.papers.numbers import printed
+from sgdnoise.papers.numbers import printed, table
 
 NEAR_LINEAR = 0.2
-"""How far from 1 a slope may be: the margin of the check of S20's linear scaling."""
+"""How far from 1 a slope may be: a factor of 1.15 in the rate over a doubling of the batch size."""
+
+FLAT = 0.25
+"""How steep the rates may be that S20 calls flat: a quarter of the linear scaling rule."""
+
+NO_LOSS = 0.5
+"""Points of accuracy within which two results are alike: S20's table 1 calls 8,192 and 2,048
+alike, 0.3 points apart, each known to 0.1."""
+
+HALF_STEP = 0.5
+"""In log₂ of the batch size: the tried ones are a step of two apart at least."""
+
+GRID_STEP = 1.0
+"""In log₂ of the learning rate: S20 tries powers of two, and knows an optimum to a step."""
+
+BEYOND = 4
+"""From this many times plain SGD's boundary on, curvature decides."""
+
+
+def alike_loss() -> float:
+    """Log₂ ratio within which two training losses are alike: the least that S20's table 1 resolves.
+
+    Less than what the first doubling of its batch size does to the loss.
+    """
+    losses = table("S20-T1").sort_values("batch_size").train_loss
+    return float(np.log2(losses.iloc[0] / losses.iloc[1]))
 
 
 def boundary_table(reading: Reading) -> pd.DataFrame:
@@ -29,7 +52,7 @@ def boundary_table(reading: Reading) -> pd.DataFrame:
         rows.append(
             {
                 "method": NAMES[method],
-                "batch sizes below the boundary": int((sizes < fit.boundary.value).sum()),
+                "batch sizes below the boundary": f"{fit.carried} of {len(sizes)}",
                 "slope below the boundary": str(fit.slope),
                 "slope, S20": f"{printed('S20-F1.slope').value:g}",
                 "boundary batch size": str(fit.boundary) if fit.flat_seen else "no flat part seen",
@@ -40,94 +63,212 @@ def boundary_table(reading: Reading) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _sizes(reading: Reading) -> list[int]:
+    """The batch sizes that both methods were tried at."""
+    return sorted({int(dict(state.sweep.key)["batch_size"]) for state in reading.states})
+
+
+def _pair(method: str, size: int) -> tuple[tuple[str, object], ...]:
+    return (("method", method), ("batch_size", size))
+
+
+def _boundary(reading: Reading) -> float:
+    """Plain SGD's boundary batch size."""
+    return reading.regimes["sgd"].boundary.value
+
+
+def _below(reading: Reading) -> list[int]:
+    return [size for size in _sizes(reading) if size <= _boundary(reading)]
+
+
+def _beyond(reading: Reading) -> list[int]:
+    return [size for size in _sizes(reading) if size >= BEYOND * _boundary(reading)]
+
+
+def _lacks(
+    reading: Reading, sizes: Callable[[Reading], list[int]], least: int, where: str
+) -> str:
+    """What a claim about some of the batch sizes lacks."""
+    if not np.isfinite(_boundary(reading)):
+        return "no boundary was found: fewer than four batch sizes have an optimum inside a grid."
+    found = len(sizes(reading))
+    if found >= least:
+        return ""
+    return (
+        f"{found} of the batch sizes tried lie {where} plain SGD's boundary of "
+        f"{_boundary(reading):.0f}; it takes {least}."
+    )
+
+
+def _too_few(reading: Reading, method: str) -> str:
+    """What a slope lacks."""
+    fit = reading.regimes[method]
+    if not np.isfinite(fit.slope.value):
+        return "fewer than four batch sizes have an optimum inside their grid."
+    if fit.carried >= LEAST_CARRIED:
+        return ""
+    return (
+        f"{fit.carried} batch sizes lie below the boundary of {fit.boundary.value:.0f}; a slope "
+        f"takes {LEAST_CARRIED}."
+    )
+
+
 def linear_scaling(reading: Reading, method: str) -> Verdict:
     """Whether the tuned rate grows in proportion to the batch size below the boundary."""
-    slope = reading.regimes[method].slope
-    if not np.isfinite(slope.low):
-        said = "there is no interval."
-    elif slope.low <= 1 <= slope.high:
-        said = "the interval holds 1."
-    elif abs(slope.value - 1) <= NEAR_LINEAR:
-        said = "near 1, but the interval excludes it."
-    else:
-        said = f"it grows {'more slowly' if slope.value < 1 else 'faster'} than the batch size."
-    verdict = within(f"the slope is {slope}; {said}", slope, _alike(slope, 1, NEAR_LINEAR))
-    return replace(verdict, margin=NEAR_LINEAR)
+    fit = reading.regimes[method]
+    return alike(
+        f"the slope is {fit.slope}, carried by {fit.carried} batch sizes below a boundary of "
+        f"{fit.boundary.value:.0f}; 1 is proportional.",
+        fit.slope,
+        unit="slope",
+        margin=NEAR_LINEAR,
+        target=printed("S20-F1.slope").value,
+        rests_on="batch sizes",
+    )
 
 
-def _alike(found: Interval, target: float, margin: float) -> Word:
-    """The word for a claim that a quantity is `target`, by an interval and a margin."""
-    if target - margin <= found.low and found.high <= target + margin:
-        return "reproduced"
-    if found.high < target - margin or found.low > target + margin:
-        return "contradicted"
-    return "undecided"
+def flat_beyond(reading: Reading) -> Verdict:
+    """Whether plain SGD's tuned rate stays where it is from twice its boundary on."""
+    rates = {size: reading.tuned()[_pair("sgd", size)].peak for size in _twice(reading)}
+    slope = line_slope(
+        np.log2(list(rates)),
+        [rate.value if rate.is_estimate else np.nan for rate in rates.values()],
+    )
+    return alike(
+        f"from B = {min(rates):,} on, {len(rates)} batch sizes, the slope of the rate is {slope}.",
+        slope,
+        unit="slope",
+        margin=FLAT,
+        rests_on="batch sizes",
+    )
+
+
+def _twice(reading: Reading) -> list[int]:
+    return [size for size in _sizes(reading) if size >= 2 * _boundary(reading)]
 
 
 def scales_further(reading: Reading) -> Verdict:
     """Whether momentum's boundary lies beyond plain SGD's."""
-    sgd, momentum = (reading.regimes[m] for m in ("sgd", "momentum"))
-    if sgd.flat_seen and momentum.boundary.low > sgd.boundary.high:
-        why = (
-            f"its learning rate stops growing at B ≈ {momentum.boundary.value:.0f}, plain SGD's "
-            f"at {sgd.boundary.value:.0f}, and the intervals do not touch."
-        )
-        return Verdict("reproduced", why, momentum.boundary.value / sgd.boundary.value)
-    return Verdict(
-        "undecided",
-        "the intervals of the two boundaries overlap, or one was not seen; this was not shown.",
+    sgd, momentum = (reading.regimes[m].boundary for m in ("sgd", "momentum"))
+    with np.errstate(divide="ignore"):
+        further = _log2(momentum) - _log2(sgd)
+    return directional(
+        f"its learning rate stops growing at B ≈ {momentum.value:.0f}, plain SGD's at "
+        f"{sgd.value:.0f}: {further} in log₂.",
+        further,
+        unit="log2 ratio",
+        margin=HALF_STEP,
+        rests_on="batch sizes",
     )
 
 
-def _momentum_ahead(reading: Reading) -> dict[int, Estimate]:
-    """Momentum's accuracy less plain SGD's at each batch size, by fresh seeds."""
-    rows = reading.optima().set_index(["method", "batch_size"])
-
-    def mean(method: str, size: int) -> Estimate:
-        return fresh_accuracy(rows.loc[(method, size)])
-
-    return {size: mean("momentum", size) - mean("sgd", size) for size in rows.loc["sgd"].index}
+def _log2(found: Interval) -> Interval:
+    return Interval(*(float(np.log2(x)) for x in (found.value, found.low, found.high)))
 
 
-def _counted(gaps: list[Estimate], holds: Callable[[Estimate], bool], why: str) -> Verdict:
-    if not gaps:
-        return Verdict(
-            "not tested here", f"{why}cannot be said: no batch size that was tried lies there."
-        )
-    count = sum(map(holds, gaps))
-    word: Word = "reproduced" if count == len(gaps) else "undecided"
-    return Verdict(word, f"{why}at {count} of {len(gaps)} batch sizes.", count / len(gaps))
+def _no_boundary(reading: Reading) -> str:
+    finite = all(np.isfinite(reading.regimes[m].boundary.value) for m in ("sgd", "momentum"))
+    return "" if finite else "a method has fewer than four batch sizes with an optimum inside."
+
+
+def _rate_ratio(reading: Reading, sizes: list[int]) -> Interval:
+    """Momentum's tuned effective rate over plain SGD's, log₂: mean over batch sizes, with t."""
+    tuned = reading.tuned()
+    ratios = []
+    for size in sizes:
+        plain, heavy = (tuned[_pair(method, size)].peak for method in ("sgd", "momentum"))
+        if plain.is_estimate and heavy.is_estimate:
+            ratios.append(heavy.value - plain.value)
+    return Estimate.mean(ratios).interval
+
+
+def same_rate_below(reading: Reading) -> Verdict:
+    """Whether the methods' effective learning rates agree below the boundary."""
+    ratio = _rate_ratio(reading, _below(reading))
+    return alike(
+        f"momentum's tuned effective rate over plain SGD's is {ratio} in log₂, the mean over "
+        f"{len(_below(reading))} batch sizes.",
+        ratio,
+        unit="log2 ratio",
+        margin=GRID_STEP,
+        rests_on="batch sizes",
+    )
+
+
+def larger_rate_beyond(reading: Reading) -> Verdict:
+    """Whether momentum bears the larger effective learning rate where curvature decides."""
+    ratio = _rate_ratio(reading, _beyond(reading))
+    return directional(
+        f"momentum's tuned effective rate over plain SGD's is {ratio} in log₂, the mean over "
+        f"{len(_beyond(reading))} batch sizes.",
+        ratio,
+        unit="log2 ratio",
+        margin=GRID_STEP,
+        rests_on="batch sizes",
+    )
+
+
+def _momentum_less_sgd(
+    reading: Reading, sizes: Iterable[int], objective: str = "test_accuracy"
+) -> dict[str, Estimate]:
+    """What momentum reaches less what plain SGD does, by batch size, by fresh seeds."""
+    return {
+        f"B = {size:,}": reading.reached(_pair("momentum", size), objective)
+        - reading.reached(_pair("sgd", size), objective)
+        for size in sizes
+    }
+
+
+def _named(sizes: list[int]) -> str:
+    return ", ".join(f"{size:,}" for size in sizes)
 
 
 def alike_below(reading: Reading) -> Verdict:
     """Whether the methods reach the same accuracy below plain SGD's boundary."""
-    boundary = reading.regimes["sgd"].boundary.low
-    gaps = [gap for size, gap in _momentum_ahead(reading).items() if size <= boundary]
-    return _counted(gaps, lambda gap: gap.near_zero, "within two standard errors ")
+    sizes = _below(reading)
+    why = f"momentum less plain SGD at B = {_named(sizes)}, by fresh seeds."
+    gaps = _momentum_less_sgd(reading, sizes)
+    return every(why, gaps, unit="points", margin=NO_LOSS, same=True)
 
 
 def ahead_beyond(reading: Reading) -> Verdict:
     """Whether momentum is ahead from four times plain SGD's boundary on."""
-    start = 4 * reading.regimes["sgd"].boundary.value
-    gaps = [gap for size, gap in _momentum_ahead(reading).items() if size >= start]
-    return _counted(gaps, lambda gap: gap.low > 0, "by more than two standard errors ")
+    sizes = _beyond(reading)
+    why = f"momentum less plain SGD at B = {_named(sizes)}, by fresh seeds."
+    return every(why, _momentum_less_sgd(reading, sizes), unit="points", margin=NO_LOSS)
+
+
+def loss_alike_below(reading: Reading) -> Verdict:
+    """Whether the methods reach the same training loss below plain SGD's boundary."""
+    sizes = _below(reading)
+    why = f"log₂ of momentum's final training loss over plain SGD's at B = {_named(sizes)}."
+    gaps = _momentum_less_sgd(reading, sizes, "train_loss")
+    return every(why, gaps, unit="log2 ratio", margin=alike_loss(), same=True)
+
+
+def loss_lower_beyond(reading: Reading) -> Verdict:
+    """Whether momentum's training loss is the lower one from four times the boundary on."""
+    sizes = _beyond(reading)
+    why = f"log₂ of momentum's final training loss over plain SGD's at B = {_named(sizes)}."
+    gaps = _momentum_less_sgd(reading, sizes, "train_loss")
+    return every(why, gaps, unit="log2 ratio", sign=-1, margin=alike_loss())
 
 
 def flat_below(reading: Reading) -> Verdict:
     """Whether plain SGD's accuracy is the same at all batch sizes below its boundary."""
-    rows = reading.optima()
-    rows = rows[rows.method == "sgd"].sort_values("batch_size")
-    small = rows[rows.batch_size <= reading.regimes["sgd"].boundary.low]
-    if len(small) < 2:
-        return Verdict("not tested here", "fewer than two batch sizes that were tried lie there.")
-    fresh = small.test_accuracy_fresh
-    best, worst = (fresh_accuracy(small.iloc[at]) for at in (fresh.argmax(), fresh.argmin()))
-    spread = best - worst
+    found = {size: reading.reached(_pair("sgd", size)) for size in _below(reading)}
+    apart = {
+        f"B = {size:,}": mine - Estimate.average([found[s] for s in found if s != size])
+        for size, mine in found.items()
+    }
+    last = reading.reached(_pair("sgd", _sizes(reading)[-1]))
+    values = [one.value for one in found.values()]
     why = (
-        f"plain SGD's lies between {fresh.min():.2f} and {fresh.max():.2f} %, and at the largest "
-        f"batch it is {rows.test_accuracy_fresh.iloc[-1]:.2f} %."
+        f"plain SGD's lies between {min(values):.2f} and {max(values):.2f} % at "
+        f"{len(values)} batch sizes, and at the largest batch it is {last.value:.2f} %. Each is "
+        "compared with the mean of the others."
     )
-    return within(why, spread.interval, "reproduced" if spread.near_zero else "undecided")
+    return every(why, apart, unit="points", margin=NO_LOSS, same=True)
 
 
 def temperature_decides(reading: Reading, method: str) -> Verdict:
@@ -135,114 +276,147 @@ def temperature_decides(reading: Reading, method: str) -> Verdict:
 
     They are compared at the smaller one's best learning rate, over all seeds, and at those below.
     """
-    tuned = {
-        dict(key)["batch_size"]: one
-        for key, one in reading.tuned().items()
-        if dict(key)["method"] == method
-    }
-    small, large = sorted(tuned)[:2]
-    first, second = tuned[small], tuned[large]
-    best = first.state.tuned.get("test_accuracy")
-    if best is None:
-        return Verdict("not tested here", f"every learning rate diverged at B = {small:,}.")
-    gaps = _twin_gaps(first, second, float(np.log2(large / small)))
-    here = gaps.get(best.point[0])
-    if here is None:
-        return Verdict(
-            "not tested here",
-            f"B = {small:,} and {large:,} share no learning rate at equal temperature with the "
-            f"best of B = {small:,}; not checked.",
-        )
-    shared = [abs(gap.value) for exponent, gap in gaps.items() if exponent <= best.point[0]]
+    small, large = _sizes(reading)[:2]
+    gaps = _equal_temperature(reading, method)
+    exponent = max(gaps)
     why = (
-        f"at the temperature that is best at B = {small:,}, the accuracy at B = {large:,} is "
-        f"{here} points away (all seeds, standard error): "
-        + ("no difference shows." if here.near_zero else "they differ.")
-        + f" Over the {len(shared)} shared temperatures up to that one, the largest distance is "
-        f"{max(shared):.2f} points."
+        f"at the best temperature that both were tried at, the accuracy at B = {large:,} is "
+        f"{gaps[exponent]} points from that at B = {small:,}, over all seeds. Over all "
+        f"{len(gaps)} shared temperatures up to it, the largest distance is "
+        f"{max(abs(gap.value) for gap in gaps.values()):.2f} points."
     )
-    return within(why, here.interval, "reproduced" if here.near_zero else "contradicted")
+    return alike(why, gaps[exponent], unit="points", margin=NO_LOSS)
 
 
-def _twin_gaps(first: Tuning, second: Tuning, shift: float) -> dict[int, Estimate]:
-    """The second's accuracy less the first's, by the first's log₂ rate: twins are `shift` apart."""
+def _equal_temperature(reading: Reading, method: str) -> dict[float, Estimate]:
+    """The accuracy at the second batch size less that at the smallest, by the latter's rate."""
+    small, large = _sizes(reading)[:2]
+    first, second = (reading.tuned()[_pair(method, size)] for size in (small, large))
+    best = first.state.tuned.get("test_accuracy")
+    shift = float(np.log2(large / small))
+    gaps = _twin_gaps(first, second, shift) if best else {}
+    return {e: gap for e, gap in gaps.items() if best is not None and e <= best.point[0]}
+
+
+def _not_below(reading: Reading, method: str) -> str:
+    """What equal temperature needs: that both batch sizes surely lie where noise decides."""
+    large, boundary = _sizes(reading)[1], reading.regimes[method].boundary
+    if not np.isfinite(boundary.value):
+        return "no boundary was found, so nothing says that noise decides at either batch size."
+    if large > boundary.low:
+        return (
+            f"nothing says that noise decides at B = {large:,}: the boundary, at {boundary}, may "
+            "lie below it. It takes a smaller batch."
+        )
+    if not _equal_temperature(reading, method):
+        return "the two smallest batch sizes share no temperature."
+    return ""
+
+
+def _twin_gaps(first: Tuning, second: Tuning, shift: float) -> dict[float, Estimate]:
+    """The second's accuracy less the first's, by the first's log₂ rate: twins are `shift` apart.
+
+    Each mean's variance is pooled with that of the rates about its own method's optimum.
+    """
     found = {}
     for row, exponent in enumerate(first.exponents):
         twin = np.flatnonzero(second.exponents == exponent + shift)
         if len(twin):
-            a, b = (t[np.isfinite(t)] for t in (first.table[row], second.table[twin[0]]))
-            if min(len(a), len(b)) > 1:
-                found[int(exponent)] = Estimate.mean(b) - Estimate.mean(a)
+            both = (first.table[row], first), (second.table[twin[0]], second)
+            mine, other = (Estimate.pooled(v, [v, *one.table[one.about]]) for v, one in both)
+            if np.isfinite(other.value - mine.value):
+                found[float(exponent)] = other - mine
     return found
 
 
 def method_gaps(reading: Reading) -> pd.DataFrame:
     """Momentum's test accuracy less plain SGD's at equal effective learning rate, by batch size.
 
-    Columns: `batch_size`, `rates` (the shared learning rates up to plain SGD's best), `gap` (mean
-    over them, in points) and `error` (standard error, of all seeds there are).
+    Columns: `batch_size`, `rates` (the shared learning rates up to plain SGD's best at which no run
+    was lost), `gap` (the mean over them, an `Estimate` in points, of all seeds there are).
     """
     rows = []
     tuned = reading.tuned()
-    for key, plain in tuned.items():
-        size = dict(key)["batch_size"]
-        heavy = tuned.get((("method", "momentum"), ("batch_size", size)))
+    for size in _sizes(reading):
+        plain, heavy = (tuned[_pair(method, size)] for method in ("sgd", "momentum"))
         best = plain.state.tuned.get("test_accuracy")
-        if dict(key)["method"] != "sgd" or heavy is None or best is None:
-            continue
         both = _all_finite(plain) & _all_finite(heavy)
         gaps = [
             gap
             for exponent, gap in _twin_gaps(plain, heavy, 0).items()
-            if exponent <= best.point[0] and exponent in both
+            if best is not None and exponent <= best.point[0] and exponent in both
         ]
         if gaps:
-            error = float(np.hypot.reduce([gap.error for gap in gaps])) / len(gaps)
-            rows.append((size, len(gaps), float(np.mean([g.value for g in gaps])), error))
-    return pd.DataFrame(rows, columns=["batch_size", "rates", "gap", "error"])
+            rows.append((size, len(gaps), Estimate.average(gaps)))
+    return pd.DataFrame(rows, columns=["batch_size", "rates", "gap"])
 
 
-def _all_finite(one: Tuning) -> set[int]:
+def _all_finite(one: Tuning) -> set[float]:
     """The learning rates, log₂, at which no run diverged or is missing."""
-    return {int(exponent) for exponent in one.exponents[np.isfinite(one.table).all(1)]}
+    return {float(exponent) for exponent in one.exponents[np.isfinite(one.table).all(1)]}
+
+
+def _no_shared_rate(reading: Reading) -> str:
+    if not len(method_gaps(reading)):
+        return "the methods share no learning rate."
+    size, boundary = method_gaps(reading).batch_size[0], reading.regimes["sgd"].boundary
+    if not size <= boundary.low:
+        return f"nothing says that noise decides at B = {size:,}: the boundary is {boundary}."
+    return ""
 
 
 def same_as_sgd(reading: Reading) -> Verdict:
-    """Whether momentum changes anything at the smallest batch, and from which on."""
-    gaps = method_gaps(reading).sort_values("batch_size")
-    if gaps.empty:
-        return Verdict("not tested here", "the methods share no learning rate.")
+    """Whether momentum changes nothing at the smallest batch but the effective learning rate."""
+    gaps = method_gaps(reading)
     first = gaps.iloc[0]
-    here = Estimate(first.gap, first.error)
-    # Many batch sizes are looked at, and one in twenty would differ by two errors by chance.
-    differing = gaps[gaps.gap.abs() > 3 * gaps.error]
     why = (
-        f"At B = {first.batch_size:,.0f}, momentum is {here} points away from plain SGD at equal "
-        f"effective learning rate (mean over {first.rates:.0f} rates up to plain SGD's best, "
-        "standard error): "
-        + (
-            "no difference shows, as where noise alone decides."
-            if here.near_zero
-            else "they differ."
-        )
+        f"at B = {first.batch_size:,.0f}, momentum is {first.gap} points from plain SGD at equal "
+        f"effective learning rate, the mean over {first.rates:.0f} rates up to plain SGD's best."
     )
-    if here.near_zero and len(differing):
-        other = differing.iloc[0]
+    # As many batch sizes are looked at, one would differ by chance.
+    level = 1 - 0.05 / len(gaps)
+    differing = [row for row in gaps.itertuples() if not row.gap.at(level).holds(0.0)]
+    if differing:
+        other = differing[0]
         why += (
-            f" The first batch size at which they differ by more than three standard errors is "
-            f"{other.batch_size:,.0f}: {Estimate(other.gap, other.error)} points."
+            f" The first batch size at which they differ, Bonferroni's correction made, is "
+            f"{other.batch_size:,}: {other.gap} points."
         )
-    return within(why, here.interval, "reproduced" if here.near_zero else "contradicted")
+    return alike(why, first.gap, unit="points", margin=NO_LOSS)
 
+
+_few_below = partial(_lacks, sizes=_below, least=1, where="below")
+_two_below = partial(_lacks, sizes=_below, least=2, where="below")
+_three_below = partial(_lacks, sizes=_below, least=3, where="below")
+_few_beyond = partial(_lacks, sizes=_beyond, least=1, where=f"at {BEYOND} times or beyond")
+_three_beyond = partial(_lacks, sizes=_beyond, least=3, where=f"at {BEYOND} times or beyond")
+_three_twice = partial(_lacks, sizes=_twice, least=3, where="at twice or beyond")
 
 CLAIMS = (
-    Claim("S20-F1c.linear-scaling.sgd", partial(linear_scaling, method="sgd")),
-    Claim("S20-F1c.linear-scaling.momentum", partial(linear_scaling, method="momentum")),
-    Claim("S20-F1c.momentum-scales-further", scales_further),
-    Claim("S20-F1a.methods-agree-below", alike_below),
-    Claim("S20-F1a.momentum-ahead-beyond", ahead_beyond),
-    Claim("S20-F1a.accuracy-flat-below", flat_below),
-    Claim("S20-C2.momentum-is-sgd", same_as_sgd),
-    Claim("S20-E3.temperature-decides.sgd", partial(temperature_decides, method="sgd")),
-    Claim("S20-E3.temperature-decides.momentum", partial(temperature_decides, method="momentum")),
+    *(
+        Claim(
+            f"S20-F1c.linear-scaling.{method}",
+            partial(linear_scaling, method=method),
+            needs=partial(_too_few, method=method),
+        )
+        for method in ("sgd", "momentum")
+    ),
+    Claim("S20-F1c.flat-beyond", flat_beyond, needs=_three_twice),
+    Claim("S20-F1c.momentum-scales-further", scales_further, needs=_no_boundary),
+    Claim("S20-F1c.same-rate-below", same_rate_below, needs=_three_below),
+    Claim("S20-F1c.larger-rate-beyond", larger_rate_beyond, needs=_three_beyond),
+    Claim("S20-F1a.methods-agree-below", alike_below, needs=_few_below),
+    Claim("S20-F1a.momentum-ahead-beyond", ahead_beyond, needs=_few_beyond),
+    Claim("S20-F1a.accuracy-flat-below", flat_below, needs=_two_below),
+    Claim("S20-F1b.losses-agree-below", loss_alike_below, needs=_few_below),
+    Claim("S20-F1b.momentum-lower-beyond", loss_lower_beyond, needs=_few_beyond),
+    Claim("S20-C2.momentum-is-sgd", same_as_sgd, needs=_no_shared_rate),
+    *(
+        Claim(
+            f"S20-E3.temperature-decides.{method}",
+            partial(temperature_decides, method=method),
+            needs=partial(_not_below, method=method),
+        )
+        for method in ("sgd", "momentum")
+    ),
 )
