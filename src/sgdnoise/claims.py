@@ -150,12 +150,18 @@ def _with_more(verdict: Verdict) -> Verdict:
     if verdict.word != "undecided" or verdict.interval is None or not verdict.room:
         return verdict
     factor = ((verdict.interval[1] - verdict.interval[0]) / 2 / verdict.room) ** 2
-    more = (
-        f"about {math.ceil(verdict.seeds * factor):,} in place of {verdict.seeds}"
-        if verdict.rests_on == "seeds"
-        else f"about {factor:,.1f} times as many"
-    )
-    return replace(verdict, why=f"{verdict.why} More {verdict.rests_on} would decide it: {more}.")
+    if factor > HOPELESS:
+        more = f"No number of {verdict.rests_on} that can be afforded would decide it."
+    elif verdict.rests_on == "seeds":
+        wanted = max(math.ceil(verdict.seeds * factor), verdict.seeds + 1)
+        more = f"About {wanted:,} seeds in place of {verdict.seeds} would decide it."
+    else:
+        more = f"About {max(factor, 1.1):,.1f} times as many {verdict.rests_on} would decide it."
+    return replace(verdict, why=f"{verdict.why} {more}")
+
+
+HOPELESS = 100.0
+"""Times as many runs, from which on no number is worth naming."""
 
 
 # --- Words ------------------------------------------------------------------------------------

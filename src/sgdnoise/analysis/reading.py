@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sgdnoise.analysis.intervals import Estimate, Interval
+from sgdnoise.analysis.locate import scores
 from sgdnoise.analysis.regimes import Regimes, boundary_of, line_slope, log_rates, log_slope
 from sgdnoise.analysis.tuning import (
     Tuning,
@@ -166,10 +167,11 @@ class Reading:
         Of a recipe that is run as printed, what all its seeds reached, by their own variance.
         """
         of = self.objective(objective)
-        one = self.tuned(self.objectives[0].name)[key]
-        if one.state.sweep.axes:
-            return reached(one, self.known, of)
-        return at_optimum(self.tuned(objective)[key])
+        (state,) = (state for state in self.states if state.sweep.key == key)
+        if state.sweep.axes:
+            return reached(self.tuned(state.sweep.objectives[0].name)[key], self.known, of)
+        runs = [self.known[c.id][objective] for c in state.needed if c.id in self.known]
+        return Estimate.mean(of.sign * scores(np.array(runs), of))
 
     def best(self, key: Key, objective: str) -> Estimate:
         """What the tuning's own seeds reached at the rate that is best for an objective."""

@@ -79,12 +79,16 @@ class Tuning:
 
     @property
     def about(self) -> np.ndarray:
-        """Which rows lie within a factor of two of S20's optimum, and are valid: shape (points,)."""
+        """Which rows share the optimum's variance, shape (points,): those of S20's error bar.
+
+        Rates whose mean lies within one standard deviation of the best, a factor of two away at
+        most. Further off, beside a cliff, seeds scatter far more.
+        """
         tuned = self.state.tuned.get(self.objective.name)
         if tuned is None:
             return np.zeros(len(self.points), dtype=bool)
-        valid = np.isfinite(best_means(self.table, self.objective, self.state.sweep.best))
-        return np.asarray(valid & (abs(self.exponents - tuned.point[0]) <= 1))
+        alike = np.array([point in tuned.bar for point in self.points])
+        return np.asarray(alike & (abs(self.exponents - tuned.point[0]) <= 1))
 
 
 def tuning_of(
@@ -165,8 +169,8 @@ def optimum(
 def reached(one: Tuning, known: Mapping[str, Outcome], objective: Objective) -> Estimate:
     """What the seeds reached that the tuning never saw: accuracy in points, a loss as log₂.
 
-    The error is by the variance pooled over those seeds and the tuning's at the valid rates within
-    a factor of two of the tuned one.
+    The error is by the variance pooled over those seeds and the tuning's at the rates that share
+    it: see `Tuning.about`.
 
     Args:
         one: the tuning whose rate it is.

@@ -78,7 +78,8 @@ def _boundary(reading: Reading) -> float:
 
 
 def _below(reading: Reading) -> list[int]:
-    return [size for size in _sizes(reading) if size <= _boundary(reading)]
+    """Those surely below the boundary, by its interval: there noise decides."""
+    return [s for s in _sizes(reading) if s <= reading.regimes["sgd"].boundary.low]
 
 
 def _beyond(reading: Reading) -> list[int]:
@@ -95,8 +96,8 @@ def _lacks(
     if found >= least:
         return ""
     return (
-        f"{found} of the batch sizes tried lie {where} plain SGD's boundary of "
-        f"{_boundary(reading):.0f}; it takes {least}."
+        f"{found} of the batch sizes tried lie {where} plain SGD's boundary, at "
+        f"{reading.regimes['sgd'].boundary}; it takes {least}."
     )
 
 
@@ -385,9 +386,9 @@ def same_as_sgd(reading: Reading) -> Verdict:
     return alike(why, first.gap, unit="points", margin=NO_LOSS)
 
 
-_few_below = partial(_lacks, sizes=_below, least=1, where="below")
-_two_below = partial(_lacks, sizes=_below, least=2, where="below")
-_three_below = partial(_lacks, sizes=_below, least=3, where="below")
+_few_below = partial(_lacks, sizes=_below, least=1, where="surely below")
+_two_below = partial(_lacks, sizes=_below, least=2, where="surely below")
+_three_below = partial(_lacks, sizes=_below, least=3, where="surely below")
 _few_beyond = partial(_lacks, sizes=_beyond, least=1, where=f"at {BEYOND} times or beyond")
 _three_beyond = partial(_lacks, sizes=_beyond, least=3, where=f"at {BEYOND} times or beyond")
 _three_twice = partial(_lacks, sizes=_twice, least=3, where="at twice or beyond")

@@ -47,6 +47,7 @@ def constant_epoch(
             {"method": method, "batch_size": 2**k},
             {"momentum": momentum, "batch_size": 2**k, "epochs": epochs},
             rates(min(k - offset, caps[method]), reach),
+            halvings=2,
         )
         for method, momentum in METHODS.items()
         for k in sizes

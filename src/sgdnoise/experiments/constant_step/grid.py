@@ -20,7 +20,14 @@ from sgdnoise.study.study import Experiment
 
 
 def constant_step(
-    base: dict[str, Any], *, steps: int, sizes: Iterable[int], offset: int, cap: int, reach: int
+    base: dict[str, Any],
+    *,
+    steps: int,
+    sizes: Iterable[int],
+    offset: int,
+    cap: int,
+    reach: int,
+    halvings: int = 0,
 ) -> list[Sweep]:
     """Table 1: momentum over batch sizes, the same number of updates for all; see above."""
     return [
@@ -29,6 +36,7 @@ def constant_step(
             {"method": "momentum", "batch_size": 2**k},
             {"momentum": METHODS["momentum"], "batch_size": 2**k, "steps": steps},
             rates(min(k - offset, cap), reach),
+            halvings=halvings,
         )
         for k in sizes
     ]
@@ -40,7 +48,14 @@ EXPERIMENT = Experiment(
         # 1,280 updates: 40 epochs at B = 32. The largest batch is the whole training set, without
         # any noise. Centred as the constant epoch budget is.
         "digits": partial(
-            constant_step, DIGITS, steps=1280, sizes=range(3, 11), offset=5, cap=1, reach=3
+            constant_step,
+            DIGITS,
+            steps=1280,
+            sizes=range(3, 11),
+            offset=5,
+            cap=1,
+            reach=3,
+            halvings=2,
         ),
         "cpu": partial(
             constant_step, CPU, steps=256, sizes=(6, 8, 10, 11, 12), offset=7, cap=2, reach=2

@@ -1,14 +1,14 @@
 """H17's ladder from records: what each rung reaches, how much of the gap it closes, and verdicts.
 
 The recipes are fixed and nothing is tuned, so that each rung's statistic is the mean over all its
-seeds. Two rungs are told apart by twice the standard error of their difference; a single seed has
-none, and then there is no verdict. A rung of which a run diverged has no mean.
+seeds, with Student's t on its own variance. A rung of which a run diverged has no mean.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 from sgdnoise import data
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import Estimate
-from sgdnoise.claims import Claim, Verdict, Word, within
+from sgdnoise.claims import Claim, Verdict, directional
 from sgdnoise.experiments.generalization_gap.grid import RUNGS
 from sgdnoise.figures.theme import (
     BLUE,
@@ -238,47 +238,86 @@ def distances(reading: Reading) -> go.Figure:
     return provenance(fig, source(reading))
 
 
-def _step(reading: Reading, above: str, below: str) -> Estimate | str:
-    """The difference of two rungs, or why there is no verdict."""
-    by = rows(reading).set_index("rung")
-    for rung in (above, below):
-        if by.diverged[rung]:
-            return f"{by.diverged[rung]} of {by.seeds[rung]} runs of {rung} diverged: no verdict."
-    mine, theirs = (Estimate(by.accuracy[rung], by.error[rung]) for rung in (above, below))
+def _step(reading: Reading, above: str, below: str) -> Estimate:
+    """The difference of two rungs, by all their seeds."""
+    mine, theirs = (reading.reached((("rung", rung),)) for rung in (above, below))
     return mine - theirs
+
+
+def _whole(reading: Reading) -> str:
+    """What any comparison of rungs lacks: that none of their runs is lost."""
+    by = rows(reading)
+    for rung, lost, seeds in zip(by.rung, by.diverged, by.seeds, strict=True):
+        if lost:
+            return f"{lost} of {seeds} runs of {rung} diverged."
+    return ""
+
+
+def _no_gap(reading: Reading) -> str:
+    """What the ladder lacks to be climbed: a gap between the small batch and the large one."""
+    if lost := _whole(reading):
+        return lost
+    gap = _step(reading, "SB", "LB")
+    if gap.interval.low > 0:
+        return ""
+    return (
+        f"there is no gap to close: LB is {_step(reading, 'LB', 'SB')} points from SB with the "
+        "small batch's recipe."
+    )
+
+
+def _theirs(reading: Reading, above: str, below: str) -> float | None:
+    """The same step in H17's table 1, in points, for the net that is trained here."""
+    config = next(iter(reading.records.values())).config
+    name = H17_NETWORKS.get(config.model)
+    printed = table("H17-T1").set_index("network")
+    if name not in printed.index:
+        return None
+    return float(printed.loc[name, above] - printed.loc[name, below])
 
 
 def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
     """Whether one rung is better than another, or worse for a sign of −1."""
     found = _step(reading, above, below)
-    if isinstance(found, str):
-        return Verdict("undecided", found)
-    shown = min(sign * found.low, sign * found.high) > 0
-    against = max(sign * found.low, sign * found.high) < 0
-    why = (
-        f"{above} less {below} is {found} points (standard error); "
-        f"{'shown' if shown else 'not shown'}."
+    return directional(
+        f"{above} less {below} is {found} points.",
+        found,
+        unit="points",
+        sign=sign,
+        margin=NO_GAP,
+        printed=_theirs(reading, above, below),
     )
-    word: Word = "reproduced" if shown else "contradicted" if against else "undecided"
-    return within(why, found.interval, word)
+
+
+NO_GAP = 0.5
+"""Points within which no gap is left: H17 calls its gap closed where +RA is 0.13 below SB, and
+prints one run a cell, without a spread."""
 
 
 def no_gap_left(reading: Reading) -> Verdict:
-    """Whether the last rung is no worse than the small batch."""
+    """Whether the last rung is no worse than the small batch, by less than a margin."""
     found = _step(reading, "+RA", "SB")
-    if isinstance(found, str):
-        return Verdict("undecided", found)
-    shown = found.high >= 0
-    why = (
-        f"+RA less SB is {found} points (standard error); {'shown' if shown else 'not reproduced'}."
+    # No worse is what is claimed: how much better it is does not matter.
+    above = replace(found, value=found.value + NO_GAP)
+    verdict = directional(
+        f"+RA less SB is {found} points; no worse means above −{NO_GAP:g}.",
+        above,
+        unit="points",
     )
-    return within(why, found.interval, "reproduced" if shown else "contradicted")
+    interval = found.interval
+    return replace(
+        verdict,
+        effect=found.value if math.isfinite(found.value) else None,
+        interval=(interval.low, interval.high) if verdict.interval else None,
+        margin=NO_GAP,
+        printed=_theirs(reading, "+RA", "SB"),
+        p=None,
+    )
 
 
 def without_a_gap(reading: Reading) -> str:
     """What the ladder tells where the large batch is not worse to begin with; empty where it is."""
-    found = _step(reading, "LB", "SB")
-    if isinstance(found, str) or found.high < 0:
+    if _whole(reading) or not _no_gap(reading):
         return ""
     said = "Where there is no gap none can be closed: the rungs tell what each recipe does."
     fitted = rows(reading).set_index("rung").fitted
@@ -290,10 +329,19 @@ def without_a_gap(reading: Reading) -> str:
     return said
 
 
+_STEPS = {
+    "rate-helps": ("+LR", "LB"),
+    "ghosts-help": ("+GBN", "+LR"),
+    "updates-help": ("+RA", "+GBN"),
+}
+
 CLAIMS = (
-    Claim("H17-T1.large-is-worse", partial(_order, above="LB", below="SB", sign=-1)),
-    Claim("H17-T1.rate-helps", partial(_order, above="+LR", below="LB", sign=1)),
-    Claim("H17-T1.ghosts-help", partial(_order, above="+GBN", below="+LR", sign=1)),
-    Claim("H17-T1.updates-help", partial(_order, above="+RA", below="+GBN", sign=1)),
-    Claim("H17-T1.no-gap-left", no_gap_left),
+    Claim(
+        "H17-T1.large-is-worse", partial(_order, above="LB", below="SB", sign=-1), needs=_whole
+    ),
+    *(
+        Claim(f"H17-T1.{name}", partial(_order, above=up, below=down, sign=1), needs=_no_gap)
+        for name, (up, down) in _STEPS.items()
+    ),
+    Claim("H17-T1.no-gap-left", no_gap_left, needs=_no_gap),
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from sgdnoise.analysis import Reading, key_name
-from sgdnoise.claims import Claim, Verdict, Word
+from sgdnoise.analysis import Estimate, Interval, Reading, key_name
+from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
+from sgdnoise.claims import Claim, Verdict, alike, directional
 from sgdnoise.figures.prediction import pairs_relative_to_first
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.figures.theme import figure, provenance
@@ -119,45 +122,76 @@ def pair_surface(reading: Reading, epochs: float, objective: str) -> go.Figure:
     return provenance(fig, source(reading))
 
 
-def _lost(reading: Reading) -> str:
-    whole = len(tuned_pairs(reading)) == len(reading.states) * len(reading.objectives)
-    return "" if whole else "at some budget every pair of rates diverged."
+def _of(reading: Reading, which: str, objective: str) -> pd.Series:
+    """log₂ of a tuned rate by budget; NaN where it is on an edge of its grid."""
+    pairs = tuned_pairs(reading)
+    rows = pairs[pairs.objective == objective].set_index("epochs").sort_index()
+    return rows[which].where(~rows[f"{which}_bound"].astype(bool)).astype(float)
 
 
-def _wide(reading: Reading) -> pd.DataFrame:
-    return tuned_pairs(reading).pivot(index="epochs", columns="objective")
+def _lacks(reading: Reading, which: str, objectives: tuple[str, ...]) -> str:
+    """What a comparison over budgets lacks."""
+    known = pd.concat([_of(reading, which, name) for name in objectives], axis=1).notna().all(axis=1)
+    if known.sum() >= LEAST_CARRIED:
+        return ""
+    return (
+        f"{known.sum()} of {len(reading.states)} budgets have the {which} rate's optimum inside the "
+        f"grid; it takes {LEAST_CARRIED}."
+    )
 
 
-def _ordered(reading: Reading, which: str, sign: int, why: str) -> Verdict:
-    """Whether a rate tuned for the test set lies on one side of that for the loss, or is equal."""
-    wide = _wide(reading)[which]
-    holds = sign * (wide["test_accuracy"] - wide["train_loss"]) >= 0
-    count = int(holds.sum())
-    word: Word = "undecided"
-    if count in (0, len(holds)):
-        word = "reproduced" if count else "contradicted"
-    return Verdict(word, f"{why}, or equal, at {count} of {len(holds)} budgets.", count)
+def _apart(reading: Reading, which: str, sign: int, margin: float) -> Verdict:
+    """Whether a rate tuned for the test set lies on one side of that tuned for the loss."""
+    apart = (_of(reading, which, "test_accuracy") - _of(reading, which, "train_loss")).dropna()
+    found = Estimate.mean(apart.to_numpy())
+    by = ", ".join(f"{value:+g} at {epochs:g} epochs" for epochs, value in apart.items())
+    return directional(
+        f"log₂ of the {which} rate for the test set over that for the loss is {by}; its mean is "
+        f"{found}.",
+        found,
+        unit="log2 ratio",
+        sign=sign,
+        margin=margin,
+        rests_on="budgets",
+    )
 
 
 def starts_hotter(reading: Reading) -> Verdict:
     """Whether the initial rate for the test set is the larger one."""
-    return _ordered(reading, "initial", 1, "Its initial learning rate is the larger one")
+    return _apart(reading, "initial", 1, INITIAL_STEP)
 
 
 def ends_colder(reading: Reading) -> Verdict:
     """Whether the final rate for the test set is the smaller one."""
-    return _ordered(reading, "final", -1, "Its final learning rate is the smaller one")
+    return _apart(reading, "final", -1, FINAL_STEP)
+
+
+def _slope(reading: Reading, which: str) -> Interval:
+    rates = _of(reading, which, "test_accuracy")
+    return line_slope(np.log2(rates.index.to_numpy(dtype=float)), rates.to_numpy())
 
 
 def initial_stays(reading: Reading) -> Verdict:
     """Whether the initial rate for the test set is the same at all budgets."""
-    test = _wide(reading)["initial"]["test_accuracy"]
-    same = test.nunique() == 1
-    why = (
-        f"Here it is {', '.join(power_of_two(e) for e in test)} at "
-        f"{', '.join(f'{e:g}' for e in test.index)} epochs{', the same at all' if same else ''}."
+    slope = _slope(reading, "initial")
+    why = f"its slope against the budget is {slope}, over {len(reading.states)} budgets."
+    return alike(why, slope, unit="slope", margin=CONSTANT, rests_on="budgets")
+
+
+def final_falls(reading: Reading) -> Verdict:
+    """Whether the final rate for the test set falls with the budget."""
+    slope = _slope(reading, "final")
+    why = f"its slope against the budget is {slope}, over {len(reading.states)} budgets."
+    return directional(
+        why, slope, unit="slope", sign=-1, margin=CONSTANT, rests_on="budgets"
     )
-    return Verdict("reproduced" if same else "undecided", why, float(test.max() - test.min()))
+
+
+INITIAL_STEP, FINAL_STEP = 1.0, 2.0
+"""In log₂: the grids' steps, within which two optima are one."""
+
+CONSTANT = 0.2
+"""How steep a rate may be that S20 calls constant: as for its figure 2."""
 
 
 def bounds(reading: Reading) -> str:
@@ -172,8 +206,15 @@ def bounds(reading: Reading) -> str:
     )
 
 
+_BOTH = ("test_accuracy", "train_loss")
+_initial, _final = (partial(_lacks, which=w, objectives=_BOTH) for w in ("initial", "final"))
+_initial_test, _final_test = (
+    partial(_lacks, which=w, objectives=_BOTH[:1]) for w in ("initial", "final")
+)
+
 CLAIMS = (
-    Claim("S20-F3.starts-hotter", starts_hotter, needs=_lost),
-    Claim("S20-F3.ends-colder", ends_colder, needs=_lost),
-    Claim("S20-F3.initial-stays", initial_stays, needs=_lost),
+    Claim("S20-F3.starts-hotter", starts_hotter, needs=_initial),
+    Claim("S20-F3.ends-colder", ends_colder, needs=_final),
+    Claim("S20-F3.initial-stays", initial_stays, needs=_initial_test),
+    Claim("S20-F3.final-falls", final_falls, needs=_final_test),
 )

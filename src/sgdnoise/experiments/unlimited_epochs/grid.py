@@ -49,6 +49,7 @@ def unlimited_epochs(
             },
             grid,
             objectives=(TEST_ACCURACY, TRAIN_LOSS),
+            halvings=2,
         )
         for variant, grid in grids.items()
         for epochs in budgets
