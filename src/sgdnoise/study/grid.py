@@ -68,7 +68,8 @@ class Sweep:
         objectives: the final numbers it is tuned for, the figure's own first.
         best: fraction of the seeds that the statistics keep.
         halvings: how often the spacing about the optimum is halved once the grid stands: see
-            `protocol.refine`. For a single axis.
+            `protocol.refine`. For a single axis, and at most twice.
+        most_seeds: runs a grid point that are enough, whatever is asked for.
     """
 
     key: Key
@@ -77,6 +78,7 @@ class Sweep:
     objectives: tuple[Objective, ...] = (TEST_ACCURACY,)
     best: float = BEST_FRACTION
     halvings: int = 0
+    most_seeds: int = FRESH_SEED - 1
 
     def config(self, point: Point, seed: int) -> RunConfig:
         """The run at a grid point."""
@@ -150,13 +152,14 @@ def advance(sweep: Sweep, seeds: int, outcomes: Mapping[str, Outcome]) -> SweepS
 
     Args:
         sweep: the sweep.
-        seeds: runs a grid point, and fresh ones at the optimum.
+        seeds: runs a grid point, and fresh ones at the optimum, up to the sweep's own bound.
         outcomes: what is recorded, by run id; runs of other sweeps do not matter.
     """
 
     def values(configs: list[RunConfig], objective: str) -> list[float]:
         return [outcomes[c.id][objective] for c in configs if c.id in outcomes]
 
+    seeds = min(seeds, sweep.most_seeds)
     grid, points, spacing = sweep.frozen, grid_points(sweep.frozen), 0.5
     while True:
         runs = {p: [sweep.config(p, seed) for seed in range(seeds)] for p in points}
