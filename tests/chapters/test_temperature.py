@@ -144,4 +144,3 @@ class TestRealNoise:
         # A correlation over 400 pairs of vectors, each with many more than one free direction.
         assert abs(lag.next_independent) < 4 / np.sqrt(400 * 5)
         assert abs(lag.next_reshuffled + 1 / 7) < 4 / np.sqrt(400 * 5)
-        assert lag.same == 1

@@ -314,7 +314,6 @@ class ScaledRun:
     """One run of a linear-scaling experiment: ε and B multiplied by the same factor.
 
     Attributes:
-        factor: k of (kε, kB).
         learning_rate, batch_size, steps: of this run; examples seen, and so time ε·steps, are
             those of every other run.
         temperature: ε_eff/B, the same throughout.
@@ -323,7 +322,6 @@ class ScaledRun:
         sde_mean, sde_second_moment: what the SDE says at that time.
     """
 
-    factor: float
     learning_rate: float
     batch_size: float
     steps: int
@@ -372,7 +370,6 @@ def linear_scaling(
         limit = float(sde_variance(curvature, noise_variance, t))
         runs.append(
             ScaledRun(
-                factor=k,
                 learning_rate=lr,
                 batch_size=b,
                 steps=count,
