@@ -172,9 +172,7 @@ def between_batches() -> tuple[Comparison, ...]:
     """Appendix A, second half, k ≠ 0: the covariance between two batches of one epoch."""
     keys = np.random.default_rng(11).random((50_000, TOY.size))
     order = keys.argsort(axis=1)
-    first, second = (
-        TOY.gradients[order[:, a : a + M]].mean(axis=1) - TOY.mean for a in (0, M)
-    )
+    first, second = (TOY.gradients[order[:, a : a + M]].mean(axis=1) - TOY.mean for a in (0, M))
     value, error = mean_of((first * second).sum(axis=1))
     return (
         Comparison(
