@@ -1,4 +1,4 @@
-"""The errata of the three papers: formulas and claims, slips of the text, and what is no erratum."""
+"""The errata of the three papers: formulas and claims, slips of the text, and what is none."""
 
 from __future__ import annotations
 
@@ -163,7 +163,8 @@ SLIPS = (
     ),
     Slip(
         "S20-T1", "S20", "table 1, caption; §6", "The loss does not fall throughout.",
-        "the loss falls as the batch size increases", "it falls up to 8192; then it rises, at first within its error",
+        "the loss falls as the batch size increases",
+        "it falls up to 8192; then it rises, at first within its error",
         loss_falls,
     ),
     Slip(

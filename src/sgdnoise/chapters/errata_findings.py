@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,14 @@ from sgdnoise.papers.numbers import printed
 
 def _table(rows: Iterable[Mapping[str, object]]) -> HTML:
     """Rows as a table whose cells may hold links, in the first row's order."""
-    frame = pd.DataFrame(list(rows)).fillna("")
+    safe = [{key: _escaped(str(cell)) for key, cell in row.items()} for row in rows]
+    frame = pd.DataFrame(safe).fillna("")
     return HTML(frame.to_html(index=False, justify="left", border=0, escape=False))
+
+
+def _escaped(cell: str) -> str:
+    """A cell in which only a link or an emphasis of this module is read as HTML."""
+    return cell if cell.startswith(("<a ", "<em>")) else escape(cell)
 
 
 def _link(name: str, section: str) -> str:
@@ -171,7 +178,7 @@ def rule() -> Markdown:
     return Markdown(
         "Confirmed means that the simulation agrees with the corrected number and disagrees with "
         f"the printed one, at {ERRORS:g} standard errors both times, in every row of the table. "
-        "The simulations draw samples and average them; no formula on this page goes in."
+        "The simulations draw samples and average them, or try a rule out; neither form goes in."
     )
 
 
@@ -193,8 +200,9 @@ def rates() -> Markdown:
         for m in (int(printed("H17-protocol.large_batch").value), 16384, 32768)
     ]
     return Markdown(
-        f"On CIFAR-10, from M = {small}, the square root is too small by {told[0]}, {told[1]} and "
-        f"{told[2]}. At H17's own large batch it hardly matters."
+        f"On CIFAR-10, coming from M = {small}, the learning rate has to be larger than the square "
+        f"root says by {told[0]}, {told[1]} and {told[2]}. At H17's own large batch it hardly "
+        "matters."
     )
 
 
