@@ -26,7 +26,7 @@ def gradient_law() -> go.Figure:
         y="mean size of a gradient, E|g|",
         y_unit="σ",
         log="xy",
-        title="The printed law lies √2 too high, and real gradients do not fall to zero",
+        title="The printed law lies √2 too high, and true gradients keep it from zero",
         alt="Mean absolute gradient against batch size: printed law, corrected law, simulation",
     )
     fig.add_scatter(

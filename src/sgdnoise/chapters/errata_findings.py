@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 
@@ -33,8 +34,8 @@ def _table(rows: Iterable[Mapping[str, object]]) -> HTML:
 
 
 def _escaped(cell: str) -> str:
-    """A cell in which only a link or an emphasis of this module is read as HTML."""
-    return cell if cell.startswith(("<a ", "<em>")) else escape(cell)
+    """A cell in which only a link of this module is read as HTML."""
+    return cell if cell.startswith("<a ") else escape(cell)
 
 
 def _link(name: str, section: str) -> str:
@@ -109,18 +110,18 @@ def _arithmetic(result: tuple[bool, str] | None) -> tuple[str, str]:
     return ("yes" if holds else "no"), told
 
 
-def _number(value: float) -> str:
-    """Four digits, with a proper minus sign."""
-    text = short(value) if value and abs(value) < 1e-3 else f"{value:.4g}"
+def _number(value: float, digits: int = 4) -> str:
+    """A number of so many digits, with a proper minus sign."""
+    text = short(value) if value and abs(value) < 1e-4 else f"{value:.{digits}g}"
     return text.replace("-", "−")
 
 
 def _row(comparison: Comparison) -> dict[str, str]:
     c = comparison
     exact = c.error <= 1e-9 * max(1.0, abs(c.simulated))
-    off = "counted" if c.error == 0 else "rounding" if exact else f"± {c.error:.1g}"
+    off = "counted" if c.error == 0 else "rounding" if exact else f"± {_number(c.error, 2)}"
     return {
-        "quantity": c.quantity,
+        "quantity": c.quantity.replace(" = ", "\u00a0=\u00a0"),
         "printed": _number(c.printed),
         "corrected": _number(c.corrected),
         "simulated": _number(c.simulated if c.error == 0 or not exact else round(c.simulated, 10)),
@@ -135,15 +136,21 @@ def _other(c: Comparison) -> str:
     return "neither" if c.excludes else "printed"
 
 
+def _form(text: str) -> str:
+    """A form in HTML: what stands in braces after _ or ^ is lowered or raised."""
+    lowered = re.sub(r"_\{(.*?)\}", r"<sub>\1</sub>", escape(text))
+    raised = re.sub(r"\^\{(.*?)\}", r"<sup>\1</sup>", lowered)
+    return re.sub(r"\bB_([LS])\b", r"B<sub>\1</sub>", raised)
+
+
 def side_by_side(name: str) -> HTML:
     """An erratum's printed and corrected form, and the numbers of both beside the simulation."""
     e = erratum(name)
-    forms = {
-        "quantity": "<em>the form</em>",
-        "printed": e.printed,
-        "corrected": e.corrected,
-    }
-    return _table([forms, *(_row(c) for c in e.check())])
+    forms = (
+        f"<p><strong>Printed</strong>, {escape(e.place)}: {_form(e.printed)}<br>"
+        f"<strong>Corrected</strong>: {_form(e.corrected)}</p>"
+    )
+    return HTML(forms + str(_table(_row(c) for c in e.check()).data))
 
 
 def slips() -> HTML:

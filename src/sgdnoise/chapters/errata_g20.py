@@ -412,7 +412,7 @@ def lars() -> tuple[Comparison, ...]:
 ERRATA = (
     Erratum(
         "G20-E2", "G20", "eq. 2", "The sum has one term more than it divides by.", "formula",
-        "(1/n) Σ_{k=0}^{n} g^k", "(1/n) Σ_{k=1}^{n} g^k", sum_index,
+        "(1/n) Σ_{k=0…n} g^{k}", "(1/n) Σ_{k=1…n} g^{k}", sum_index,
     ),
     Erratum(
         "G20-E3", "G20", "eq. 3", "√n stands on the wrong side of the exponent's fraction.",
@@ -424,7 +424,7 @@ ERRATA = (
     ),
     Erratum(
         "G20-E4-limit", "G20", "§2.1, below eq. 4",
-        "Gradients do not fall to zero with n, but to the true gradients.", "claim",
+        "Gradients are said to fall to zero with n; they fall to the true gradients.", "claim",
         "E|g| ∝ 1/√n → 0", "√(2/π) √(τ² + σ²/n) → √(2/π) τ", plateau,
     ),
     Erratum(
@@ -455,19 +455,23 @@ ERRATA = (
     ),
     Erratum(
         "G20-E27", "G20", "eq. 27, §5.1",
-        "The distance to the minimum does not depend on the batch size.", "claim",
+        "Parameters are said to near their minima as n grows; n does not move them.", "claim",
         "E|w − b| ∝ 1/√n → 0", "E|w − b|, whatever n is", distance,
     ),
     Erratum(
-        "G20-3.2", "G20", "§3.2", "The first epoch's steps are smaller than the baseline's.",
-        "claim", "amplified, as E|g|: √(n′/n)", "(lr/lr′) √(n′/n)", first_epoch,
+        "G20-3.2", "G20", "§3.2",
+        "The first epoch's steps are called amplified; they are smaller.", "claim",
+        "amplified, as E|g|: √(n′/n)", "(lr/lr′) √(n′/n)", first_epoch,
     ),
     Erratum(
-        "G20-3.1", "G20", "§3.1", "Discarding any samples enlarges the gradient.", "claim",
+        "G20-3.1", "G20", "§3.1",
+        "Larger gradients are put down to small losses; discarding blindly gives them too.",
+        "claim",
         "the small losses do it", "1/√(1 − p) at random", discard,
     ),
     Erratum(
-        "G20-4.3", "G20", "§4.3", "LARS's steps do not vanish when the gradient does.", "claim",
+        "G20-4.3", "G20", "§4.3",
+        "LARS is said to fail as gradients vanish; its steps keep their size.", "claim",
         "fails as g → 0; step ∝ 1/√n", "step independent of n", lars,
     ),
 )  # fmt: skip

@@ -333,8 +333,9 @@ def linear_growth() -> tuple[Comparison, ...]:
 
 ERRATA = (
     Erratum(
-        "H17-E2", "H17", "eqs. 1, 2", "The covariance of a stationary loss cannot grow.",
-        "formula", "E L(w₁)L(w₂) ~ ‖w₁ − w₂‖^α", "E (L(w₁) − L(w₂))² ~ ‖w₁ − w₂‖^α", potential,
+        "H17-E2", "H17", "eqs. 1, 2", 
+        "The covariance of a stationary loss is said to grow with distance; it cannot.",
+        "formula", "E L(w₁)L(w₂) ~ ‖w₁ − w₂‖^{α}", "E (L(w₁) − L(w₂))² ~ ‖w₁ − w₂‖^{α}", potential,
     ),
     Erratum(
         "H17-E6", "H17", "eq. 6",
@@ -351,7 +352,8 @@ ERRATA = (
         "(1/M − 1/N) S", "C/M", with_replacement,
     ),
     Erratum(
-        "H17-A2", "H17", "appendix A, k = 0", "Two samples of a batch are taken to be of two.",
+        "H17-A2", "H17", "appendix A, k = 0", 
+        "Two samples of one batch get the joint probability of two batches.",
         "formula", "(1/M − 1/(N−1)) S + |g|²/(N−1)", "(N − M)/(M(N − 1)) · C",
         without_replacement,
     ),
@@ -368,12 +370,13 @@ ERRATA = (
     Erratum(
         "H17-Alg1", "H17", "algorithm 1",
         "The running statistics have wrong weights, in reversed order.", "formula",
-        "(1−η)^|B_S|; Σ (1−η)^i η μ, i = 1…|B_S|", "(1−η)^G; Σ (1−η)^(G−l) η μ^l, l = 1…G",
+        "(1−η)^{|B_S|} μ_{run} + Σ_{i=1…|B_S|} (1−η)^{i} η μ^{l}",
+        "(1−η)^{G} μ_{run} + Σ_{l=1…G} (1−η)^{G−l} η μ^{l}, G = |B_L|/|B_S|",
         ghost_norm,
     ),
     Erratum(
         "H17-B", "H17", "appendix B, eq. 8",
-        "Linear growth is no sign of a random potential: any smooth loss has it.", "claim",
+        "Linear growth is taken for a sign of a random potential; any smooth loss has it.", "claim",
         "linear because α = 2; a bowl: z²", "linear below z ≈ 2|G|√D/tr H", linear_growth,
     ),
 )  # fmt: skip
