@@ -333,7 +333,7 @@ def linear_growth() -> tuple[Comparison, ...]:
 
 ERRATA = (
     Erratum(
-        "H17-E2", "H17", "eqs. 1, 2", 
+        "H17-E2", "H17", "eqs. 1, 2",
         "The covariance of a stationary loss is said to grow with distance; it cannot.",
         "formula", "E L(w₁)L(w₂) ~ ‖w₁ − w₂‖^{α}", "E (L(w₁) − L(w₂))² ~ ‖w₁ − w₂‖^{α}", potential,
     ),
@@ -352,7 +352,7 @@ ERRATA = (
         "(1/M − 1/N) S", "C/M", with_replacement,
     ),
     Erratum(
-        "H17-A2", "H17", "appendix A, k = 0", 
+        "H17-A2", "H17", "appendix A, k = 0",
         "Two samples of one batch get the joint probability of two batches.",
         "formula", "(1/M − 1/(N−1)) S + |g|²/(N−1)", "(N − M)/(M(N − 1)) · C",
         without_replacement,
