@@ -28,14 +28,20 @@ from sgdnoise.papers.numbers import printed
 
 def _table(rows: Iterable[Mapping[str, object]]) -> HTML:
     """Rows as a table whose cells may hold links, in the first row's order."""
-    safe = [{key: _escaped(str(cell)) for key, cell in row.items()} for row in rows]
+    safe = [{key: _cell(str(cell)) for key, cell in row.items()} for row in rows]
     frame = pd.DataFrame(safe).fillna("")
     return HTML(frame.to_html(index=False, justify="left", border=0, escape=False))
 
 
-def _escaped(cell: str) -> str:
+def _cell(text: str) -> str:
     """A cell in which only a link of this module is read as HTML."""
-    return cell if cell.startswith("<a ") else escape(cell)
+    return text if text.startswith("<a ") else _form(text)
+
+
+def _form(text: str) -> str:
+    """Text as HTML: what stands after _ or in braces after _ or ^ is lowered or raised."""
+    lowered = re.sub(r"_(?:\{(.*?)\}|(\w+))", r"<sub>\1\2</sub>", escape(text))
+    return re.sub(r"\^\{(.*?)\}", r"<sup>\1</sup>", lowered)
 
 
 def _link(name: str, section: str) -> str:
@@ -134,13 +140,6 @@ def _other(c: Comparison) -> str:
     if c.agrees:
         return "both"
     return "neither" if c.excludes else "printed"
-
-
-def _form(text: str) -> str:
-    """A form in HTML: what stands in braces after _ or ^ is lowered or raised."""
-    lowered = re.sub(r"_\{(.*?)\}", r"<sub>\1</sub>", escape(text))
-    raised = re.sub(r"\^\{(.*?)\}", r"<sup>\1</sup>", lowered)
-    return re.sub(r"\bB_([LS])\b", r"B<sub>\1</sub>", raised)
 
 
 def side_by_side(name: str) -> HTML:
