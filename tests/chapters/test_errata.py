@@ -136,14 +136,16 @@ class TestG20:
         assert small.simulated < large.simulated
 
 
+@pytest.fixture(scope="module")
+def batches() -> np.ndarray:
+    """Every batch of different samples of the training set of twelve."""
+    chosen = list(itertools.combinations(range(TOY.size), M))
+    assert len(chosen) == comb(TOY.size, M)
+    return np.array(chosen)
+
+
 class TestH17:
     """Against every batch there is, on a training set of twelve."""
-
-    @pytest.fixture(scope="class")
-    def batches(self) -> np.ndarray:
-        chosen = list(itertools.combinations(range(TOY.size), M))
-        assert len(chosen) == comb(TOY.size, M)
-        return np.array(chosen)
 
     def test_covariance_within_a_batch(self, batches: np.ndarray) -> None:
         off = TOY.gradients[batches].mean(axis=1) - TOY.mean

@@ -176,7 +176,7 @@ def between_batches() -> tuple[Comparison, ...]:
     value, error = mean_of((first * second).sum(axis=1))
     return (
         Comparison(
-            f"tr cov(ĝ_t, ĝ_{t + k}), M = {M}, N = {TOY.size}",
+            f"tr cov(ĝ_t, ĝ_{{t+k}}), M = {M}, N = {TOY.size}",
             float(TOY.mean @ TOY.mean) / (TOY.size - 1),
             -TOY.centred / (TOY.size - 1),
             value,

@@ -53,7 +53,7 @@ def temperature() -> tuple[Comparison, ...]:
     n, d = train_size("cifar10"), 20
     gradients = rng.standard_normal((n, d)).astype(np.float32)
     mean, c = gradients.mean(axis=0), gradients.var(axis=0, ddof=1)
-    sizes = (8192, 16384, 32768)
+    sizes = (16384, 32768)
     found: dict[int, list[FloatArray]] = {b: [] for b in sizes}
     for _ in range(100):
         total = gradients[rng.permutation(n)].cumsum(axis=0, dtype=np.float64)
