@@ -370,7 +370,7 @@ ERRATA = (
     Erratum(
         "H17-Alg1", "H17", "algorithm 1",
         "The running statistics have wrong weights, in reversed order.", "formula",
-        "(1−η)^{|B_S|} μ_{run} + Σ_{i=1…|B_S|} (1−η)^{i} η μ^{l}",
+        "(1−η)^{K} μ_{run} + Σ_{i=1…K} (1−η)^{i} η μ^{l}, K = |B_S|",
         "(1−η)^{G} μ_{run} + Σ_{l=1…G} (1−η)^{G−l} η μ^{l}, G = |B_L|/|B_S|",
         ghost_norm,
     ),
