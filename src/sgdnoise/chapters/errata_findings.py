@@ -218,7 +218,7 @@ def temperatures() -> Markdown:
         f"{1 / errata_s20.finite_temperature(b):.1f} times at B = {b:,}" for b in (16384, 32768)
     ]
     return Markdown(
-        f"The printed temperature is too high by {told[0]} and {told[1]}. "
+        f"The printed temperature is too high: {told[0]} and {told[1]}. "
         "S20 assumes N ≫ B, which its table 1 leaves at these rows. "
         "They have even less noise than S20 says, so its conclusion from them stands. "
         "The form is that of independent batches; a reshuffled epoch has less noise still."

@@ -143,7 +143,7 @@ def best_runs() -> tuple[Comparison, ...]:
 ERRATA = (
     Erratum(
         "S20-E2", "S20", "eq. 2", "The noise has the centred covariance, not the Fisher matrix.",
-        "formula", "F = (1/N) Σ g_j g_jᵀ", "(1/N) Σ (g_j − G)(g_j − G)ᵀ", fisher,
+        "formula", "F = (1/N) Σ g_{j} g_{j}ᵀ", "(1/N) Σ (g_j − G)(g_j − G)ᵀ", fisher,
     ),
     Erratum(
         "S20-E3", "S20", "eq. 3, with table 1",
@@ -157,7 +157,7 @@ ERRATA = (
     Erratum(
         "S20-best", "S20", "§4, §7.1",
         "The best runs' mean and standard deviation are not those of a run.", "claim",
-        "mean 0, variance 1 in units of all runs", "of the best k of n normal results", best_runs,
+        "the best runs' numbers, read as those of a run", "mean r and variance 1 + tr − r², averaged over t", best_runs,
     ),
 )  # fmt: skip
 """In the order of the page."""
