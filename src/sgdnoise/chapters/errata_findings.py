@@ -159,13 +159,11 @@ def slips() -> HTML:
         word, told = _arithmetic(s.arithmetic() if s.arithmetic else None)
         rows.append(
             {
-                "slip": s.id,
+                "slip": s.id.replace("-", "\u2011"),
                 "place": s.place,
-                "what is wrong": s.wrong,
                 "printed": s.printed,
                 "should be": s.corrected,
-                "confirmed": word,
-                "arithmetic": told,
+                "confirmed": f"{word}: {told}" if told else word,
             }
         )
     return _table(rows)
@@ -174,7 +172,12 @@ def slips() -> HTML:
 def doubts() -> HTML:
     """Objections that are no errata, each with the reason."""
     return _table(
-        {"objection to": d.id, "place": d.place, "objection": d.objection, "why not": d.answer()}
+        {
+            "objection": d.id.replace("-", "\u2011"),
+            "place": d.place,
+            "what": d.objection,
+            "why not": d.answer(),
+        }
         for d in DOUBTS
     )
 
