@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -100,19 +100,6 @@ def log_spaced_steps(total_steps: int, count: int) -> list[int]:
         raise ValueError(f"total steps must be at least 1, got {total_steps}")
     points = np.geomspace(1, total_steps, num=max(2, count))
     return sorted({round(p) for p in points} | {total_steps})
-
-
-def decay_factor(initial: float, final: float, drops: int = 10) -> float:
-    """γ = (ε0/εf)^(1/drops): what each drop divides by to lead from ε0 to εf (S20 §5, figure 3).
-
-    With it `hold_then_decay` has separate initial and final learning rates. A final rate above the
-    initial one gives γ < 1, a rate that rises.
-    """
-    if not (initial > 0 and final > 0 and math.isfinite(initial) and math.isfinite(final)):
-        raise ValueError(f"learning rates must be positive and finite, got {initial} and {final}")
-    if drops < 1:
-        raise ValueError(f"to reach a final learning rate takes at least 1 drop, got {drops}")
-    return float((initial / final) ** (1 / drops))
 
 
 def milestones(total_steps: int, drops: Sequence[tuple[float, float]]) -> Schedule:
@@ -235,24 +222,6 @@ class Regime:
         return milestones(
             total_steps,
             [(epoch / self.epochs, rate / self.learning_rate) for epoch, rate in self.drops],
-        )
-
-    def adapted(self, batch_size: int, small_batch_size: int) -> Regime:
-        """H17's regime adaptation (§5): every period of e epochs becomes e·LB/SB epochs.
-
-        The number of updates in each phase is then that of the small batch. The learning rate is
-        left alone: see `scale_learning_rate`. H17's code rounds LB/SB up to a whole number, which
-        differs only where SB does not divide LB.
-        """
-        if min(batch_size, small_batch_size) < 1:
-            raise ValueError(
-                f"batch sizes must be at least 1, got {batch_size} and {small_batch_size}"
-            )
-        stretch = batch_size / small_batch_size
-        return replace(
-            self,
-            epochs=self.epochs * stretch,
-            drops=tuple((epoch * stretch, rate) for epoch, rate in self.drops),
         )
 
 
@@ -405,35 +374,3 @@ def small_first_epoch(batch_factor: float, rate_factor: float = 1.0) -> tuple[Ph
     *smaller* in noise (ε/√B), and only the epoch's total longer.
     """
     return (Phase(0, batch_factor, rate_factor), Phase(1, 1.0))
-
-
-def hold_then_decay_phases(
-    epochs: float, factor: float = 2.0, hold: float = 0.5, drops: int = 10
-) -> tuple[Phase, ...]:
-    """S20's schedule as phases, for `grow_batch_instead` (`hold_then_decay` has the arguments)."""
-    if not 0 < hold < 1 or drops < 1:
-        raise ValueError(f"phases need a hold inside (0, 1) and a drop, got {hold} and {drops}")
-    return tuple(
-        Phase(epochs * (hold + (1 - hold) * k / drops), 1.0, float(factor ** -(k + 1)))
-        for k in range(drops)
-    )
-
-
-def grow_batch_instead(phases: Sequence[Phase], largest: float) -> tuple[Phase, ...]:
-    """Grows the batch where the learning rate would fall: ε/B stays the same (Smith et al. 2018).
-
-    What the batch cannot take on without passing `largest` times the run's own is left to the
-    learning rate.
-    """
-    if not largest >= 1:
-        raise ValueError(f"largest batch factor must be at least 1, got {largest}")
-
-    def traded(phase: Phase) -> Phase:
-        if phase.rate_factor <= 0:
-            raise ValueError("a learning rate of 0 cannot be traded for a larger batch")
-        if phase.rate_factor >= 1 or phase.batch_factor >= largest:
-            return phase
-        grown = min(largest, phase.batch_factor / phase.rate_factor)
-        return Phase(phase.epoch, grown, phase.rate_factor * grown / phase.batch_factor)
-
-    return tuple(traded(phase) for phase in phases)

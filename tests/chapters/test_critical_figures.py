@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from step_by_step import update_matrix
 
 from sgdnoise.chapters import critical as chapter
 from sgdnoise.chapters import critical_figures as figures
-from sgdnoise.theory.stability import update_matrix
 
 
 def traces(fig: object) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Image folders in ImageNet's layout: listing, decoding, random parts, and what is refused."""
+"""Image folders in ImageNet's layout: listing, decoding, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sgdnoise import data
-from sgdnoise.data.image_folder import ImageFolder, random_resized_box
+from sgdnoise.data.image_folder import ImageFolder
 from sgdnoise.errors import InputError
 
 NAMES = ("apple", "pear", "zebra")
@@ -66,71 +66,13 @@ def test_test_images_are_torchvisions_resize_and_centre(
 ) -> None:
     from sgdnoise.data.torchvision_compat import torchvision, transforms
 
-    ours = ImageFolder(folder, image_size=size)
+    ours = ImageFolder(folder, image_size=size).in_memory("fruit")
     resize = transforms.Resize(shorter, antialias=True)
     chain = transforms.Compose([transforms.PILToTensor(), resize, transforms.CenterCrop(size)])
     theirs = torchvision.datasets.ImageFolder(str(folder / "val"), transform=chain)
-    batches = list(ours.batches("test", torch.arange(6).split(4)))
-    assert [len(labels) for _, labels in batches] == [4, 2]
-    images = torch.cat([images for images, _ in batches])
-    assert images.dtype == torch.uint8
-    assert torch.equal(images, torch.stack([image for image, _ in theirs]))
-
-
-def test_batches_follow_the_indices(folder: Path) -> None:
-    ours = ImageFolder(folder, image_size=14)
-    order = [torch.tensor([7, 0]), torch.tensor([11, 7])]
-    (first, labels), (second, _) = ours.batches("train", order)
-    assert labels.tolist() == [1, 0]
-    assert torch.equal(first[0], second[1])
-
-
-def test_random_parts_are_torchvisions() -> None:
-    from sgdnoise.data.torchvision_compat import transforms
-
-    one = transforms.RandomResizedCrop(8)
-    for seed, (height, width) in enumerate([(50, 60), (9, 300), (300, 9), (224, 224)] * 20):
-        torch.manual_seed(seed)
-        theirs = one.make_params([torch.zeros(3, height, width)])
-        ours = random_resized_box(height, width, torch.Generator().manual_seed(seed))
-        assert ours == (theirs["top"], theirs["left"], theirs["height"], theirs["width"])
-
-
-def test_random_parts_have_the_law_of_h17s_training() -> None:
-    draw = torch.Generator().manual_seed(0)
-    boxes = [random_resized_box(1000, 1000, draw) for _ in range(3000)]
-    area = np.array([h * w for _, _, h, w in boxes]) / 1e6
-    ratio = np.array([w / h for _, _, h, w in boxes])
-    assert 0.08 * 0.99 < area.min() < 0.09
-    assert 3 / 4 * 0.99 < ratio.min() < ratio.max() < 4 / 3 * 1.01
-    # Uniform in the log: symmetric about 1; standard error of its mean 0.166/√3000 = 0.003.
-    assert abs(np.log(ratio).mean()) < 0.015
-    # Uniform in 0.08 … 1 but that the largest sometimes do not fit: mean at most 0.54.
-    assert 0.45 < area.mean() < 0.55
-
-
-def test_threads_and_devices_change_no_image(folder: Path) -> None:
-    ours = ImageFolder(folder, image_size=14)
-
-    def epoch(threads: int, seed: int) -> torch.Tensor:
-        draw = torch.Generator().manual_seed(seed)
-        order = torch.arange(12).split(5)
-        return torch.cat([x for x, _ in ours.batches("train", order, draw, threads=threads)])
-
-    assert torch.equal(epoch(1, 0), epoch(4, 0))
-    assert not torch.equal(epoch(4, 0), epoch(4, 1))
-
-
-def test_half_of_the_random_images_are_mirrored(tmp_path: Path) -> None:
-    ramp = np.broadcast_to(np.arange(0, 250, 5, dtype=np.uint8)[None, :, None], (50, 50, 3))
-    for split in ("train", "val"):
-        (tmp_path / split / "a").mkdir(parents=True)
-        Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / split / "a/ramp.png")
-    ours = ImageFolder(tmp_path, image_size=8)
-    same = [torch.zeros(400, dtype=torch.int64)]
-    ((images, _),) = ours.batches("train", same, torch.Generator().manual_seed(0))
-    mirrored = (images[:, 0, 4, 0] > images[:, 0, 4, -1]).float().mean()
-    assert abs(float(mirrored) - 0.5) < 4 * 0.5 / math.sqrt(400)
+    assert ours.test_images.dtype == torch.uint8
+    assert torch.equal(ours.test_images, torch.stack([image for image, _ in theirs]))
+    assert ours.test_labels.tolist() == theirs.targets
 
 
 def test_it_is_loaded_by_name_under_a_root_or_by_path(folder: Path) -> None:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from stores import differences
 
 from sgdnoise import cli
 from sgdnoise.config import canonical_json, make_config
@@ -22,7 +23,7 @@ from sgdnoise.errors import FailureError, InputError
 from sgdnoise.records import record as records
 from sgdnoise.records.made import record_of
 from sgdnoise.records.record import Record
-from sgdnoise.records.store import Store, differences
+from sgdnoise.records.store import Store
 from sgdnoise.training.result import Result
 
 SCALE, NAME = "digits", "constant-epoch"

@@ -15,11 +15,12 @@ import types
 
 import pytest
 import torch
+from stores import differences
 
 from sgdnoise import experiments
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.records.made import record_of
-from sgdnoise.records.store import Store, differences
+from sgdnoise.records.store import Store
 from sgdnoise.study.grid import FRESH_SEED, Axis, Sweep, advance
 from sgdnoise.study.study import Experiment, Study
 from sgdnoise.sweeps import cost, workers

@@ -11,6 +11,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 from scipy import stats
+from step_by_step import euler_maruyama
 
 from sgdnoise.theory import sde
 
@@ -45,91 +46,6 @@ class TestTemperature:
             sde.temperature(0.1, batch_size, train_size=100)
 
 
-class TestEulerMaruyama:
-    def test_stationary_variance_is_its_own_closed_form_at_a_coarse_step(self) -> None:
-        rng = np.random.default_rng(1)
-        t, step = 0.3, 0.8
-        x = sde.euler_maruyama(
-            lambda x: -H * x,
-            lambda x: np.sqrt(t * C),
-            np.zeros(40_000),
-            step=step,
-            steps=60,
-            rng=rng,
-        )
-        closed = sde.euler_maruyama_variance(H, C, t, step)
-        assert abs(z_of_second_moment(x, float(closed))) < 4
-        # The power of the test: the SDE's own variance is 3 times smaller at this step.
-        assert abs(z_of_second_moment(x, float(sde.sde_variance(H, C, t)))) > 20
-
-    def test_weak_order_is_one(self) -> None:
-        # The error of E x² at time 1, which linearity makes exact: halves with the step.
-        exact = np.exp(-2 * H) + C / (2 * H) * (1 - np.exp(-2 * H))
-
-        def second_moment(steps: int) -> float:
-            value = 1.0
-            for _ in range(steps):
-                value = (1 - H / steps) ** 2 * value + C / steps
-            return value
-
-        errors = [second_moment(n) - exact for n in (100, 200, 400)]
-        assert np.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.05)
-        assert np.log2(errors[1] / errors[2]) == pytest.approx(1, abs=0.05)
-        rng = np.random.default_rng(2)
-        x = sde.euler_maruyama(
-            lambda x: -H * x,
-            lambda x: np.sqrt(C) * np.ones_like(x),
-            np.ones(40_000),
-            step=0.1,
-            steps=10,
-            rng=rng,
-        )
-        assert abs(z_of_second_moment(x, second_moment(10))) < 4
-
-    def test_multiplicative_noise_reaches_its_known_law(self) -> None:
-        # dX = -X dt + √(2(1 + X²)·b) dW has the Student-like density (1 + x²)^(-1 - 1/2b).
-        b = 0.1
-        rng = np.random.default_rng(3)
-        x = sde.euler_maruyama(
-            lambda x: -x,
-            lambda x: np.sqrt(2 * b * (1 + x**2)),
-            np.zeros(20_000),
-            step=0.01,
-            steps=600,
-            rng=rng,
-        )
-        nu = 1 + 1 / b
-        statistic = stats.kstest(x * np.sqrt(nu), stats.t(nu).cdf)
-        assert statistic.pvalue > 1e-4
-
-    def test_correlated_noise_in_two_dimensions(self) -> None:
-        root = np.array([[1.0, 0.0], [0.8, 0.6]])
-        rng = np.random.default_rng(4)
-        x = sde.euler_maruyama(
-            lambda x: np.zeros_like(x),
-            lambda x: root,
-            np.zeros((40_000, 2)),
-            step=0.5,
-            steps=4,
-            rng=rng,
-            correlated=True,
-        )
-        covariance = np.cov(x.T)
-        np.testing.assert_allclose(covariance, 2 * root @ root.T, atol=4 * 2 * np.sqrt(2 / 40_000))
-
-    def test_keeps_every_so_many_steps(self) -> None:
-        path = sde.euler_maruyama(
-            lambda x: -x,
-            lambda x: 0.0,
-            np.ones(3),
-            step=0.1,
-            steps=7,
-            rng=np.random.default_rng(0),
-            every=2,
-        )
-        np.testing.assert_allclose(path, np.outer(0.9 ** np.array([2, 4, 6]), np.ones(3)))
-
-
 class TestStationaryLaw:
     @pytest.mark.parametrize("m", [0.0, 0.5, 0.9])
     @pytest.mark.parametrize("q", [0.05, 0.9, 1.8])
@@ -159,11 +75,19 @@ class TestStationaryLaw:
         assert statistic.pvalue > 1e-4
 
     def test_sgd_is_the_discretised_sde(self) -> None:
-        lr = np.array([0.01, 0.3, 1.0])
-        t = sde.temperature(lr, 16)
-        np.testing.assert_allclose(
-            sde.stationary_variance(lr, H, C, 16), sde.euler_maruyama_variance(H, C, t, lr)
+        lr, b = 0.8, 4
+        t = float(sde.temperature(lr, b))
+        x = euler_maruyama(
+            lambda x: -H * x,
+            np.sqrt(t * C),
+            np.zeros(40_000),
+            step=lr,
+            steps=60,
+            rng=np.random.default_rng(1),
         )
+        assert abs(z_of_second_moment(x, float(sde.stationary_variance(lr, H, C, b)))) < 4
+        # The power of the test: the SDE's own variance is 3 times smaller at this step.
+        assert abs(z_of_second_moment(x, float(sde.sde_variance(H, C, t)))) > 20
 
     def test_small_learning_rates_give_the_sde_for_every_momentum(self) -> None:
         m = np.array([0.0, 0.5, 0.9, 0.99])
@@ -176,7 +100,6 @@ class TestStationaryLaw:
     def test_none_at_or_beyond_the_critical_learning_rate(self) -> None:
         lr = 2 / H * np.array([0.999, 1.0, 1.5])
         assert np.isfinite(sde.stationary_variance(lr, H, C, 4)).tolist() == [True, False, False]
-        assert np.isnan(sde.euler_maruyama_variance(H, C, 1.0, lr)[1:]).all()
 
     def test_density_integrates_to_one_with_its_variance(self) -> None:
         x = np.linspace(-12, 12, 20_001)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from step_by_step import update_matrix
 
 from sgdnoise.theory import stability as s
 
@@ -13,7 +14,7 @@ from sgdnoise.theory import stability as s
 @given(st.floats(0, 0.9999), st.floats(1e-4, 1e3), st.floats(0, 4.5))
 def test_spectral_radius_is_that_of_the_update_matrix(m: float, h: float, q: float) -> None:
     radius = s.spectral_radius(q / h, h, m)
-    by_numpy = np.abs(np.linalg.eigvals(s.update_matrix(q / h, h, m))).max()
+    by_numpy = np.abs(np.linalg.eigvals(update_matrix(q / h, h, m))).max()
     # A double root moves with the square root of rounding, hence 1e-6 and not 1e-15; the matrix
     # itself is badly scaled by h, which the eigenvalue solver balances.
     assert radius == pytest.approx(by_numpy, abs=1e-6)
@@ -54,7 +55,7 @@ def test_radius_is_root_m_between_the_double_roots_and_larger_outside() -> None:
 
 def test_trajectory_is_the_power_of_the_update_matrix() -> None:
     lr, h, m = 0.7, 1.3, 0.6
-    power = np.linalg.matrix_power(s.update_matrix(lr, h, m), 23)
+    power = np.linalg.matrix_power(update_matrix(lr, h, m), 23)
     assert s.trajectory(lr, h, m, steps=23, start=2.0)[23] == pytest.approx(2 * power[0, 0])
 
 

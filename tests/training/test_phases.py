@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from sgdnoise import data
 from sgdnoise.config import make_config
 from sgdnoise.errors import InputError
-from sgdnoise.schedule import grow_batch_instead, hold_then_decay, hold_then_decay_phases
+from sgdnoise.schedule import hold_then_decay
 from sgdnoise.training import bundles, graphed, state
 from sgdnoise.training.result import is_stacked, why_not_graphed
 from sgdnoise.training.run import build_model
@@ -148,8 +148,7 @@ def test_the_schedule_keeps_the_budgets_clock(images):
 
 
 def test_growing_the_batch_in_place_of_decaying_the_rate(images):
-    decay = hold_then_decay_phases(4.0, drops=2)
-    one = config(phases=grow_batch_instead(decay, largest=4))
+    one = config(phases=((2, 2, 1), (3, 4, 1)))
     sizes = [32] * 16 + [64] * 4 + [128] * 2
     assert_close(run(one, images), by_hand(one, images, sizes, [0.1] * 22))
 

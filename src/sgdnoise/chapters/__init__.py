@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 from IPython.display import Markdown
+from numpy.typing import ArrayLike
 from pandas.io.formats.style import Styler
 
 from sgdnoise import __version__
@@ -25,6 +27,16 @@ def computed_here(fig: go.Figure, how: str) -> go.Figure:
     return provenance(
         fig, f"Theory, no training: {how}; computed on a CPU, sgdnoise {__version__}, {today}."
     )
+
+
+def line(fig: go.Figure, x: ArrayLike, y: ArrayLike, name: str, **style: Any) -> None:
+    """Draw a line into a figure."""
+    fig.add_scatter(x=x, y=y, mode="lines", line=style, name=name)
+
+
+def marks(fig: go.Figure, x: ArrayLike, y: ArrayLike, name: str, **style: Any) -> None:
+    """Draw points into a figure, each a mark."""
+    fig.add_scatter(x=x, y=y, mode="markers", marker=style, name=name)
 
 
 def fraction(value: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from sgdnoise.chapters import EPSILON_EFF, LAMBDA_MAX, computed_here, examples, short
+from sgdnoise.chapters import EPSILON_EFF, LAMBDA_MAX, computed_here, examples, line, marks, short
 from sgdnoise.chapters import critical as chapter
 from sgdnoise.figures.explorer import Explorer, Slider, explorer
 from sgdnoise.figures.theme import (
@@ -87,13 +87,7 @@ def descent_figure(learning_rate: float, momentum: float) -> go.Figure:
         marker={"size": 6},
         name="path, one mark a step",
     )
-    fig.add_scatter(
-        x=[0],
-        y=[0],
-        mode="markers",
-        marker={"symbol": "x", "color": INK, "size": 10},
-        name="minimum",
-    )
+    marks(fig, [0], [0], "minimum", color=INK, symbol="x", size=10)
     return computed_here(fig, f"the recursion itself, {chapter.BOWL_STEPS} steps from (3, 1)")
 
 
@@ -190,13 +184,7 @@ def limit_figure() -> go.Figure:
         title=f"At m = {last[0]:g} the effective learning rate may be {gain:.3g} times SGD's",
         alt="Largest stable effective learning rate against momentum",
     )
-    fig.add_scatter(
-        x=m,
-        y=critical_effective_learning_rate(1.0, m),
-        mode="lines",
-        line={"color": BLUE},
-        name="2(1 + m) / (1 − m)",
-    )
+    line(fig, m, critical_effective_learning_rate(1.0, m), "2(1 + m) / (1 − m)", color=BLUE)
     fig.add_scatter(
         x=[row[0] for row in chapter.limits()],
         y=[row[2] / (1 - row[0]) for row in chapter.limits()],
@@ -204,13 +192,7 @@ def limit_figure() -> go.Figure:
         marker={"symbol": "square-open", "color": VERMILLION, "size": 11, "line": {"width": 2}},
         name="found by bisection on runs",
     )
-    fig.add_scatter(
-        x=[0, 0.96],
-        y=[2, 2],
-        mode="lines",
-        line={"color": MUTED, "dash": "dot"},
-        name="gradient descent: 2",
-    )
+    line(fig, [0, 0.96], [2, 2], "gradient descent: 2", color=MUTED, dash="dot")
     return computed_here(fig, "closed form; 4,000-step runs bisected on the learning rate")
 
 
@@ -269,13 +251,7 @@ def map_figure(condition_number: float) -> go.Figure:
     for (best_lr, best_m), symbol, size, how in zip(
         settings, ("square", "x"), (11, 12), ("without momentum", "with"), strict=True
     ):
-        fig.add_scatter(
-            x=[best_lr],
-            y=[best_m],
-            mode="markers",
-            marker={"symbol": symbol, "color": INK, "size": size},
-            name=f"fastest {how}",
-        )
+        marks(fig, [best_lr], [best_m], f"fastest {how}", color=INK, symbol=symbol, size=size)
     return computed_here(fig, "spectral radius of the slower end of the spectrum")
 
 
@@ -319,9 +295,7 @@ def ramp_figure(momentum: float) -> go.Figure:
         ((1 - momentum) * total, "an exponential moving average", VERMILLION, "dash"),
         (np.full(k.shape, memory), f"{EPSILON_EFF}/ε = 1/(1 − m)", MUTED, "dot"),
     ):
-        fig.add_scatter(
-            x=k, y=y, mode="lines", line={"color": color, "dash": dash, "width": 2.5}, name=name
-        )
+        line(fig, k, y, name, color=color, dash=dash, width=2.5)
     return computed_here(fig, "geometric sums")
 
 
@@ -365,13 +339,7 @@ def gap_figure() -> go.Figure:
                 line={"color": PALETTE[k], "dash": dash},
                 name=f"{what}, m = {gap.momentum:g}",
             )
-    fig.add_scatter(
-        x=[1e-5, 0.4],
-        y=[0.1, 0.1],
-        mode="lines",
-        line={"color": MUTED, "width": 1.5},
-        name="a tenth",
-    )
+    line(fig, [1e-5, 0.4], [0.1, 0.1], "a tenth", color=MUTED, width=1.5)
     return computed_here(fig, "exact moments along one direction; paths compared at equal steps")
 
 
@@ -411,13 +379,7 @@ def budget_figure(batch_size: int, momentum: float) -> go.Figure:
             name=f"best, {name}",
             showlegend=False,
         )
-    fig.add_scatter(
-        x=[2, 2],
-        y=[2e-3, 2],
-        mode="lines",
-        line={"color": MUTED, "dash": "dot"},
-        name=f"2/{LAMBDA_MAX}",
-    )
+    line(fig, [2, 2], [2e-3, 2], f"2/{LAMBDA_MAX}", color=MUTED, dash="dot")
     return computed_here(fig, "exact moments, 25 curvatures from 1/1000 to 1")
 
 

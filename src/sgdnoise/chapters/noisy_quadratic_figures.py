@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sgdnoise.chapters import examples
+from sgdnoise.chapters import examples, line
 from sgdnoise.chapters import noisy_quadratic as chapter
 from sgdnoise.chapters.noisy_quadratic import METHODS, MOMENTUM, SGD, Curves, FloatArray, Method
 from sgdnoise.figures.explorer import Explorer, Slider, explorer
@@ -117,13 +117,7 @@ def steps_to_target(model: Spectrum, curves: Curves) -> go.Figure:
     )
     first = curves[SGD.name]
     b = first.batch_size.astype(np.float64)
-    fig.add_scatter(
-        x=b,
-        y=first.steps[0] * b[0] / b,
-        mode="lines",
-        line={"color": INK, "dash": "dot", "width": 1.5},
-        name="perfect scaling",
-    )
+    line(fig, b, first.steps[0] * b[0] / b, "perfect scaling", color=INK, dash="dot", width=1.5)
     for method in METHODS:
         curve = curves[method.name]
         fig.add_scatter(

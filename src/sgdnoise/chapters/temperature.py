@@ -286,15 +286,13 @@ class Noise:
 
 @dataclass(frozen=True)
 class Lag:
-    """Correlation of the noise of two steps, averaged over drawn epochs.
+    """Correlation of the noise of two steps, averaged over drawn epochs; of a step with itself: 1.
 
     Attributes:
-        same: of a step with itself, 1 by definition of the unit.
         next_independent, next_reshuffled: of a step with the next.
         expected_reshuffled: -1/(n - 1) with n steps an epoch.
     """
 
-    same: float
     next_independent: float
     next_reshuffled: float
     expected_reshuffled: float
@@ -365,4 +363,4 @@ def noise_between_steps(batch_size: int, epochs: int = 400) -> Lag:
     drawn = _draw(len(gradients), batch_size, 2 * epochs, 2)
     fresh = _means_of(centred, drawn).reshape(epochs, 2, -1)
     independent = float((fresh[:, 0] * fresh[:, 1]).sum(axis=-1).mean())
-    return Lag(1.0, independent / variance, reshuffled / variance, -1 / (n - 1))
+    return Lag(independent / variance, reshuffled / variance, -1 / (n - 1))

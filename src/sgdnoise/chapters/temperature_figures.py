@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from sgdnoise.chapters import EPSILON_CRIT, computed_here, examples, fraction, short
+from sgdnoise.chapters import EPSILON_CRIT, computed_here, examples, fraction, line, short
 from sgdnoise.chapters import temperature as chapter
 from sgdnoise.figures.explorer import Explorer, Slider, explorer
 from sgdnoise.figures.theme import (
@@ -197,7 +197,7 @@ def bowl_figure(learning_rate: float, batch_size: int) -> go.Figure:
         color=BLUE,
         name="SDE at that T, ± 2 standard deviations",
     )
-    fig.add_scatter(x=at, y=mean, mode="lines", line={"color": BLUE}, name="SDE, mean")
+    line(fig, at, mean, "SDE, mean", color=BLUE)
     epochs = steps * batch_size / chapter.BOWL_EPOCH
     mode = "lines+markers" if steps.size <= 33 else "lines"
     for sign, name in ((0, "SGD, mean"), (2, "SGD, ± 2 standard deviations"), (-2, "")):
@@ -261,12 +261,8 @@ def scaling_figure(learning_rate: float) -> go.Figure:
         opacity=0.5,
         name="SDE at the same T and time",
     )
-    fig.add_scatter(
-        x=x,
-        y=sde.gaussian_density(x - run.mean, spread**2),
-        mode="lines",
-        line={"color": VERMILLION, "dash": "dash"},
-        name="SGD",
+    line(
+        fig, x, sde.gaussian_density(x - run.mean, spread**2), "SGD", color=VERMILLION, dash="dash"
     )
     return computed_here(fig, "exact Gaussian laws, curvature 1")
 
@@ -336,13 +332,7 @@ def sampling_figure(learning_rate: float, batch_size: int) -> go.Figure:
         ),
         alt="Spread of the parameter within an epoch for two ways to draw batches",
     )
-    fig.add_scatter(
-        x=[0, chapter.SAMPLED_EXAMPLES],
-        y=[1.0, 1.0],
-        mode="lines",
-        line={"color": MUTED, "dash": "dot"},
-        name="SDE at T = ε/B",
-    )
+    line(fig, [0, chapter.SAMPLED_EXAMPLES], [1.0, 1.0], "SDE at T = ε/B", color=MUTED, dash="dot")
     fig.add_scatter(
         x=[0, chapter.SAMPLED_EXAMPLES],
         y=[np.sqrt(law.independent / unit)] * 2,

@@ -5,23 +5,13 @@ and data that read the same each time. Each returns a frozen record with the evi
 numbers: residuals, standard errors, what it cost.
 
     top_eigenvalues       λmax and the next k, with residuals and a `converged` flag
-    critical_learning_rate  2(1 + m)/λmax
-    spectral_density      all eigenvalues as a density, by stochastic Lanczos quadrature
-    trace                 their sum, by Hutchinson's estimator
     gradient_noise_scale  trΣ/|G|² with a confidence interval
     noise_scale_from_norms  the same from logged gradient norms at two batch sizes
     curvature_radii       per-layer radius of curvature, true and approximate (G20 figure 2)
     MeanLoss              gradient, Hessian- and Gauss-Newton-vector products behind all of these
 """
 
-from sgdnoise.curvature.hutchinson import TraceEstimate, trace
-from sgdnoise.curvature.lanczos import (
-    SpectralDensity,
-    TopEigenvalues,
-    critical_learning_rate,
-    spectral_density,
-    top_eigenvalues,
-)
+from sgdnoise.curvature.lanczos import TopEigenvalues, top_eigenvalues
 from sgdnoise.curvature.mean_loss import Data, LossFunction, MeanLoss
 from sgdnoise.curvature.noise_scale import (
     NoiseScale,
@@ -37,14 +27,9 @@ __all__ = [
     "LossFunction",
     "MeanLoss",
     "NoiseScale",
-    "SpectralDensity",
     "TopEigenvalues",
-    "TraceEstimate",
-    "critical_learning_rate",
     "curvature_radii",
     "gradient_noise_scale",
     "noise_scale_from_norms",
-    "spectral_density",
     "top_eigenvalues",
-    "trace",
 ]

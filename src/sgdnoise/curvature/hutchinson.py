@@ -1,65 +1,11 @@
-"""Trace and diagonal of the Hessian from random-sign probes, with their standard errors."""
+"""The diagonal of the Hessian: exact, or from random-sign probes with its standard error."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sgdnoise.curvature.mean_loss import Data, LossFunction, MeanLoss
-from sgdnoise.errors import InputError
-
-
-@dataclass(frozen=True, eq=False)
-class TraceEstimate:
-    """Trace of the Hessian of the mean loss: unbiased, with the spread over the probes."""
-
-    value: float
-    standard_error: float
-    samples: np.ndarray
-    """(probes,), vᵀHv of each probe."""
-    products: int
-    examples: int
-    parameters: int
-
-
-def trace(
-    model: nn.Module,
-    loss_fn: LossFunction,
-    data: Data,
-    *,
-    probes: int = 32,
-    seed: int = 0,
-    batch_size: int = 1024,
-) -> TraceEstimate:
-    """Trace of the Hessian by Hutchinson's estimator: the mean of vᵀHv over random signs v.
-
-    The variance of one sample is 2·(‖H‖²_F − Σ H_ii²). The sum of all eigenvalues, of both signs:
-    it says nothing about λmax.
-    Cost: one product a probe.
-
-    Raises:
-        InputError: as `MeanLoss`; fewer than 2 probes, which have no standard error.
-    """
-    if probes < 2:
-        raise InputError(f"a standard error needs at least 2 probes, got {probes}")
-    loss = MeanLoss(model, loss_fn, data, batch_size=batch_size)
-    generator = torch.Generator().manual_seed(seed)
-    samples = np.empty(probes)
-    for i in range(probes):
-        probe = rademacher(loss, generator)
-        samples[i] = torch.dot(probe.double(), loss.hessian_product(probe).double()).item()
-    return TraceEstimate(
-        value=float(samples.mean()),
-        standard_error=float(samples.std(ddof=1)) / math.sqrt(probes),
-        samples=samples,
-        products=loss.products,
-        examples=loss.examples,
-        parameters=loss.size,
-    )
+from sgdnoise.curvature.mean_loss import MeanLoss
 
 
 def exact_diagonal(loss: MeanLoss, chunk: int = 256) -> Tensor:

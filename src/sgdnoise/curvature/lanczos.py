@@ -1,23 +1,21 @@
-"""Lanczos on the curvature matrix: top eigenvalues with their residuals, and the spectral density.
+"""Lanczos on the curvature matrix: top eigenvalues with their residuals.
 
-Both keep the whole Krylov basis and reorthogonalise against it twice a step, because plain Lanczos
+It keeps the whole Krylov basis and reorthogonalises against it twice a step, because plain Lanczos
 loses orthogonality as soon as the first eigenvalue converges and then counts it several times.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor, nn
 
-from sgdnoise.curvature.hutchinson import rademacher
 from sgdnoise.curvature.mean_loss import Data, LossFunction, MeanLoss
 from sgdnoise.errors import InputError
 
@@ -67,9 +65,9 @@ def top_eigenvalues(
 ) -> TopEigenvalues:
     """The k algebraically largest eigenvalues of the Hessian (or Gauss-Newton) of the mean loss.
 
-    Use `values[0]` as λmax: it is what bounds the learning rate (`critical_learning_rate`). It is
-    not the largest in absolute value: a direction of negative curvature is unstable at every
-    learning rate and bounds none. Weight decay is not in it.
+    Use `values[0]` as λmax: it is what bounds the learning rate. It is not the largest in absolute
+    value: a direction of negative curvature is unstable at every learning rate and bounds none.
+    Weight decay is not in it.
     For k > 1 eigenvalues that repeat are counted as often as they occur: after the first run,
     Lanczos starts afresh orthogonally to what was found until nothing larger is left, which costs
     about one run more.
@@ -137,113 +135,6 @@ def top_eigenvalues(
         converged=complete and len(top) == k and bool((residuals <= tolerance * norm).all()),
         norm=norm,
         iterations=iterations,
-        products=loss.products,
-        examples=loss.examples,
-        parameters=loss.size,
-        matrix=matrix,
-    )
-
-
-def critical_learning_rate(largest_eigenvalue: float, momentum: float = 0.0) -> float:
-    """2(1 + m)/λmax, above which gradient descent with momentum m diverges on a quadratic.
-
-    It is the learning rate of PyTorch's SGD, whose buffer is an unnormalised sum of gradients; the
-    effective learning rate there is 1/(1 − m) times as large. Infinite where λmax ≤ 0: no direction
-    curves upwards, and none bounds the learning rate. With weight decay β, give λmax + β.
-    S20 section 2 for m = 0.
-
-    Raises:
-        InputError: λmax not finite; momentum outside [0, 1).
-    """
-    if not math.isfinite(largest_eigenvalue):
-        raise InputError(f"the largest eigenvalue must be finite, got {largest_eigenvalue}")
-    if not 0 <= momentum < 1:
-        raise InputError(f"momentum must lie in [0, 1), got {momentum}")
-    return 2 * (1 + momentum) / largest_eigenvalue if largest_eigenvalue > 0 else math.inf
-
-
-@dataclass(frozen=True, eq=False)
-class SpectralDensity:
-    """The distribution of a curvature matrix's P eigenvalues, as weighted points for each probe.
-
-    A probe's points are its Ritz values: they carry the first 2·steps − 1 moments exactly, and
-    are no eigenvalues but at the ends of the spectrum.
-    """
-
-    nodes: tuple[Array, ...]
-    """For each probe its Ritz values, ascending."""
-    weights: tuple[Array, ...]
-    """For each probe their shares, which sum to 1; times P they count eigenvalues."""
-    products: int
-    examples: int
-    parameters: int
-    matrix: Matrix
-
-    def density(self, eigenvalues: ArrayLike, width: float) -> Array:
-        """The density at `eigenvalues`, with each point widened to a Gaussian of std `width`.
-
-        Integrates to 1. Units: 1/eigenvalue. `width` is the resolution, no error bar: details
-        finer than the spacing of the Ritz values are an artefact.
-        """
-        if not width > 0:
-            raise InputError(f"the width of the Gaussian must be positive, got {width}")
-        at = np.asarray(eigenvalues, dtype=np.float64)
-        kernels = [
-            np.exp(-0.5 * ((at[..., None] - nodes) / width) ** 2) @ weights
-            for nodes, weights in zip(self.nodes, self.weights, strict=True)
-        ]
-        return np.mean(kernels, axis=0) / (width * math.sqrt(2 * math.pi))
-
-    def moment(self, order: int) -> tuple[float, float]:
-        """Estimate of tr(Hᵒʳᵈᵉʳ)/P and its standard error over the probes (nan for one probe)."""
-        samples = np.array(
-            [
-                float(weights @ nodes**order)
-                for nodes, weights in zip(self.nodes, self.weights, strict=True)
-            ]
-        )
-        spread = float(samples.std(ddof=1)) if len(samples) > 1 else math.nan
-        return float(samples.mean()), spread / math.sqrt(len(samples))
-
-
-def spectral_density(
-    model: nn.Module,
-    loss_fn: LossFunction,
-    data: Data,
-    *,
-    matrix: Matrix = "hessian",
-    probes: int = 8,
-    steps: int = 64,
-    seed: int = 0,
-    batch_size: int = 1024,
-) -> SpectralDensity:
-    """Spectral density of the Hessian (or Gauss-Newton) by stochastic Lanczos quadrature.
-
-    Use it to see the bulk around zero and the outliers; for λmax itself use `top_eigenvalues`,
-    which says whether it converged. Each probe is a random-sign vector; `steps` Lanczos steps from
-    it give the Gauss quadrature of the spectrum as that vector weights it (Ubaru, Chen & Saad
-    2017).
-    Cost: probes · steps products.
-
-    Raises:
-        InputError: as `MeanLoss`; probes or steps not positive.
-    """
-    if probes < 1 or steps < 1:
-        raise InputError(f"probes and steps must be at least 1, got {probes} and {steps}")
-    loss = MeanLoss(model, loss_fn, data, batch_size=batch_size)
-    product = _product(loss, matrix)
-    generator = torch.Generator().manual_seed(seed)
-    nodes, weights = [], []
-    for _ in range(probes):
-        run = Lanczos(product, rademacher(loss, generator), min(steps, loss.size))
-        while run.step():
-            pass
-        values, vectors = run.ritz()
-        nodes.append(values)
-        weights.append(vectors[0] ** 2)
-    return SpectralDensity(
-        nodes=tuple(nodes),
-        weights=tuple(weights),
         products=loss.products,
         examples=loss.examples,
         parameters=loss.size,

@@ -22,7 +22,6 @@ from sgdnoise.errors import InputError
 Array = NDArray[np.float64]
 Quartiles: TypeAlias = tuple[float, float, float]
 Diagonal = Literal["exact", "hutchinson"]
-Statistic = Literal["true", "approximate", "ratio_of_medians", "from_rms"]
 
 EXACT_UP_TO = 20_000
 """Parameters up to which the diagonal of the Hessian is exact by default."""
@@ -40,8 +39,6 @@ class LayerRadius:
     approximate: Quartiles
     """The same of |w/g| (G20-E17). Zero where w = 0, infinite where g = 0 ≠ w, nan where at least
     a quarter (half, three quarters) has no value."""
-    ratio_of_medians: float
-    """median|w|/median|g| (G20-E20 with absolute values), as MCLR takes it."""
     from_rms: float
     """1/√(mean of h²), with the estimator's own variance taken out of h²: the radius where the
     layer curves most, and the one to use for a large tensor where `relative_error` is large.
@@ -67,26 +64,6 @@ class CurvatureRadii:
     products: int
     examples: int
     parameters: int
-
-    def spread(self, statistic: Statistic = "true", *, weights_only: bool = False) -> float:
-        """Largest over smallest layer's radius (medians for the first two statistics).
-
-        1 for a single layer. Infinite where a layer's radius is infinite or zero, nan where one
-        has none. G20-F2 holds where it exceeds 10.
-
-        Args:
-            weights_only: leave out biases, norm parameters and all else with one dimension.
-        """
-        radii = [
-            value[1] if isinstance(value := getattr(layer, statistic), tuple) else value
-            for layer in self.layers
-            if not weights_only or len(layer.shape) > 1
-        ]
-        if not radii:
-            raise InputError("the model has no parameter with two or more dimensions")
-        if any(map(math.isnan, radii)) or math.isinf(min(radii)):
-            return math.nan
-        return max(radii) / min(radii) if min(radii) > 0 else math.inf
 
 
 def curvature_radii(
@@ -147,7 +124,6 @@ def _layer(name: str, weight: Tensor, grad: Tensor, h_tensor: Tensor, se: Tensor
         true = (1 + g**2) ** 1.5 / np.abs(h)
         approximate = np.abs(w / g)
         undefined = np.isnan(approximate)
-        ratio = np.median(np.abs(w)) / np.median(np.abs(g))
         from_rms = 1 / np.sqrt(max(0.0, np.mean(h**2 - error**2)))
         relative_error = np.median(np.where(error == 0, 0.0, error / np.abs(h)))
     return LayerRadius(
@@ -155,7 +131,6 @@ def _layer(name: str, weight: Tensor, grad: Tensor, h_tensor: Tensor, se: Tensor
         shape=tuple(weight.shape),
         true=_quartiles(true),
         approximate=_quartiles(approximate[~undefined]),
-        ratio_of_medians=float(ratio),
         from_rms=float(from_rms),
         negative=float((h < 0).mean()),
         undefined=float(undefined.mean()),

@@ -2,7 +2,6 @@
 
 from sgdnoise.data.augment import Augmentation, augmentation
 from sgdnoise.data.dataset import Dataset
-from sgdnoise.data.image_folder import ImageFolder
 from sgdnoise.data.registry import NAMES, VerifyReport, fetch, load, train_size, verify
 from sgdnoise.data.text import Corpus, load_text
 
@@ -11,7 +10,6 @@ __all__ = [
     "Augmentation",
     "Corpus",
     "Dataset",
-    "ImageFolder",
     "VerifyReport",
     "augmentation",
     "fetch",

@@ -1,11 +1,10 @@
-"""Folders of images in ImageNet's layout, decoded batch by batch: they need not fit in memory.
+"""Folders of images in ImageNet's layout.
 
     PATH/train/CLASS/*.JPEG      PATH/val/CLASS/*.JPEG      PATH/SHA256SUMS (optional)
 
 Nobody but its owner knows what such a folder should hold. If it has a `SHA256SUMS`, as
 `find train val -type f | xargs -d '\\n' sha256sum > SHA256SUMS` writes it, every image is hashed
-before it is decoded. Resizing and cropping are torchvision's, on uint8; what is random is drawn
-from the run's own generator, one seed an image, so that the number of threads changes nothing.
+before it is decoded. Resizing and cropping are torchvision's, on uint8.
 """
 
 from __future__ import annotations
@@ -13,9 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +61,7 @@ class ImageFolder:
 
     Attributes:
         root: the folder.
-        image_size: side of the square images that batches hold, in pixels.
+        image_size: side of the square images that these become, in pixels.
         classes: names of the class folders, sorted; their order numbers the labels.
         paths: the images of `train` and `test` (the folder `val`), sorted.
         labels: int64 labels of these.
@@ -157,58 +154,6 @@ class ImageFolder:
         image = f.resize(self._open(path), [round(self.image_size * 256 / 224)], antialias=True)
         return f.center_crop(image, [self.image_size, self.image_size])
 
-    def _random(self, path: Path, seed: int) -> torch.Tensor:
-        """A random part at a random shape, mirrored half of the time."""
-        from sgdnoise.data.torchvision_compat import transforms
-
-        f = transforms.functional
-        image = self._open(path)
-        draw = torch.Generator().manual_seed(seed)
-        top, left, height, width = random_resized_box(image.shape[1], image.shape[2], draw)
-        size = [self.image_size, self.image_size]
-        image = f.resized_crop(image, top, left, height, width, size, antialias=True)
-        return image.flip(-1) if torch.rand((), generator=draw) < 0.5 else image
-
-    def batches(
-        self,
-        split: str,
-        batches: Iterable[torch.Tensor],
-        generator: torch.Generator | None = None,
-        threads: int | None = None,
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Decodes batches of images, some ahead of where they are needed.
-
-        Args:
-            split: `train` or `test`.
-            batches: indices of each batch's examples, int64.
-            generator: the run's own; draws the random part and the mirroring of H17's training
-                (`RandomResizedCrop` at its defaults, then a flip). None gives the centre.
-            threads: that decode, all cores if None. Changes no image.
-
-        Yields:
-            uint8 images (B, 3, size, size) and int64 labels (B,).
-
-        Raises:
-            InputError: an image that is altered or cannot be decoded.
-        """
-        threads = threads or os.cpu_count() or 1
-        with ThreadPoolExecutor(threads) as pool:
-            ahead: deque[tuple[list[Future[torch.Tensor]], torch.Tensor]] = deque()
-            for indices in batches:
-                paths = [self.paths[split][i] for i in indices.tolist()]
-                if generator is None:
-                    jobs = [pool.submit(self._centre, path) for path in paths]
-                else:
-                    seeds = torch.randint(2**62, (len(paths),), generator=generator).tolist()
-                    jobs = [
-                        pool.submit(self._random, *job) for job in zip(paths, seeds, strict=True)
-                    ]
-                ahead.append((jobs, self.labels[split][indices]))
-                if len(ahead) > 2:
-                    yield _gathered(*ahead.popleft())
-            while ahead:
-                yield _gathered(*ahead.popleft())
-
     def in_memory(self, name: str, *, train_size: int | None = None) -> Dataset:
         """The centres of all images as a `Dataset`, with ImageNet's channel moments.
 
@@ -226,18 +171,20 @@ class ImageFolder:
             raise InputError(
                 f"{name} takes {size / 2**30:.0f} GiB at {self.image_size} pixels, more than the "
                 f"{IN_MEMORY_LIMIT >> 30} GiB that are taken into memory: choose a smaller "
-                "train_size or image_size, or read it by sgdnoise.data.ImageFolder"
+                "train_size or image_size"
             )
         arrays = {}
         for split, indices in chosen.items():
-            # One buffer, filled batch by batch: joining a list would double the memory.
+            # One buffer, filled image by image: joining a list would double the memory.
             images = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
-            at = 0
-            with bar(desc=f"{name} {split}", total=len(indices), leave=False) as progress:
-                for batch, _ in self.batches(split, indices.split(256)):
-                    images[at : at + len(batch)] = batch.permute(0, 2, 3, 1).numpy()
-                    at += len(batch)
-                    progress.update(len(batch))
+            paths = [self.paths[split][i] for i in indices.tolist()]
+            with (
+                ThreadPoolExecutor(os.cpu_count()) as pool,
+                bar(desc=f"{name} {split}", total=len(paths), leave=False) as progress,
+            ):
+                for at, image in enumerate(pool.map(self._centre, paths)):
+                    images[at] = image.permute(1, 2, 0).numpy()
+                    progress.update()
             arrays[f"{split}_images"] = images
             arrays[f"{split}_labels"] = self.labels[split][indices].numpy()
         return from_arrays(name, arrays, self.classes, moments=IMAGENET_MOMENTS)
@@ -267,39 +214,3 @@ class ImageFolder:
 
     def _size(self, path: Path) -> torch.Size:
         return self._open(path).shape
-
-
-def _gathered(
-    jobs: list[Future[torch.Tensor]], labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.stack([job.result() for job in jobs]), labels
-
-
-def random_resized_box(
-    height: int, width: int, generator: torch.Generator
-) -> tuple[int, int, int, int]:
-    """A random part of an image: torchvision's `RandomResizedCrop.get_params`, with a generator.
-
-    Area uniform in 8 to 100 % of the image's, logarithm of the aspect ratio uniform between 3/4
-    and 4/3; after ten boxes that do not fit, the largest central one that does.
-
-    Returns:
-        Top, left, height and width, in pixels.
-    """
-    bounds = torch.log(torch.tensor([3 / 4, 4 / 3]))
-    for _ in range(10):
-        share = torch.empty(1).uniform_(0.08, 1.0, generator=generator).item()
-        area = height * width * share
-        log_ratio = torch.empty(1).uniform_(bounds[0].item(), bounds[1].item(), generator=generator)
-        ratio = torch.exp(log_ratio).item()
-        w, h = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
-        if 0 < w <= width and 0 < h <= height:
-            top = int(torch.randint(0, height - h + 1, (1,), generator=generator))
-            left = int(torch.randint(0, width - w + 1, (1,), generator=generator))
-            return top, left, h, w
-    w, h = width, height
-    if width / height < 3 / 4:
-        h = round(width / (3 / 4))
-    elif width / height > 4 / 3:
-        w = round(height * (4 / 3))
-    return (height - h) // 2, (width - w) // 2, h, w

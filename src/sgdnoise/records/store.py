@@ -329,11 +329,3 @@ def _is_cut_short(path: Path) -> bool:
             return file.read() != b"\n"
     except FileNotFoundError:
         return False
-
-
-def differences(mine: Store, theirs: Store, scale: str, experiment: str) -> Iterator[str]:
-    """The ids of the runs in which two stores differ, times and dates aside; equal stores, none."""
-    a, b = mine.read(scale, experiment), theirs.read(scale, experiment)
-    for run in sorted(a.keys() | b.keys()):
-        if run not in a or run not in b or a[run].comparable() != b[run].comparable():
-            yield run

@@ -5,9 +5,9 @@ S20 §3 reads one update, ω' - ω = -ε (∇C + ν/√B), as a step of length �
     dω = -∇C dt + √T dν,    T = ε/B,    E νν' = F (the per-example gradient covariance),
 
 so that runs with equal temperature and equal epochs should agree while ε stays far below the
-critical learning rate. Here is each side of that claim: the SDE and its discretisation at any
-step, SGD and heavy ball by simulation, and the exact stationary laws on the quadratic ½ h x², for
-batches drawn independently and for reshuffled epochs.
+critical learning rate. Here is each side of that claim: SGD and heavy ball by simulation, and the
+exact stationary laws on the quadratic ½ h x², the SDE's, and SGD's for batches drawn independently
+and for reshuffled epochs.
 
 Noise is additive: example j's gradient is ∇C(x) + ξ_j with Σ_j ξ_j = 0 and variance c.
 """
@@ -71,57 +71,6 @@ def temperature(
     return effective_learning_rate(learning_rate, momentum) * minibatch_factor(
         batch_size, train_size
     )
-
-
-def euler_maruyama(
-    drift: Field,
-    diffusion: Field,
-    start: ArrayLike,
-    *,
-    step: float,
-    steps: int,
-    rng: np.random.Generator,
-    correlated: bool = False,
-    every: int | None = None,
-) -> FloatArray:
-    """Solutions of dX = drift(X) dt + diffusion(X) dW, one for each replica, by Euler–Maruyama.
-
-    X' = X + drift(X) δ + √δ diffusion(X) ξ. Weak order 1, strong order ½ (1 for additive noise).
-    With drift -∇C, diffusion √T F^½ and δ = ε this is S20's eq 3, SGD's own update.
-
-    Args:
-        drift: takes and gives positions of shape (replicas, ...), any number of axes.
-        diffusion: the same for the noise's standard deviation, componentwise; or, if `correlated`,
-            matrices of shape (..., dimensions, noises) for positions of shape (..., dimensions).
-        start: positions, shape (replicas, ...).
-        step: δ, in units of time (learning rate × steps).
-        steps: number of steps.
-        rng: source of the noise.
-        every: keep the positions after each `every` steps; None keeps the last only.
-
-    Returns:
-        The last positions, or those kept, shape (steps // every, replicas, ...).
-    """
-    check_positive("step", step)
-    x = np.array(start, dtype=np.float64)
-    check_count("steps", steps, least=0)
-    if every is not None:
-        check_count("every", every)
-    kept = []
-    root = np.sqrt(step)
-    for k in range(1, steps + 1):
-        spread = np.asarray(diffusion(x), dtype=np.float64)
-        if correlated:
-            noise = rng.standard_normal((*x.shape[:-1], spread.shape[-1]))
-            kick = np.einsum("...ij,...j->...i", spread, noise)
-        else:
-            kick = spread * rng.standard_normal(x.shape)
-        x = x + step * np.asarray(drift(x)) + root * kick
-        if every is not None and k % every == 0:
-            kept.append(x)
-    if every is None:
-        return x
-    return np.stack(kept) if kept else np.empty((0, *x.shape))
 
 
 def simulate_sgd(
@@ -234,21 +183,6 @@ def sde_variance(
     """Stationary variance T c / 2h of the SDE: an Ornstein–Uhlenbeck process, a Gaussian law."""
     h = check_positive("curvature", curvature)
     return np.asarray(temperature) * np.asarray(noise_variance) / (2 * h)
-
-
-def euler_maruyama_variance(
-    curvature: ArrayLike, noise_variance: ArrayLike, temperature: ArrayLike, step: ArrayLike
-) -> FloatArray:
-    """Stationary variance T c / (h (2 - δh)) of the SDE's discretisation with step δ.
-
-    At δ = ε it is SGD's: discretisation and learning rate are the same error. NaN where δh ≥ 2 has
-    no stationary law.
-    """
-    h = check_positive("curvature", curvature)
-    q = check_positive("step", step) * h
-    with np.errstate(divide="ignore"):
-        value = np.asarray(temperature) * np.asarray(noise_variance) / (h * (2 - q))
-    return np.where(q < 2, value, np.nan)
 
 
 def stationary_variance(
@@ -380,7 +314,6 @@ class ScaledRun:
     """One run of a linear-scaling experiment: ε and B multiplied by the same factor.
 
     Attributes:
-        factor: k of (kε, kB).
         learning_rate, batch_size, steps: of this run; examples seen, and so time ε·steps, are
             those of every other run.
         temperature: ε_eff/B, the same throughout.
@@ -389,7 +322,6 @@ class ScaledRun:
         sde_mean, sde_second_moment: what the SDE says at that time.
     """
 
-    factor: float
     learning_rate: float
     batch_size: float
     steps: int
@@ -438,7 +370,6 @@ def linear_scaling(
         limit = float(sde_variance(curvature, noise_variance, t))
         runs.append(
             ScaledRun(
-                factor=k,
                 learning_rate=lr,
                 batch_size=b,
                 steps=count,

@@ -91,22 +91,6 @@ def critical_effective_learning_rate(
     return effective_learning_rate(critical_learning_rate(largest_eigenvalue, momentum), momentum)
 
 
-def update_matrix(
-    learning_rate: ArrayLike, eigenvalue: ArrayLike, momentum: ArrayLike = 0.0
-) -> FloatArray:
-    """Matrix that takes (x, v) to its next value along one eigen-direction, shape (..., 2, 2).
-
-    v' = m v + h x and x' = x - ε v' = (1 - εh) x - ε m v. Its determinant is m and its trace
-    1 + m - εh.
-    """
-    m = check_momentum(momentum)
-    lr, h, m = np.broadcast_arrays(
-        np.asarray(learning_rate, dtype=np.float64), np.asarray(eigenvalue, dtype=np.float64), m
-    )
-    rows = [np.stack([1 - lr * h, -lr * m], axis=-1), np.stack([h, m], axis=-1)]
-    return np.stack(rows, axis=-2)
-
-
 def spectral_radius(
     learning_rate: ArrayLike, eigenvalue: ArrayLike, momentum: ArrayLike = 0.0
 ) -> FloatArray:

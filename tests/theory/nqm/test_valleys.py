@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from step_by_step import update_matrix
 from theory.nqm.oracles import SMALL
 
 from sgdnoise.theory.nqm.valleys import ripple_grid
-from sgdnoise.theory.stability import update_matrix
 
 
 @pytest.mark.parametrize("m", [0.5, 0.9, 0.99])
