@@ -39,6 +39,10 @@ class Verdict:
         seeds: runs a grid point behind it.
         about: the statement as it reads at this size, where that differs from the paper's.
         elsewhere: whether this scale has nothing that the claim is about.
+        unit: what the effect is in: "points" (of accuracy), "slope", "log2 ratio"; empty where the
+            predicate names none.
+        printed: the paper's own number on the effect's scale; None where it prints none.
+        p: two-sided, of no effect; None where the predicate tests nothing of the kind.
     """
 
     word: Word
@@ -49,6 +53,9 @@ class Verdict:
     seeds: int = 0
     about: str = ""
     elsewhere: bool = False
+    unit: str = ""
+    printed: float | None = None
+    p: float | None = None
 
 
 Predicate = Callable[[Reading], Verdict]

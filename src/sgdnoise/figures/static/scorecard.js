@@ -1,0 +1,87 @@
+// Filters the scorecard's rows. What is chosen stands in the address's fragment, as in
+// #paper=S20&word=undecided, so that a link can name it; any other fragment names a row.
+// Without this script the form stays hidden and every row is shown.
+(() => {
+  const NAMES = ["paper", "scale", "word", "text"];
+
+  function start() {
+    const card = document.querySelector(".sgdnoise-scorecard");
+    if (!card) return;
+    const form = card.querySelector("form");
+    const said = form.querySelector("output");
+    const rows = [...card.querySelectorAll("tr[data-paper]")];
+    const words = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+    const number = (some) => some.reduce((sum, row) => sum + Number(row.dataset.claims), 0);
+
+    function filter() {
+      const { paper, scale, word, text } = Object.fromEntries(new FormData(form));
+      const terms = text.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const row of rows) {
+        const { dataset } = row;
+        row.hidden = !(
+          (!paper || dataset.paper === paper) &&
+          (!scale || dataset.scale === scale) &&
+          (!word || dataset.word === word) &&
+          terms.every((term) => words.get(row).includes(term))
+        );
+      }
+      for (const group of card.querySelectorAll("tbody")) {
+        group.hidden = !group.querySelector("tr[data-paper]:not([hidden])");
+      }
+      const shown = rows.filter((row) => !row.hidden);
+      said.textContent = `${number(shown)} of ${number(rows)} claims and scales are shown.`;
+    }
+
+    function write() {
+      const state = new URLSearchParams();
+      for (const [name, value] of new FormData(form)) if (value.trim()) state.set(name, value);
+      const fragment = state.size ? `#${state}` : "";
+      history.replaceState(null, "", location.pathname + location.search + fragment);
+    }
+
+    function set(state) {
+      for (const name of NAMES) {
+        const field = form.elements[name];
+        field.value = state.get(name) ?? "";
+        if (field.selectedIndex === -1) field.value = ""; // a value that the list does not have
+      }
+      filter();
+    }
+
+    // Follows the fragment, on loading and whenever a link changes it.
+    function read() {
+      const fragment = location.hash.slice(1);
+      const state = new URLSearchParams(fragment);
+      if (NAMES.some((name) => state.has(name))) {
+        set(state);
+        form.scrollIntoView();
+        return;
+      }
+      const named = document.getElementById(decoded(fragment));
+      if (!named || !card.contains(named)) return;
+      const row = named.closest("tr[data-paper]");
+      if (row?.hidden) set(new URLSearchParams());
+      const folded = named.closest("details");
+      if (folded) folded.open = true;
+      named.scrollIntoView({ block: "center" });
+    }
+
+    form.hidden = false;
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("input", () => (filter(), write()));
+    form.addEventListener("reset", () => setTimeout(() => (filter(), write())));
+    addEventListener("hashchange", read);
+    set(new URLSearchParams()); // also forgets what the browser kept of an earlier visit
+    read();
+  }
+
+  function decoded(fragment) {
+    try {
+      return decodeURIComponent(fragment);
+    } catch {
+      return fragment; // a stray percent sign
+    }
+  }
+
+  document.readyState === "loading" ? addEventListener("DOMContentLoaded", start) : start();
+})();
