@@ -221,11 +221,10 @@ def headline_counts(rows: Sequence[Row]) -> str:
 
 def _multiplicity(found: Counts) -> str:
     if not found.tested:
-        return (
-            "No verdict has a p-value, so nothing is corrected for the number of claims: about one "
-            "in forty claims that are false would still come out as reproduced."
-        )
-    lacking = f" {found.untested} have no p-value and are not among these." if found.untested else ""
+        return "No verdict has a p-value, so nothing is corrected for how many there are."
+    lacking = (
+        f" {found.untested} have no p-value and are not among these." if found.untested else ""
+    )
     return (
         f"With Holm's correction over the {found.tested} judgements that have a p-value, "
         f"{found.corrected} of {found.held} stay reproduced.{lacking}"

@@ -120,6 +120,7 @@ globalThis.sgdnoise ??= (() => {
     write(line, notes.map((note) => note.text).join("<br>"));
     line.hidden = !notes.length;
     if (layout.meta?.records && inBook()) linkRuns(plot, line, layout.meta.records);
+    if (layout.meta?.anchors && inBook()) linkHere(plot);
     return plot;
   }
 
@@ -135,6 +136,16 @@ globalThis.sgdnoise ??= (() => {
     plot.on("plotly_click", ({ points }) => {
       const anchor = points.find((point) => point.customdata)?.customdata;
       if (anchor) location.href = `${plot.dataset.records}#${anchor}`;
+    });
+  }
+
+  // From a mark, by a click, to what this page says of it.
+  function linkHere(plot) {
+    if (plot.dataset.linked) return;
+    plot.dataset.linked = "";
+    plot.on("plotly_click", ({ points }) => {
+      const anchor = points.find((point) => point.customdata)?.customdata;
+      if (anchor) location.hash = anchor;
     });
   }
 
