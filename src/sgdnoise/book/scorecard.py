@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from sgdnoise.analysis import Reading
 from sgdnoise.claims import Claim, Verdict, Word
 from sgdnoise.experiments import check_scale, findings, studies
 from sgdnoise.records.store import Store
+from sgdnoise.study.scales import SCALES
 from sgdnoise.study.study import Study
 
 Row: TypeAlias = dict[str, Any]
@@ -22,6 +24,7 @@ WORDS: tuple[str, ...] = get_args(Word)
 JUDGED = WORDS[: WORDS.index("not tested here")]
 """The words that records have been asked for; the last two say that they have not."""
 
+PAPERS = ("S20", "H17", "G20")
 HELD = ("reproduced", "reproduced at another size")
 ALPHA = 0.05
 """The chance that Holm's rule allows of even one false rejection among all claims."""
@@ -168,17 +171,13 @@ def counts(rows: Sequence[Row], family: Sequence[Row] | None = None) -> Counts:
 
 
 def counts_by(rows: Sequence[Row]) -> dict[tuple[str, str], Counts]:
-    """`counts` of each paper at each scale, in the rows' order; Holm's rule goes over all rows."""
-    places = sorted({(row["paper"], row["scale"]) for row in about_here(rows)}, key=_place(rows))
+    """`counts` of each paper at each scale that has any; Holm's rule goes over all rows."""
+    there = {(row["paper"], row["scale"]) for row in about_here(rows)}
     return {
         place: counts([row for row in rows if (row["paper"], row["scale"]) == place], rows)
-        for place in places
+        for place in itertools.product(PAPERS, SCALES)
+        if place in there
     }
-
-
-def _place(rows: Sequence[Row]) -> Callable[[tuple[str, str]], tuple[int, int]]:
-    papers, scales = (list(dict.fromkeys(row[key] for row in rows)) for key in ("paper", "scale"))
-    return lambda place: (papers.index(place[0]), scales.index(place[1]))
 
 
 def _tested(row: Row) -> bool:

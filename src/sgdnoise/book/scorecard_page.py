@@ -8,61 +8,56 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from urllib.parse import urlencode
 
 from IPython.display import HTML
 
 from sgdnoise.book.inventory import dates
-from sgdnoise.book.scorecard import WORDS, Row, about_here, counts, counts_by
+from sgdnoise.book.scorecard import PAPERS, WORDS, Counts, Row, about_here, counts, counts_by
 from sgdnoise.experiments import study_of
 from sgdnoise.figures.forest import MARKS, anchor, shows
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
+from sgdnoise.study.scales import SCALES
 
 _UP = "../"
 """From the scorecard's page to the top of the built book."""
 
 
+def address(**chosen: str) -> str:
+    """The fragment of the scorecard's page that shows the rows of a paper, scale or word.
+
+    No `&` and no `=`: the theme reads every link's fragment as a selector, and this is one.
+    """
+    parts = [f"{name}-{value.replace(' ', '-')}" for name, value in chosen.items()]
+    return "#" + ".".join(["show", *parts])
+
+
 def counts_table(rows: Sequence[Row]) -> HTML:
-    """Paper and scale against word; each number is a link that shows its claims."""
-    names = ["paper", "scale", *WORDS, "reproduced, corrected"]
-    head = "".join(
-        f'<th scope="col">{_chip(name) if name in MARKS else escape(name)}</th>' for name in names
-    )
+    """A row for each paper and scale with its words; each count is a link that shows its claims."""
     lines = []
     for (paper, scale), found in counts_by(rows).items():
-        cells = [f'<th scope="row">{escape(paper)}</th><th scope="row">{escape(scale)}</th>']
-        for word, number in found.words.items():
-            chosen = {"paper": paper, "scale": scale, "word": word}
-            said = f"{number} {word}, {paper} at scale {scale}"
-            cells.append(f"<td>{_link(number, said, chosen)}</td>")
-        lines.append(
-            f"<tr>{''.join(cells)}<td>{_corrected(found.tested, found.corrected)}</td></tr>"
-        )
-    whole = counts(rows)
-    last = "".join(
-        f"<td>{_link(number, f'{number} {word}', {'word': word})}</td>"
-        for word, number in whole.words.items()
-    )
-    last += f"<td>{_corrected(whole.tested, whole.corrected)}</td>"
+        heads = f'<th scope="row">{escape(paper)}</th><td>{escape(scale)}</td>'
+        lines.append(f"<tr>{heads}{_tally(found, paper=paper, scale=scale)}</tr>")
+    last = f'<tr><th scope="row" colspan="2">all</th>{_tally(counts(rows))}</tr>'
     return HTML(
-        '<div class="sgdnoise-counts"><table><caption>Claims by their words; a number leads to '
-        f"its claims</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
-        f'<tfoot><tr><th scope="row" colspan="2">all</th>{last}</tr></tfoot></table></div>'
+        '<div class="sgdnoise-counts"><table><caption>How many claims got which word; a count '
+        'leads to its claims</caption><thead><tr><th scope="col">Paper</th><th scope="col">Scale'
+        '</th><th scope="col">Words</th><th scope="col">Reproduced after correction</th></tr>'
+        f"</thead><tbody>{''.join(lines)}</tbody><tfoot>{last}</tfoot></table></div>"
     )
 
 
-def _link(number: int, said: str, chosen: Mapping[str, str]) -> str:
-    if not number:
-        return "·"
-    address = escape(urlencode(chosen))
-    return f'<a href="#{address}" aria-label="{escape(said)}">{number}</a>'
-
-
-def _corrected(tested: int, corrected: int) -> str:
-    return str(corrected) if tested else "–"
+def _tally(found: Counts, **place: str) -> str:
+    """The cells of the words that came out, and of what stays under Holm's rule."""
+    chips = " ".join(
+        f'<a href="{escape(address(**place, word=word))}">{_chip(word, f"{number} {word}")}</a>'
+        for word, number in found.words.items()
+        if number
+    )
+    corrected = f"{found.corrected} of {found.held}" if found.tested else "no p-values"
+    return f"<td>{chips}</td><td>{corrected if found.judged else ''}</td>"
 
 
 def claims_list(rows: Sequence[Row]) -> HTML:
@@ -92,8 +87,8 @@ def claims_list(rows: Sequence[Row]) -> HTML:
 def _form(rows: Sequence[Row]) -> str:
     """What the script shows and listens to."""
     choices = {
-        "paper": dict.fromkeys(row["paper"] for row in rows),
-        "scale": dict.fromkeys(row["scale"] for row in rows),
+        "paper": [paper for paper in PAPERS if paper in {row["paper"] for row in rows}],
+        "scale": [scale for scale in SCALES if scale in {row["scale"] for row in rows}],
         "word": [word for word in WORDS if word in {row["verdict"] for row in rows}],
     }
     fields = "".join(
@@ -130,10 +125,10 @@ def _row(row: Row, claims: int, named: bool = True) -> str:
     )
 
 
-def _chip(word: str) -> str:
-    """A word with its shape, which tells it apart without its colour."""
+def _chip(word: str, said: str = "") -> str:
+    """A word, or what is said of it, with its shape: that tells it apart without its colour."""
     glyph = f'<span aria-hidden="true">{MARKS[word].glyph}</span>'
-    return f'<span class="chip" data-word="{escape(word)}">{glyph} {escape(word)}</span>'
+    return f'<span class="chip" data-word="{escape(word)}">{glyph} {escape(said or word)}</span>'
 
 
 def _prose(text: str) -> str:
@@ -150,15 +145,22 @@ def _links(row: Row) -> str:
             ("runs", "its runs"),
         )
     )
-    code = f"judged by <code>{escape(row['code'])}</code>"
+    code = f"judged by {_code(row)}"
     return "; ".join(filter(None, [escape(row["where"]), page, runs, code]))
+
+
+def _code(row: Row) -> str:
+    """Where the predicate is; a line may break after a folder."""
+    return f"<code>{escape(row['code']).replace('/', '/<wbr>')}</code>"
 
 
 def _effect(row: Row) -> str:
     lines = []
     if _known(row["effect"]):
         bounds = "" if not shows(row) else " [{:.3g}, {:.3g}]".format(*row["interval"])
-        lines.append(f"{row['effect']:.3g}{bounds} {escape(row['unit'])}".rstrip())
+        lines.append(f"{row['effect']:.3g}{bounds}")
+        if row["unit"]:
+            lines.append(escape(row["unit"]))
     if _known(row["margin"]):
         lines.append(f"margin ±{row['margin']:.3g}")
     if _known(row["printed"]):
@@ -181,7 +183,7 @@ def _not_measured(rows: Sequence[Row]) -> str:
     many = "1 claim" if len(rows) == 1 else f"{len(rows)} claims"
     items = "".join(
         f'<li id="{escape(anchor(row))}">{escape(row["statement"])} '
-        f"({escape(row['where'])}; <code>{escape(row['code'])}</code>)</li>"
+        f"({escape(row['where'])}; {_code(row)})</li>"
         for row in rows
     )
     reasons = " ".join(dict.fromkeys(row["why"][:1].upper() + row["why"][1:] for row in rows))

@@ -1,5 +1,5 @@
 // Filters the scorecard's rows. What is chosen stands in the address's fragment, as in
-// #paper=S20&word=undecided, so that a link can name it; any other fragment names a row.
+// #show.paper-S20.word-undecided, so that a link can name it; any other fragment names a row.
 // Without this script the form stays hidden and every row is shown.
 (() => {
   const NAMES = ["paper", "scale", "word", "text"];
@@ -29,21 +29,22 @@
         group.hidden = !group.querySelector("tr[data-paper]:not([hidden])");
       }
       const shown = rows.filter((row) => !row.hidden);
-      said.textContent = `${number(shown)} of ${number(rows)} claims and scales are shown.`;
+      said.textContent = `${number(shown)} of ${number(rows)} claims, each at its scale, are shown.`;
     }
 
     function write() {
-      const state = new URLSearchParams();
-      for (const [name, value] of new FormData(form)) if (value.trim()) state.set(name, value);
-      const fragment = state.size ? `#${state}` : "";
+      const parts = NAMES.map((name) => [name, form.elements[name].value.trim()])
+        .filter(([, value]) => value)
+        .map(([name, value]) => `.${name}-${encoded(name, value)}`);
+      const fragment = parts.length ? `#show${parts.join("")}` : "";
       history.replaceState(null, "", location.pathname + location.search + fragment);
     }
 
     function set(state) {
       for (const name of NAMES) {
         const field = form.elements[name];
-        field.value = state.get(name) ?? "";
-        if (field.selectedIndex === -1) field.value = ""; // a value that the list does not have
+        const value = state[name] ?? "";
+        field.value = field.options ? chosen(field, value) : value;
       }
       filter();
     }
@@ -51,16 +52,16 @@
     // Follows the fragment, on loading and whenever a link changes it.
     function read() {
       const fragment = location.hash.slice(1);
-      const state = new URLSearchParams(fragment);
-      if (NAMES.some((name) => state.has(name))) {
-        set(state);
+      if (/^show(\.|$)/.test(fragment)) {
+        const parts = fragment.split(".").slice(1).map((part) => part.match(/^(\w+)-(.*)$/));
+        set(Object.fromEntries(parts.filter(Boolean).map(([, key, value]) => [key, decoded(value)])));
         form.scrollIntoView();
         return;
       }
       const named = document.getElementById(decoded(fragment));
       if (!named || !card.contains(named)) return;
       const row = named.closest("tr[data-paper]");
-      if (row?.hidden) set(new URLSearchParams());
+      if (row?.hidden) set({});
       const folded = named.closest("details");
       if (folded) folded.open = true;
       named.scrollIntoView({ block: "center" });
@@ -71,9 +72,18 @@
     form.addEventListener("input", () => (filter(), write()));
     form.addEventListener("reset", () => setTimeout(() => (filter(), write())));
     addEventListener("hashchange", read);
-    set(new URLSearchParams()); // also forgets what the browser kept of an earlier visit
+    set({}); // also forgets what the browser kept of an earlier visit
     read();
   }
+
+  // An option's value has hyphens for spaces, text its own signs, but no dot.
+  const encoded = (name, value) =>
+    name === "text"
+      ? encodeURIComponent(value).replaceAll(".", "%2E")
+      : value.replaceAll(" ", "-");
+
+  const chosen = (field, value) =>
+    [...field.options].find((option) => encoded(field.name, option.value) === value)?.value ?? "";
 
   function decoded(fragment) {
     try {
