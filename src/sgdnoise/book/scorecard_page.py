@@ -157,8 +157,10 @@ def _code(row: Row) -> str:
 def _effect(row: Row) -> str:
     lines = []
     if _known(row["effect"]):
-        bounds = "" if not shows(row) else " [{:.3g}, {:.3g}]".format(*row["interval"])
-        lines.append(f"{row['effect']:.3g}{bounds}")
+        lines.append(f"{row['effect']:.3g}")
+        if shows(row):
+            low, high = row["interval"]
+            lines.append(f'<span class="bounds">[{low:.3g}, {high:.3g}]</span>')
         if row["unit"]:
             lines.append(escape(row["unit"]))
     if _known(row["margin"]):
