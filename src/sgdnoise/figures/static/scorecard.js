@@ -10,7 +10,13 @@
     const form = card.querySelector("form");
     const said = form.querySelector("output");
     const rows = [...card.querySelectorAll("tr[data-paper]")];
-    const words = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+    // What a text is looked for in: a row's words and the ids of its claims.
+    const words = new Map(
+      rows.map((row) => {
+        const named = [row, ...row.querySelectorAll("[id]")].map((node) => node.id);
+        return [row, [row.textContent, ...named].join(" ").toLowerCase()];
+      }),
+    );
     const number = (some) => some.reduce((sum, row) => sum + Number(row.dataset.claims), 0);
 
     function filter() {
