@@ -62,7 +62,7 @@ AXES = {
 }
 """Label and unit of the axis for what a verdict calls its unit."""
 
-_LETTERS = 44
+_LETTERS = 42
 """Of a label's line: as many as a phone has room for."""
 
 _LINE, _GAP = 16, 30
@@ -87,19 +87,16 @@ def anchor(row: Mapping[str, Any]) -> str:
     return f"{row['id']}.{row['scale']}"
 
 
-def forest(
-    rows: Sequence[Mapping[str, Any]], unit: str, source: str = "", page: str = ""
-) -> go.Figure:
+def forest(rows: Sequence[Mapping[str, Any]], unit: str, source: str = "") -> go.Figure:
     """Effects and intervals in one unit, with margins and the papers' numbers.
 
     A margin lies about the paper's number where the effect is a slope that has one, for nothing is
-    compared with a slope of 0; else about 0. A click on a mark leads to its row.
+    compared with a slope of 0; else about 0. A click on a mark or a label leads to its row.
 
     Args:
         rows: of the scorecard; what has another unit, no effect or no interval is left out.
         unit: whose figure.
         source: what the runs behind it are, for the line below.
-        page: of the scorecard's rows, for the links of the labels; empty for this one.
 
     Raises:
         ValueError: if no row is left.
@@ -124,7 +121,10 @@ def forest(
     at = [top - 0.55 * _GAP for top in tops[1:]]
     for row, lines, top, bottom in zip(mine, labels, tops, tops[1:], strict=False):
         fig.add_annotation(
-            text=_linked(lines, f"{page}#{anchor(row)}"),
+            # A click on it says its name: see plot.js.
+            name=anchor(row),
+            captureevents=True,
+            text=_lines(lines),
             x=0,
             xref="paper",
             xanchor="left",
@@ -236,10 +236,10 @@ def _label(row: Mapping[str, Any]) -> list[str]:
     return [*statement, f"{glyph} {row['verdict']} · {row['paper']}, {row['scale']}, {seeds}"]
 
 
-def _linked(lines: Sequence[str], address: str) -> str:
+def _lines(lines: Sequence[str]) -> str:
+    """A label as plotly's text: the statement bold."""
     *statement, state = map(_text, lines)
-    said = "<br>".join(statement)
-    return f'<a href="{html.escape(address)}" target="_self">{said}</a><br><i>{state}</i>'
+    return f"<b>{'<br>'.join(statement)}</b><br>{state}"
 
 
 def _hover(row: Mapping[str, Any]) -> str:

@@ -139,14 +139,20 @@ globalThis.sgdnoise ??= (() => {
     });
   }
 
-  // From a mark, by a click, to what this page says of it.
+  // From a mark or a label, by a click, to what this page says of it.
   function linkHere(plot) {
     if (plot.dataset.linked) return;
     plot.dataset.linked = "";
+    const go = (anchor) => {
+      if (!anchor) return;
+      // The same address once more moves nothing by itself.
+      if (location.hash === `#${anchor}`) document.getElementById(anchor)?.scrollIntoView();
+      else location.hash = anchor;
+    };
     plot.on("plotly_click", ({ points }) => {
-      const anchor = points.find((point) => point.customdata)?.customdata;
-      if (anchor) location.hash = anchor;
+      go(points.find((point) => point.customdata)?.customdata);
     });
+    plot.on("plotly_clickannotation", ({ annotation }) => go(annotation.name));
   }
 
   const observer = new MutationObserver(() => {
