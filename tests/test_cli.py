@@ -170,7 +170,8 @@ def store(tmp_path_factory):
 
 
 FIELDS = {"id", "paper", "statement", "where", "scale", "verdict", "effect", "interval", "margin"}
-FIELDS |= {"seeds", "why"}
+FIELDS |= {"seeds", "why", "about", "unit", "printed", "p", "elsewhere", "experiment", "page"}
+FIELDS |= {"runs", "code"}
 
 
 def test_claims_are_one_json_list_and_nothing_else(capsys, store):

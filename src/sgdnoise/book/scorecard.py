@@ -1,20 +1,43 @@
-"""The scorecard: every claim at every scale, judged on the records that are there."""
+"""The scorecard: every claim at every scale, judged on the records that are there, and counted."""
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any, TypeAlias, get_args
 
 from sgdnoise.analysis import Reading
+from sgdnoise.claims import Claim, Verdict, Word
 from sgdnoise.experiments import check_scale, findings, studies
 from sgdnoise.records.store import Store
+from sgdnoise.study.scales import SCALES
+from sgdnoise.study.study import Study
+
+Row: TypeAlias = dict[str, Any]
+"""A claim at a scale: see `scorecard`."""
+
+WORDS: tuple[str, ...] = get_args(Word)
+JUDGED = WORDS[: WORDS.index("not tested here")]
+"""The words that records have been asked for; the last two say that they have not."""
+
+PAPERS = ("S20", "H17", "G20")
+HELD = ("reproduced", "reproduced at another size")
+ALPHA = 0.05
+"""The chance that Holm's rule allows of even one false rejection among all claims."""
 
 
-def scorecard(
-    store: Store, scale: str | None = None, paper: str | None = None
-) -> list[dict[str, Any]]:
+def scorecard(store: Store, scale: str | None = None, paper: str | None = None) -> list[Row]:
     """One row a claim and scale, in the experiments' order.
 
-    Keys: id, paper, statement, where, scale, verdict, effect, interval, margin, seeds, why.
+    Keys: id, paper, statement, about (the statement as it reads at this size, where it differs),
+    where, scale, verdict, effect, interval, margin, printed and unit (which these four are in), p,
+    seeds, why, elsewhere (whether this scale has nothing that the claim is about), experiment,
+    page and runs (in the built book, from its top; None where nothing is recorded), code (the
+    predicate's file and name).
 
     Args:
         store: whose records judge.
@@ -29,23 +52,179 @@ def scorecard(
     rows = []
     for study in studies(scale):
         reading = Reading(study, store.read(*study.place))
-        for claim in findings(study.experiment.name).CLAIMS:
-            if paper is not None and not claim.id.startswith(paper):
-                continue
-            verdict = claim.judge(reading)
-            rows.append(
-                {
-                    "id": claim.id,
-                    "paper": claim.id.partition("-")[0],
-                    "statement": claim.stated.statement,
-                    "where": claim.stated.where,
-                    "scale": study.scale,
-                    "verdict": verdict.word,
-                    "effect": verdict.effect,
-                    "interval": None if verdict.interval is None else list(verdict.interval),
-                    "margin": verdict.margin,
-                    "seeds": verdict.seeds,
-                    "why": verdict.why,
-                }
-            )
+        module = findings(study.experiment.name)
+        for claim in module.CLAIMS:
+            if paper is None or claim.id.startswith(paper):
+                rows.append(_row(claim, claim.judge(reading), reading, module))
     return rows
+
+
+def _row(claim: Claim, verdict: Verdict, reading: Reading, module: ModuleType) -> Row:
+    study = reading.study
+    # Where nothing is recorded a claim is not measured, also one that this scale is not for.
+    elsewhere = (
+        verdict.elsewhere
+        or bool(claim.scales and study.scale not in claim.scales)
+        or not claim.there(reading)
+    )
+    return {
+        "id": claim.id,
+        "paper": claim.id.partition("-")[0],
+        "statement": claim.stated.statement,
+        "about": verdict.about,
+        "where": claim.stated.where,
+        "scale": study.scale,
+        "verdict": verdict.word,
+        "effect": verdict.effect,
+        "interval": None if verdict.interval is None else list(verdict.interval),
+        "margin": verdict.margin,
+        "unit": verdict.unit,
+        "printed": verdict.printed,
+        "p": verdict.p,
+        "seeds": verdict.seeds,
+        "why": verdict.why,
+        "elsewhere": elsewhere,
+        "experiment": study.experiment.name,
+        "page": _address("papermill_runs", study) if reading.records else None,
+        "runs": _address("records", study) if reading.records else None,
+        "code": _code(claim.predicate, module),
+    }
+
+
+def _address(folder: str, study: Study) -> str:
+    return f"{folder}/{study.scale}/{study.experiment.name}.html"
+
+
+def _code(predicate: Callable[..., Any], module: ModuleType) -> str:
+    """A predicate's file in the repository and its name; what a factory made is its findings'."""
+    while isinstance(predicate, partial):
+        predicate = predicate.func
+    name = getattr(predicate, "__qualname__", "")
+    home = getattr(predicate, "__module__", module.__name__)
+    named = name and "<" not in name
+    path = (home if named else module.__name__).replace(".", "/")
+    return f"src/{path}.py" + (f", {name}" if named else "")
+
+
+# --- Counts: what the first page and the head of the scorecard say ------------------------------
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each word comes out.
+
+    Attributes:
+        claims: different claims.
+        rows: claims, each counted at every scale that is about it.
+        words: rows by word, in the order of `WORDS`; all of them are there.
+        tested: rows that were judged with a p-value, over which Holm's rule goes.
+        untested: rows that are reproduced, by a verdict that has no p-value.
+        corrected: rows that stay reproduced under Holm's rule.
+    """
+
+    claims: int
+    rows: int
+    words: dict[str, int]
+    tested: int
+    untested: int
+    corrected: int
+
+    @property
+    def judged(self) -> int:
+        """Rows with a word about the claim itself, *undecided* among them."""
+        return sum(self.words[word] for word in JUDGED)
+
+    @property
+    def held(self) -> int:
+        """Rows that are reproduced, also at another size."""
+        return sum(self.words[word] for word in HELD)
+
+
+def about_here(rows: Sequence[Row]) -> list[Row]:
+    """The rows without those whose scale has nothing that the claim is about."""
+    return [row for row in rows if not row["elsewhere"]]
+
+
+def counts(rows: Sequence[Row], family: Sequence[Row] | None = None) -> Counts:
+    """The words counted, and what of *reproduced* survives Holm's rule.
+
+    Args:
+        rows: of `scorecard`; what is `elsewhere` does not count.
+        family: all rows that were looked at together, over which the rule goes; `rows` unless
+            given. A part of the scorecard is counted with the whole as its family.
+    """
+    here = about_here(rows)
+    every = here if family is None else about_here(family)
+    tested = [row for row in every if _tested(row)]
+    rejected = holm([row["p"] for row in tested])
+    kept = {_key(row) for row, out in zip(tested, rejected, strict=True) if out}
+    words = [row["verdict"] for row in here]
+    held = [row for row in here if row["verdict"] in HELD]
+    return Counts(
+        claims=len({row["id"] for row in here}),
+        rows=len(here),
+        words={word: words.count(word) for word in WORDS},
+        tested=sum(map(_tested, here)),
+        untested=sum(not _tested(row) for row in held),
+        corrected=sum(_key(row) in kept for row in held),
+    )
+
+
+def counts_by(rows: Sequence[Row]) -> dict[tuple[str, str], Counts]:
+    """`counts` of each paper at each scale that has any; Holm's rule goes over all rows."""
+    there = {(row["paper"], row["scale"]) for row in about_here(rows)}
+    return {
+        place: counts([row for row in rows if (row["paper"], row["scale"]) == place], rows)
+        for place in itertools.product(PAPERS, SCALES)
+        if place in there
+    }
+
+
+def _tested(row: Row) -> bool:
+    return row["verdict"] in JUDGED and row["p"] is not None and math.isfinite(row["p"])
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["id"], row["scale"]
+
+
+def holm(p: Sequence[float], alpha: float = ALPHA) -> list[bool]:
+    """Which hypotheses Holm's step-down rule rejects, the chance of any false one at most alpha.
+
+    The k-th smallest of m is held to alpha / (m − k + 1); the first that fails ends it.
+    """
+    rejected = [False] * len(p)
+    for place, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if p[index] > alpha / (len(p) - place):
+            break
+        rejected[index] = True
+    return rejected
+
+
+def headline_counts(rows: Sequence[Row]) -> str:
+    """The scorecard in a few sentences of Markdown: words, and multiplicity corrected."""
+    found = counts(rows)
+    if not found.judged:
+        return f"**None of {found.claims} claims has been judged yet.**"
+    also = found.words["reproduced at another size"]
+    parts = [f"{found.words[word]} {word}" for word in JUDGED[2:] if found.words[word]]
+    parts += [f"{found.words[word]} {word}" for word in WORDS[len(JUDGED) :] if found.words[word]]
+    size = f" ({also} of them at another size)" if also else ""
+    others = f" The others: {', '.join(parts)}." if parts else ""
+    return (
+        f"**{found.held} of {found.judged} judgements find the claim reproduced{size}.** "
+        f"There are {found.claims} claims, and each counts once at every scale that is about it: "
+        f"{found.rows} in all.{others} {_multiplicity(found)}"
+    )
+
+
+def _multiplicity(found: Counts) -> str:
+    if not found.tested:
+        return "No verdict has a p-value, so nothing is corrected for how many there are."
+    lacking = (
+        f" {found.untested} have no p-value and are not among these." if found.untested else ""
+    )
+    return (
+        f"With Holm's correction over the {found.tested} judgements that have a p-value, "
+        f"{found.corrected} of {found.held} stay reproduced.{lacking}"
+    )

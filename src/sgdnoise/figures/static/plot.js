@@ -120,6 +120,7 @@ globalThis.sgdnoise ??= (() => {
     write(line, notes.map((note) => note.text).join("<br>"));
     line.hidden = !notes.length;
     if (layout.meta?.records && inBook()) linkRuns(plot, line, layout.meta.records);
+    if (layout.meta?.anchors && inBook()) linkHere(plot);
     return plot;
   }
 
@@ -136,6 +137,22 @@ globalThis.sgdnoise ??= (() => {
       const anchor = points.find((point) => point.customdata)?.customdata;
       if (anchor) location.href = `${plot.dataset.records}#${anchor}`;
     });
+  }
+
+  // From a mark or a label, by a click, to what this page says of it.
+  function linkHere(plot) {
+    if (plot.dataset.linked) return;
+    plot.dataset.linked = "";
+    const go = (anchor) => {
+      if (!anchor) return;
+      // The same address once more moves nothing by itself.
+      if (location.hash === `#${anchor}`) document.getElementById(anchor)?.scrollIntoView();
+      else location.hash = anchor;
+    };
+    plot.on("plotly_click", ({ points }) => {
+      go(points.find((point) => point.customdata)?.customdata);
+    });
+    plot.on("plotly_clickannotation", ({ annotation }) => go(annotation.name));
   }
 
   const observer = new MutationObserver(() => {

@@ -1,0 +1,380 @@
+"""The scorecard: rows, counts, Holm's rule, the page's text, and the forest, on made-up rows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+import subprocess
+import sys
+from functools import partial
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from book.test_text_stays_text import NASTY
+from made_up import filled, noisy, two_regimes
+from markdown_it import MarkdownIt
+
+from sgdnoise import claims
+from sgdnoise.book import scorecard_page
+from sgdnoise.book.scorecard import (
+    WORDS,
+    _code,
+    counts,
+    counts_by,
+    headline_counts,
+    holm,
+    scorecard,
+)
+from sgdnoise.book.scorecard_page import address, claims_list, counts_table
+from sgdnoise.experiments import findings, studies, study_of
+from sgdnoise.figures.forest import MARKS, anchor, centre, forest, forests, shows, units
+from sgdnoise.figures.theme import compact
+from sgdnoise.records.store import Store
+
+SCALES = ("digits", "cpu", "gpu", "paper")
+
+
+def row(number=0, word="reproduced", **changes):
+    made = {
+        "id": f"S20-X{number}.some-claim",
+        "paper": "S20",
+        "statement": f"Claim {number} holds",
+        "about": "",
+        "where": "S20 §3",
+        "scale": "digits",
+        "verdict": word,
+        "effect": 1.5,
+        "interval": [1.0, 2.0],
+        "margin": None,
+        "unit": "points",
+        "printed": None,
+        "p": None,
+        "seeds": 3,
+        "why": "it does.",
+        "elsewhere": False,
+        "experiment": "constant-epoch",
+        "page": "papermill_runs/digits/constant-epoch.html",
+        "runs": "records/digits/constant-epoch.html",
+        "code": "src/sgdnoise/experiments/constant_epoch/findings.py, f",
+    }
+    return made | changes
+
+
+class Seen(HTMLParser):
+    """Elements of a page with what they say of themselves, and its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(page.data)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag, name):
+        return [attrs[name] for found, attrs in self.tags if found == tag and name in attrs]
+
+
+# --- Rows -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Of a store with figure 1 at scale digits and nothing else."""
+    store = Store(tmp_path_factory.mktemp("results"))
+    study = study_of("constant-epoch", "digits")
+    store.append(*study.place, filled(study, noisy(two_regimes)).values())
+    return scorecard(store)
+
+
+def test_a_row_says_where_its_figures_runs_and_code_are(rows):
+    first = rows[0]
+    assert first["experiment"] == "constant-epoch"
+    assert first["page"] == "papermill_runs/digits/constant-epoch.html"
+    assert first["runs"] == "records/digits/constant-epoch.html"
+    assert first["code"].startswith("src/sgdnoise/")
+    waiting = [r for r in rows if r["verdict"] == "not measured"]
+    assert waiting
+    assert {(r["page"], r["runs"]) for r in waiting} == {(None, None)}
+
+
+def predicate(reading):
+    """A predicate of this module."""
+
+
+def test_code_is_the_predicates_file_and_a_factorys_claims_are_their_findings():
+    module = findings("constant-epoch")
+    here = module.__name__.replace(".", "/")
+    name = predicate.__module__.replace(".", "/")
+    assert _code(predicate, module) == f"src/{name}.py, predicate"
+    assert _code(partial(partial(predicate, 1), 2), module) == f"src/{name}.py, predicate"
+    assert _code(lambda reading: None, module) == f"src/{here}.py"
+
+
+def test_a_scale_that_is_not_a_claims_own_is_elsewhere_though_nothing_is_recorded_there(rows):
+    claims_of = {c.id: c for s in studies() for c in findings(s.experiment.name).CLAIMS}
+    some = [r for r in rows if (s := claims_of[r["id"]].scales) and r["scale"] not in s]
+    assert all(r["elsewhere"] for r in some)
+    plain = [r for r in rows if r["id"].startswith("S20-F2") and r["id"].endswith(".norm")]
+    assert {r["scale"] for r in plain if r["elsewhere"]} == {"digits"}
+
+
+def test_a_verdict_names_its_unit_its_printed_number_and_its_p():
+    bare = claims.Verdict("absent", "w")
+    assert (bare.unit, bare.printed, bare.p) == ("", None, None)
+
+
+def test_counting_claims_loads_nothing_that_trains_or_draws():
+    program = (
+        "import sys, sgdnoise.book.scorecard;"
+        "print(*({'torch', 'plotly', 'IPython', 'ipywidgets', 'papermill'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+# --- Counts ---------------------------------------------------------------------------------------
+
+
+def test_every_word_is_counted_and_what_is_elsewhere_is_not():
+    some = [row(k, word) for k, word in enumerate(WORDS)]
+    found = counts([*some, row(1, "undecided", scale="cpu"), row(99, elsewhere=True)])
+    assert (found.claims, found.rows) == (7, 8)
+    assert found.words == {word: 1 + (word == "undecided") for word in WORDS}
+    assert found.judged == 6
+    assert found.held == 2
+    assert (found.tested, found.untested, found.corrected) == (0, 2, 0)
+
+
+def test_holms_rule_by_hand():
+    # 0.05/4, /3, /2, /1: the third fails, and what comes after it with it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == [True, False, False, True]
+    assert holm([0.04]) == [True]
+    assert holm([0.026, 0.026]) == [False, False]
+    assert holm([0.025, 0.05]) == [True, True]
+    assert holm([]) == []
+
+
+def test_holms_rule_rejects_a_false_hypothesis_in_one_family_of_twenty():
+    p = np.random.default_rng(0).uniform(size=(4000, 10))
+    share = np.mean([any(holm(list(family))) for family in p])
+    assert 0.04 < share < 0.06
+
+
+def test_what_stays_reproduced_after_holm_counts_only_what_has_a_p():
+    some = [
+        row(0, p=0.001),
+        row(1, "reproduced at another size", p=0.02),
+        row(2, "contradicted", p=0.0001),
+        row(3, p=None),
+        row(4, "undecided", p=0.9),
+        row(5, p=math.nan),
+        row(6, "not tested here", p=0.5),
+    ]
+    found = counts(some)
+    # 0.0001 ≤ 0.05/4, 0.001 ≤ 0.05/3, 0.02 ≤ 0.05/2, 0.9 > 0.05.
+    assert (found.tested, found.untested, found.corrected) == (4, 2, 2)
+    text = headline_counts(some)
+    assert "over the 4 judgements that have a p-value, 2 of 4 stay reproduced." in text
+    assert "2 have no p-value and are not among these." in text
+    # A part is held to the whole: alone, 0.02 would pass as well among fewer; here among more.
+    many = [*some, *(row(10 + k, "undecided", p=0.5) for k in range(5))]
+    assert counts(some, many).corrected == 1
+    assert counts(some).corrected == 2
+
+
+def test_counts_by_paper_and_scale_add_up_in_the_books_order():
+    places = [("G20", "cpu"), ("S20", "paper"), ("H17", "gpu"), ("S20", "digits")]
+    some = [row(k, paper=p, scale=s, p=0.02) for k, (p, s) in enumerate(places)]
+    by = counts_by([*some, row(9, paper="H17", elsewhere=True)])
+    assert list(by) == [("S20", "digits"), ("S20", "paper"), ("H17", "gpu"), ("G20", "cpu")]
+    assert sum(found.rows for found in by.values()) == counts(some).rows
+    # 0.02 > 0.05/4: over the whole family nothing stays, though each alone would.
+    assert {found.corrected for found in by.values()} == {0}
+
+
+def test_the_headline_is_a_paragraph_of_markdown_with_every_word_that_came_out():
+    some = [row(k, word) for k, word in enumerate(WORDS)]
+    text = headline_counts(some)
+    opening, inline, _ = MarkdownIt().parse(text)
+    assert opening.type == "paragraph_open"
+    assert text.startswith("**2 of 5 judgements find the claim reproduced (1 of them at another")
+    for word in WORDS[2:]:
+        assert f"1 {word}" in inline.content
+    assert "No verdict has a p-value" in text
+    assert headline_counts([row(0, "not measured")]) == (
+        "**None of 1 claims has been judged yet.**"
+    )
+    assert "None of 0" in headline_counts([])
+
+
+# --- The page's text ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_text_stays_text(text):
+    keys = ("statement", "about", "where", "why", "code", "unit")
+    for key in keys:
+        for word in ("undecided", "not measured"):
+            page = Seen(claims_list([row(0, word, **{key: text})]))
+            plain = Seen(claims_list([row(0, word, **{key: "plain"})]))
+            strange = [tag for tag, _ in page.tags if tag not in ("code", "wbr")]
+            assert strange == [tag for tag, _ in plain.tags if tag not in ("code", "wbr")]
+            for attribute in ("onerror", "onclick"):
+                assert all(attribute not in attrs for _, attrs in page.tags)
+            if key != "unit" or word != "not measured":
+                shown = text[:1].upper() + text[1:] if key == "why" else text
+                marks = re.compile(r"[`*]")  # of Markdown in a reason
+                assert marks.sub("", shown) in marks.sub("", page.text) or word == "not measured"
+
+
+def test_a_reasons_markdown_is_strong_and_code_and_nothing_else():
+    page = claims_list([row(why="**so <b>** it is: `a < b`.")]).data
+    assert "<strong>so &lt;b&gt;</strong>" in page.replace("<p", "\n<p")
+    assert "<code>a &lt; b</code>" in page
+
+
+def test_every_row_is_there_with_its_address_and_what_the_filters_ask():
+    some = [row(k, word, scale=s) for s in SCALES[:2] for k, word in enumerate(WORDS[:6])]
+    page = Seen(claims_list([*some, row(50, elsewhere=True)]))
+    assert page.all("tr", "id") == [anchor(r) for r in some]
+    assert page.all("tr", "data-word") == [r["verdict"] for r in some]
+    assert page.all("tr", "data-claims") == ["1"] * len(some)
+    assert page.all("form", "hidden") == [None]
+    links = page.all("a", "href")
+    assert "../papermill_runs/digits/constant-epoch.html" in links
+    assert "../records/digits/constant-epoch.html" in links
+    assert [a for tag, a in page.tags if tag == "tr" and "hidden" in a] == []
+
+
+def test_what_is_not_measured_is_one_row_an_experiment_with_its_command():
+    gone = {"page": None, "runs": None, "effect": None, "interval": None, "seeds": 0}
+    some = [row(k, "not measured", scale="gpu", **gone) for k in range(3)]
+    some += [row(k, "not measured", scale="gpu", experiment="constant-step", **gone) for k in (3,)]
+    page = Seen(claims_list(some))
+    assert page.all("tr", "data-claims") == ["3", "1"]
+    assert "sgdnoise reproduce constant-epoch --scale gpu measures them" in page.text
+    assert "sgdnoise reproduce constant-step --scale gpu measures it" in page.text
+    assert page.all("li", "id") == [anchor(r) for r in some]
+    assert page.text.count("It does.") == 2  # a reason is said once
+
+
+def test_numbers_that_are_none_or_not_finite_are_left_out():
+    nothing = {"effect": math.nan, "interval": None, "margin": math.nan, "printed": math.inf}
+    text = Seen(claims_list([row(**nothing, p=math.nan), row(1, effect=None)])).text
+    assert not re.search(r"\b(nan|inf|None)\b", text)
+
+
+def test_counts_lead_to_their_claims_by_addresses_that_are_selectors(rows):
+    page = Seen(counts_table(rows))
+    found = counts(rows)
+    assert address(paper="S20", word="not measured") == "#show.paper-S20.word-not-measured"
+    links = page.all("a", "href")
+    assert "#show.word-not-measured" in links
+    for word, number in found.words.items():
+        assert (f"{number} {word}" in page.text) == bool(number)
+    # The theme gives every link's fragment to querySelector, and stops at one that is none.
+    every = [*links, *(f"#{anchor(r)}" for r in rows)]
+    assert all(re.fullmatch(r"#[A-Za-z][\w-]*(\.-?[A-Za-z_][\w-]*)*", link) for link in every)
+
+
+def test_each_word_has_a_mark_of_its_own():
+    assert tuple(MARKS) == WORDS
+    for one in ("symbol", "glyph"):
+        assert len({getattr(mark, one) for mark in MARKS.values()}) == len(WORDS)
+    assert not any("diamond" in mark.symbol for mark in MARKS.values())
+
+
+# --- The forest -----------------------------------------------------------------------------------
+
+
+def test_a_forest_has_a_row_for_each_effect_of_its_unit_and_the_papers_diamonds():
+    some = [
+        row(0, printed=0.5, margin=0.3),
+        row(1, "contradicted", effect=-1.0, interval=[-2.0, -0.5]),
+        row(2, "undecided", unit="slope", effect=0.9, interval=[0.7, 1.1], printed=1.0, margin=0.2),
+        row(3, effect=None),
+        row(4, interval=None),
+        row(5, effect=math.nan),
+        row(6, interval=[math.nan, 1.0]),
+        row(7, interval=[0.0, math.inf]),
+    ]
+    assert [shows(r) for r in some] == [True] * 3 + [False] * 5
+    assert units(some) == ["points", "slope"]
+    points, slopes = forests(some)
+    assert points.layout.title.text == (
+        "2 effects in points of accuracy: 1 reproduced, 1 contradicted."
+    )
+    by = {trace.name: trace for trace in points.data}
+    assert set(by) == {"reproduced", "contradicted", "the paper's number"}
+    assert by["contradicted"].x == (-1.0,)
+    assert by["contradicted"].error_x.array == (0.5,)
+    assert by["contradicted"].error_x.arrayminus == (1.0,)
+    assert by["contradicted"].customdata == ("S20-X1.some-claim.digits",)
+    assert by["the paper's number"].x == (0.5,)
+    assert by["the paper's number"].y == by["reproduced"].y
+    assert "diamond" in by["the paper's number"].marker.symbol
+    bands = [s for s in points.layout.shapes if s.type == "rect"]
+    assert [(s.x0, s.x1) for s in bands] == [(-0.3, 0.3)]
+    # A slope's margin lies about the paper's slope.
+    (band,) = [s for s in slopes.layout.shapes if s.type == "rect"]
+    assert (band.x0, band.x1) == (0.8, 1.2)
+    assert centre(some[0]) == 0
+    low, high = points.layout.xaxis.range
+    assert low < -2 < 2 < high
+    json.dumps(compact(points), allow_nan=False)
+
+
+def test_a_forests_rows_do_not_touch_and_each_label_leads_to_its_row():
+    some = [row(k, statement="A statement of many words " * (1 + k % 3)) for k in range(6)]
+    fig = forest(some, "points")
+    labels = [a for a in fig.layout.annotations if a.name != "provenance"]
+    assert [a.name for a in labels] == [anchor(r) for r in some]
+    assert all(a.captureevents for a in labels)
+    assert fig.layout.meta["anchors"]
+    tops = [a.y for a in labels]
+    marks = fig.data[0].y
+    for top, mark, below in zip(tops, marks, [*tops[1:], math.inf], strict=True):
+        assert top < mark < below
+    gaps = [b - a for a, b in itertools.pairwise(tops)]
+    assert min(gaps) >= 60
+    assert fig.layout.height > tops[-1]
+    assert all(len(line) < 60 for a in labels for line in re.sub("<.*?>", "\n", a.text).split("\n"))
+
+
+def test_text_in_a_forest_is_text():
+    nasty = NASTY[0]
+    some = [row(statement=nasty, where=nasty, about="", unit=nasty, printed=1.0)]
+    fig = forest(some, nasty)
+    texts = [a.text for a in fig.layout.annotations]
+    texts += [text for trace in fig.data for text in trace.hovertext]
+    texts.append(fig.layout.title.text)
+    assert not any("<img" in text for text in texts)
+
+
+def test_units_that_nobody_named_stand_last_and_no_rows_make_no_figure():
+    some = [row(0, unit=""), row(1, unit="nats"), row(2, unit="log2 ratio"), row(3)]
+    assert units(some) == ["points", "log2 ratio", "nats", ""]
+    assert len(forests(some)) == 4
+    assert forests([]) == []
+    assert forests([row(effect=None)]) == []
+    with pytest.raises(ValueError, match="no row has an effect"):
+        forest(some, "slope")
+    fig = forest([row(effect=0.0, interval=[0.0, 0.0])], "points")
+    low, high = fig.layout.xaxis.range
+    assert low < 0 < high
+
+
+def test_a_forest_names_the_runs_behind_it(tmp_path):
+    store = Store(tmp_path)
+    study = study_of("constant-epoch", "digits")
+    records = filled(study, noisy(two_regimes))
+    store.append(*study.place, records.values())
+    said = scorecard_page.source(store, [row(), row(1, scale="cpu", effect=None)])
+    assert said.startswith(f"Scale digits: {len(records):,} runs; code ")
