@@ -322,7 +322,9 @@ def _verdict(
 
 def line(claim: Claim, verdict: Verdict) -> str:
     """A claim with its verdict as a line of a list, in Markdown."""
-    return f"- **{verdict.about or claim.stated.statement}**: *{verdict.word}*. {_sentence(verdict)}"
+    return (
+        f"- **{verdict.about or claim.stated.statement}**: *{verdict.word}*. {_sentence(verdict)}"
+    )
 
 
 def headline(claim: Claim, verdict: Verdict) -> str:

@@ -5,4 +5,13 @@ from sgdnoise.analysis.reading import Reading
 from sgdnoise.analysis.regimes import Regimes
 from sgdnoise.analysis.tuning import Tuning, best_means, key_name, without
 
-__all__ = ["Estimate", "Interval", "Reading", "Regimes", "Tuning", "best_means", "key_name", "without"]
+__all__ = [
+    "Estimate",
+    "Interval",
+    "Reading",
+    "Regimes",
+    "Tuning",
+    "best_means",
+    "key_name",
+    "without",
+]

@@ -86,19 +86,20 @@ def locate(
     if first < best < last and last - first >= 3:
         fitted = _fieller(exponents[window] - at, values[window])
         if fitted is not None:
-            return Located(*(at + float(x) for x in fitted), "parabola")
+            value, low, high = fitted
+            return Located(at + value, at + low, at + high, "parabola")
     first, last = _not_worse(values, means, valid, best, window)
-    low, high = max(first - 1, 0), min(last + 1, len(values) - 1)
+    lowest, highest = max(first - 1, 0), min(last + 1, len(values) - 1)
     value = at + _one_sided(exponents - at, means, valid, first, last)
-    return Located(value, float(exponents[low]), float(exponents[high]), "set")
+    return Located(value, float(exponents[lowest]), float(exponents[highest]), "set")
 
 
 def _one_sided(x: np.ndarray, means: np.ndarray, valid: np.ndarray, first: int, last: int) -> float:
     """The top of the hill whose far side a cliff cuts off, from the best point, in log₂.
 
-    A parabola through the rates that are not worse and `REACH` below them, which the cliff does not
-    touch, says where the top is; it cannot lie beyond the cliff, half-way to the next rate. The best
-    point alone would lie too low by a fifth of an octave.
+    A parabola through the rates that are not worse and `REACH` below them, which the cliff does
+    not touch, says where the top is; it cannot lie beyond the cliff, half-way to the next rate. The
+    best point alone would lie too low by a fifth of an octave.
 
     Args:
         x: log₂ of the rates, less the best one's, shape (points,).
@@ -172,4 +173,4 @@ def _not_worse(
         if means[best] - means[row]
         <= bar * math.sqrt(variance * (1 / counts[best] + 1 / counts[row]))
     ]
-    return min(alike), max(alike)
+    return int(min(alike)), int(max(alike))

@@ -56,7 +56,9 @@ class Reading:
         if len(states) == len(self.states):
             return self
         other = Reading(self.study, self.records)
-        other.__dict__.update(known=self.known, states=states)  # where cached properties keep theirs
+        other.__dict__.update(
+            known=self.known, states=states
+        )  # where cached properties keep theirs
         return other
 
     @functools.cached_property

@@ -1,8 +1,8 @@
 """What the records say: tuned learning rates, and what was reached there.
 
 S20's own statistics come from `protocol`; beside them stand the project's: the tuned rate with an
-interval that covers also beside a cliff (`locate`), and a re-estimate by seeds that the tuning never
-saw, its error from the variance that its whole neighbourhood of the grid shows.
+interval that covers also beside a cliff (`locate`), and a re-estimate by seeds that the tuning
+never saw, its error from the variance that its neighbourhood of the grid shows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 

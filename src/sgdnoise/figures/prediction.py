@@ -95,7 +95,7 @@ def units(curve: TunedCurve) -> tuple[float, float, float]:
 def rates_in_reduced_units(reading: Reading) -> go.Figure:
     """Tuned learning rate over its level against batch size over the boundary, model and net.
 
-    Marks with bars are the net's (vertex of the local parabola, 95 % interval), lines the model's.
+    Marks with bars are the net's (as `analysis.locate` has it, 95 % interval), lines the model's.
     Each is divided by the boundary and level of its own hinge.
     """
     tuned, model = reading.tuned(), curves(reading)

@@ -296,7 +296,8 @@ def ticks_at(fig: go.Figure, values: Sequence[float] | pd.Series) -> None:
 
 def common_exponents(tuned: Mapping[Key, Tuning]) -> list[int]:
     """The learning rates, log₂, that at least two sweeps tried: what a slider can pass."""
-    tried = [int(e) for one in tuned.values() for e in one.exponents]
+    # Points between whole powers of two are each sweep's own.
+    tried = [int(e) for one in tuned.values() for e in one.exponents if float(e).is_integer()]
     return sorted({e for e in tried if tried.count(e) > 1})
 
 
@@ -311,7 +312,7 @@ def measured_rates(reading: Reading, objective: str = "test_accuracy") -> list[i
             analysis.best_means(one.table, one.objective, one.state.sweep.best),
             strict=True,
         )
-        if np.isfinite(mean)
+        if np.isfinite(mean) and float(exponent).is_integer()
     }
     return [exponent for exponent in common_exponents(tuned) if exponent in found]
 
@@ -344,8 +345,9 @@ def learning_rates(reading: Reading) -> go.Figure:
     """S20's figure 1c: the tuned effective learning rate against batch size.
 
     Marks and bars are S20's (the best of the grid, and every learning rate within one standard
-    deviation of it); small crosses are the vertices of local parabolas, which the lines are fitted
-    to; an arrow marks an optimum on the edge of its grid, a bound and no estimate.
+    deviation of it); small crosses, which the lines are fitted to, are where `analysis.locate` puts
+    the best rate, between the grid's points; an arrow marks an optimum on the edge of its grid, a
+    bound and no estimate.
     """
     optima, regimes = reading.optima(), reading.regimes
     fig = figure(
@@ -376,7 +378,7 @@ def learning_rates(reading: Reading) -> go.Figure:
             mode="markers",
             marker={"symbol": "x-thin-open", "color": group.colour, "size": 7},
             customdata=rows.sweep.tolist(),
-            name=f"{group.name}, vertices",
+            name=f"{group.name}, between the points",
         )
         fit = regimes[method]
         if not np.isfinite(fit.slope.value):

@@ -2,8 +2,9 @@
 
 A sweep is a pure function from what has been recorded to the runs that it needs: first the
 frozen grid, then one more step on a side that an optimum or its error bar touches (the edge rule),
-then points between those about the optimum, where the sweep is refined, then fresh seeds at the tuned learning rate, which the tuning never saw. Whatever stopped a sweep,
-asking again gives what is missing.
+then points between those about the optimum, where the sweep is refined, then fresh seeds at the
+tuned learning rate, which the tuning never saw. Whatever stopped a sweep, asking again gives what
+is missing.
 """
 
 from __future__ import annotations
@@ -183,7 +184,9 @@ def advance(sweep: Sweep, seeds: int, outcomes: Mapping[str, Outcome]) -> SweepS
             grid, points = grown, grid_points(grown)
         elif spacing >= 0.5**sweep.halvings:
             new = {
-                p for o in sweep.objectives for p in refine(cells[o.name], tuned[o.name], spacing, o)
+                p
+                for o in sweep.objectives
+                for p in refine(cells[o.name], tuned[o.name], spacing, o)
             }
             points, spacing = sorted(new | set(points)), spacing / 2
         else:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from sgdnoise.analysis import Estimate, Interval, Reading, Tuning
+from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.figures.tables import NAMES
@@ -86,9 +88,7 @@ def _beyond(reading: Reading) -> list[int]:
     return [size for size in _sizes(reading) if size >= BEYOND * _boundary(reading)]
 
 
-def _lacks(
-    reading: Reading, sizes: Callable[[Reading], list[int]], least: int, where: str
-) -> str:
+def _lacks(reading: Reading, sizes: Callable[[Reading], list[int]], least: int, where: str) -> str:
     """What a claim about some of the batch sizes lacks."""
     if not np.isfinite(_boundary(reading)):
         return "no boundary was found: fewer than four batch sizes have an optimum inside a grid."
@@ -132,7 +132,7 @@ def flat_beyond(reading: Reading) -> Verdict:
     """Whether plain SGD's tuned rate stays where it is from twice its boundary on."""
     rates = {size: reading.tuned()[_pair("sgd", size)].peak for size in _twice(reading)}
     slope = line_slope(
-        np.log2(list(rates)),
+        [float(np.log2(size)) for size in rates],
         [rate.value if rate.is_estimate else np.nan for rate in rates.values()],
     )
     return alike(
@@ -330,13 +330,24 @@ def _twin_gaps(first: Tuning, second: Tuning, shift: float) -> dict[float, Estim
     return found
 
 
-def method_gaps(reading: Reading) -> pd.DataFrame:
-    """Momentum's test accuracy less plain SGD's at equal effective learning rate, by batch size.
+@dataclass(frozen=True)
+class MethodGap:
+    """Momentum's accuracy less plain SGD's at equal effective learning rate, at one batch size.
 
-    Columns: `batch_size`, `rates` (the shared learning rates up to plain SGD's best at which no run
-    was lost), `gap` (the mean over them, an `Estimate` in points, of all seeds there are).
+    Attributes:
+        batch_size: B.
+        rates: the shared learning rates up to plain SGD's best at which no run was lost.
+        gap: the mean over them, in points, of all seeds there are.
     """
-    rows = []
+
+    batch_size: int
+    rates: int
+    gap: Estimate
+
+
+def method_gaps(reading: Reading) -> list[MethodGap]:
+    """The gap at each batch size, in rising order, at which the methods share a learning rate."""
+    found = []
     tuned = reading.tuned()
     for size in _sizes(reading):
         plain, heavy = (tuned[_pair(method, size)] for method in ("sgd", "momentum"))
@@ -348,8 +359,8 @@ def method_gaps(reading: Reading) -> pd.DataFrame:
             if best is not None and exponent <= best.point[0] and exponent in both
         ]
         if gaps:
-            rows.append((size, len(gaps), Estimate.average(gaps)))
-    return pd.DataFrame(rows, columns=["batch_size", "rates", "gap"])
+            found.append(MethodGap(size, len(gaps), Estimate.average(gaps)))
+    return found
 
 
 def _all_finite(one: Tuning) -> set[float]:
@@ -358,9 +369,10 @@ def _all_finite(one: Tuning) -> set[float]:
 
 
 def _no_shared_rate(reading: Reading) -> str:
-    if not len(method_gaps(reading)):
+    gaps = method_gaps(reading)
+    if not gaps:
         return "the methods share no learning rate."
-    size, boundary = method_gaps(reading).batch_size[0], reading.regimes["sgd"].boundary
+    size, boundary = gaps[0].batch_size, reading.regimes["sgd"].boundary
     if not size <= boundary.low:
         return f"nothing says that noise decides at B = {size:,}: the boundary is {boundary}."
     return ""
@@ -368,20 +380,18 @@ def _no_shared_rate(reading: Reading) -> str:
 
 def same_as_sgd(reading: Reading) -> Verdict:
     """Whether momentum changes nothing at the smallest batch but the effective learning rate."""
-    gaps = method_gaps(reading)
-    first = gaps.iloc[0]
+    first, *others = method_gaps(reading)
     why = (
-        f"at B = {first.batch_size:,.0f}, momentum is {first.gap} points from plain SGD at equal "
-        f"effective learning rate, the mean over {first.rates:.0f} rates up to plain SGD's best."
+        f"at B = {first.batch_size:,}, momentum is {first.gap} points from plain SGD at equal "
+        f"effective learning rate, the mean over {first.rates} rates up to plain SGD's best."
     )
     # As many batch sizes are looked at, one would differ by chance.
-    level = 1 - 0.05 / len(gaps)
-    differing = [row for row in gaps.itertuples() if not row.gap.at(level).holds(0.0)]
+    level = 1 - (1 - COVERAGE) / max(len(others), 1)
+    differing = [other for other in others if not other.gap.at(level).holds(0.0)]
     if differing:
-        other = differing[0]
         why += (
             f" The first batch size at which they differ, Bonferroni's correction made, is "
-            f"{other.batch_size:,}: {other.gap} points."
+            f"{differing[0].batch_size:,}: {differing[0].gap} points."
         )
     return alike(why, first.gap, unit="points", margin=NO_LOSS)
 

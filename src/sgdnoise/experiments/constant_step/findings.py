@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -103,19 +105,18 @@ def largest_fits(reading: Reading) -> str:
     )
 
 
-def _best(rows: pd.DataFrame, among: pd.Series) -> int:
+def _best(rows: pd.DataFrame) -> Any:
     """The row whose accuracy is best by the tuning's seeds, so that fresh ones can judge it."""
-    return int(rows.test_accuracy_mean[among].idxmax())
+    return rows.iloc[int(rows.test_accuracy_mean.argmax())]
 
 
 def peaks_inside(reading: Reading) -> Verdict:
     """Whether both the smallest and the largest batch are worse than the best one between."""
     rows = _rows(reading)
-    inside = (rows.index > 0) & (rows.index < len(rows) - 1)
-    peak = rows.loc[_best(rows, inside)]
+    peak = _best(rows.iloc[1:-1])
     falls = {
-        f"B = {rows.batch_size[end]:,}": reading.reached(peak.key) - reading.reached(rows.key[end])
-        for end in (0, len(rows) - 1)
+        f"B = {end.batch_size:,}": reading.reached(peak.key) - reading.reached(end.key)
+        for end in (rows.iloc[0], rows.iloc[-1])
     }
     why = (
         f"between {rows.batch_size[0]:,} and {rows.batch_size[len(rows) - 1]:,} the best batch by "
@@ -127,14 +128,13 @@ def peaks_inside(reading: Reading) -> Verdict:
 def largest_is_worse(reading: Reading) -> Verdict:
     """Whether the largest batch does worse than the best other one at equal updates."""
     rows = _rows(reading)
-    last = rows.iloc[-1]
-    peak = rows.loc[_best(rows, rows.index < len(rows) - 1)]
+    last, peak = rows.iloc[-1], _best(rows.iloc[:-1])
     fall = reading.reached(peak.key) - reading.reached(last.key)
     theirs = table("S20-T1").sort_values("batch_size").iloc[-1]
     best = _s20_peak()
     return directional(
-        f"B = {peak.batch_size:,}, the best other one by the tuning's seeds, is {fall} points above "
-        f"B = {last.batch_size:,}, by fresh seeds.",
+        f"B = {peak.batch_size:,}, the best other one by the tuning's seeds, is {fall} points "
+        f"above B = {last.batch_size:,}, by fresh seeds.",
         fall,
         unit="points",
         margin=NO_LOSS,
@@ -146,12 +146,13 @@ def largest_is_worse(reading: Reading) -> Verdict:
 def loss_lower(reading: Reading) -> Verdict:
     """Whether the training loss at the largest batch is below that at the peak."""
     rows = _rows(reading)
-    last, peak = rows.iloc[-1], rows.loc[_best(rows, rows.index < len(rows) - 1)]
+    last, peak = rows.iloc[-1], _best(rows.iloc[:-1])
     ratio = reading.reached(last.key, "train_loss") - reading.reached(peak.key, "train_loss")
     theirs = table("S20-T1").sort_values("batch_size").iloc[-1].train_loss / _s20_peak().train_loss
     return directional(
-        f"{last.train_loss_fresh:.3g} at B = {last.batch_size:,} against {peak.train_loss_fresh:.3g}"
-        f" at {peak.batch_size:,}, fresh seeds; their ratio is {ratio} in log₂.",
+        f"{last.train_loss_fresh:.3g} at B = {last.batch_size:,} against "
+        f"{peak.train_loss_fresh:.3g} at {peak.batch_size:,}, fresh seeds; their ratio is {ratio} "
+        "in log₂.",
         ratio,
         unit="log2 ratio",
         sign=-1,

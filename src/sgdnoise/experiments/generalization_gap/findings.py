@@ -269,11 +269,9 @@ def _no_gap(reading: Reading) -> str:
 def _theirs(reading: Reading, above: str, below: str) -> float | None:
     """The same step in H17's table 1, in points, for the net that is trained here."""
     config = next(iter(reading.records.values())).config
-    name = H17_NETWORKS.get(config.model)
     printed = table("H17-T1").set_index("network")
-    if name not in printed.index:
-        return None
-    return float(printed.loc[name, above] - printed.loc[name, below])
+    row = printed[printed.index == H17_NETWORKS.get(config.model)]
+    return None if row.empty else float((row[above] - row[below]).iloc[0])
 
 
 def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
@@ -336,9 +334,7 @@ _STEPS = {
 }
 
 CLAIMS = (
-    Claim(
-        "H17-T1.large-is-worse", partial(_order, above="LB", below="SB", sign=-1), needs=_whole
-    ),
+    Claim("H17-T1.large-is-worse", partial(_order, above="LB", below="SB", sign=-1), needs=_whole),
     *(
         Claim(f"H17-T1.{name}", partial(_order, above=up, below=down, sign=1), needs=_no_gap)
         for name, (up, down) in _STEPS.items()

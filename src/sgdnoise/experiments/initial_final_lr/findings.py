@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -131,12 +132,14 @@ def _of(reading: Reading, which: str, objective: str) -> pd.Series:
 
 def _lacks(reading: Reading, which: str, objectives: tuple[str, ...]) -> str:
     """What a comparison over budgets lacks."""
-    known = pd.concat([_of(reading, which, name) for name in objectives], axis=1).notna().all(axis=1)
+    known = (
+        pd.concat([_of(reading, which, name) for name in objectives], axis=1).notna().all(axis=1)
+    )
     if known.sum() >= LEAST_CARRIED:
         return ""
     return (
-        f"{known.sum()} of {len(reading.states)} budgets have the {which} rate's optimum inside the "
-        f"grid; it takes {LEAST_CARRIED}."
+        f"{known.sum()} of {len(reading.states)} budgets have the {which} rate's optimum inside "
+        f"the grid; it takes {LEAST_CARRIED}."
     )
 
 
@@ -168,7 +171,7 @@ def ends_colder(reading: Reading) -> Verdict:
 
 def _slope(reading: Reading, which: str) -> Interval:
     rates = _of(reading, which, "test_accuracy")
-    return line_slope(np.log2(rates.index.to_numpy(dtype=float)), rates.to_numpy())
+    return line_slope([math.log2(epochs) for epochs in rates.index], rates.tolist())
 
 
 def initial_stays(reading: Reading) -> Verdict:
@@ -182,9 +185,7 @@ def final_falls(reading: Reading) -> Verdict:
     """Whether the final rate for the test set falls with the budget."""
     slope = _slope(reading, "final")
     why = f"its slope against the budget is {slope}, over {len(reading.states)} budgets."
-    return directional(
-        why, slope, unit="slope", sign=-1, margin=CONSTANT, rests_on="budgets"
-    )
+    return directional(why, slope, unit="slope", sign=-1, margin=CONSTANT, rests_on="budgets")
 
 
 INITIAL_STEP, FINAL_STEP = 1.0, 2.0

@@ -255,7 +255,9 @@ def _too_small(reading: Reading) -> str:
     largest, limit = _stations(reading.optima())[-1], _scaled(reading, "limit")
     if largest >= limit:
         return ""
-    return f"G20 speaks of batches beyond {limit:,.0f} at this size, and the largest is {largest:,}."
+    return (
+        f"G20 speaks of batches beyond {limit:,.0f} at this size, and the largest is {largest:,}."
+    )
 
 
 def helps(reading: Reading, rule: str) -> Verdict:
