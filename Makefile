@@ -1,6 +1,6 @@
 # make book: from a fresh clone to a built book. make test: lint, types, unit, notebook and browser
 # tests. Both set everything up by themselves, and do nothing twice.
-.PHONY: book test lab bench bench-gpu setup pages browser lint units notebooks clean
+.PHONY: book test lab bench bench-gpu coverage setup pages browser lint units notebooks clean
 .DEFAULT_GOAL := book
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -54,6 +54,10 @@ lab: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
+
+# How often the intervals hold the truth: written anew after a change of the statistics.
+coverage: setup
+	$(BIN)/python -m benchmarks.coverage
 
 # Where another python has the torch that knows the GPU: make bench-gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python

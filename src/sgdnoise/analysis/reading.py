@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -50,12 +52,12 @@ class Reading:
     records: Mapping[str, Record]
 
     @functools.cache  # noqa: B019  a reading is looked at as long as its records
-    def part(self, keep: Callable[[Key], bool]) -> Reading:
+    def part(self, keep: Callable[[Key], bool]) -> Self:
         """The same of some of the sweeps, by their keys."""
         states = [state for state in self.states if keep(state.sweep.key)]
         if len(states) == len(self.states):
             return self
-        other = Reading(self.study, self.records)
+        other = dataclasses.replace(self)
         other.__dict__.update(
             known=self.known, states=states
         )  # where cached properties keep theirs

@@ -83,7 +83,7 @@ def word_rates(
     return {word: words[word] / experiments for word in get_args(Word) if words[word]}
 
 
-def operating_curves(kind: str, seeds: int, experiments: int = 150) -> go.Figure:
+def operating_curves(kind: str, seeds: int, experiments: int = 100) -> go.Figure:
     """How often each word comes out against the true effect."""
     rng = np.random.default_rng([seeds, list(KINDS).index(kind)])
     rates = [word_rates(kind, effect, seeds, experiments, rng) for effect in EFFECTS]

@@ -90,10 +90,6 @@ class Page(Reading):
         """Why nothing can be judged here, or None where it can."""
         if not self.records:
             return self.not_measured
-        if self.waiting:
-            return Markdown(
-                f"**No verdict yet**: {self.waiting} of {len(self.states)} sweeps are not complete."
-            )
         if self.study.seeds < 2:
             return Markdown("**No verdict**: a single seed has no spread to judge by.")
         return None
@@ -134,6 +130,11 @@ class Page(Reading):
 
     def judge(self, sentence: Callable[[Reading], str]) -> Markdown:
         """A sentence about the complete records, where there is a verdict to be had."""
+        if self.waiting:
+            return Markdown(
+                f"**Nothing to say yet**: {self.waiting} of {len(self.states)} sweeps are not "
+                "complete."
+            )
         return self.no_verdict or Markdown(sentence(self))
 
     def each(self, draw: Callable[..., Any], argues: Mapping[Key, str] | None = None) -> None:

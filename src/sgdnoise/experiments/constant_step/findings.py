@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -67,10 +67,37 @@ def _is_fair(key: Key) -> bool:
     return set(FAIR) <= set(key)
 
 
-def fair(reading: Reading) -> Reading:
+def _is_unfitted(key: Key) -> bool:
+    return not _is_fair(key)
+
+
+SomeReading = TypeVar("SomeReading", bound=Reading)
+
+
+def fair(reading: SomeReading) -> SomeReading:
     """The sweeps on so few images that the largest batch can fit them, where there are any."""
     few = reading.part(_is_fair)
     return few if few.states else reading
+
+
+def unfitted(reading: Reading) -> str:
+    """Why other sweeps stand beside the fair test, in Markdown; empty where there are none."""
+    if fair(reading) is reading:
+        return ""
+    images = {run.config.train_size for run in reading.part(_is_unfitted).runs}
+    return (
+        f"## Where no batch size fits its data\n\nThese sweeps, on "
+        f"{', '.join(f'{n:,}' for n in sorted(filter(None, images)))} images, came before the fair "
+        "test. They leave every batch size with data that it has not fitted, and cannot test S20's "
+        "table 1: neither for it nor against it."
+    )
+
+
+def unfitted_table(reading: Reading) -> pd.DataFrame | str:
+    """Their rows in the form of S20's table 1; empty where there are none."""
+    if fair(reading) is reading:
+        return ""
+    return step_budget_table(reading.part(_is_unfitted))
 
 
 def _rows(reading: Reading) -> pd.DataFrame:
