@@ -36,7 +36,7 @@ NEARBY = 2
 
 
 def _difference(effect: float, seeds: int, rng: np.random.Generator) -> Estimate:
-    """The measured difference of two means that truly differ by the effect, seeds spreading by 1."""
+    """The measured difference of two means that truly differ by the effect; seeds spread by 1."""
     sides = []
     for mean in (effect, 0.0):
         groups = rng.standard_normal((1 + NEARBY, seeds))
@@ -153,10 +153,10 @@ def coverage_sentence() -> str:
     error = max(math.sqrt(0.95 * 0.05 / one.experiments) for one in mine)
     return (
         f"**The intervals hold the truth {_mean(mine):.1f} % of the time**, where 95 % is meant; "
-        f"{100 * least.share:.0f} to {100 * most.share:.0f} % in the cells of the table, each known "
-        f"to {100 * error:.1f} points or better. Those of a tuned rate that this book had before, a "
-        f"percentile bootstrap of a vertex through three points, held it {_mean(old):.0f} % of the "
-        "time, and hardly ever beside a cliff."
+        f"{100 * least.share:.0f} to {100 * most.share:.0f} % in the cells of the table, each "
+        f"known to {100 * error:.1f} points or better. Those of a tuned rate that this book had "
+        f"before, a percentile bootstrap of a vertex through three points, held it "
+        f"{_mean(old):.0f} % of the time, and hardly ever beside a cliff."
     )
 
 
