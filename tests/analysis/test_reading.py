@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from made_up import noisy, reading, two_regimes
 
-from sgdnoise.analysis.intervals import SIGMAS, Estimate, Interval
+from sgdnoise.analysis import Reading
+from sgdnoise.analysis.intervals import Interval
 from sgdnoise.study.grid import FRESH_SEED
 from sgdnoise.study.plan import outcomes
 
@@ -60,20 +61,25 @@ def test_an_interval_that_could_not_be_had_says_so():
     assert str(Interval(1.5, 1.0, 2.0)) == "1.5 [1, 2]"
 
 
-def test_an_estimate_has_its_standard_error_and_tells_itself_from_zero():
-    mean = Estimate.mean(np.array([1.0, 2.0, 3.0, 4.0]))
-    assert mean.value == 2.5
-    assert mean.error == pytest.approx(math.sqrt(5 / 3) / 2)
-    gap = Estimate(3.0, 0.3) - Estimate(1.0, 0.4)
-    assert (gap.value, gap.error) == pytest.approx((2.0, 0.5))
-    assert (gap.low, gap.high) == pytest.approx((2 - SIGMAS * 0.5, 2 + SIGMAS * 0.5))
-    assert SIGMAS == 2
-    assert str(gap) == "+2.00 ± 0.50"
-    assert not gap.near_zero
-    assert Estimate(-1.9, 1.0).near_zero
-    assert not Estimate(-2.1, 1.0).near_zero
-    assert math.isnan(Estimate.of(1.0, 0.1, 0).error)
-    assert not Estimate.of(0.0, math.nan, 1).near_zero
+def test_a_part_is_a_reading_of_some_sweeps_and_keeps_its_kind(two):
+    plain = two.part(only_plain)
+    assert {dict(state.sweep.key)["method"] for state in plain.states} == {"sgd"}
+    assert type(plain) is type(two)
+    assert plain is two.part(only_plain)
+    assert two.part(lambda key: True) is two
+    assert set(plain.optima().method) == {"sgd"}
+    assert 0 < len(plain.runs) < len(two.runs) == len(two.records)
+
+
+def only_plain(key):
+    return dict(key)["method"] == "sgd"
+
+
+def test_devices_are_told_by_their_kind(two):
+    assert two.devices == ["CPU"]
+    run, record = next(iter(two.records.items()))
+    gpu = dataclasses.replace(record, provenance={**record.provenance, "device": "NVIDIA H100"})
+    assert Reading(two.study, {**two.records, run: gpu}).devices == ["CPU", "GPU"]
 
 
 def test_where_everything_diverged_the_table_keeps_its_columns(two):

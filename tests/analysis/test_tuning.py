@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from made_up import noisy, reading, two_regimes
 
-from sgdnoise.analysis.regimes import fit_regimes
-from sgdnoise.analysis.tuning import best_means, parabola_peak, resampled_peaks
+from sgdnoise.analysis.intervals import pooled_variance
+from sgdnoise.analysis.tuning import best_means
 from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS, summarise
 
 
@@ -23,45 +24,28 @@ def test_best_means_is_the_protocols_own_statistic():
     assert math.isnan(best_means(table, TEST_ACCURACY, 0.8)[0])
 
 
-@pytest.mark.parametrize("peak", [-1.7, 0.0, 0.25, 2.49])
-def test_parabola_finds_the_vertex_of_a_parabola(peak):
-    x = np.arange(-5.0, 6.0)
-    y = 90 - 0.3 * (x - peak) ** 2
-    assert parabola_peak(x, y, TEST_ACCURACY) == pytest.approx(peak, abs=1e-9)
-    assert parabola_peak(x, -y, TRAIN_LOSS) == pytest.approx(peak, abs=1e-9)
-
-
-def test_parabola_falls_back_to_the_argmax_and_stays_inside():
-    x = np.arange(4.0)
-    assert parabola_peak(x, np.array([1.0, 2.0, np.nan, np.nan]), TEST_ACCURACY) == 1.0
-    assert parabola_peak(x, np.array([0.0, 1.0, 2.0, 4.0]), TEST_ACCURACY) == 3.0
-    assert parabola_peak(x, np.array([0.0, 4.0, np.nan, 3.0]), TEST_ACCURACY) == 1.0
-    # A cliff on one side moves it by half a step at most.
-    assert parabola_peak(x, np.array([97.9, 98.0, 10.0, 10.0]), TEST_ACCURACY) >= 0.5
-    assert math.isnan(parabola_peak(x, np.full(4, np.nan), TEST_ACCURACY))
-
-
-def test_the_interval_covers_the_true_optimum_as_often_as_it_says():
-    rng = np.random.default_rng(2)
-    x, truth, hits = np.arange(-3.0, 4.0), 0.4, 0
-    for trial in range(60):
-        table = 90 - 0.5 * (x[:, None] - truth) ** 2 + rng.normal(0, 0.5, (7, 15))
-        low, high = np.quantile(
-            resampled_peaks(x, table, TEST_ACCURACY, 1.0, seed=trial), [0.025, 0.975]
+def test_the_variance_is_that_of_the_rates_that_are_alike():
+    two = reading("constant-epoch", "digits", 5, noisy(two_regimes))
+    for key, one in two.tuned().items():
+        tuned = one.state.tuned["test_accuracy"]
+        assert tuned is not None
+        about = [point for point, near in zip(one.points, one.about, strict=True) if near]
+        assert tuned.point in about
+        assert set(about) <= set(tuned.bar)
+        fresh = two.reached(key)
+        values = [two.known[run]["test_accuracy"] for run in one.state.fresh_runs]
+        assert fresh.value == pytest.approx(np.mean(values))
+        groups = [values, *one.table[one.about]]
+        assert (fresh.error, fresh.dof) == pytest.approx(
+            (lambda v, d: (math.sqrt(v / 5), d))(*pooled_variance(groups))
         )
-        hits += low <= truth <= high
-    # 95% nominal; a bootstrap of 15 runs is a little short. Below 80% would be another thing.
-    assert hits >= 48
 
 
-def test_regimes_say_whether_a_flat_part_was_seen():
-    rng = np.random.default_rng(3)
-    sizes = 2 ** np.arange(11)
-    flat = np.minimum(np.arange(11.0), 6)
-    seen = fit_regimes(sizes, flat, flat + rng.normal(0, 0.1, (100, 11)))
-    assert seen.flat_seen
-    assert seen.boundary.low <= 64 <= seen.boundary.high
-    assert seen.slope.low <= 1 <= seen.slope.high
-    line = np.arange(11.0)
-    unseen = fit_regimes(sizes, line, line + rng.normal(0, 0.1, (100, 11)))
-    assert not unseen.flat_seen
+def test_what_was_reached_of_a_loss_is_its_log():
+    made = reading(
+        "unlimited-epochs", "digits", 3, noisy(lambda c, r: 98 - r * r, lambda c, r: 0.5)
+    )
+    key = made.states[0].sweep.key
+    for found in (made.reached(key, "train_loss"), made.best(key, "train_loss")):
+        assert found.value == pytest.approx(-1.0)
+        assert found.error == pytest.approx(0.0, abs=1e-9)

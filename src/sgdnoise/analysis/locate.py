@@ -86,7 +86,7 @@ def locate(
     if first < best < last and last - first >= 3:
         fitted = _fieller(exponents[window] - at, values[window])
         if fitted is not None:
-            value, low, high = fitted
+            value, low, high = map(float, fitted)
             return Located(at + value, at + low, at + high, "parabola")
     first, last = _not_worse(values, means, valid, best, window)
     lowest, highest = max(first - 1, 0), min(last + 1, len(values) - 1)
@@ -108,7 +108,7 @@ def _one_sided(x: np.ndarray, means: np.ndarray, valid: np.ndarray, first: int, 
         first, last: rows that are not significantly worse than the best.
     """
     rows = [row for row in range(max(first - REACH, 0), last + 1) if valid[row]]
-    if len(rows) < 4:
+    if len(rows) < 3:
         return 0.0
     a, b, _ = np.polyfit(x[rows], means[rows], 2)
     cliff = (x[last] + x[min(last + 1, len(x) - 1)]) / 2

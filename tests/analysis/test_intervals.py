@@ -1,0 +1,105 @@
+"""Intervals by Student's t: against scipy's own tests, and against simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sgdnoise.analysis.intervals import Estimate, Interval, pooled_variance, quantile
+
+
+def test_a_mean_has_the_interval_of_scipys_t_test():
+    values = np.array([1.0, 2.0, 4.0, 4.5])
+    mean = Estimate.mean(values)
+    theirs = stats.ttest_1samp(values, 0.0)
+    ci = theirs.confidence_interval(0.95)
+    assert (mean.value, mean.dof) == (pytest.approx(2.875), 3)
+    assert (mean.interval.low, mean.interval.high) == pytest.approx((ci.low, ci.high))
+    assert mean.p == pytest.approx(theirs.pvalue)
+    wider = mean.at(0.99)
+    assert wider.high == pytest.approx(theirs.confidence_interval(0.99).high)
+
+
+def test_a_difference_is_welchs():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(1, 1, 5), rng.normal(0, 3, 9)
+    gap = Estimate.mean(a) - Estimate.mean(b)
+    theirs = stats.ttest_ind(a, b, equal_var=False)
+    ci = theirs.confidence_interval(0.95)
+    assert gap.p == pytest.approx(theirs.pvalue)
+    assert (gap.interval.low, gap.interval.high) == pytest.approx((ci.low, ci.high))
+
+
+def test_groups_alike_pool_their_variance():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(1, 1, 4), rng.normal(0, 1, 6)
+    variance, dof = pooled_variance([a, b])
+    assert dof == 8
+    # The equal-variance t-test pools the same two groups.
+    error = math.sqrt(variance * (1 / 4 + 1 / 6))
+    theirs = stats.ttest_ind(a, b)
+    assert (a.mean() - b.mean()) / error == pytest.approx(theirs.statistic)
+    mean = Estimate.pooled(a, [a, b])
+    assert (mean.error, mean.dof) == (pytest.approx(math.sqrt(variance / 4)), 8)
+
+
+def test_lost_runs_do_not_count_and_a_single_one_has_no_interval():
+    assert pooled_variance([[1.0, math.nan], [2.0]])[1] == 0
+    assert pooled_variance([[1.0, 3.0, math.nan]]) == (2.0, 1)
+    three = Estimate.pooled([1.0, 3.0, math.nan], [[1.0, 3.0, math.nan]])
+    # The error is by the two that lived, not by three.
+    assert (three.value, three.error) == (2.0, pytest.approx(1.0))
+    single = Estimate.mean([1.0])
+    assert single.value == 1.0
+    assert math.isnan(single.interval.low)
+    assert math.isnan(single.p)
+    assert math.isnan(Estimate.mean([]).value)
+    assert (single - three).dof == 0
+    assert math.isnan((single - three).interval.low)
+
+
+def test_the_average_of_estimates_is_that_of_their_values():
+    one, two = Estimate(1.0, 0.3, 4), Estimate(2.0, 0.4, 4)
+    both = Estimate.average([one, two])
+    assert (both.value, both.error) == (1.5, pytest.approx(0.25))
+    assert both.dof == pytest.approx(0.5**4 / (0.3**4 / 4 + 0.4**4 / 4))
+
+
+def test_without_spread_an_estimate_is_exact():
+    exact = Estimate.mean([2.0, 2.0, 2.0])
+    assert (exact.interval.low, exact.interval.high, exact.p) == (2.0, 2.0, 0.0)
+    assert Estimate.mean([0.0, 0.0]).p == 1.0
+
+
+def test_the_difference_of_intervals_of_any_shape_keeps_open_sides_open():
+    # Of symmetric intervals it is the usual one.
+    gap = Interval(3.0, 2.7, 3.3) - Interval(1.0, 0.6, 1.4)
+    assert (gap.value, gap.low, gap.high) == pytest.approx((2.0, 1.5, 2.5))
+    opened = Interval(3.0, 2.7, math.inf) - Interval(1.0, 0.6, 1.4)
+    assert (opened.low, opened.high) == pytest.approx((1.5, math.inf))
+    other = Interval(3.0, 2.7, 3.3) - Interval(1.0, 0.6, math.inf)
+    assert other.low == -math.inf
+    assert other.high == pytest.approx(2 + 0.5)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 15])
+def test_differences_hold_the_truth_as_often_as_they_say(seeds):
+    rng = np.random.default_rng(seeds)
+    held = 0
+    for _ in range(1000):
+        sides = []
+        for mean, spread in ((1.0, 1.0), (0.0, 2.0)):
+            groups = spread * rng.standard_normal((3, seeds))
+            sides.append(Estimate.pooled(mean + groups[0], groups))
+        mine, other = sides
+        held += (mine - other).interval.holds(1.0)
+    assert 930 <= held <= 970
+
+
+def test_students_t_is_wide_for_few_seeds():
+    assert quantile(2) == pytest.approx(4.303, abs=1e-3)
+    assert quantile(1e9) == pytest.approx(1.960, abs=1e-3)
+    assert math.isnan(quantile(0))
