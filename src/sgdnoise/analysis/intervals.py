@@ -53,9 +53,17 @@ class Interval:
     def __str__(self) -> str:
         if not math.isfinite(self.value):
             return "no fit"
+        value, low, high = (_digits(x) for x in (self.value, self.low, self.high))
         if math.isnan(self.low) or math.isnan(self.high):
-            return f"{self.value:.3g}, no interval"
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+            return f"{value}, no interval"
+        if math.isinf(self.low):
+            return f"{value} [open]" if math.isinf(self.high) else f"{value} [{high} or less]"
+        return f"{value} [{low} or more]" if math.isinf(self.high) else f"{value} [{low}, {high}]"
+
+
+def _digits(value: float) -> str:
+    """Three digits, and all before the point: 0.0312, but 1,024."""
+    return f"{value:,.0f}" if 999.5 <= abs(value) < math.inf else f"{value:.3g}"
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,10 @@ class Estimate:
         return float(2 * stats.t.sf(abs(self.value) / self.error, self.dof))
 
     def __str__(self) -> str:
+        if not math.isfinite(self.value):
+            return "no number"
+        if not math.isfinite(self.interval.half):
+            return f"{self.value:+.2f}, no interval"
         return f"{self.value:+.2f} [{self.interval.low:+.2f}, {self.interval.high:+.2f}]"
 
 

@@ -11,10 +11,13 @@ import pandas as pd
 
 from sgdnoise.analysis import Estimate, Interval, Reading, Tuning
 from sgdnoise.analysis.intervals import COVERAGE
+from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.figures.tables import NAMES
+from sgdnoise.needs import no_optimum
 from sgdnoise.papers.numbers import printed, table
+from sgdnoise.study.grid import Key
 
 NEAR_LINEAR = 0.2
 """How far from 1 a slope may be: a factor of 1.15 in the rate over a doubling of the batch size."""
@@ -70,7 +73,7 @@ def _sizes(reading: Reading) -> list[int]:
     return sorted({int(dict(state.sweep.key)["batch_size"]) for state in reading.states})
 
 
-def _pair(method: str, size: int) -> tuple[tuple[str, object], ...]:
+def _pair(method: str, size: int) -> Key:
     return (("method", method), ("batch_size", size))
 
 
@@ -88,7 +91,11 @@ def _beyond(reading: Reading) -> list[int]:
     return [size for size in _sizes(reading) if size >= BEYOND * _boundary(reading)]
 
 
-def _lacks(reading: Reading, sizes: Callable[[Reading], list[int]], least: int, where: str) -> str:
+Sizes = Callable[[Reading], list[int]]
+"""Some of the batch sizes tried."""
+
+
+def _lacks(reading: Reading, sizes: Sizes, least: int, where: str) -> str:
     """What a claim about some of the batch sizes lacks."""
     if not np.isfinite(_boundary(reading)):
         return "no boundary was found: fewer than four batch sizes have an optimum inside a grid."
@@ -96,9 +103,22 @@ def _lacks(reading: Reading, sizes: Callable[[Reading], list[int]], least: int, 
     if found >= least:
         return ""
     return (
-        f"{found} of the batch sizes tried lie {where} plain SGD's boundary, at "
+        f"{found} of the batch sizes tried {where} plain SGD's boundary, at "
         f"{reading.regimes['sgd'].boundary}; it takes {least}."
     )
+
+
+def _reached_lacks(
+    reading: Reading,
+    sizes: Sizes,
+    least: int,
+    where: str,
+    methods: tuple[str, ...] = ("sgd", "momentum"),
+) -> str:
+    """What a claim about what was reached at some of the batch sizes lacks."""
+    if few := _lacks(reading, sizes, least, where):
+        return few
+    return no_optimum(reading, [_pair(m, size) for size in sizes(reading) for m in methods])
 
 
 def _too_few(reading: Reading, method: str) -> str:
@@ -130,11 +150,8 @@ def linear_scaling(reading: Reading, method: str) -> Verdict:
 
 def flat_beyond(reading: Reading) -> Verdict:
     """Whether plain SGD's tuned rate stays where it is from twice its boundary on."""
-    rates = {size: reading.tuned()[_pair("sgd", size)].peak for size in _twice(reading)}
-    slope = line_slope(
-        [float(np.log2(size)) for size in rates],
-        [rate.value if rate.is_estimate else np.nan for rate in rates.values()],
-    )
+    rates = {size: _peak(reading, "sgd", size).value for size in _twice(reading)}
+    slope = line_slope([float(np.log2(size)) for size in rates], list(rates.values()))
     return alike(
         f"from B = {min(rates):,} on, {len(rates)} batch sizes, the slope of the rate is {slope}.",
         slope,
@@ -144,8 +161,18 @@ def flat_beyond(reading: Reading) -> Verdict:
     )
 
 
+def _peak(reading: Reading, method: str, size: int) -> Located:
+    return reading.tuned()[_pair(method, size)].peak
+
+
+def _tuned(reading: Reading, sizes: Iterable[int], *methods: str) -> list[int]:
+    """Those of the batch sizes at which the methods' tuned rates are estimates and no bounds."""
+    return [s for s in sizes if all(_peak(reading, m, s).is_estimate for m in methods)]
+
+
 def _twice(reading: Reading) -> list[int]:
-    return [size for size in _sizes(reading) if size >= 2 * _boundary(reading)]
+    sizes = [size for size in _sizes(reading) if size >= 2 * _boundary(reading)]
+    return _tuned(reading, sizes, "sgd")
 
 
 def scales_further(reading: Reading) -> Verdict:
@@ -154,8 +181,8 @@ def scales_further(reading: Reading) -> Verdict:
     with np.errstate(divide="ignore"):
         further = _log2(momentum) - _log2(sgd)
     return directional(
-        f"its learning rate stops growing at B ≈ {momentum.value:.0f}, plain SGD's at "
-        f"{sgd.value:.0f}: {further} in log₂.",
+        f"its learning rate stops growing at B ≈ {momentum}, plain SGD's at {sgd}: {further} in "
+        "log₂.",
         further,
         unit="log2 ratio",
         margin=HALF_STEP,
@@ -174,21 +201,26 @@ def _no_boundary(reading: Reading) -> str:
 
 def _rate_ratio(reading: Reading, sizes: list[int]) -> Interval:
     """Momentum's tuned effective rate over plain SGD's, log₂: mean over batch sizes, with t."""
-    tuned = reading.tuned()
-    ratios = []
-    for size in sizes:
-        plain, heavy = (tuned[_pair(method, size)].peak for method in ("sgd", "momentum"))
-        if plain.is_estimate and heavy.is_estimate:
-            ratios.append(heavy.value - plain.value)
-    return Estimate.mean(ratios).interval
+    return Estimate.mean(
+        [_peak(reading, "momentum", s).value - _peak(reading, "sgd", s).value for s in sizes]
+    ).interval
+
+
+def _tuned_below(reading: Reading) -> list[int]:
+    return _tuned(reading, _below(reading), "sgd", "momentum")
+
+
+def _tuned_beyond(reading: Reading) -> list[int]:
+    return _tuned(reading, _beyond(reading), "sgd", "momentum")
 
 
 def same_rate_below(reading: Reading) -> Verdict:
     """Whether the methods' effective learning rates agree below the boundary."""
-    ratio = _rate_ratio(reading, _below(reading))
+    sizes = _tuned_below(reading)
+    ratio = _rate_ratio(reading, sizes)
     return alike(
         f"momentum's tuned effective rate over plain SGD's is {ratio} in log₂, the mean over "
-        f"{len(_below(reading))} batch sizes.",
+        f"{len(sizes)} batch sizes.",
         ratio,
         unit="log2 ratio",
         margin=GRID_STEP,
@@ -198,10 +230,11 @@ def same_rate_below(reading: Reading) -> Verdict:
 
 def larger_rate_beyond(reading: Reading) -> Verdict:
     """Whether momentum bears the larger effective learning rate where curvature decides."""
-    ratio = _rate_ratio(reading, _beyond(reading))
+    sizes = _tuned_beyond(reading)
+    ratio = _rate_ratio(reading, sizes)
     return directional(
         f"momentum's tuned effective rate over plain SGD's is {ratio} in log₂, the mean over "
-        f"{len(_beyond(reading))} batch sizes.",
+        f"{len(sizes)} batch sizes.",
         ratio,
         unit="log2 ratio",
         margin=GRID_STEP,
@@ -262,11 +295,12 @@ def flat_below(reading: Reading) -> Verdict:
         f"B = {size:,}": mine - Estimate.average([found[s] for s in found if s != size])
         for size, mine in found.items()
     }
-    last = reading.reached(_pair("sgd", _sizes(reading)[-1]))
+    last = reading.reached(_pair("sgd", _sizes(reading)[-1])).value
     values = [one.value for one in found.values()]
     why = (
         f"plain SGD's lies between {min(values):.2f} and {max(values):.2f} % at "
-        f"{len(values)} batch sizes, and at the largest batch it is {last.value:.2f} %. Each is "
+        f"{len(values)} batch sizes, and at the largest batch "
+        f"{f'it is {last:.2f} %' if np.isfinite(last) else 'every rate diverged'}. Each is "
         "compared with the mean of the others."
     )
     return every(why, apart, unit="points", margin=NO_LOSS, same=True)
@@ -301,7 +335,8 @@ def _equal_temperature(reading: Reading, method: str) -> dict[float, Estimate]:
 
 def _not_below(reading: Reading, method: str) -> str:
     """What equal temperature needs: that both batch sizes surely lie where noise decides."""
-    large, boundary = _sizes(reading)[1], reading.regimes[method].boundary
+    small, large, *_ = _sizes(reading)
+    boundary = reading.regimes[method].boundary
     if not np.isfinite(boundary.value):
         return "no boundary was found, so nothing says that noise decides at either batch size."
     if large > boundary.low:
@@ -309,8 +344,10 @@ def _not_below(reading: Reading, method: str) -> str:
             f"nothing says that noise decides at B = {large:,}: the boundary, at {boundary}, may "
             "lie below it. It takes a smaller batch."
         )
+    if reading.tuned()[_pair(method, small)].state.tuned.get("test_accuracy") is None:
+        return f"every learning rate diverged at B = {small:,}."
     if not _equal_temperature(reading, method):
-        return "the two smallest batch sizes share no temperature."
+        return f"B = {small:,} and {large:,} share no temperature at which runs are left."
     return ""
 
 
@@ -373,7 +410,9 @@ def _no_shared_rate(reading: Reading) -> str:
     if not gaps:
         return "the methods share no learning rate."
     size, boundary = gaps[0].batch_size, reading.regimes["sgd"].boundary
-    if not size <= boundary.low:
+    if not np.isfinite(boundary.value):
+        return f"no boundary was found, so nothing says that noise decides at B = {size:,}."
+    if size > boundary.low:
         return f"nothing says that noise decides at B = {size:,}: the boundary is {boundary}."
     return ""
 
@@ -386,8 +425,7 @@ def same_as_sgd(reading: Reading) -> Verdict:
         f"effective learning rate, the mean over {first.rates} rates up to plain SGD's best."
     )
     # As many batch sizes are looked at, one would differ by chance.
-    level = 1 - (1 - COVERAGE) / max(len(others), 1)
-    differing = [other for other in others if not other.gap.at(level).holds(0.0)]
+    differing = [other for other in others if other.gap.p < (1 - COVERAGE) / len(others)]
     if differing:
         why += (
             f" The first batch size at which they differ, Bonferroni's correction made, is "
@@ -396,12 +434,14 @@ def same_as_sgd(reading: Reading) -> Verdict:
     return alike(why, first.gap, unit="points", margin=NO_LOSS)
 
 
-_few_below = partial(_lacks, sizes=_below, least=1, where="surely below")
-_two_below = partial(_lacks, sizes=_below, least=2, where="surely below")
-_three_below = partial(_lacks, sizes=_below, least=3, where="surely below")
-_few_beyond = partial(_lacks, sizes=_beyond, least=1, where=f"at {BEYOND} times or beyond")
-_three_beyond = partial(_lacks, sizes=_beyond, least=3, where=f"at {BEYOND} times or beyond")
-_three_twice = partial(_lacks, sizes=_twice, least=3, where="at twice or beyond")
+_BELOW, _BEYOND = "lie surely below", f"lie at {BEYOND} times or beyond"
+_INSIDE = "have an optimum inside the grid and "
+_few_below = partial(_reached_lacks, sizes=_below, least=1, where=_BELOW)
+_two_below = partial(_reached_lacks, sizes=_below, least=2, where=_BELOW, methods=("sgd",))
+_few_beyond = partial(_reached_lacks, sizes=_beyond, least=1, where=_BEYOND)
+_three_below = partial(_lacks, sizes=_tuned_below, least=3, where=_INSIDE + _BELOW)
+_three_beyond = partial(_lacks, sizes=_tuned_beyond, least=3, where=_INSIDE + _BEYOND)
+_three_twice = partial(_lacks, sizes=_twice, least=3, where=_INSIDE + "lie at twice or beyond")
 
 CLAIMS = (
     *(

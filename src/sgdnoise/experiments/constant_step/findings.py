@@ -11,6 +11,7 @@ from sgdnoise.analysis import Reading
 from sgdnoise.claims import Claim, Verdict, directional, every
 from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.figures.tables import exponent_with_bar, with_spread
+from sgdnoise.needs import no_optimum
 from sgdnoise.papers.numbers import table
 from sgdnoise.study.grid import Key
 
@@ -21,9 +22,14 @@ alike, 0.3 points apart, each known to 0.1."""
 
 def step_budget_table(reading: Reading) -> pd.DataFrame:
     """Our rows in the form of S20's table 1."""
-    rows = reading.optima().sort_values("batch_size")
+    rows = reading.optima()
+    images = pd.Series([dict(s.sweep.fixed).get("train_size") for s in reading.states])
+    # Told only where the sweeps differ in it.
+    several = images.nunique() > 1
+    rows = rows.assign(images=images).sort_values(["images", "batch_size"])
     return pd.DataFrame(
         {
+            **({"Training images": rows.images} if several else {}),
             "Batch size": rows.batch_size,
             "Optimal test accuracy (%)": [
                 with_spread(m, s)
@@ -33,7 +39,9 @@ def step_budget_table(reading: Reading) -> pd.DataFrame:
                 with_spread(m, s)
                 for m, s in zip(rows.test_accuracy_fresh, rows.test_accuracy_fresh_std, strict=True)
             ],
-            "Final training loss": [f"{m:.3g}" for m in rows.train_loss_mean],
+            "Final training loss": [
+                f"{m:.3g}" if np.isfinite(m) else "–" for m in rows.train_loss_mean
+            ],
             "Optimal effective learning rate": [
                 exponent_with_bar(e, low, high, bound)
                 for e, low, high, bound in zip(
@@ -118,8 +126,8 @@ def _s20_peak() -> pd.Series:
 def largest_fits(reading: Reading) -> str:
     """What a fair test of table 1 lacks: its largest batch must fit its data as S20's peak does."""
     rows = _rows(reading)
-    if not np.isfinite(rows.test_accuracy_fresh).all():
-        return "at some batch size every run diverged."
+    if lost := no_optimum(fair(reading), rows.key):
+        return lost
     (state,) = [s for s in reading.states if s.sweep.key == rows.key.iloc[-1]]
     runs = [reading.records[run] for run in state.fresh_runs if run in reading.records]
     fitted = np.mean([float(run.metrics.get("train_accuracy") or 0.0) for run in runs])
@@ -189,19 +197,22 @@ def loss_lower(reading: Reading) -> Verdict:
 
 def slope(reading: Reading) -> str:
     """How the tuned learning rate grows with the batch size, in Markdown."""
+    found = fair(reading).slope("batch_size")
+    if not np.isfinite(found.value):
+        return "Fewer than two batch sizes have an optimum inside their grid: there is no slope."
     return (
-        f"The tuned learning rate against batch size has log-log slope "
-        f"{reading.slope('batch_size')} over all batch sizes; equal steps and equal noise would "
-        "need 0.5 under small learning rates, equal temperature 1."
+        f"The tuned learning rate against batch size has log-log slope {found} over all batch "
+        "sizes; equal steps and equal noise would need 0.5 under small learning rates, equal "
+        "temperature 1."
     )
 
 
 def reach(reading: Reading) -> str:
     """How the training loss at our largest batch stands to those of S20, which fits its data."""
     loss = float(_rows(reading).train_loss_mean.iloc[-1])
-    theirs = table("S20-T1").sort_values("batch_size")
-    first = theirs.iloc[0]
-    peak = theirs.iloc[int(theirs.test_accuracy.argmax())]
+    if not np.isfinite(loss):
+        return "At the largest batch every learning rate diverged."
+    first, peak = table("S20-T1").sort_values("batch_size").iloc[0], _s20_peak()
     said = (
         f"At the largest batch the final training loss is {loss:.3g}, in S20 "
         f"{first.train_loss:.3g} at the smallest batch and {peak.train_loss:.3g} at the peak. "

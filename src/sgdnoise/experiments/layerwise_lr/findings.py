@@ -23,6 +23,7 @@ from sgdnoise.experiments.layerwise_lr.grid import RULES
 from sgdnoise.figures.tables import NAMES, bounded_power, power_of_two
 from sgdnoise.figures.theme import INK, MUTED, figure, provenance
 from sgdnoise.figures.tuned import groups, source
+from sgdnoise.needs import no_optimum
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
 
@@ -199,7 +200,8 @@ def _cell(row: pd.Series) -> str:
         value = f"{row.test_accuracy_fresh:.2f}"
         value += f" ± {spread:.2f}" if np.isfinite(spread) else " (one seed)"
     else:
-        value = f"({row.test_accuracy_mean:.2f}, fresh seeds to come)"
+        fresh = "every fresh seed diverged" if row.settled else "fresh seeds to come"
+        value = f"({row.test_accuracy_mean:.2f}, {fresh})"
     return f"{value} at {bounded_power(exponent, row['bound'])}"
 
 
@@ -224,10 +226,10 @@ def _reference(reading: Reading) -> int:
     return min(_stations(reading.optima()), key=lambda size: abs(math.log2(size / asked)))
 
 
-def _unmeasured(reading: Reading) -> str:
-    if (reading.optima().fresh_seeds == 0).any():
-        return "at some batch size every rate of a rule diverged."
-    return ""
+def _lacks(reading: Reading, rule: str, other: str, *sizes: int) -> str:
+    """What a comparison of two rules at some batch sizes lacks."""
+    rows = reading.optima()
+    return no_optimum(reading, [_row(rows, r, size).key for size in sizes for r in (rule, other)])
 
 
 def as_good(reading: Reading) -> Verdict:
@@ -237,6 +239,10 @@ def as_good(reading: Reading) -> Verdict:
     why = f"MCLR is {gap} points from LARS, by fresh seeds."
     verdict = alike(why, gap, unit="points", margin=NEGLIGIBLE)
     return replace(verdict, about=f"MCLR is as good as LARS at B = {size:,}")
+
+
+def _not_compared(reading: Reading) -> str:
+    return _lacks(reading, "mclr", "lars", _reference(reading))
 
 
 def falls_behind(reading: Reading) -> Verdict:
@@ -250,9 +256,9 @@ def falls_behind(reading: Reading) -> Verdict:
 
 def _too_small(reading: Reading) -> str:
     """What the fall behind LARS lacks: batches as large as those that G20 speaks of."""
-    if lost := _unmeasured(reading):
-        return lost
     largest, limit = _stations(reading.optima())[-1], _scaled(reading, "limit")
+    if lost := _lacks(reading, "mclr", "lars", _reference(reading), largest):
+        return lost
     if largest >= limit:
         return ""
     return (
@@ -276,11 +282,20 @@ def helps(reading: Reading, rule: str) -> Verdict:
     return every(why, parts, unit="points", margin=NEGLIGIBLE)
 
 
+def _helps_lacks(reading: Reading, rule: str) -> str:
+    sizes = _stations(reading.optima())
+    return _lacks(reading, rule, "momentum", sizes[0], sizes[-1])
+
+
 CLAIMS = (
-    Claim("G20-F16.mclr-as-good-as-lars", as_good, needs=_unmeasured),
+    Claim("G20-F16.mclr-as-good-as-lars", as_good, needs=_not_compared),
     Claim("G20-F16.mclr-falls-behind", falls_behind, needs=_too_small),
     *(
-        Claim(f"S20-C3.{rule}-helps-large-only", partial(helps, rule=rule), needs=_unmeasured)
+        Claim(
+            f"S20-C3.{rule}-helps-large-only",
+            partial(helps, rule=rule),
+            needs=partial(_helps_lacks, rule=rule),
+        )
         for rule in RULES[1:]
     ),
 )
