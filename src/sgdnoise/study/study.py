@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from sgdnoise.config import RunConfig
 from sgdnoise.errors import InputError, check_whole
 from sgdnoise.records.record import Record
-from sgdnoise.study.grid import FRESH_SEED, Outcome, Sweep, SweepState, advance, grid_points
+from sgdnoise.study.grid import (
+    FRESH_SEED,
+    Key,
+    Outcome,
+    Sweep,
+    SweepState,
+    advance,
+    grid_points,
+)
 from sgdnoise.study.plan import outcomes
 from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS, Objective
 from sgdnoise.study.scales import differences
@@ -24,6 +32,7 @@ class Experiment:
         name: as the command line knows it.
         sweeps: its sweeps at each scale it stands at.
         seeds: runs a grid point at each scale, unless `--seeds` says otherwise.
+        variant_seeds: other numbers for sweeps whose key has these parts.
         reference: for a scale, or for all under "", the paper's own sweeps, which `leaves_out`
             compares with; those of scale `paper` unless given.
         reference_states: of the facts of `scales.FACTS`, those that the paper states; None for all.
@@ -36,6 +45,7 @@ class Experiment:
     name: str
     sweeps: Mapping[str, Callable[[], list[Sweep]]]
     seeds: Mapping[str, int]
+    variant_seeds: Mapping[Key, int] = field(default_factory=dict)
     reference: Mapping[str, Callable[[], list[Sweep]]] = field(default_factory=dict)
     reference_states: tuple[str, ...] | None = None
     reference_seeds: int | None = None
@@ -101,7 +111,15 @@ class Study:
         """Where each of its sweeps stands."""
         known = self.known(records)
         for sweep in self.experiment.sweeps[self.scale]():
-            yield advance(sweep, self.seeds, known)
+            yield advance(sweep, self.seeds_of(sweep), known)
+
+    def seeds_of(self, sweep: Sweep) -> int:
+        """Runs a grid point of one sweep: where none but its own number is asked for, its own."""
+        if self.seeds == self.experiment.seeds[self.scale]:
+            for variant, seeds in self.experiment.variant_seeds.items():
+                if set(variant) <= set(sweep.key):
+                    return seeds
+        return self.seeds
 
     def needed(self, records: Mapping[str, Record]) -> list[RunConfig]:
         """All runs that it needs as things stand, each once: the most valuable first."""

@@ -14,7 +14,7 @@ from sgdnoise.papers.numbers import table
 
 def step_budget_table(reading: Reading) -> pd.DataFrame:
     """Our rows in the form of S20's table 1."""
-    rows = reading.optima().sort_values("batch_size")
+    rows = reading.optima(variant=()).sort_values("batch_size")
     return pd.DataFrame(
         {
             "Batch size": rows.batch_size,
@@ -57,7 +57,7 @@ def printed_step_budget_table() -> pd.DataFrame:
 
 
 def _rows(reading: Reading) -> pd.DataFrame:
-    return reading.optima().sort_values("batch_size").reset_index(drop=True)
+    return reading.optima(variant=()).sort_values("batch_size").reset_index(drop=True)
 
 
 def _peak(rows: pd.DataFrame) -> int:
@@ -127,7 +127,7 @@ def slope(reading: Reading) -> str:
     """How the tuned learning rate grows with the batch size, in Markdown."""
     return (
         f"The tuned learning rate against batch size has log-log slope "
-        f"{reading.slope('batch_size')} over all batch sizes; equal steps and equal noise would "
+        f"{reading.slope('batch_size', variant=())} over all batch sizes; equal steps and equal noise would "
         "need 0.5 under small learning rates, equal temperature 1."
     )
 
