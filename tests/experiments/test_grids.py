@@ -39,7 +39,7 @@ FROZEN = {
     ("unlimited-epochs", "gpu"): (120, "c32e7155b8eb99b1"),
     ("unlimited-epochs", "paper"): (1680, "fc75e13ca0f17abf"),
     ("initial-final-lr", "digits"): (525, "1a831ac43df92e60"),
-    ("initial-final-lr", "cpu"): (240, "b791ca2d743707cb"),
+    ("initial-final-lr", "cpu"): (240, "933877a4088a10c6"),
     ("initial-final-lr", "gpu"): (180, "93c47b67adcc8e68"),
     ("initial-final-lr", "paper"): (2352, "6e5cd6fed3854832"),
     ("generalization-gap", "cpu"): (25, "881b09313ca9508c"),

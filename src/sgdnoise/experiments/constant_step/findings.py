@@ -126,9 +126,9 @@ def loss_lower(reading: Reading) -> Verdict:
 def slope(reading: Reading) -> str:
     """How the tuned learning rate grows with the batch size, in Markdown."""
     return (
-        f"The tuned learning rate against batch size has log-log slope "
-        f"{reading.slope('batch_size', variant=())} over all batch sizes; equal steps and equal noise would "
-        "need 0.5 under small learning rates, equal temperature 1."
+        "The tuned learning rate against batch size has log-log slope "
+        f"{reading.slope('batch_size', variant=())} over all batch sizes; equal steps and equal "
+        "noise would need 0.5 under small learning rates, equal temperature 1."
     )
 
 

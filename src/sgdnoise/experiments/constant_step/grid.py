@@ -71,9 +71,7 @@ def _cpu() -> list[Sweep]:
     2^4. After 1,000 updates B = 1,000 classified all training images, with a loss between 0.0016
     and 0.0052 at any of these rates.
     """
-    few_updates = constant_step(
-        CPU, steps=256, sizes=(6, 8, 10, 11, 12), offset=7, cap=2, reach=2
-    )
+    few_updates = constant_step(CPU, steps=256, sizes=(6, 8, 10, 11, 12), offset=7, cap=2, reach=2)
     return few_updates + fair(steps=1000, centres={16: -1, 64: 1, 256: 3, 1000: 2}, reach=2)
 
 
