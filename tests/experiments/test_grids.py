@@ -12,6 +12,7 @@ from made_up import filled
 
 from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
+from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.experiments.generalization_gap.grid import RUNGS
 from sgdnoise.experiments.layerwise_lr.grid import RULES
 from sgdnoise.papers.numbers import printed, table
@@ -30,15 +31,15 @@ FROZEN = {
     ("constant-epoch", "gpu"): (150, "63ce9c67cf800418"),
     ("constant-epoch", "paper"): (2100, "05b36e03b2e6a9b6"),
     ("constant-step", "digits"): (840, "e40f0b138341293d"),
-    ("constant-step", "cpu"): (75, "98fc78fc2c69b800"),
+    ("constant-step", "cpu"): (175, "2ddf316740ad0ec1"),
     ("constant-step", "gpu"): (60, "707799b9bb5799b6"),
     ("constant-step", "paper"): (840, "6f3b6bd25beb964e"),
     ("unlimited-epochs", "digits"): (784, "a736684e87dd6313"),
-    ("unlimited-epochs", "cpu"): (120, "731f84265718ff6c"),
+    ("unlimited-epochs", "cpu"): (300, "8fe77d1dae33e711"),
     ("unlimited-epochs", "gpu"): (120, "c32e7155b8eb99b1"),
     ("unlimited-epochs", "paper"): (1680, "fc75e13ca0f17abf"),
     ("initial-final-lr", "digits"): (525, "1a831ac43df92e60"),
-    ("initial-final-lr", "cpu"): (144, "d3f077e545249b58"),
+    ("initial-final-lr", "cpu"): (240, "933877a4088a10c6"),
     ("initial-final-lr", "gpu"): (180, "93c47b67adcc8e68"),
     ("initial-final-lr", "paper"): (2352, "6e5cd6fed3854832"),
     ("generalization-gap", "cpu"): (25, "881b09313ca9508c"),
@@ -53,22 +54,44 @@ STANDING = [(name, scale) for name, e in EXPERIMENTS.items() for scale in e.swee
 
 def planned(name, scale, seeds=None):
     """The runs of the frozen grid, sweep by sweep."""
-    experiment = EXPERIMENTS[name]
-    for sweep in experiment.sweeps[scale]():
-        yield sweep, advance(sweep, seeds or experiment.seeds[scale], {}).needed
+    study = study_of(name, scale, seeds)
+    for sweep in study.experiment.sweeps[scale]():
+        yield sweep, advance(sweep, study.seeds_of(sweep), {}).needed
 
 
-@pytest.mark.parametrize(("name", "scale"), STANDING)
-def test_frozen_grids_never_change(name, scale):
+def digest_of(plan):
+    """The ids of a plan's runs, and the digest of keys, axes, objectives and ids."""
     digest, ids = hashlib.sha256(), []
-    for sweep, runs in planned(name, scale):
+    for sweep, runs in plan:
         objectives = tuple(objective.name for objective in sweep.objectives)
         digest.update(repr((sweep.key, sweep.axes, objectives, sweep.best)).encode())
         for run in runs:
             digest.update(run.id.encode())
             ids.append(run.id)
-    assert (len(ids), digest.hexdigest()[:16]) == FROZEN[name, scale]
+    return ids, digest.hexdigest()[:16]
+
+
+@pytest.mark.parametrize(("name", "scale"), STANDING)
+def test_frozen_grids_never_change(name, scale):
+    ids, digest = digest_of(planned(name, scale))
+    assert (len(ids), digest) == FROZEN[name, scale]
     assert len(set(ids)) == len(ids)
+
+
+def test_the_step_budget_on_5000_images_stays_as_it_was_beside_the_fair_one():
+    plan = list(planned("constant-step", "cpu"))
+    few = [(sweep, runs) for sweep, runs in plan if not set(FAIR) & set(sweep.key)]
+    ids, digest = digest_of(few)
+    assert (len(ids), digest) == (75, "98fc78fc2c69b800")
+    assert len(plan) - len(few) == 4
+    for sweep, runs in plan[len(few) :]:
+        # Five rates, five seeds, and as many fresh ones once tuned.
+        assert len(runs) == 5 * 5
+        assert study_of("constant-step", "cpu", 2).seeds_of(sweep) == 2
+        for run in runs:
+            assert (run.train_size, run.steps, run.momentum) == (1000, 1000, 0.9)
+            assert (run.augment, run.norm, run.ghost_batch_size) == ("s20", "ghost", 16)
+    assert [runs[0].batch_size for _, runs in plan[len(few) :]] == [16, 64, 256, 1000]
 
 
 def test_every_scale_that_stands_says_its_seeds_and_what_it_leaves_out():
@@ -107,7 +130,8 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
         assert f"; {runs[0].epochs:g} epochs; " in text or scale == "gpu"
         assert "epochs in place of" not in text
     elif runs[0].steps is not None:
-        assert f"{runs[0].steps} updates" in text
+        steps = sorted({run.steps for run in runs})
+        assert f"{' and '.join(map(str, steps))} updates" in text
     else:
         epochs = sorted({run.epochs for run in runs})
         budget = epochs[0]

@@ -61,14 +61,17 @@ EXPERIMENT = Experiment(
             initial=_initial(-5, -1),
             final=_final(-7, -3),
         ),
-        # The final rates lie about S20's default, 2^-10 of the initial one.
+        # On 1,000 images, as figure 2, whose pilots' best initial rates these lie about. The final
+        # ones lie about those of pilots at 48 epochs, one run a rate (seed 900, no record kept):
+        # from 2^-1, final rates of 2^-11, 2^-8, 2^-6 and 2^-4 gave 50.0, 50.3, 50.9 and 50.7 %, and
+        # training losses of 0.72, 0.62, 0.53 and 0.48.
         "cpu": partial(
             initial_final_lr,
-            CPU,
+            {**CPU, "train_size": 1000},
             batch_size=16,
-            budgets=(4, 12, 36),
-            initial=_initial(-5, -2),
-            final=_final(-8, -5),
+            budgets=(12, 48, 192),
+            initial=_initial(-3, 0),
+            final=_final(-4, -1),
         ),
         "gpu": partial(
             initial_final_lr,
@@ -87,7 +90,7 @@ EXPERIMENT = Experiment(
             final=_final(-8, -3),
         ),
     },
-    seeds={"digits": 7, "cpu": 3, "gpu": 3, "paper": 7},
+    seeds={"digits": 7, "cpu": 5, "gpu": 3, "paper": 7},
     reference_seeds=7,
     remarks={**S20_REMARKS, "": "The final learning rate goes in steps of four."},
 )

@@ -73,14 +73,17 @@ EXPERIMENT = Experiment(
             budgets=[10 * 2**k for k in range(8)],
             grids={(): rates(-3, 3), _NO_DECAY: rates(-3, 3)},
         ),
-        # Centred on the linear rule of the constant epoch budget. Without norms a step lower:
-        # nothing there keeps a large learning rate from running away.
+        # 1,000 images, a factor of 32 in epochs. Centred on pilots of one run a rate (seed 900, no
+        # record kept): with ghosts the test accuracy was best at 2^-1 of two rates at 8 epochs, and
+        # of four up to it at 128; without norms at 2^-2 of 2^-6 … 2^-1 at 128. With ghosts 256
+        # epochs leave a training loss of 0.02 at 2^-3; without norms the data are not fitted: 0.56
+        # at 2^-4.
         "cpu": partial(
             unlimited_epochs,
-            CPU,
+            {**CPU, "train_size": 1000},
             batch_size=16,
-            budgets=(5, 10, 20, 40),
-            grids={_GHOST: rates(-3, 2), _NO_NORM: rates(-4, 2)},
+            budgets=[8 * 2**k for k in range(6)],
+            grids={_GHOST: rates(-1, 2), _NO_NORM: rates(-2, 2)},
         ),
         "gpu": partial(
             unlimited_epochs,
@@ -97,7 +100,7 @@ EXPERIMENT = Experiment(
             grids={_GHOST: rates(-2, 3), _NO_NORM: rates(-3, 3)},
         ),
     },
-    seeds={"digits": 7, "cpu": 3, "gpu": 3, "paper": 15},
+    seeds={"digits": 7, "cpu": 5, "gpu": 3, "paper": 15},
     reference_seeds=15,
     remarks={
         **S20_REMARKS,

@@ -1,0 +1,1 @@
+"""Where the papers disagree: its grid; its findings are to come."""

@@ -1,0 +1,118 @@
+"""Where the papers disagree: more updates, and which part of a small batch's noise matters.
+
+All on the 1,000 images, and by the protocol, of the fair constant step budget (`constant-step` at
+scale `cpu`), in which B = 256 did best in pilots and the largest batch is the whole training set.
+What each paper predicts, written before any of these runs:
+
+- More updates. H17: with enough of them the largest batch does as well as the best one. S20: it
+  stays behind, though its training loss is lower.
+- Noise given back to the largest batch. S20: it does as well as the batch whose noise it has. H17
+  agrees, at equal updates, but has no need of it. G20: nothing changes, for the mean step is as
+  short as before.
+- Steps of fixed length. G20: the largest batch does as well as the best one, for steps that vanish
+  are the cause. S20: it does not.
+- Small batches in one half only. S20: those of the first half help as all do, those of the second
+  do not. H17 and G20 name no such order.
+- One pass over fresh images (Vyas et al. 2024, not one of the three): there a larger batch is never
+  worse at equal updates, and noise is of no benefit; S20's benefit is one of many passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sgdnoise.study.grid import Sweep, rounded
+from sgdnoise.study.scales import CPU, METHODS, rates, sweep_of
+from sgdnoise.study.study import Experiment
+
+IMAGES = 1000
+"""The training set, and with it the largest batch."""
+
+BEST = 256
+"""The batch size that was best in pilots at 1,000 updates, whose noise is given back."""
+
+UPDATES = 1000
+
+GRADIENT_NORM = 2.0**-10
+"""To which each gradient is clipped where steps have a fixed length: below any that occurs before
+the last digits of a run, so that all are brought to it."""
+
+
+def _sweep(key: Mapping[str, Any], fixed: Mapping[str, Any], centre: int, reach: int) -> Sweep:
+    base = {**CPU, "train_size": IMAGES, "momentum": METHODS["momentum"], "steps": UPDATES}
+    return sweep_of(base, {"method": "momentum", **key}, dict(fixed), rates(centre, reach))
+
+
+def train_longer() -> list[Sweep]:
+    """The fair step budget at twice and four times its updates, five rates a point."""
+    return [
+        _sweep(
+            {"batch_size": size, "arm": "longer", "updates": factor * UPDATES},
+            {"batch_size": size, "steps": factor * UPDATES},
+            centre,
+            reach=2,
+        )
+        for factor in (2, 4)
+        for size, centre in _CENTRES.items()
+    ]
+
+
+_CENTRES = {64: 1, BEST: 3, IMAGES: 2}
+"""As at 1,000 updates: no pilot was run with more."""
+
+
+def what_of_the_noise() -> list[Sweep]:
+    """The largest batch with one property of a smaller one, three rates an arm about 2^3."""
+    # In updates the run has two halves, as S20's schedule has; phases count examples.
+    half = UPDATES // 2
+    small = BEST / IMAGES
+    arms: dict[str, dict[str, Any]] = {
+        # σ² = M/M_S − 1, `optim.noise_variance`.
+        "noise-back": {"gradient_noise": rounded((IMAGES / BEST - 1) ** 0.5)},
+        "small-first": {"phases": ((0.0, small, 1.0), (half * small, 1.0, 1.0))},
+        "small-last": {"phases": ((float(half), small, 1.0),)},
+    }
+    whole = [
+        _sweep({"batch_size": IMAGES, "arm": arm}, {"batch_size": IMAGES, **fixed}, 3, reach=1)
+        for arm, fixed in arms.items()
+    ]
+    # An update then has the length ε times this norm, but for momentum, whatever the gradient. The
+    # decay is brought to the size that it has beside a gradient of norm 1.
+    fixed_length = {
+        "batch_size": IMAGES,
+        "clip_norm": GRADIENT_NORM,
+        "weight_decay": CPU["weight_decay"] * GRADIENT_NORM,
+    }
+    return [
+        *whole,
+        _sweep({"batch_size": IMAGES, "arm": "fixed-length"}, fixed_length, _FIXED, reach=1),
+    ]
+
+
+_FIXED = 11
+"""2^11 · 2^-10 = 2: what ε = 2^2 makes of a gradient of norm a half."""
+
+
+def passes() -> list[Sweep]:
+    """Equal updates and batch sizes on 1,000 images and on all 50,000.
+
+    48,000 is the most that 1,000 updates see of 50,000 in one pass; B = 256 makes five passes.
+    """
+    return [
+        _sweep(
+            {"batch_size": size, "arm": "passes", "train_size": images},
+            {"batch_size": size, "train_size": images},
+            centre,
+            reach=1,
+        )
+        for images, sizes in ((1000, (16, 48)), (50_000, (16, 48, BEST)))
+        for size, centre in ((size, {16: -1, 48: 0, BEST: 3}[size]) for size in sizes)
+    ]
+
+
+def _cpu() -> list[Sweep]:
+    return what_of_the_noise() + passes() + train_longer()
+
+
+EXPERIMENT = Experiment(name="discriminating", sweeps={"cpu": _cpu}, seeds={"cpu": 3})
