@@ -47,11 +47,11 @@ def constant_step(
 FAIR: Key = (("train_size", 1000),)
 """The variant whose largest batch, all of its images, can be fitted."""
 
-# Log₂ of the rates that the grids are centred on, from a pilot of one run a rate (seed 900, no record
-# kept): the test accuracy was best at 2^-1 of 2^-4 … 2^1 with B = 16, at 2^1 of 2^-3 … 2^2 with 64,
-# and at 2^3 of 2^-1 … 2^3 with 256; with 1,000 it was flat from 2^1 to 2^3 (50.4, 49.7, 50.4 %) and
-# lower on either side. After 1,000 updates B = 1,000 classified all training images rightly, with a
-# loss between 0.0016 and 0.0052 at any of these rates.
+# Log₂ of the rates that the grids are centred on, from a pilot of one run a rate (seed 900, no
+# record kept): the test accuracy was best at 2^-1 of 2^-4 … 2^1 with B = 16, at 2^1 of 2^-3 … 2^2
+# with 64, and at 2^3 of 2^-1 … 2^3 with 256; with 1,000 it was flat from 2^1 to 2^3 (50.4, 49.7,
+# 50.4 %) and lower on either side. After 1,000 updates B = 1,000 classified all training images
+# rightly, with a loss between 0.0016 and 0.0052 at any of these rates.
 _FAIR_CENTRES = {16: -1, 64: 1, 256: 3, 1000: 2}
 
 
