@@ -67,7 +67,7 @@ def _cpu() -> list[Sweep]:
 
     The fair one is centred on pilots of one run a rate (seed 900, no record kept): test accuracy
     was best at 2^-1 of 2^-4 … 2^1 with B = 16, at 2^1 of 2^-3 … 2^2 with 64, and at 2^3 of 2^-1 …
-    2^3 with 256; with 1,000 it was flat from 2^1 to 2^3 (50.4, 49.7, 50.4 %) and lower at 2^0 and
+    2^5 with 256; with 1,000 it was flat from 2^1 to 2^3 (50.4, 49.7, 50.4 %) and lower at 2^0 and
     2^4. After 1,000 updates B = 1,000 classified all training images, with a loss between 0.0016
     and 0.0052 at any of these rates.
     """

@@ -90,8 +90,10 @@ def what_of_the_noise() -> list[Sweep]:
     ]
 
 
-_FIXED = 11
-"""2^11 · 2^-10 = 2: what ε = 2^2 makes of a gradient of norm a half."""
+_FIXED = 12
+"""2^12 · 2^-10 = 4: what ε = 2^2 makes of a gradient of norm 1. A pilot at 2^11 (one run, seed 900,
+no record kept) had 48.4 %, at a training loss of 0.001: as the plain rule has at 2^0, below its
+best. The other arms have no pilot."""
 
 
 def passes() -> list[Sweep]:
