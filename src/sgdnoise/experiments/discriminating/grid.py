@@ -34,6 +34,8 @@ BEST = 256
 
 UPDATES = 1000
 
+WEIGHT_DECAY = 5e-4
+
 GRADIENT_NORM = 2.0**-10
 """To which each gradient is clipped where steps have a fixed length: below any that occurs before
 the last digits of a run, so that all are brought to it."""
@@ -82,7 +84,7 @@ def what_of_the_noise() -> list[Sweep]:
     fixed_length = {
         "batch_size": IMAGES,
         "clip_norm": GRADIENT_NORM,
-        "weight_decay": CPU["weight_decay"] * GRADIENT_NORM,
+        "weight_decay": WEIGHT_DECAY * GRADIENT_NORM,
     }
     return [
         *whole,
