@@ -34,6 +34,8 @@ BEST = 256
 
 UPDATES = 1000
 
+WEIGHT_DECAY = 5e-4
+
 GRADIENT_NORM = 2.0**-10
 """To which each gradient is clipped where steps have a fixed length: below any that occurs before
 the last digits of a run, so that all are brought to it."""
@@ -82,7 +84,7 @@ def what_of_the_noise() -> list[Sweep]:
     fixed_length = {
         "batch_size": IMAGES,
         "clip_norm": GRADIENT_NORM,
-        "weight_decay": CPU["weight_decay"] * GRADIENT_NORM,
+        "weight_decay": WEIGHT_DECAY * GRADIENT_NORM,
     }
     return [
         *whole,
@@ -90,8 +92,10 @@ def what_of_the_noise() -> list[Sweep]:
     ]
 
 
-_FIXED = 11
-"""2^11 · 2^-10 = 2: what ε = 2^2 makes of a gradient of norm a half."""
+_FIXED = 12
+"""2^12 · 2^-10 = 4: what ε = 2^2 makes of a gradient of norm 1. A pilot at 2^11 (one run, seed 900,
+no record kept) had 48.4 %, at a training loss of 0.001: as the plain rule has at 2^0, below its
+best. The other arms have no pilot."""
 
 
 def passes() -> list[Sweep]:
