@@ -130,13 +130,15 @@ def test_a_verdict_names_its_unit_its_printed_number_and_its_p():
     assert (bare.unit, bare.printed, bare.p) == ("", None, None)
 
 
-def test_counting_claims_loads_nothing_that_trains_or_draws():
+def test_judging_all_claims_loads_nothing_that_trains_or_draws():
     program = (
-        "import sys, sgdnoise.book.scorecard;"
-        "print(*({'torch', 'plotly', 'IPython', 'ipywidgets', 'papermill'} & set(sys.modules)))"
+        "import contextlib, io, sys; from sgdnoise import cli; out = io.StringIO()\n"
+        "with contextlib.redirect_stdout(out): code = cli.main(['claims', '--json'])\n"
+        "heavy = {'torch', 'plotly', 'IPython', 'ipywidgets', 'papermill', 'nbformat'}\n"
+        "print(code, len(out.getvalue()) > 1000, *(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "True"]), done.stderr
 
 
 # --- Counts ---------------------------------------------------------------------------------------
