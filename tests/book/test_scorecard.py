@@ -32,7 +32,7 @@ from sgdnoise.book.scorecard_page import address, claims_list, counts_table
 from sgdnoise.experiments import findings, studies, study_of
 from sgdnoise.figures.forest import MARKS, anchor, centre, forest, forests, shows, units
 from sgdnoise.figures.theme import compact
-from sgdnoise.papers.numbers import waiting
+from sgdnoise.papers.numbers import items, waiting
 from sgdnoise.records.store import Store
 
 SCALES = ("digits", "cpu", "gpu", "paper")
@@ -293,6 +293,14 @@ def test_a_claim_without_an_experiment_is_one_row_without_links(rows):
     assert {r["verdict"] for r in made} == {"not measured"}
     assert {(r["page"], r["runs"], r["code"]) for r in made} == {(None, None, "")}
     assert Seen(claims_list(made)).all("li", "id") == [r["id"] for r in by_experiment(made)]
+
+
+def test_what_the_papers_number_and_do_not_claim_stands_there_with_its_reason():
+    text = Seen(scorecard_page.no_claims_list()).text
+    assert "G20-F6: It is a sketch." in text
+    without = [item for of in items().values() for item in of if item.no_claim]
+    assert text.startswith(f"{len(without)} numbered equations and figures without a claim")
+    assert all(f"{item.id}: {item.no_claim}" in text for item in without)
 
 
 def by_experiment(rows):

@@ -17,6 +17,7 @@ from sgdnoise.book.inventory import dates
 from sgdnoise.book.scorecard import PAPERS, WORDS, Counts, Row, about_here, counts, counts_by
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.figures.forest import MARKS, anchor, shows
+from sgdnoise.papers.numbers import items
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import SCALES
@@ -212,6 +213,22 @@ def _not_measured(rows: Sequence[Row]) -> str:
 def _item(row: Row) -> str:
     places = [escape(row["where"]), *([_code(row)] if row["code"] else [])]
     return f"{escape(row['statement'])} ({'; '.join(places)})"
+
+
+def no_claims_list() -> HTML:
+    """What the papers number and no claim is about, each with the reason, folded."""
+    of = {paper: [item for item in some if item.no_claim] for paper, some in items().items()}
+    lines = [
+        f"<li>{escape(item.id)}: {escape(item.no_claim)}"
+        + (f" See <code>{escape(item.see)}</code>." if item.see else "")
+        + "</li>"
+        for some in of.values()
+        for item in some
+    ]
+    return HTML(
+        f"<details><summary>{len(lines)} numbered equations and figures without a claim, and why"
+        f"</summary><ul>{''.join(lines)}</ul></details>"
+    )
 
 
 def source(store: Store, rows: Iterable[Row]) -> str:
