@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ from made_up import fill, noisy
 from sgdnoise import cli, reproduce
 from sgdnoise.claims import Word
 from sgdnoise.experiments import EXPERIMENTS, findings, studies
+from sgdnoise.papers.numbers import waiting
+from sgdnoise.records.record import Record
 
 
 def run(capsys, *arguments):
@@ -67,6 +70,10 @@ BAD = {
     "claims --paper S19": "S20",
     "claims --results no-such-folder": "there is no store no-such-folder",
     "claims S20": "S20",
+    "claims --claim S20-F1c.linear-scaling": "the nearest are S20-F1c.linear-scaling.sgd, ",
+    "claims --claim H17-T1.rate-help --json": "the nearest are H17-T1.rate-helps, ",
+    "claims --claim G20": "the nearest are G20-",
+    "claims --claim 17": "no claim is called '17': `sgdnoise claims` lists all",
     "build everything": "everything",
     "data verify nothing": "cifar10",
     "data mend cifar10": "fetch",
@@ -182,7 +189,7 @@ def test_claims_are_one_json_list_and_nothing_else(capsys, store):
         (study.scale, claim.id)
         for study in studies()
         for claim in findings(study.experiment.name).CLAIMS
-    ]
+    ] + [("", claim) for claim in waiting()]
     assert [(row["scale"], row["id"]) for row in rows] == want != []
     for row in rows:
         assert row.keys() == FIELDS
@@ -204,6 +211,12 @@ def test_claims_are_one_json_list_and_nothing_else(capsys, store):
     [
         (["--scale", "cpu"], lambda row: row["scale"] == "cpu"),
         (["--paper", "H17"], lambda row: row["paper"] == "H17"),
+        (["--claim", "H17-T1.rate-helps"], lambda row: row["id"] == "H17-T1.rate-helps"),
+        (["--claim", "G20-C1.vanishing-steps"], lambda r: r["id"] == "G20-C1.vanishing-steps"),
+        (
+            ["--claim", "H17-T1.rate-helps", "--scale", "gpu"],
+            lambda r: (r["id"], r["scale"]) == ("H17-T1.rate-helps", "gpu"),
+        ),
         (
             ["--paper", "G20", "--scale", "gpu"],
             lambda r: (r["paper"], r["scale"]) == ("G20", "gpu"),
@@ -236,6 +249,57 @@ def test_claims_of_a_folder_without_records_are_refused(capsys, tmp_path):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "holds no records" in err
+
+
+def broken(line):
+    return line.replace("test_accuracy", "test_acuracy")
+
+
+def on_a_gpu(line):
+    record = Record.parse(line)
+    elsewhere = {**record.provenance, "device": "NVIDIA H100"}
+    return dataclasses.replace(record, provenance=elsewhere).line()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (broken, "1 line of its records is not sound: `sgdnoise reproduce generalization-gap"),
+        (on_a_gpu, "its records mix devices, CPU and GPU: train them on one."),
+    ],
+)
+def test_records_that_are_unsound_or_of_two_devices_never_give_a_verdict(
+    capsys, store, tmp_path, change, says
+):
+    path = tmp_path / "cpu" / "generalization-gap.jsonl"
+    path.parent.mkdir()
+    first, *others = (store / "cpu" / path.name).read_text().splitlines()
+    path.write_text("\n".join([change(first), *others]) + "\n")
+    code, out, err = run(capsys, "claims", "--json", "--results", str(tmp_path))
+    assert (code, err) == (0, "")
+    rows = [row for row in json.loads(out) if row["experiment"] == "generalization-gap"]
+    here = [row for row in rows if row["scale"] == "cpu"]
+    assert here
+    for row in here:
+        assert row["verdict"] == "not measured"
+        assert row["effect"] is row["interval"] is None
+        assert says in row["why"]
+
+
+def test_a_claim_that_waits_says_for_what(capsys, store):
+    arguments = ["claims", "--results", str(store), "--claim", "H17-E4.distance-grows-as-log"]
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0
+    head, why = out.splitlines()
+    assert head.startswith("-       not measured     H17-E4.distance-grows-as-log: ")
+    assert why.strip() == "no experiment tests it yet: it waits for random-walk."
+    (row,) = json.loads(run(capsys, *arguments, "--json")[1])
+    assert (row["scale"], row["experiment"], row["page"], row["code"]) == (
+        *("", "random-walk", None, ""),
+    )
+    assert run(capsys, *arguments, "--scale", "cpu")[1] == ""
+    one = ["claims", "--results", str(store), "--claim", "H17-F1.error-rises-with-batch"]
+    assert "it waits for more sweeps of generalization-gap." in run(capsys, *one)[1]
 
 
 def test_a_dry_run_lists_and_trains_nothing(capsys, tmp_path):

@@ -139,10 +139,10 @@ class Claim:
         lacking = self.needs(reading)
         if lacking:
             return Verdict("not tested here", lacking, seeds=study.seeds)
-        return _with_more(replace(self.predicate(reading), seeds=study.seeds))
+        return with_more(replace(self.predicate(reading), seeds=study.seeds))
 
 
-def _with_more(verdict: Verdict) -> Verdict:
+def with_more(verdict: Verdict) -> Verdict:
     """An undecided verdict with how many more seeds would decide it, if the effect is as it seems.
 
     An interval narrows with the root of the seeds, and decides once its half is the `room`.

@@ -107,6 +107,7 @@ def _parser() -> _Parser:
         "--scale", metavar="SCALE", help="digits, cpu, gpu or paper; all unless given"
     )
     claims.add_argument("--paper", choices=("S20", "H17", "G20"), help="all unless given")
+    claims.add_argument("--claim", metavar="ID", help="one claim by its id; all unless given")
     claims.add_argument("--results", type=Path, metavar="DIR", help="where records live")
     claims.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -150,12 +151,13 @@ def _claims(arguments: argparse.Namespace) -> None:
     from sgdnoise.book.scorecard import scorecard
     from sgdnoise.records.find import find_store
 
-    rows = scorecard(find_store(arguments.results), arguments.scale, arguments.paper)
+    store = find_store(arguments.results)
+    rows = scorecard(store, arguments.scale, arguments.paper, arguments.claim)
     if arguments.json:
         print_json(rows)
         return
     for row in rows:
-        print(f"{row['scale']:<7} {row['verdict']:<16} {row['id']}: {row['statement']}")
+        print(f"{row['scale'] or '-':<7} {row['verdict']:<16} {row['id']}: {row['statement']}")
         print(f"        {row['why']}")
 
 

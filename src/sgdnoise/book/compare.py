@@ -1,30 +1,100 @@
 """Mine, the committed runs, the paper: do they agree?
 
 Two stores of one experiment are compared at every point, by tuned learning rate and accuracy, and
-by what each says of the claims. Identical numbers are not asked for, since another
-processor rounds differently and a training run amplifies it.
+by what each says of the claims. Identical numbers are not asked for, since another processor rounds
+differently and a training run amplifies it.
+
+To agree is to be surely alike: the whole interval of the difference lies inside a margin. Failure
+to differ is no agreement, and so fewer seeds never make two stores agree: they make it undecided.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
-import numpy as np
 import pandas as pd
 
+from sgdnoise.analysis import Estimate, Interval
 from sgdnoise.analysis.reading import Reading
 from sgdnoise.book.markdown import literal
-from sgdnoise.claims import Claim, Verdict
+from sgdnoise.claims import Claim, Verdict, alike, with_more
 from sgdnoise.experiments import findings
 from sgdnoise.records.record import Record
-from sgdnoise.study.grid import Key
+from sgdnoise.study.grid import Key, SweepState
 from sgdnoise.study.study import Study
 
-SIGMAS = 3.0
-"""Two means agree within this many standard errors of their difference."""
+ACCURACY_MARGIN = 0.5
+"""Points of accuracy within which two means count as one: no claim of the book turns on less."""
+
+RATE_MARGIN = 1.0
+"""Octaves within which two tuned learning rates count as one: a step of the grids, a factor two."""
+
+Word = Literal["agrees", "DIFFERS", "undecided"]
+
+_WORDS: dict[str, Word] = {"reproduced": "agrees", "contradicted": "DIFFERS"}
+
+_HELD = {"reproduced", "reproduced at another size"}
+_DECIDED = _HELD | {"absent", "contradicted"}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether two numbers are one.
+
+    Attributes:
+        word: what came out.
+        why: what would decide it, where it is undecided, or that the runs are identical.
+    """
+
+    word: Word
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.word} ({self.why})" if self.why else self.word
+
+
+IDENTICAL = Agreement("agrees", "identical runs")
+
+
+def agreement(difference: Estimate | Interval, margin: float, unit: str, seeds: int) -> Agreement:
+    """Whether a difference is surely within a margin, surely outside, or neither.
+
+    Args:
+        difference: with its 95% interval.
+        margin: how far apart two numbers may be that count as one.
+        unit: of the difference.
+        seeds: runs a grid point behind the side that has fewer.
+    """
+    verdict = replace(alike("", difference, unit=unit, margin=margin), seeds=seeds)
+    if verdict.word != "undecided":
+        return Agreement(_WORDS[verdict.word])
+    if verdict.interval is None:
+        return Agreement("undecided", "no interval: a single seed, or a rate on its grid's edge")
+    more = with_more(verdict).why.strip().removesuffix(" would decide it.")
+    return Agreement("undecided", more[:1].lower() + more[1:])
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sweep on both sides.
+
+    Attributes:
+        key: the sweep's.
+        rates: log₂ of the tuned rate, mine and the committed; None where a recipe is run as it is.
+        reached: accuracy, mine and the committed.
+        rate: whether the rates agree; None where there are none.
+        accuracy: whether the accuracies agree.
+    """
+
+    key: Key
+    rates: tuple[Interval, Interval] | None
+    reached: tuple[Estimate, Estimate]
+    rate: Agreement | None
+    accuracy: Agreement
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,32 +111,6 @@ class Comparison:
     committed: Reading
     claims: Sequence[Claim]
 
-    @functools.cached_property
-    def points(self) -> pd.DataFrame:
-        """One row a tuned point: both tuned learning rates and both re-estimated accuracies.
-
-        The accuracies are those of the fresh seeds, whose spread no selection has narrowed; of a
-        recipe that is run as printed, those of all seeds, and there is no `lr_agrees`.
-        `lr_agrees`: the parabola's intervals overlap, or the grid optima are a step apart at most.
-        `accuracy_agrees`: the means lie within `SIGMAS` standard errors of their difference.
-        """
-        a, b = (
-            side.optima() if side.is_tuned else side.recipes for side in (self.mine, self.committed)
-        )
-        both = a.merge(b, on="sweep", suffixes=("", "_committed"))
-        if self.mine.is_tuned:
-            overlap = (both.peak_low <= both.peak_high_committed) & (
-                both.peak_low_committed <= both.peak_high
-            )
-            both["lr_agrees"] = overlap | ((both.exponent - both.exponent_committed).abs() <= 1)
-        mine, theirs = both.test_accuracy_fresh_std, both.test_accuracy_fresh_std_committed
-        # A single seed has no spread of its own: the other side's stands for it.
-        both["error"] = mine.fillna(theirs) / np.sqrt(both.fresh_seeds)
-        both["error_committed"] = theirs.fillna(mine) / np.sqrt(both.fresh_seeds_committed)
-        gap = (both.test_accuracy_fresh - both.test_accuracy_fresh_committed).abs()
-        both["accuracy_agrees"] = gap <= SIGMAS * np.hypot(both.error, both.error_committed)
-        return both
-
     @classmethod
     def of(cls, study: Study, mine: Mapping[str, Record], committed: Mapping[str, Record]) -> Self:
         """My records of a study beside the committed ones, which have its own number of seeds."""
@@ -75,28 +119,75 @@ class Comparison:
         return cls(Reading(study, mine), Reading(own, committed), claims)
 
     @functools.cached_property
-    def verdicts(self) -> pd.DataFrame:
-        """One row a claim: `claim`, `mine` and `committed` (verdicts), `agree`.
+    def points(self) -> list[Point]:
+        """Every sweep: both tuned rates and both accuracies, by the statistics of the verdicts.
 
-        They agree if the word is the same and the intervals, where both have one, overlap.
+        An accuracy is that of the fresh seeds, which the tuning never saw; of a recipe that is run
+        as printed, that of all seeds.
+        """
+        theirs = {state.sweep.key: state for state in self.committed.states}
+        return [self._point(s, theirs[s.sweep.key]) for s in self.mine.states]
+
+    def _point(self, mine: SweepState, committed: SweepState) -> Point:
+        key = mine.sweep.key
+        sides = (self.mine, self.committed)
+        x, y = (side.reached(key) for side in sides)
+        seeds = min(self.mine.study.seeds, self.committed.study.seeds)
+        accuracy = agreement(x - y, ACCURACY_MARGIN, "points", seeds)
+        rates, rate = None, None
+        if mine.sweep.axes:
+            tuned_for = mine.sweep.objectives[0].name
+            a, b = (side.tuned(tuned_for)[key].peak for side in sides)
+            rates, rate = (a, b), agreement(a - b, RATE_MARGIN, "octaves", seeds)
+        if self._equal(mine, committed):
+            rate, accuracy = rate and IDENTICAL, IDENTICAL
+        return Point(key, rates, (x, y), rate, accuracy)
+
+    def _equal(self, mine: SweepState, committed: SweepState) -> bool:
+        """Whether the same runs stand behind a sweep on both sides, with the same numbers."""
+        here, there = ({config.id for config in s.needed} for s in (mine, committed))
+        a, b = self.mine.records, self.committed.records
+        return here == there and all(
+            run in a and run in b and a[run].metrics == b[run].metrics for run in here
+        )
+
+    @property
+    def identical(self) -> bool:
+        """Whether all runs of both sides are the same, with the same numbers."""
+        return all(map(self._equal, self.mine.states, self.committed.states))
+
+    @functools.cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """One row a claim of this scale: `claim`, `mine` and `committed` (verdicts), `agree`.
+
+        They agree by the same word, if it is one that the runs decided, and differ by opposite
+        ones. Two that are undecided agree in nothing.
         """
         rows = []
         for claim in self.claims:
             x, y = claim.judge(self.mine), claim.judge(self.committed)
-            rows.append((y.about or claim.stated.statement, x, y, _same(x, y)))
+            if x.elsewhere and y.elsewhere:
+                continue
+            agree = IDENTICAL if self.identical else Agreement(_compared(x.word, y.word))
+            rows.append((y.about or claim.stated.statement, x, y, agree))
         return pd.DataFrame(rows, columns=["claim", "mine", "committed", "agree"])
 
     @property
-    def agreement(self) -> tuple[int, int]:
-        """How many of the judgements in `points` agree, and how many there are."""
-        judged = self.points[
-            ["lr_agrees", "accuracy_agrees"] if self.mine.is_tuned else ["accuracy_agrees"]
-        ]
-        return int(judged.to_numpy().sum()), judged.size
+    def judged(self) -> list[Agreement]:
+        """All that was judged of tuned rates and accuracies."""
+        return [one for point in self.points for one in (point.rate, point.accuracy) if one]
 
     @property
-    def _judged(self) -> str:
-        return "tuned learning rates and accuracies" if self.mine.is_tuned else "accuracies"
+    def count(self) -> str:
+        """How many of these agree, in words."""
+        words = [one.word for one in self.judged]
+        what = "tuned learning rates and accuracies" if self.mine.is_tuned else "accuracies"
+        said = f"{words.count('agrees')} of {len(words)} {what} agree"
+        if unknown := words.count("undecided"):
+            said += f", {unknown} cannot be told"
+        if differ := words.count("DIFFERS"):
+            said += f", {differ} {'differs' if differ == 1 else 'differ'}"
+        return said
 
     def text(self) -> str:
         """The comparison as a few lines for a terminal."""
@@ -105,26 +196,21 @@ class Comparison:
         if not self.committed.records:
             return f"{head}: nothing is committed to compare with"
         lines = [head]
-        names = self.points.key.map(_name)
-        width = max(names.map(len), default=0)
-        for name, row in zip(names, self.points.to_dict("records"), strict=True):
-            tuned = ""
-            if self.mine.is_tuned:
-                rates = f"2^{row['exponent']:+.0f} / 2^{row['exponent_committed']:+.0f}"
-                tuned = f"lr* {rates} {_word(row['lr_agrees']):<8} "
-            accuracies = (
-                f"{row['test_accuracy_fresh']:.2f} / {row['test_accuracy_fresh_committed']:.2f} %"
-            )
-            lines.append(
-                f"  {name:<{width}}  {tuned}accuracy {accuracies} {_word(row['accuracy_agrees'])}"
-            )
+        width = max((len(_name(point.key)) for point in self.points), default=0)
+        for point in self.points:
+            parts = [f"  {_name(point.key):<{width}}"]
+            if point.rates is not None:
+                a, b = point.rates
+                parts.append(f"lr* {_power(a)} / {_power(b)} {point.rate}")
+            x, y = point.reached
+            parts.append(f"accuracy {_percent(x)} / {_percent(y)} % {point.accuracy}")
+            lines.append("  ".join(parts))
         for row in self.verdicts.to_dict("records"):
-            lines.append(
-                f"  {row['claim']}: {_short(row['mine'])} / {_short(row['committed'])} "
-                f"{_word(row['agree'])}"
-            )
-        agree, of = self.agreement
-        lines.append(f"  {agree} of {of} {self._judged} agree")
+            sides = f"{_short(row['mine'])} / {_short(row['committed'])}"
+            lines.append(f"  {row['claim']}: {sides} {row['agree']}")
+        lines.append(f"  {self.count}")
+        if self.identical:
+            lines.append(f"  {_ONLY_IDENTICAL}")
         return "\n".join(lines)
 
     def summary(self) -> str:
@@ -138,35 +224,34 @@ class Comparison:
                 f"**{len(self.mine.missing)} runs are still missing on this machine.** {command} "
                 "finishes them."
             )
-        agree, of = self.agreement
         both = mine.keys() & committed.keys()
         equal = sum(mine[run].metrics == committed[run].metrics for run in both)
         devices = {literal(record.provenance.get("device")) for record in mine.values()}
         seconds = sum(float(r.provenance.get("seconds", 0)) for r in mine.values())
-        return (
-            f"**{agree} of {of}** {self._judged} agree. This machine "
+        said = (
+            f"**{self.count[:1].upper()}{self.count[1:]}.** This machine "
             f"({', '.join(sorted(devices))}) trained {len(mine)} runs in "
             f"{seconds / 60:.1f} core-minutes; {equal} of them equal the committed ones to the "
             "last digit that is kept."
         )
+        return f"{said} {_ONLY_IDENTICAL}" if self.identical else said
 
     def point_table(self) -> pd.DataFrame:
         """`points` in the words of a page; empty where one side has no records."""
         if not self.mine.records or not self.committed.records:
             return pd.DataFrame()
-        table = self.points
-        return pd.DataFrame(
-            {
-                "method": table.method,
-                "B": table.batch_size,
-                "log₂ lr*, mine": table.exponent,
-                "committed": table.exponent_committed,
-                "learning rate": table.lr_agrees.map(_word),
-                "accuracy (%), mine": table.test_accuracy_fresh.round(2),
-                "committed ": table.test_accuracy_fresh_committed.round(2),
-                "accuracy": table.accuracy_agrees.map(_word),
+        rows = []
+        for point in self.points:
+            row: dict[str, object] = {
+                {"batch_size": "B"}.get(name, name): value for name, value in point.key
             }
-        )
+            if point.rates is not None:
+                a, b = point.rates
+                row |= {"log₂ lr*, mine": a, "committed": b, "learning rate": point.rate}
+            x, y = point.reached
+            row |= {"accuracy (%), mine": _percent(x), "committed ": _percent(y)}
+            rows.append(row | {"accuracy": point.accuracy})
+        return pd.DataFrame(rows)
 
     def verdict_table(self) -> pd.DataFrame:
         """`verdicts` in the words of a page; empty where one side has no records."""
@@ -174,21 +259,35 @@ class Comparison:
             return pd.DataFrame()
         table = self.verdicts
         return table.assign(
-            mine=table.mine.map(_short),
-            committed=table.committed.map(_short),
-            agree=table.agree.map(_word),
+            mine=table.mine.map(_short), committed=table.committed.map(_short)
         ).rename(columns={"agree": "mine and committed"})
+
+
+_ONLY_IDENTICAL = (
+    "All runs are identical, so both sides agree by themselves: this shows that the machine "
+    "computes alike, and is no second sample."
+)
+
+
+def _compared(x: str, y: str) -> Word:
+    """Whether two words on a claim agree."""
+    if x == y and x in _DECIDED:
+        return "agrees"
+    opposite = (x in _HELD and y == "contradicted") or (y in _HELD and x == "contradicted")
+    return "DIFFERS" if opposite else "undecided"
 
 
 def _name(key: Key) -> str:
     (_, method), *others = key
-    return " ".join([method, *(f"{name}={value}" for name, value in others)])
+    return " ".join([str(method), *(f"{name}={value}" for name, value in others)])
 
 
-def _same(x: Verdict, y: Verdict) -> bool:
-    if x.interval is None or y.interval is None:
-        return x.word == y.word
-    return x.word == y.word and x.interval[0] <= y.interval[1] and y.interval[0] <= x.interval[1]
+def _power(rate: Interval) -> str:
+    return f"2^{rate.value:+.2f}" if math.isfinite(rate.value) else "none"
+
+
+def _percent(reached: Estimate) -> str:
+    return f"{reached.value:.2f}" if math.isfinite(reached.value) else "–"
 
 
 def _short(verdict: Verdict) -> str:
@@ -199,7 +298,3 @@ def _short(verdict: Verdict) -> str:
     if verdict.interval is None:
         return number
     return f"{number} [{verdict.interval[0]:.3g}, {verdict.interval[1]:.3g}]"
-
-
-def _word(agrees: bool) -> str:
-    return "agrees" if agrees else "DIFFERS"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 from typing import Any, TypeAlias, get_args
 
 from sgdnoise.analysis import Reading
 from sgdnoise.claims import Claim, Verdict, Word
-from sgdnoise.experiments import check_scale, findings, studies
+from sgdnoise.errors import InputError, shown
+from sgdnoise.experiments import EXPERIMENTS, check_scale, findings, studies
+from sgdnoise.papers.numbers import claims, stated, waiting
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import SCALES
 from sgdnoise.study.study import Study
@@ -30,33 +33,75 @@ ALPHA = 0.05
 """The chance that Holm's rule allows of even one false rejection among all claims."""
 
 
-def scorecard(store: Store, scale: str | None = None, paper: str | None = None) -> list[Row]:
-    """One row a claim and scale, in the experiments' order.
+def scorecard(
+    store: Store, scale: str | None = None, paper: str | None = None, claim: str | None = None
+) -> list[Row]:
+    """One row a claim and scale, in the experiments' order; last the claims that nothing tests yet.
+
+    Such a claim has one row, whose scale is empty: a scale that is asked for leaves it out.
 
     Keys: id, paper, statement, about (the statement as it reads at this size, where it differs),
     where, scale, verdict, effect, interval, margin, printed and unit (which these four are in), p,
-    seeds, why, elsewhere (whether this scale has nothing that the claim is about), experiment,
-    page and runs (in the built book, from its top; None where nothing is recorded), code (the
-    predicate's file and name).
+    seeds, why, elsewhere (whether this scale has nothing that the claim is about), experiment
+    (which may still have to be written), page and runs (in the built book, from its top; None where
+    nothing is recorded), code (the predicate's file and name; empty where there is none yet).
 
     Args:
         store: whose records judge.
         scale: one scale; None for all.
         paper: S20, H17 or G20; None for all.
+        claim: the id of one claim; None for all.
 
     Raises:
         InputError: for an unknown scale, or a claim that no paper's list knows.
     """
     if scale is not None:
         check_scale(scale)
+    if claim is not None:
+        check_claim(claim)
+
+    def wanted(name: str) -> bool:
+        return claim in (None, name) and (paper is None or name.startswith(f"{paper}-"))
+
     rows = []
     for study in studies(scale):
-        reading = Reading(study, store.read(*study.place))
         module = findings(study.experiment.name)
-        for claim in module.CLAIMS:
-            if paper is None or claim.id.startswith(paper):
-                rows.append(_row(claim, claim.judge(reading), reading, module))
+        asked = [one for one in module.CLAIMS if wanted(one.id)]
+        if not asked:
+            continue
+        reading = Reading(study, store.read(*study.place))
+        lost = _lost(study, len(store.complaints))
+        for one in asked:
+            verdict = one.judge(reading)
+            if verdict.word == "not measured":
+                verdict = replace(verdict, why=verdict.why + lost)
+            rows.append(_row(one, verdict, reading, module))
+    if scale is None:
+        rows += [_waits(name) for name in waiting() if wanted(name)]
     return rows
+
+
+def check_claim(claim: str) -> None:
+    """Refuses an id that no paper's list has.
+
+    Raises:
+        InputError: the nearest ids are listed.
+    """
+    known = claims()
+    if claim in known:
+        return
+    near = difflib.get_close_matches(claim, known, n=3, cutoff=0.5)
+    near = near or [name for name in known if name.startswith(claim)][:3]
+    hint = f"the nearest are {', '.join(near)}" if near else "`sgdnoise claims` lists all"
+    raise InputError(f"no claim is called {shown(claim)}: {hint}")
+
+
+def _lost(study: Study, lines: int) -> str:
+    """What is said of lines in the store that are no sound records."""
+    if not lines:
+        return ""
+    many = "1 line of its records is" if lines == 1 else f"{lines} lines of its records are"
+    return f" {many} not sound: `{study.command}` sets them aside and trains those runs."
 
 
 def _row(claim: Claim, verdict: Verdict, reading: Reading, module: ModuleType) -> Row:
@@ -67,13 +112,36 @@ def _row(claim: Claim, verdict: Verdict, reading: Reading, module: ModuleType) -
         or bool(claim.scales and study.scale not in claim.scales)
         or not claim.there(reading)
     )
+    return _made(
+        claim.id,
+        verdict,
+        scale=study.scale,
+        elsewhere=elsewhere,
+        experiment=study.experiment.name,
+        page=_address("papermill_runs", study) if reading.records else None,
+        runs=_address("records", study) if reading.records else None,
+        code=_code(claim.predicate, module),
+    )
+
+
+def _waits(claim: str) -> Row:
+    """The row of a claim that no predicate judges yet."""
+    name = stated(claim).waits_for
+    what = f"more sweeps of {name}" if name in EXPERIMENTS else name
+    verdict = Verdict("not measured", f"no experiment tests it yet: it waits for {what}.")
+    return _made(
+        claim, verdict, scale="", elsewhere=False, experiment=name, page=None, runs=None, code=""
+    )
+
+
+def _made(claim: str, verdict: Verdict, **where: Any) -> Row:
+    said = stated(claim)
     return {
-        "id": claim.id,
-        "paper": claim.id.partition("-")[0],
-        "statement": claim.stated.statement,
+        "id": claim,
+        "paper": claim.partition("-")[0],
+        "statement": said.statement,
         "about": verdict.about,
-        "where": claim.stated.where,
-        "scale": study.scale,
+        "where": said.where,
         "verdict": verdict.word,
         "effect": verdict.effect,
         "interval": None if verdict.interval is None else list(verdict.interval),
@@ -83,11 +151,7 @@ def _row(claim: Claim, verdict: Verdict, reading: Reading, module: ModuleType) -
         "p": verdict.p,
         "seeds": verdict.seeds,
         "why": verdict.why,
-        "elsewhere": elsewhere,
-        "experiment": study.experiment.name,
-        "page": _address("papermill_runs", study) if reading.records else None,
-        "runs": _address("records", study) if reading.records else None,
-        "code": _code(claim.predicate, module),
+        **where,
     }
 
 
@@ -171,11 +235,11 @@ def counts(rows: Sequence[Row], family: Sequence[Row] | None = None) -> Counts:
 
 
 def counts_by(rows: Sequence[Row]) -> dict[tuple[str, str], Counts]:
-    """`counts` of each paper at each scale that has any; Holm's rule goes over all rows."""
+    """`counts` of each paper at each scale that has any, no scale last; Holm's goes over all."""
     there = {(row["paper"], row["scale"]) for row in about_here(rows)}
     return {
         place: counts([row for row in rows if (row["paper"], row["scale"]) == place], rows)
-        for place in itertools.product(PAPERS, SCALES)
+        for place in itertools.product(PAPERS, (*SCALES, ""))
         if place in there
     }
 
@@ -214,8 +278,13 @@ def headline_counts(rows: Sequence[Row]) -> str:
     return (
         f"**{found.held} of {found.judged} judgements find the claim reproduced{size}.** "
         f"There are {found.claims} claims, and each counts once at every scale that is about it: "
-        f"{found.rows} in all.{others} {_multiplicity(found)}"
+        f"{found.rows} in all.{others}{_still_waiting(rows)} {_multiplicity(found)}"
     )
+
+
+def _still_waiting(rows: Sequence[Row]) -> str:
+    many = sum(not row["scale"] for row in rows)
+    return f" For {many} of the claims the experiment has still to be written." if many else ""
 
 
 def _multiplicity(found: Counts) -> str:

@@ -15,14 +15,19 @@ from IPython.display import HTML
 
 from sgdnoise.book.inventory import dates
 from sgdnoise.book.scorecard import PAPERS, WORDS, Counts, Row, about_here, counts, counts_by
-from sgdnoise.experiments import study_of
+from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.figures.forest import MARKS, anchor, shows
+from sgdnoise.papers.numbers import items
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import SCALES
 
 _UP = "../"
 """From the scorecard's page to the top of the built book."""
+
+
+NO_SCALE = "none yet"
+"""What stands for the scale of a claim whose experiment has still to be written."""
 
 
 def address(**chosen: str) -> str:
@@ -38,8 +43,9 @@ def counts_table(rows: Sequence[Row]) -> HTML:
     """A row for each paper and scale with its words; each count is a link that shows its claims."""
     lines = []
     for (paper, scale), found in counts_by(rows).items():
-        heads = f'<th scope="row">{escape(paper)}</th><td>{escape(scale)}</td>'
-        lines.append(f"<tr>{heads}{_tally(found, paper=paper, scale=scale)}</tr>")
+        at = scale or NO_SCALE
+        heads = f'<th scope="row">{escape(paper)}</th><td>{escape(at)}</td>'
+        lines.append(f"<tr>{heads}{_tally(found, paper=paper, scale=at)}</tr>")
     last = f'<tr><th scope="row" colspan="2">all</th>{_tally(counts(rows))}</tr>'
     return HTML(
         '<div class="sgdnoise-counts"><table><caption>How many claims got which word; a count '
@@ -63,7 +69,8 @@ def _tally(found: Counts, **place: str) -> str:
 def claims_list(rows: Sequence[Row]) -> HTML:
     """Every claim at every scale that is about it, by paper and scale, under a form that filters.
 
-    What is not measured is one row an experiment, with the command that measures it.
+    What is not measured is one row an experiment, with the command that measures it if there is
+    one.
     """
     here = about_here(rows)
     parts = []
@@ -73,9 +80,10 @@ def claims_list(rows: Sequence[Row]) -> HTML:
         waiting = [row for row in mine if row["verdict"] == "not measured"]
         for name in dict.fromkeys(row["experiment"] for row in waiting):
             lines.append(_not_measured([row for row in waiting if row["experiment"] == name]))
+        place = f"at scale {escape(scale)}" if scale else "without an experiment yet"
         parts.append(
-            f'<tbody><tr><th class="place" colspan="3" scope="rowgroup">{escape(paper)} at scale '
-            f"{escape(scale)}</th></tr>{''.join(lines)}</tbody>"
+            f'<tbody><tr><th class="place" colspan="3" scope="rowgroup">{escape(paper)} {place}'
+            f"</th></tr>{''.join(lines)}</tbody>"
         )
     return HTML(
         f'<div class="sgdnoise-scorecard">{_form(here)}<table><thead><tr><th scope="col">Verdict'
@@ -88,7 +96,7 @@ def _form(rows: Sequence[Row]) -> str:
     """What the script shows and listens to."""
     choices = {
         "paper": [paper for paper in PAPERS if paper in {row["paper"] for row in rows}],
-        "scale": [scale for scale in SCALES if scale in {row["scale"] for row in rows}],
+        "scale": [s for s in (*SCALES, NO_SCALE) if s in {_scale(row) for row in rows}],
         "word": [word for word in WORDS if word in {row["verdict"] for row in rows}],
     }
     fields = "".join(
@@ -102,6 +110,10 @@ def _form(rows: Sequence[Row]) -> str:
         '<label>Text <input type="search" name="text" autocomplete="off"></label>'
         '<button type="reset">Show all</button><output aria-live="polite"></output></form>'
     )
+
+
+def _scale(row: Row) -> str:
+    return row["scale"] or NO_SCALE
 
 
 def _claim(row: Row) -> str:
@@ -120,7 +132,7 @@ def _claim(row: Row) -> str:
 def _row(row: Row, claims: int, named: bool = True) -> str:
     name = f' id="{escape(anchor(row))}"' if named else ""
     return (
-        f'<tr{name} data-paper="{escape(row["paper"])}" data-scale="{escape(row["scale"])}" '
+        f'<tr{name} data-paper="{escape(row["paper"])}" data-scale="{escape(_scale(row))}" '
         f'data-word="{escape(row["verdict"])}" data-claims="{claims}">'
     )
 
@@ -181,19 +193,41 @@ def _known(number: float | None) -> bool:
 def _not_measured(rows: Sequence[Row]) -> str:
     """One row for an experiment at a scale: how much waits, for what, and which command."""
     first = rows[0]
-    command = study_of(first["experiment"], first["scale"]).command
-    many = "1 claim" if len(rows) == 1 else f"{len(rows)} claims"
-    items = "".join(
-        f'<li id="{escape(anchor(row))}">{escape(row["statement"])} '
-        f"({escape(row['where'])}; {_code(row)})</li>"
-        for row in rows
-    )
+    name, many = escape(first["experiment"]), "1 claim" if len(rows) == 1 else f"{len(rows)} claims"
+    if first["scale"]:
+        command = escape(study_of(first["experiment"], first["scale"]).command)
+        them = "it" if len(rows) == 1 else "them"
+        head = f"{many} of {name}: <code>{command}</code> measures {them}"
+    else:
+        more = "more sweeps of " if first["experiment"] in EXPERIMENTS else ""
+        head = f"{many} for {more}{name} to test"
+    items = "".join(f'<li id="{escape(anchor(row))}">{_item(row)}</li>' for row in rows)
     reasons = " ".join(dict.fromkeys(row["why"][:1].upper() + row["why"][1:] for row in rows))
     return (
         f"{_row(first, len(rows), named=False)}<td>{_chip('not measured')}</td>"
-        f'<td colspan="2"><details><summary>{many} of {escape(first["experiment"])}: '
-        f"<code>{escape(command)}</code> measures {'it' if len(rows) == 1 else 'them'}</summary>"
+        f'<td colspan="2"><details><summary>{head}</summary>'
         f"<p>{_prose(reasons)}</p><ul>{items}</ul></details></td></tr>"
+    )
+
+
+def _item(row: Row) -> str:
+    places = [escape(row["where"]), *([_code(row)] if row["code"] else [])]
+    return f"{escape(row['statement'])} ({'; '.join(places)})"
+
+
+def no_claims_list() -> HTML:
+    """What the papers number and no claim is about, each with the reason, folded."""
+    of = {paper: [item for item in some if item.no_claim] for paper, some in items().items()}
+    lines = [
+        f"<li>{escape(item.id)}: {escape(item.no_claim)}"
+        + (f" See <code>{escape(item.see)}</code>." if item.see else "")
+        + "</li>"
+        for some in of.values()
+        for item in some
+    ]
+    return HTML(
+        f"<details><summary>{len(lines)} numbered equations and figures without a claim, and why"
+        f"</summary><ul>{''.join(lines)}</ul></details>"
     )
 
 

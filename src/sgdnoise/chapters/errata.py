@@ -10,7 +10,7 @@ from sgdnoise.chapters import errata_g20, errata_h17, errata_s20
 from sgdnoise.chapters.errata_g20 import radius_of_circle
 from sgdnoise.chapters.errata_h17 import GHOST_SIZE, TOY, M, printed_without
 from sgdnoise.chapters.erratum import Doubt, Erratum, Slip
-from sgdnoise.data.registry import train_size
+from sgdnoise.data.sizes import train_size
 from sgdnoise.papers.numbers import printed, table
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.theory.stability import critical_effective_learning_rate, critical_learning_rate

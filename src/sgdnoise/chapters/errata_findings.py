@@ -22,7 +22,7 @@ from sgdnoise.chapters.errata_g20 import (
 )
 from sgdnoise.chapters.errata_h17 import matched_rates
 from sgdnoise.chapters.erratum import ERRORS, Comparison
-from sgdnoise.data.registry import train_size
+from sgdnoise.data.sizes import train_size
 from sgdnoise.papers.numbers import printed
 
 

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from sgdnoise.chapters.errata_h17 import made_up, selectors, spreads
 from sgdnoise.chapters.erratum import Comparison, Erratum, FloatArray, mean_of
-from sgdnoise.data.registry import train_size
+from sgdnoise.data.sizes import train_size
 from sgdnoise.papers.numbers import printed
 from sgdnoise.theory.stability import effective_learning_rate, trajectory
 

@@ -9,7 +9,7 @@ from pandas.io.formats.style import Styler
 
 from sgdnoise.chapters import EPSILON_CRIT, EPSILON_EFF, folded, fraction, table
 from sgdnoise.chapters import temperature as chapter
-from sgdnoise.data.registry import train_size
+from sgdnoise.data.sizes import train_size
 from sgdnoise.papers import numbers as paper
 from sgdnoise.theory import sde
 

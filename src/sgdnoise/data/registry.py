@@ -22,11 +22,12 @@ from sgdnoise.data.dataset import (
 )
 from sgdnoise.data.files import Arrays
 from sgdnoise.data.image_folder import IMAGE_FOLDER, ImageFolder, find_image_folder
+from sgdnoise.data.sizes import TRAIN_SIZES
 from sgdnoise.data.store import FileSet
 from sgdnoise.data.text import PTB_SEQUENCES
 from sgdnoise.errors import InputError
 
-DIGITS_TRAIN_SIZE = 1024
+DIGITS_TRAIN_SIZE = TRAIN_SIZES["digits"]
 DIGITS_DIGEST = "sha256:87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 """Of scikit-learn's 1,797 images of 8 × 8 and their labels, as bytes."""
 
@@ -42,7 +43,6 @@ class _Images:
     Attributes:
         files: what it consists of; None for the digits, which scikit-learn carries.
         read: gives its arrays and its classes' names.
-        train_size: number of training examples.
         scale: the largest value a pixel can have.
         pool: whether its images are means of 2 × 2 blocks of those.
         moments: channel means and standard deviations, to the five digits that are customary, so
@@ -51,7 +51,6 @@ class _Images:
 
     files: Callable[[], FileSet] | None
     read: Callable[[], tuple[Arrays, tuple[str, ...]]]
-    train_size: int
     scale: int = 255
     pool: bool = False
     moments: Moments | None = None
@@ -97,25 +96,21 @@ def _cifar100() -> tuple[Arrays, tuple[str, ...]]:
 
 
 _IMAGES = {
-    "digits": _Images(None, _digits, DIGITS_TRAIN_SIZE, scale=16),
-    "mnist": _Images(fs.mnist, _mnist, 60000, moments=((0.13066,), (0.30811,))),
-    "fashion-mnist": _Images(
-        fs.fashion_mnist, _fashion_mnist, 60000, moments=((0.28604,), (0.35302,))
-    ),
+    "digits": _Images(None, _digits, scale=16),
+    "mnist": _Images(fs.mnist, _mnist, moments=((0.13066,), (0.30811,))),
+    "fashion-mnist": _Images(fs.fashion_mnist, _fashion_mnist, moments=((0.28604,), (0.35302,))),
     "cifar10": _Images(
         fs.cifar10,
         _cifar10,
-        50000,
         moments=((0.49140, 0.48216, 0.44653), (0.24703, 0.24349, 0.26159)),
     ),
     "cifar10-16": _Images(
         fs.cifar10,
         _cifar10,
-        50000,
         pool=True,
         moments=((0.49189, 0.48265, 0.44702), (0.23808, 0.23469, 0.25359)),
     ),
-    "cifar100": _Images(fs.cifar100, _cifar100, 50000),
+    "cifar100": _Images(fs.cifar100, _cifar100),
 }
 
 _FILES: dict[str, Callable[[], FileSet]] = {
@@ -176,8 +171,8 @@ def load(name: str, *, train_size: int | None = None, image_size: int | None = N
     return from_arrays(name, arrays, classes, scale=spec.scale, moments=moments)
 
 
-def train_size(name: str) -> int:
-    """Number of training examples, of text sequences, without loading or fetching anything.
+def other_train_size(name: str) -> int:
+    """`train_size` of what is no named image data set: of text, or of an image folder.
 
     Raises:
         InputError: an unknown name, or an image folder that is not there.
@@ -186,7 +181,8 @@ def train_size(name: str) -> int:
         return PTB_SEQUENCES
     if _is_folder(name):
         return len(ImageFolder(find_image_folder(name)).labels["train"])
-    return _lookup_images(name).train_size
+    _lookup_images(name)
+    return TRAIN_SIZES[name]
 
 
 def fetch(name: str) -> Path:

@@ -83,8 +83,8 @@ def shows(row: Mapping[str, Any]) -> bool:
 
 
 def anchor(row: Mapping[str, Any]) -> str:
-    """Where the scorecard's page has a row: its id and scale."""
-    return f"{row['id']}.{row['scale']}"
+    """Where the scorecard's page has a row: its id and scale, if it has one."""
+    return f"{row['id']}.{row['scale']}".rstrip(".")
 
 
 def forest(rows: Sequence[Mapping[str, Any]], unit: str, source: str = "") -> go.Figure:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 NAMES = {
     "sgd": "SGD",
@@ -43,4 +47,6 @@ def bounded_power(exponent: float, bound: float) -> str:
 
 def html_table(frame: pd.DataFrame) -> HTML:
     """A table as plain HTML, which follows the page into the dark; pandas' own style does not."""
+    from IPython.display import HTML
+
     return HTML(frame.to_html(index=False, justify="left", border=0))

@@ -23,8 +23,8 @@ class Printed:
 
 
 @cache
-def _content() -> dict:
-    return json.loads(Path(__file__).with_name("numbers.json").read_text(encoding="utf-8"))
+def _content(name: str = "numbers") -> dict:
+    return json.loads(Path(__file__).with_name(f"{name}.json").read_text(encoding="utf-8"))
 
 
 def printed(name: str) -> Printed:
@@ -42,10 +42,17 @@ def table(name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Stated:
-    """A claim as its paper makes it, in a few words, and where."""
+    """A claim as its paper makes it, in a few words, and where.
+
+    Attributes:
+        statement: the claim, in our own words.
+        where: its place in the paper.
+        waits_for: the experiment that will test it; empty where a predicate does.
+    """
 
     statement: str
     where: str
+    waits_for: str = ""
 
 
 def stated(claim: str) -> Stated:
@@ -54,5 +61,45 @@ def stated(claim: str) -> Stated:
 
 
 def claims() -> tuple[str, ...]:
-    """The ids of all claims, in the papers' order."""
+    """The ids of all claims, in the papers' order; also of those that nothing tests yet."""
     return tuple(_content()["claims"])
+
+
+def waiting() -> tuple[str, ...]:
+    """The ids of the claims that no experiment tests yet."""
+    return tuple(claim for claim in claims() if stated(claim).waits_for)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An equation, figure, table or statement of a paper.
+
+    Attributes:
+        id: the paper and its own number, such as `S20-F2c`.
+        no_claim: why there is no claim about it; empty where there is one.
+        see: the chapter or test of this project that covers it in place of a claim.
+    """
+
+    id: str
+    no_claim: str = ""
+    see: str = ""
+
+    def has(self, claim: str) -> bool:
+        """Whether a claim, by its id, is about this.
+
+        A claim about a whole figure is about the panels that its place names.
+        """
+        about = claim.partition(".")[0]
+        if about == self.id:
+            return True
+        number = self.id.partition("-F")[2]
+        is_panel = number[-1:].isalpha() and about == self.id[:-1]
+        return is_panel and number in stated(claim).where
+
+
+def items() -> dict[str, list[Item]]:
+    """All numbered things of each paper, in its order."""
+    return {
+        paper: [Item(name, **said) for name, said in of.items()]
+        for paper, of in _content("ids").items()
+    }

@@ -10,30 +10,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from sgdnoise import data
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import Estimate
 from sgdnoise.claims import Claim, Verdict, directional
 from sgdnoise.experiments.generalization_gap.grid import RUNGS
-from sgdnoise.figures.theme import (
-    BLUE,
-    DASHES,
-    MUTED,
-    PALETTE,
-    SYMBOLS,
-    figure,
-    paper_value,
-    provenance,
-)
-from sgdnoise.figures.tuned import source
 from sgdnoise.papers.numbers import H17_NETWORKS, table
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import SweepState
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 def rows(reading: Reading) -> pd.DataFrame:
@@ -122,6 +114,9 @@ def _percent(share: float) -> str:
 
 def ladder(reading: Reading) -> go.Figure:
     """Test accuracy rung by rung: ours with its standard deviation, and H17's own."""
+    from sgdnoise.figures.theme import BLUE, figure, paper_value, provenance
+    from sgdnoise.figures.tuned import source
+
     rungs = rows(reading)
     fig = figure(
         x="rung",
@@ -157,6 +152,9 @@ def climbed(reading: Reading) -> list[str]:
 
 def climb(reading: Reading, rung: str) -> go.Figure:
     """One rung's test accuracy along its training, every seed, over that of SB."""
+    from sgdnoise.figures.theme import DASHES, PALETTE, SYMBOLS, figure, provenance
+    from sgdnoise.figures.tuned import source
+
     records = reading.records
     fig = figure(
         x="updates",
@@ -204,6 +202,9 @@ def _accuracies(records: Mapping[str, Record]) -> tuple[float, float]:
 
 def distances(reading: Reading) -> go.Figure:
     """H17's figure 2: ‖w − w₀‖ against the logarithm of the step, one run of each rung."""
+    from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, SYMBOLS, figure, provenance
+    from sgdnoise.figures.tuned import source
+
     records = reading.records
     fig = figure(
         x="updates",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from sgdnoise.analysis import Estimate, Interval, Reading, key_name
 from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
 from sgdnoise.claims import Claim, Verdict, alike, directional
-from sgdnoise.figures.prediction import pairs_relative_to_first
 from sgdnoise.figures.tables import power_of_two
-from sgdnoise.figures.theme import figure, provenance
-from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 def tuned_pairs(reading: Reading) -> pd.DataFrame:
@@ -53,6 +53,9 @@ _COLUMNS = [
 
 def pairs_against_epochs(reading: Reading, which: str) -> go.Figure:
     """S20's figure 3c or 3d: the tuned initial or final learning rate against the epoch budget."""
+    from sgdnoise.figures.theme import figure, provenance
+    from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
+
     fig = figure(
         x="epochs",
         x_unit=None,
@@ -76,11 +79,16 @@ def measured_budgets(reading: Reading) -> list[float]:
 
 def beside_the_model(reading: Reading) -> go.Figure:
     """Both tuned rates for the training loss, and the noisy quadratic model's."""
+    from sgdnoise.figures.prediction import pairs_relative_to_first
+
     return pairs_relative_to_first(reading, tuned_pairs(reading))
 
 
 def pair_surface(reading: Reading, epochs: float, objective: str) -> go.Figure:
     """The whole grid behind one budget's optimum: the best-k mean at every pair of rates."""
+    from sgdnoise.figures.theme import figure, provenance
+    from sgdnoise.figures.tuned import source
+
     (state,) = [s for s in reading.states if dict(s.sweep.key)["epochs"] == epochs]
     shown = reading.objective(objective)
     label, unit = shown.label, shown.unit

@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from sgdnoise import analysis, data
 from sgdnoise.analysis import Reading, Tuning
@@ -21,11 +21,12 @@ from sgdnoise.analysis.intervals import Estimate
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.layerwise_lr.grid import RULES
 from sgdnoise.figures.tables import NAMES, bounded_power, power_of_two
-from sgdnoise.figures.theme import INK, MUTED, figure, provenance
-from sgdnoise.figures.tuned import groups, source
 from sgdnoise.needs import no_optimum
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 NEGLIGIBLE = 1.0
 """Points of accuracy within which two rules count as alike; G20 calls a difference negligible
@@ -70,6 +71,9 @@ def measured_sizes(reading: Reading) -> list[int]:
 
 def away_from_tuned(reading: Reading, step: int) -> go.Figure:
     """Every rule at a fixed factor from its tuned rate at each batch size, beside the tuned one."""
+    from sgdnoise.figures.theme import figure, provenance
+    from sgdnoise.figures.tuned import groups, source
+
     tuned = reading.tuned()
     fig = figure(
         x="batch size B",
@@ -113,6 +117,9 @@ def away_from_tuned(reading: Reading, step: int) -> go.Figure:
 
 def sweep_at(reading: Reading, batch_size: int) -> go.Figure:
     """The whole sweep of each rule at one batch size: every run, against rate over tuned rate."""
+    from sgdnoise.figures.theme import INK, MUTED, figure, provenance
+    from sgdnoise.figures.tuned import groups, source
+
     tuned = reading.tuned()
     frame = _frame(tuned)
     diverged = outside = 0

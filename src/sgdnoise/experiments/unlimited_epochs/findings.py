@@ -7,18 +7,19 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import plotly.graph_objects as go
 
 from sgdnoise.analysis import Reading, without
 from sgdnoise.analysis.reading import MAIN_PARTS
 from sgdnoise.analysis.regimes import LEAST_CARRIED, log_rates
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
-from sgdnoise.figures.theme import figure, provenance
-from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 WITH_NORM: Key = (("norm", "ghost"),)
 WITHOUT_NORM: Key = (("norm", "none"),)
@@ -27,6 +28,9 @@ NO_DECAY: Key = (("weight_decay", 0.0),)
 
 def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Figure:
     """S20's figure 2c or 2d: the learning rate tuned for the test set and for the training loss."""
+    from sgdnoise.figures.theme import figure, provenance
+    from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
+
     fig = figure(
         x="epochs",
         x_unit=None,
