@@ -18,6 +18,7 @@ from IPython.display import HTML, Markdown
 from sgdnoise.analysis import Reading, best_means
 from sgdnoise.book.scorecard import JUDGED, Row
 from sgdnoise.book.scorecard_page import chip, prose
+from sgdnoise.config import RunConfig
 from sgdnoise.experiments import studies, study_of
 from sgdnoise.experiments.constant_epoch.findings import NO_LOSS
 from sgdnoise.figures import tuned
@@ -25,7 +26,6 @@ from sgdnoise.figures.explorer import Slider, explorer
 from sgdnoise.figures.forest import anchor
 from sgdnoise.figures.tables import NAMES, power_of_two
 from sgdnoise.models import build, count_parameters
-from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import FACTS, SCALES
 
@@ -102,10 +102,10 @@ RULES = (
         "How far does that go?",
         ("S20-F1c.momentum-scales-further",),
         {
-            "reproduced": "Use momentum if you want large batches: its learning rate goes on "
-            "growing beyond the batch size at which plain SGD's stops.",
-            "reproduced at another size": "Use momentum if you want large batches: its learning "
-            "rate grows to a larger batch size than plain SGD's, if not by S20's factor.",
+            "reproduced": "Raise the learning rate further with momentum than without: the best "
+            "one goes on growing beyond the batch size at which plain SGD's stops.",
+            "reproduced at another size": "Raise the learning rate further with momentum than "
+            "without: the best one grows to a larger batch size, if not by S20's factor.",
             "absent": "Do not count on momentum for larger batches: its learning rate stops "
             "growing where plain SGD's does.",
             "contradicted": "Do not use momentum to reach larger batches: its learning rate stops "
@@ -181,7 +181,7 @@ RECIPE = (
         },
     ),
     Rule(
-        "Nothing: how long to train",
+        "Neither: how long to train?",
         ("S20-F2.accuracy-saturates",),
         {
             "reproduced": "Stop once doubling the epochs gains nothing: the test accuracy "
@@ -195,7 +195,7 @@ RECIPE = (
         },
     ),
     Rule(
-        "Nothing: which learning rate",
+        "Neither: which learning rate?",
         ("S20-F2.rate-for-test",),
         {
             "reproduced": "Keep the learning rate when you train for longer.",
@@ -286,9 +286,7 @@ def rules(rows: Sequence[Row]) -> HTML:
             f'<li><p><span class="question">{escape(one.rule.question)}</span> '
             f"<strong>{escape(one.advice)}</strong></p>{because}</li>"
         )
-    return HTML(
-        f'<div class="sgdnoise-rules"><ol>{"".join(items)}</ol>{_basis(answers)}</div>'
-    )
+    return HTML(f'<div class="sgdnoise-rules"><ol>{"".join(items)}</ol>{_basis(answers)}</div>')
 
 
 def _basis(answers: Sequence[Answer]) -> str:
@@ -298,8 +296,7 @@ def _basis(answers: Sequence[Answer]) -> str:
         return "<p>Nothing has been run yet that any of these could rest on.</p>"
     said = []
     for place in dict.fromkeys((row["experiment"], row["scale"]) for row in judged):
-        runs = study_of(*place).needed({})
-        said.append(f"{FACTS['net'][1](runs)} on {FACTS['data'][1](runs)}, scale {place[1]}")
+        said.append(f"{_nets(study_of(*place).needed({}))}, scale {place[1]}")
     return (
         f"<p>All of this was measured on {escape('; and on '.join(dict.fromkeys(said)))}. "
         "A larger net may answer otherwise.</p>"
@@ -312,11 +309,11 @@ def _said(row: Row) -> str:
 
 def _chips(one: Answer) -> str:
     """The word at each scale, each a link to its row of the scorecard."""
-    return " ".join(
-        f'<a class="to" href="{_scorecard(row)}">'
-        f"{chip(row['verdict'], f'{row["verdict"]} at {row["scale"]}')}</a>"
-        for row in one.rows
-    )
+    return " ".join(f'<a class="to" href="{_scorecard(row)}">{_word(row)}</a>' for row in one.rows)
+
+
+def _word(row: Row) -> str:
+    return chip(row["verdict"], f"{row['verdict']} at {row['scale']}")
 
 
 def _scorecard(row: Row) -> str:
@@ -343,12 +340,13 @@ def carried(rows: Sequence[Row]) -> HTML:
 
 
 def _claims(rows: Sequence[Row]) -> str:
-    """A list item for each claim; the scales at which nothing is complete share a line."""
+    """A list item for each claim; scales without any runs are named only if there are no others."""
     items = []
     for name in dict.fromkeys(row["id"] for row in rows):
         mine = [row for row in rows if row["id"] == name]
         lines = [_verdict(row) for row in mine if row["verdict"] != "not measured"]
         waiting = [row for row in mine if row["verdict"] == "not measured"]
+        waiting = [row for row in waiting if row["runs"]] or ([] if lines else waiting)
         if waiting:
             why = "; ".join(f"{row['scale']}: {row['why'].rstrip('.')}" for row in waiting)
             lines.append(f"<p>{chip('not measured')} {prose(why)}.</p>")
@@ -363,8 +361,7 @@ def _claims(rows: Sequence[Row]) -> str:
 def _verdict(row: Row) -> str:
     why = row["why"][:1].upper() + row["why"][1:]
     page = f' <a href="{_UP}{escape(row["page"])}">Its figures</a>' if row["page"] else ""
-    word = chip(row["verdict"], f"{row['verdict']} at {row['scale']}")
-    return f"<p>{word} {prose(why)}{page}</p>"
+    return f"<p>{_word(row)} {prose(why)}{page}</p>"
 
 
 def recipe(rows: Sequence[Row]) -> HTML:
@@ -433,9 +430,9 @@ def picture(reading: Reading) -> Any:
         lambda exponent: at_one_rate(reading, exponent),
         {"exponent": Slider(rates, label="learning rate ε/(1−m)", format=power_of_two)},
         caption=(
-            "Move the learning rate up: the batch sizes that it suits move up too, and end where "
-            "the dotted curve falls. The dotted curve is tuned anew at each batch size. What "
-            "fails altogether lies below the frame."
+            "Move the learning rate up, and see which batch sizes it suits: there the thick curve "
+            f"is within {NO_LOSS:g} points of the dotted one, which is tuned anew at each batch "
+            "size. What fails altogether lies below the frame."
         ),
     )
 
@@ -449,18 +446,21 @@ def at_one_rate(reading: Reading, exponent: int) -> Any:
 
 def _finding(reading: Reading, exponent: int) -> str:
     """Which batch sizes a learning rate suits, in a sentence."""
-    fits = {_NAMED.get(m, m): sizes for m, sizes in suits(reading, exponent).items()}
+    tried = sorted({int(dict(key)["batch_size"]) for key in reading.tuned()})
     said = [
-        f"B = {sizes[0]:,}{f' to {sizes[-1]:,}' if len(sizes) > 1 else ''} with {name}"
-        for name, sizes in fits.items()
+        f"{_span(sizes, tried)} with {_NAMED.get(method, method)}"
+        for method, sizes in suits(reading, exponent).items()
         if sizes
     ]
-    rate = f"The learning rate {power_of_two(exponent)}"
-    if not said:
-        return f"{rate} suits no batch size: everywhere it costs more than {NO_LOSS:g} points"
-    return (
-        f"{rate} suits only {' and '.join(said)}: elsewhere it costs more than {NO_LOSS:g} points"
-    )
+    where = " and ".join(said) or "no batch size that it was tried at"
+    return f"The learning rate {power_of_two(exponent)} suits {where}"
+
+
+def _span(sizes: Sequence[int], tried: Sequence[int]) -> str:
+    """Batch sizes as a range, where all tried ones between the ends belong to it."""
+    whole = len(sizes) > 2 and len(sizes) == sum(sizes[0] <= s <= sizes[-1] for s in tried)
+    named = [f"{size:,}" for size in sizes]
+    return f"B = {f'{named[0]} to {named[-1]}' if whole else ', '.join(named)}"
 
 
 _NAMED = {"sgd": "plain SGD", "momentum": "momentum"}
@@ -484,34 +484,39 @@ def suits(reading: Reading, exponent: int) -> dict[str, list[int]]:
 
 
 def scales(store: Store) -> Markdown:
-    """What has been run at each scale: how many runs, of which nets, on which data, and where."""
+    """What has been run at each scale: how many runs, of which nets, on which data, and where.
+
+    Runs that only check parts of the code are not among them.
+    """
     lines, empty, devices = [], [], set()
     for scale in SCALES:
-        records = [r for study in studies(scale) for r in store.read(*study.place).values()]
+        own = [study for study in studies(scale) if study.experiment.name != "parts-checked"]
+        records = [record for study in own for record in store.read(*study.place).values()]
         if not records:
             empty.append(f"`{scale}`")
             continue
         devices |= {str(r.provenance.get("device", "unknown")).split(",")[0] for r in records}
-        lines.append(f"- `{scale}`: {len(records):,} runs. {_nets(records)}.")
+        nets = _nets([record.config for record in records])
+        lines.append(f"- `{scale}`: {len(records):,} runs of {nets}.")
     if not lines:
         return Markdown(
             "**Nothing has been run yet.** `sgdnoise reproduce all --scale digits` begins."
         )
-    gpu = " No run comes from a GPU." if devices == {"CPU"} else ""
-    more = f" Nothing has been run yet at scale {' or '.join(empty)}." if empty else ""
-    return Markdown("\n".join([*lines, "", f"{gpu}{more}".strip()]))
+    gpu = "No run comes from a GPU." if devices == {"CPU"} else ""
+    more = f"Nothing has been run yet at scale {' or '.join(empty)}." if empty else ""
+    return Markdown("\n".join([*lines, "", f"{gpu} {more}".strip()]))
 
 
-def _nets(records: Iterable[Record]) -> str:
-    """The nets of some runs, largest number of runs first, with their sizes and their data."""
+def _nets(configs: Iterable[RunConfig]) -> str:
+    """The nets of some runs, the one with most runs first, with their sizes and their data."""
     groups = collections.defaultdict(list)
-    for record in records:
-        groups[record.config.model].append(record.config)
+    for config in configs:
+        groups[config.model].append(config)
     said = []
-    for model, configs in sorted(groups.items(), key=lambda item: -len(item[1])):
-        net, data = (FACTS[name][1](configs) for name in ("net", "data"))
+    for model, mine in sorted(groups.items(), key=lambda item: -len(item[1])):
+        net, data = (FACTS[name][1](mine) for name in ("net", "data"))
         said.append(f"{net} ({_parameters(model)} parameters) on {data}")
-    return f"They train {'; '.join(said)}"
+    return "; and of ".join(said)
 
 
 @functools.cache
