@@ -99,7 +99,7 @@ RULES = (
         ("S20-F1c.same-rate-below", "S20-F1a.accuracy-flat-below"),
     ),
     Rule(
-        "How far does that go?",
+        "Up to which batch size, the boundary, does it grow?",
         ("S20-F1c.momentum-scales-further",),
         {
             "reproduced": "Raise the learning rate further with momentum than without: the best "
@@ -298,7 +298,7 @@ def _basis(answers: Sequence[Answer]) -> str:
     for place in dict.fromkeys((row["experiment"], row["scale"]) for row in judged):
         said.append(f"{_nets(study_of(*place).needed({}))}, scale {place[1]}")
     return (
-        f"<p>All of this was measured on {escape('; and on '.join(dict.fromkeys(said)))}. "
+        f"<p>Measured on {escape('; and on '.join(dict.fromkeys(said)))}. "
         "A larger net may answer otherwise.</p>"
     )
 
