@@ -58,7 +58,7 @@ def counts_table(rows: Sequence[Row]) -> HTML:
 def _tally(found: Counts, **place: str) -> str:
     """The cells of the words that came out, and of what stays under Holm's rule."""
     chips = " ".join(
-        f'<a href="{escape(address(**place, word=word))}">{_chip(word, f"{number} {word}")}</a>'
+        f'<a href="{escape(address(**place, word=word))}">{chip(word, f"{number} {word}")}</a>'
         for word, number in found.words.items()
         if number
     )
@@ -121,10 +121,10 @@ def _claim(row: Row) -> str:
     here = f'<p class="here">At this size: {escape(about)}.</p>' if about else ""
     why = row["why"][:1].upper() + row["why"][1:]
     return (
-        f"{_row(row, 1)}<td>{_chip(row['verdict'])}</td>"
+        f"{_row(row, 1)}<td>{chip(row['verdict'])}</td>"
         f'<td><p class="statement">{escape(row["statement"])} '
         f'<a class="self" href="#{escape(anchor(row))}" aria-label="Link to this row">#</a></p>'
-        f'{here}<p class="why">{_prose(why)}</p><p class="from">{_links(row)}</p></td>'
+        f'{here}<p class="why">{prose(why)}</p><p class="from">{_links(row)}</p></td>'
         f"<td>{_effect(row)}</td></tr>"
     )
 
@@ -137,13 +137,13 @@ def _row(row: Row, claims: int, named: bool = True) -> str:
     )
 
 
-def _chip(word: str, said: str = "") -> str:
+def chip(word: str, said: str = "") -> str:
     """A word, or what is said of it, with its shape: that tells it apart without its colour."""
     glyph = f'<span aria-hidden="true">{MARKS[word].glyph}</span>'
     return f'<span class="chip" data-word="{escape(word)}">{glyph} {escape(said or word)}</span>'
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """Text as text; of Markdown, which a reason may hold, what is strong and what is code."""
     strong = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text))
     return re.sub(r"`(.+?)`", r"<code>\1</code>", strong)
@@ -204,9 +204,9 @@ def _not_measured(rows: Sequence[Row]) -> str:
     items = "".join(f'<li id="{escape(anchor(row))}">{_item(row)}</li>' for row in rows)
     reasons = " ".join(dict.fromkeys(row["why"][:1].upper() + row["why"][1:] for row in rows))
     return (
-        f"{_row(first, len(rows), named=False)}<td>{_chip('not measured')}</td>"
+        f"{_row(first, len(rows), named=False)}<td>{chip('not measured')}</td>"
         f'<td colspan="2"><details><summary>{head}</summary>'
-        f"<p>{_prose(reasons)}</p><ul>{items}</ul></details></td></tr>"
+        f"<p>{prose(reasons)}</p><ul>{items}</ul></details></td></tr>"
     )
 
 

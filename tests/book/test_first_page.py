@@ -1,0 +1,231 @@
+"""The first page: each word its sentence, the numbers those of the records, and what is missing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from book.test_scorecard import Seen, row
+from book.test_text_stays_text import NASTY
+from made_up import filled, noisy, two_regimes
+
+from sgdnoise.book import first_page
+from sgdnoise.book.first_page import CAUTION, RECIPE, RULES, answer
+from sgdnoise.book.scorecard import HELD, WORDS, scorecard
+from sgdnoise.experiments import EXPERIMENTS, findings, study_of
+from sgdnoise.figures.forest import anchor
+from sgdnoise.records.store import Store
+
+NOTEBOOK = Path(__file__).parents[2] / "book" / "intro.ipynb"
+EVERY = [*RULES, *RECIPE]
+
+
+def claim_of(rule, word, **changes):
+    return row(id=rule.rests_on[0], verdict=word, **changes)
+
+
+# --- A word and its sentence ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", EVERY, ids=lambda rule: rule.question)
+def test_a_rule_has_a_sentence_of_its_own_for_every_word(rule):
+    assert set(rule.advice) == set(WORDS) == set(CAUTION)
+    assert len(set(rule.advice.values())) == len(WORDS)
+    for word in ("undecided", "not tested here", "not measured"):
+        assert rule.advice[word].startswith("No rule")
+    for word in set(WORDS) - {"undecided", "not tested here", "not measured"}:
+        assert not rule.advice[word].startswith("No rule")
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("rule", EVERY, ids=lambda rule: rule.question)
+def test_the_word_chooses_the_sentence_on_the_page(rule, word):
+    shown = first_page.rules if rule in RULES else first_page.recipe
+    text = Seen(shown([claim_of(rule, word)])).text
+    assert rule.advice[word] in text
+    assert f"{word} at digits" in text
+    for other in set(WORDS) - {word, "not measured"}:
+        assert rule.advice[other] not in text
+
+
+def test_no_sentence_has_a_number():
+    said = [text for rule in EVERY for text in [rule.question, *rule.advice.values()]]
+    assert not any(re.search(r"\d", text.replace("S20", "")) for text in said)
+
+
+def test_every_claim_of_a_rule_is_one_that_an_experiment_judges():
+    ids = [claim.id for name in EXPERIMENTS for claim in findings(name).CLAIMS]
+    for prefix in (p for rule in EVERY for p in (*rule.rests_on, *rule.beside)):
+        assert any(claim.startswith(prefix) for claim in ids), prefix
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(CAUTION, 2)))
+def test_advice_on_two_claims_goes_by_the_one_that_says_more_against_it(one, other):
+    rule = RULES[0]
+    rows = [row(id=rule.rests_on[k], verdict=w) for k, w in enumerate((one, other))]
+    assert answer(rule, rows).word == one
+    rows = [row(id=rule.rests_on[k], verdict=w) for k, w in enumerate((other, one))]
+    assert answer(rule, rows).word == one
+
+
+def test_the_largest_scale_with_a_word_decides_and_the_others_stand_beside_it():
+    rule = RULES[2]
+    some = [
+        claim_of(rule, "reproduced"),
+        claim_of(rule, "undecided", scale="cpu"),
+        claim_of(rule, "not measured", scale="gpu", runs=None, page=None),
+    ]
+    found = answer(rule, some)
+    assert [r["scale"] for r in found.rows] == ["cpu", "digits"]
+    assert found.advice == rule.advice["undecided"]
+    some[1]["verdict"] = "not measured"
+    assert answer(rule, some).advice == rule.advice["reproduced"]
+    some[1]["verdict"] = "not tested here"
+    assert answer(rule, some).advice == rule.advice["reproduced"]
+    some[0]["verdict"] = "not measured"
+    assert answer(rule, some).advice == rule.advice["not tested here"]
+    some[1]["elsewhere"] = True
+    assert answer(rule, some).advice == rule.advice["not measured"]
+    assert answer(rule, []).advice == rule.advice["not measured"]
+
+
+# --- What carries a rule --------------------------------------------------------------------------
+
+
+def test_every_claim_shows_its_word_its_numbers_and_leads_to_its_row():
+    some = [
+        row(id="S20-T1.largest-worse", why="it is +1.25 points. About 9 seeds more.", page="a/b"),
+        row(id="H17-T1.large-is-worse", verdict="undecided", scale="cpu", why="none is."),
+        row(id="H17-T1.large-is-worse", verdict="not measured", scale="gpu", runs=None, page=None),
+    ]
+    seen = Seen(first_page.carried(some))
+    assert "It is +1.25 points. About 9 seeds more." in seen.text
+    assert "reproduced at digits" in seen.text
+    assert "undecided at cpu" in seen.text
+    assert "gpu" not in seen.text
+    links = seen.all("a", "href")
+    assert {f"scorecard.html#{anchor(r)}" for r in some[:2]} <= set(links)
+    assert "../a/b" in links
+    assert "gpu: none yet." in Seen(first_page.carried([some[2] | {"why": "none yet."}])).text
+    short = Seen(first_page.rules(some)).text
+    assert "It is +1.25 points." in short
+    assert "9 seeds" not in short
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_text_stays_text(text):
+    def tags(said):
+        some = [row(id=r.rests_on[0], statement=said, where=said, why=said) for r in EVERY]
+        shown = (first_page.rules, first_page.carried, first_page.recipe)
+        return [tag for show in shown for tag, _ in Seen(show(some)).tags]
+
+    plain = [tag for tag in tags("plain") if tag not in ("code", "strong")]
+    assert [tag for tag in tags(text) if tag not in ("code", "strong")] == plain
+
+
+# --- On records -----------------------------------------------------------------------------------
+
+
+def slower(config, rate):
+    """Another law: the tuned rate grows with the root of the batch size."""
+    return 97 - 0.4 * (rate + 3 - 0.5 * (config.batch_size.bit_length() - 1)) ** 2
+
+
+@pytest.fixture(scope="module", params=[two_regimes, slower], ids=["two regimes", "a root"])
+def made(request, tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("results"))
+    study = study_of("constant-epoch", "digits")
+    store.append(*study.place, filled(study, noisy(request.param)).values())
+    return request.param, store
+
+
+def test_the_numbers_are_those_of_the_records(made):
+    law, store = made
+    rows, reading = scorecard(store), first_page.epoch_budget(store)
+    fit = reading.regimes["momentum"]
+    text = Seen(first_page.rules(rows)).text
+    assert str(fit.slope) in text
+    assert (f"{fit.slope.value:.1f}" == "1.0") == (law is two_regimes)
+    (found,) = [r for r in rows if r["id"].startswith(RULES[0].rests_on[0]) and r["runs"]]
+    said = answer(RULES[0], rows)
+    assert said.rows[0]["verdict"] in WORDS
+    assert said.advice in text
+    assert str(fit.slope) in found["why"]
+    assert (said.advice == RULES[0].advice["reproduced"]) == (law is two_regimes)
+    assert "4,810 parameters" in text
+    assert str(fit.slope) in first_page.boundaries(reading).data
+
+
+def test_a_figures_title_says_which_batch_sizes_a_rate_suits(made):
+    law, store = made
+    if law is not two_regimes:
+        return
+    reading = first_page.epoch_budget(store)
+    # Tuned at B = 8: a quarter of it, and four times it, lose 1.6 points; a half loses 0.4.
+    fits = first_page.suits(reading, -2)
+    assert fits == {"sgd": [4, 8, 16], "momentum": [4, 8, 16]}
+    fig = first_page.at_one_rate(reading, -2)
+    assert fig.layout.title.text == (
+        "The learning rate 2⁻² suits B = 4 to 16 with plain SGD and B = 4 to 16 with momentum"
+    )
+    moving = first_page.picture(reading)
+    titles = [moving.frame(exponent=e)["layout"]["title"]["text"] for e in (-3, -2)]
+    assert titles[0] != titles[1]
+
+
+def test_sizes_with_a_gap_are_no_range():
+    tried = [1, 2, 4, 8, 16]
+    assert first_page._span([2, 4, 8], tried) == "B = 2 to 8"
+    assert first_page._span([2, 8, 16], tried) == "B = 2, 8, 16"
+    assert first_page._span([16], tried) == "B = 16"
+
+
+def test_what_was_run_is_counted(made):
+    _, store = made
+    said = first_page.scales(store).data
+    records = store.read("digits", "constant-epoch")
+    assert f"`digits`: {len(records):,} runs of an MLP 64-64-10" in said
+    assert "No run comes from a GPU." in said
+    assert "Nothing has been run yet at scale `cpu` or `gpu` or `paper`." in said
+
+
+def test_an_empty_store_says_what_is_missing(tmp_path):
+    store = Store(tmp_path)
+    rows, reading = scorecard(store), first_page.epoch_budget(store)
+    text = Seen(first_page.rules(rows)).text
+    assert text.count("No rule yet") == len(RULES)
+    assert "Nothing has been run yet" in text
+    assert Seen(first_page.recipe(rows)).text.count("No rule yet") == len(RECIPE)
+    assert "not measured" in Seen(first_page.carried(rows)).text
+    for missing in (first_page.picture(reading), first_page.boundaries(reading)):
+        assert "`sgdnoise reproduce constant-epoch --scale digits`" in missing.data
+    assert "Nothing has been run yet" in first_page.scales(store).data
+    for word in HELD:
+        for rule in EVERY:
+            assert rule.advice[word] not in text
+
+
+def test_half_a_sweep_draws_nothing(made, tmp_path):
+    _, store = made
+    half = list(store.read("digits", "constant-epoch").values())[::2]
+    part = Store(tmp_path)
+    part.append("digits", "constant-epoch", half)
+    assert "Not all of it" in first_page.picture(first_page.epoch_budget(part)).data
+
+
+# --- The notebook ---------------------------------------------------------------------------------
+
+
+def test_no_result_is_typed_in_the_notebook():
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    assert not any(cell.get("outputs") for cell in book.cells)
+    prose = " ".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    prose = re.sub(r"\$.*?\$|smith2020|hoffer2017|gao2020|[SHG][12]\d", "", prose)
+    assert not re.search(r"\d", prose)
+    for word in WORDS[:5]:
+        assert word not in prose
+    assert "first_page.rules(rows)" in json.dumps(book)
