@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from sgdnoise.analysis import Interval, Reading, Regimes
+from sgdnoise.analysis import Estimate, Interval, Reading, Regimes, Tuning
+from sgdnoise.analysis.intervals import quantile
+from sgdnoise.analysis.locate import Located
 from sgdnoise.config import RunConfig
 from sgdnoise.data.dataset import Dataset, from_arrays
 from sgdnoise.experiments import study_of
 from sgdnoise.records.made import record_of
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
+from sgdnoise.study.grid import Key
 from sgdnoise.study.study import Experiment, Study
 from sgdnoise.training.result import Result
 
@@ -121,6 +127,18 @@ def two_regimes(config: RunConfig, rate: float) -> float:
     return 98 - 0.4 * (rate - peak) ** 2 - 0.5 * max(0, size - knee)
 
 
+def diverged(config: RunConfig) -> dict[str, float]:
+    """The ending of a run that is lost."""
+    return {"test_accuracy": math.inf}
+
+
+def rising(config: RunConfig) -> dict[str, float]:
+    """Better the larger the rate, however large: every optimum lies on an edge of its grid."""
+    rate = math.log2(config.effective_learning_rate * (config.trust_coefficient or 1))
+    value = 70 + rate + 0.01 * (config.seed % 7)
+    return {"test_accuracy": value, "train_accuracy": 100.0, "train_loss": 2.0**-value}
+
+
 def exactly(value: float, low: float | None = None, high: float | None = None) -> Interval:
     """An interval, a tenth to either side unless told otherwise."""
     return Interval(
@@ -132,11 +150,68 @@ def regimes(
     slope: float | Interval = 1.0,
     boundary: float | Interval = 32.0,
     level: float | Interval = 2.0,
-    flat_seen: bool = True,
+    carried: int = 4,
 ) -> Regimes:
     """The fitted regimes of a method, as said."""
     given = [one if isinstance(one, Interval) else exactly(one) for one in (slope, boundary, level)]
-    return Regimes(*given, flat_seen)
+    return Regimes(*given, carried)
+
+
+NO_REGIMES = regimes(*[Interval(math.nan, math.nan, math.nan)] * 3, carried=0)
+"""Where too few optima lie inside their grids."""
+
+
+def estimate(value: float, half: float = 0.0, dof: float = 12) -> Estimate:
+    """An estimate, by half of its 95% interval."""
+    return Estimate(value, half / quantile(dof), dof)
+
+
+Fresh = Callable[[dict[str, Any], str], Estimate]
+"""What fresh seeds reached, by a sweep's key and the objective."""
+
+Peaks = Callable[[dict[str, Any]], Located]
+"""The tuned rate, by a sweep's key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Told(Reading):
+    """A reading without records: what fresh seeds reached and which rates are best is told."""
+
+    fresh: Fresh | None = None
+    peaks: Peaks | None = None
+
+    def reached(self, key: Key, objective: str = "test_accuracy") -> Estimate:
+        assert self.fresh is not None
+        return self.fresh(dict(key), objective)
+
+    def tuned(
+        self, objective: str = "test_accuracy", variant: Key | None = None
+    ) -> dict[Key, Tuning]:
+        assert self.peaks is not None
+        assert objective == "test_accuracy"
+        return {
+            key: replace(one, peak=self.peaks(dict(key)))
+            for key, one in _not_run(self.study.experiment.name, self.study.scale).tuned().items()
+        }
+
+
+@functools.cache
+def _not_run(name: str, scale: str) -> Reading:
+    return Reading(study_of(name, scale, 2), {})
+
+
+def told(
+    name: str,
+    scale: str,
+    fresh: Fresh | None = None,
+    peaks: Peaks | None = None,
+    **said: Regimes,
+) -> Reading:
+    """An experiment's reading as told."""
+    none = _not_run(name, scale)
+    other = Told(none.study, {}, fresh, peaks)
+    other.__dict__.update(regimes=said, known=none.known, states=none.states)
+    return other
 
 
 def with_regimes(of: Reading, **said: Regimes) -> Reading:

@@ -1,154 +1,406 @@
-"""S20's table 1 on made-up records: what is said where a claim holds, and where it does not."""
+"""S20's table 1 on made-up records: every word that its claims can say, and how near it is."""
 
 from __future__ import annotations
 
 import math
+import re
 
+import numpy as np
 import pytest
-from made_up import noisy, reading
+from made_up import diverged, estimate, noisy, reading, rising
+from scipy import stats
 
 from sgdnoise.experiments.constant_step import findings
 
-SEEDS = 5
-ERROR = math.sqrt(0.025 / 5) * math.sqrt(2)
-"""Of a difference of two means of five seeds in steps of a tenth of a point."""
+CLAIMS = {claim.id: claim for claim in findings.CLAIMS}
+WORDLESS = re.compile(r"\b(nan|inf|None)\b")
+SIZES = tuple(2**k for k in range(3, 11))
+
+WIDER = stats.t.ppf(1 - 0.025 / 2, 12) / stats.t.ppf(0.975, 12)
+"""How much wider an interval is that Bonferroni corrects for two."""
+
+PEAK = 0.058
+"""S20's training loss at its peak."""
 
 
-def made(accuracy, loss=None, seeds=SEEDS, spread=0.02):
-    return reading("constant-step", "digits", seeds, noisy(accuracy, loss, spread))
+def hill(config, rate):
+    """How far a rate is from the best of its batch size."""
+    size = math.log2(config.batch_size)
+    return 0.4 * (rate - min(size - 5, 1)) ** 2
+
+
+def by_size(tuning, fresh=None, loss=None, fresh_loss=None, fitted=100.0):
+    """Accuracies and losses at the best rate by batch size, of tuning and of fresh seeds."""
+
+    def ending(config):
+        rate = math.log2(config.effective_learning_rate)
+        new = config.seed >= 1000
+        accuracy = (fresh if new and fresh else tuning)(config.batch_size)
+        said = (fresh_loss if new and fresh_loss else loss) or (lambda size: 0.01)
+        jitter = 0.01 * (config.seed % 1000 - 1)
+        return {
+            "test_accuracy": accuracy - hill(config, rate) + jitter,
+            "train_loss": said(config.batch_size),
+            "train_accuracy": fitted if new else 3.0,
+        }
+
+    return ending
+
+
+def at_digits(ending, seeds=3):
+    return reading("constant-step", "digits", seeds, ending)
 
 
 def peaked_at(best):
-    def accuracy(config, rate):
-        size = math.log2(config.batch_size)
-        return 97 - 0.3 * (size - best) ** 2 - 0.4 * (rate - min(size - 5, 1)) ** 2
-
-    return accuracy
+    return lambda size: 97 - 0.3 * (math.log2(size) - math.log2(best)) ** 2
 
 
-def lower_with_size(config, rate):
-    return 1.0 / config.batch_size
+@pytest.fixture(scope="module")
+def at_64():
+    """The tuning's seeds are best at 64, fresh ones at 16: what is judged says which."""
+    return at_digits(by_size(peaked_at(64), peaked_at(16)))
 
 
-def higher_with_size(config, rate):
-    return config.batch_size / 1024
+def retold(of, fresh):
+    """The same reading, but for what fresh seeds reached."""
+    other = type(of)(of.study, of.records)
+    other.__dict__.update(known=of.known, states=of.states)
+
+    def reached(key, objective="test_accuracy"):
+        return fresh(dict(key)["batch_size"], objective)
+
+    object.__setattr__(other, "reached", reached)
+    return other
 
 
-def test_the_step_budget_is_judged_both_ways():
-    of = made(peaked_at(6), lower_with_size)
-    inside, worse, loss = (
-        judge(of)
-        for judge in (findings.peaks_inside, findings.largest_is_worse, findings.loss_lower)
-    )
-    assert (inside.word, inside.effect) == ("reproduced", 6)
-    assert "the best of 8 to 1024 is B = 64; both ends are worse" in inside.why
-    assert worse.word == "reproduced"
-    assert worse.effect == pytest.approx(0.3 * 4**2, abs=0.05)
-    assert worse.interval[0] < worse.effect < worse.interval[1]
-    assert worse.why.endswith("this is shown.")
-    assert (loss.word, loss.effect) == ("reproduced", -4)
-    assert loss.why == "0.000977 against 0.0156; yes."
-    assert findings.reach(of).endswith(
-        "0.232 at the smallest batch and 0.058 at the peak. By that, S20's peak lies within."
-    )
-    assert len(findings.step_budget_table(of)) == 8
-    assert len(findings.printed_step_budget_table()) == 8
+def reached(objective="test_accuracy", rest=50.0, **at):
+    """What fresh seeds reached, and half its interval, by `B8` and so on; none of the others."""
 
-    of = made(peaked_at(12))
-    inside, worse = findings.peaks_inside(of), findings.largest_is_worse(of)
-    assert (inside.word, inside.effect) == ("undecided", 10)
-    assert "is B = 1024; not shown" in inside.why
-    assert (worse.word, worse.effect) == ("undecided", None)
-    assert "it is the best one here, so this is not shown" in worse.why
-    by = {claim.id: claim.judge(of) for claim in findings.CLAIMS}
-    assert by["S20-T1.loss-lower"].word == "not tested here"
-    assert [verdict.why for verdict in by.values()][:2] == [inside.why, worse.why]
+    def fresh(size, asked):
+        if asked != objective:
+            return estimate(-99.0 * size, 50.0)
+        return estimate(*at.get(f"B{size}", (rest, 0.1)))
+
+    return fresh
 
 
-def test_a_peak_at_the_smallest_batch_is_none_inside():
-    of = made(peaked_at(2))
-    inside = findings.peaks_inside(of)
-    assert (inside.word, inside.effect) == ("undecided", 3)
-    assert "is B = 8; not shown" in inside.why
-    assert findings.largest_is_worse(of).word == "reproduced"
-
-
-def short_at(size, errors):
-    """All batch sizes alike but the best, 64, and one that falls short of it by standard errors."""
-
-    def accuracy(config, rate):
-        if config.batch_size == 64:
-            off = 0.0
-        else:
-            off = errors * ERROR if config.batch_size == size else 1.0
-        centre = min(math.log2(config.batch_size) - 5, 1)
-        return 97 - 0.4 * (rate - centre) ** 2 - off + 0.1 * (config.seed % 1000 - 2)
-
-    return accuracy
-
-
-@pytest.mark.parametrize(("errors", "shown"), [(1.9, False), (2.1, True)])
-@pytest.mark.parametrize("size", [8, 1024])
-def test_either_end_is_worse_by_two_standard_errors_or_not(errors, shown, size):
-    of = made(short_at(size, errors), spread=0.0)
-    word = "reproduced" if shown else "undecided"
-    assert findings.peaks_inside(of).word == word
-    largest = findings.largest_is_worse(of)
-    assert largest.word == (word if size == 1024 else "reproduced")
-    if size == 1024:
-        assert largest.effect == pytest.approx(errors * ERROR)
-        assert largest.why.startswith(f"by {errors * ERROR:.2f} ± {ERROR:.2f} points")
-        assert largest.why.endswith("this is shown." if shown else "this is not shown.")
-
-
-def test_the_accuracies_judged_are_those_of_fresh_seeds():
-    """Tuning seeds that peak elsewhere do not matter."""
-
-    def accuracy(config, rate):
-        best = 6 if config.seed >= 1000 else 12
-        return peaked_at(best)(config, rate)
-
-    assert "is B = 64; both ends" in findings.peaks_inside(made(accuracy)).why
-    assert findings.largest_is_worse(made(accuracy)).word == "reproduced"
-
-
-def test_the_training_loss_at_the_largest_batch_is_held_against_that_at_the_peak():
-    higher = findings.loss_lower(made(peaked_at(6), higher_with_size))
-    assert (higher.word, higher.effect) == ("contradicted", 4)
-    assert higher.why == "1 against 0.0625; it is not."
-    same = findings.loss_lower(made(peaked_at(6), lambda config, rate: 0.5))
-    assert same.word == "contradicted"
-
-    def lowest_between(config, rate):
-        return {64: 0.5, 256: 0.1, 1024: 0.2}.get(config.batch_size, 1.0)
-
-    assert findings.loss_lower(made(peaked_at(6), lowest_between)).word == "reproduced"
+# --- A peak between ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("loss", "reach"), [(0.623, "all of S20's range lies"), (0.1, "S20's peak lies beyond")]
+    ("fall", "half", "word"),
+    [
+        (1.0, 0.99, "reproduced"),
+        (1.0, 1.01, "undecided"),
+        (0.1, 0.39 / WIDER, "absent"),
+        (0.1, 0.41 / WIDER, "undecided"),
+        (-0.1, 0.39 / WIDER, "absent"),
+        (-1.0, 0.99 / WIDER, "contradicted"),
+        (-1.0, 1.01 / WIDER, "undecided"),
+    ],
+)
+@pytest.mark.parametrize("end", [8, 1024])
+def test_a_peak_lies_inside_where_both_ends_are_worse(at_64, fall, half, word, end):
+    other = {8: 1024, 1024: 8}[end]
+    at = {"B64": (97.0, 0.0), f"B{end}": (97.0 - fall, half), f"B{other}": (92.0, 0.1)}
+    found = findings.peaks_inside(retold(at_64, reached(**at)))
+    assert found.word == word
+    assert found.effect == pytest.approx(fall)
+    assert found.interval == pytest.approx((fall - half, fall + half))
+    assert (found.margin, found.unit) == (0.5, "points")
+    assert found.why == (
+        "between 8 and 1,024 the best batch by the tuning's seeds is 64; fresh seeds say what "
+        f"either end lacks. Furthest from the claim is B = {end:,}: {fall:+.2f} "
+        f"[{fall - half:+.2f}, {fall + half:+.2f}] points."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fall", "half", "word"),
+    [
+        # S20's largest falls by 1.5 points, each known to 0.1 or so.
+        (1.0, 0.99, "reproduced"),
+        (1.0, 1.01, "undecided"),
+        (0.1, 0.39, "absent"),
+        (0.1, 0.41, "undecided"),
+        (-0.1, 0.39, "absent"),
+        (-1.0, 0.99, "contradicted"),
+        (-1.0, 1.01, "undecided"),
+    ],
+)
+def test_the_largest_batch_is_worse_than_the_best_other(at_64, fall, half, word):
+    at = {"B64": (97.0, 0.0), "B1024": (97.0 - fall, half)}
+    found = findings.largest_is_worse(retold(at_64, reached(**at)))
+    printed = found.printed
+    rows = findings.table("S20-T1")
+    assert printed == pytest.approx(rows.test_accuracy.max() - rows.test_accuracy.iloc[-1])
+    error = math.hypot(
+        *(rows.test_accuracy_std.iloc[i] for i in (int(rows.test_accuracy.argmax()), -1))
+    )
+    if word == "reproduced" and abs(printed - fall) > math.hypot(half, error):
+        word = "reproduced at another size"
+    assert found.word == word
+    assert found.effect == pytest.approx(fall)
+    assert found.interval == pytest.approx((fall - half, fall + half))
+    assert (found.margin, found.unit) == (0.5, "points")
+    assert found.why == (
+        "B = 64, the best other one by the tuning's seeds, is "
+        f"{fall:+.2f} [{fall - half:+.2f}, {fall + half:+.2f}] points above B = 1,024, by fresh "
+        "seeds."
+    )
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(
+    ("by", "word"), [(0.98, "reproduced"), (1.02, "reproduced at another size")]
+)
+def test_the_fall_is_of_another_size_where_s20s_lies_outside(at_64, side, by, word):
+    rows = findings.table("S20-T1")
+    theirs = rows.test_accuracy.max() - rows.test_accuracy.iloc[-1]
+    stds = rows.test_accuracy_std.iloc[[int(rows.test_accuracy.argmax()), -1]]
+    fall = theirs + side * by * math.sqrt(0.2**2 + (stds**2).sum())
+    at = {"B64": (97.0, 0.0), "B1024": (97.0 - fall, 0.2)}
+    assert findings.largest_is_worse(retold(at_64, reached(**at))).word == word
+
+
+def test_the_peak_is_chosen_by_the_tunings_seeds_and_judged_by_fresh_ones(at_64):
+    inside, worse, loss = (claim.judge(at_64) for claim in findings.CLAIMS)
+    assert "the best batch by the tuning's seeds is 64;" in inside.why
+    assert (inside.word, worse.word) == ("contradicted", "reproduced at another size")
+    # By fresh seeds 8 is 0.3 below 16, and 64 is 1.2 below it; 1,024 is 10.8.
+    assert inside.effect == pytest.approx(-0.9)
+    assert worse.effect == pytest.approx(9.6)
+    assert loss.word == "undecided"
+
+
+@pytest.mark.parametrize(("best", "inside", "largest"), [(8, 16, 8), (1024, 512, 512)])
+def test_an_end_is_no_peak_between(best, inside, largest):
+    of = at_digits(by_size(peaked_at(best)))
+    found = findings.peaks_inside(of)
+    assert f"the best batch by the tuning's seeds is {inside};" in found.why
+    assert found.word == "contradicted"
+    assert findings.largest_is_worse(of).why.startswith(f"B = {largest}, the best other one")
+
+
+# --- The loss ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ratio", "half", "word"),
+    [
+        (-1.0, 0.99, "reproduced"),
+        (-1.0, 1.01, "undecided"),
+        (1.0, 0.99, "contradicted"),
+        (1.0, 1.01, "undecided"),
+        # Nothing says how small is nothing.
+        (0.01, 0.02, "undecided"),
+    ],
+)
+def test_the_loss_at_the_largest_batch_is_the_lower_one(at_64, ratio, half, word):
+    at = {"B64": (-7.0, 0.0), "B1024": (-7.0 + ratio, half)}
+    found = findings.loss_lower(retold(at_64, reached("train_loss", **at)))
+    rows = findings.table("S20-T1")
+    theirs = math.log2(rows.train_loss.iloc[-1] / PEAK)
+    assert found.printed == pytest.approx(theirs)
+    if word == "reproduced" and abs(theirs - ratio) > half:
+        word = "reproduced at another size"
+    assert found.word == word
+    assert found.effect == pytest.approx(ratio)
+    assert (found.margin, found.unit) == (None, "log2 ratio")
+    assert found.why == (
+        "0.01 at B = 1,024 against 0.01 at 64, fresh seeds; their ratio is "
+        f"{ratio:+.2f} [{ratio - half:+.2f}, {ratio + half:+.2f}] in log₂."
+    )
+
+
+@pytest.mark.parametrize(
+    ("by", "word"), [(0.98, "reproduced"), (1.02, "reproduced at another size")]
+)
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_ratio_is_of_another_size_where_s20s_lies_outside(at_64, side, by, word):
+    theirs = math.log2(findings.table("S20-T1").train_loss.iloc[-1] / PEAK)
+    at = {"B64": (-7.0, 0.0), "B1024": (-7.0 + theirs + side * by * 0.2, 0.2)}
+    assert findings.loss_lower(retold(at_64, reached("train_loss", **at))).word == word
+
+
+def test_losses_are_those_of_fresh_seeds_at_the_peak_by_accuracy():
+    def loss(size):
+        return {64: 0.05, 256: 0.001, 1024: 0.02}.get(size, 1.0)
+
+    def never(size):
+        return 7.0
+
+    found = findings.loss_lower(
+        at_digits(by_size(peaked_at(64), peaked_at(16), loss=never, fresh_loss=loss))
+    )
+    assert found.why.startswith("0.02 at B = 1,024 against 0.05 at 64, fresh seeds;")
+    assert found.effect == pytest.approx(math.log2(0.02 / 0.05))
+    assert found.word == "reproduced at another size"
+
+
+# --- What it takes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fitted", "loss", "fair"),
+    [(99.0, PEAK, True), (98.9, PEAK, False), (99.0, 0.0581, False), (100.0, 0.0001, True)],
+)
+def test_a_fair_test_has_a_largest_batch_that_fits_its_data(fitted, loss, fair):
+    of = at_digits(
+        by_size(
+            peaked_at(64),
+            loss=lambda size: 9.0,
+            fresh_loss=lambda size: loss if size == 1024 else 9.0,
+            fitted=fitted,
+        ),
+        seeds=2,
+    )
+    lacking = findings.largest_fits(of)
+    for claim in findings.CLAIMS:
+        verdict = claim.judge(of)
+        assert (verdict.word != "not tested here") == fair
+        assert fair or verdict.why == lacking
+    assert lacking == (
+        ""
+        if fair
+        else f"the largest batch fits {fitted:.1f} % of its training images, at a loss of "
+        f"{loss:.3g}; S20 has 0.058 at its peak. A fair test takes 99 % and no more than that."
+    )
+
+
+def unlike(size, what):
+    """All is well but at one batch size."""
+    well = by_size(peaked_at(64))
+
+    def ending(config):
+        return what(config) if config.batch_size == size else well(config)
+
+    return ending
+
+
+@pytest.mark.parametrize("size", [8, 64, 1024])
+def test_an_optimum_that_is_lost_or_on_an_edge_leaves_no_fair_test(size):
+    name = f"SGD with momentum 0.9 at B = {size:,}"
+    lost = findings.largest_fits(at_digits(unlike(size, diverged)))
+    assert lost == f"every rate of SGD with momentum 0.9 diverged at B = {size:,}."
+    edge = findings.largest_fits(at_digits(unlike(size, rising)))
+    assert edge == f"the best rate of {name} lies on an edge of its grid."
+
+
+@pytest.mark.parametrize("ending", [diverged, rising])
+@pytest.mark.parametrize("scale", ["digits", "cpu"])
+def test_where_all_is_lost_or_on_an_edge_it_is_said_in_words(ending, scale):
+    of = reading("constant-step", scale, 3, ending)
+    for claim in findings.CLAIMS:
+        verdict = claim.judge(of)
+        assert verdict.word == "not tested here"
+        assert not WORDLESS.search(verdict.why)
+    said = findings.slope(of)
+    assert said == (
+        "Fewer than two batch sizes have an optimum inside their grid: there is no slope."
+    )
+    lost = ending is diverged
+    assert (findings.reach(of) == "At the largest batch every learning rate diverged.") == lost
+    assert not WORDLESS.search(findings.reach(of))
+    assert not WORDLESS.search(findings.step_budget_table(of).to_string().lower())
+
+
+# --- Two sizes of training set at scale cpu -----------------------------------------------------
+
+
+def at_cpu(few, many):
+    """Records at scale cpu: endings of the runs on 1,000 images and of those on 5,000."""
+
+    def ending(config):
+        return few(config) if config.train_size == 1000 else many(config)
+
+    return reading("constant-step", "cpu", 3, ending)
+
+
+def centred(config, steps=0.5):
+    """The best rate is in proportion to a power of the batch size, a half of it unless told."""
+    rate = math.log2(config.effective_learning_rate)
+    size = math.log2(config.batch_size)
+    value = 97 - 0.4 * (rate - steps * (size - 8) - 1.6) ** 2 - 0.2 * (size - 8) ** 2
+    value += 0.01 * (config.seed % 1000)
+    return {"test_accuracy": value, "train_loss": 0.01, "train_accuracy": 100.0}
+
+
+def test_what_is_judged_are_the_images_that_the_largest_batch_fits():
+    of = at_cpu(centred, diverged)
+    inside, worse, loss = (claim.judge(of) for claim in findings.CLAIMS)
+    assert "between 16 and 1,000 the best batch by the tuning's seeds is 256;" in inside.why
+    assert worse.why.startswith("B = 256, the best other one by the tuning's seeds, is ")
+    assert "at B = 1,000 against 0.01 at 256" in loss.why
+    assert (inside.word, loss.word) == ("reproduced", "undecided")
+    assert findings.slope(of).startswith(
+        "The tuned learning rate against batch size has log-log slope 0.5"
+    )
+    assert findings.reach(of).startswith("At the largest batch the final training loss is 0.01,")
+
+
+def test_the_table_tells_the_sizes_of_training_set_apart(at_64):
+    table = findings.step_budget_table(at_cpu(centred, lambda c: centred(c, 0.0)))
+    assert list(table["Training images"]) == [1000] * 4 + [5000] * 5
+    assert list(table["Batch size"]) == [16, 64, 256, 1000, 64, 256, 1024, 2048, 4096]
+    assert "Training images" not in findings.step_budget_table(at_64)
+
+
+# --- Tables and what is said --------------------------------------------------------------------
+
+
+def test_the_tables_have_the_same_form(at_64):
+    mine, theirs = findings.step_budget_table(at_64), findings.printed_step_budget_table()
+    assert list(mine["Batch size"]) == list(SIZES)
+    assert [name for name in mine if name != "Fresh seeds (%)"] == list(theirs)
+    row = mine.set_index("Batch size").loc[64]
+    # The tuning's seeds are best at 64: two of three, 97.00 and 97.01; fresh ones 95.80.
+    assert row["Optimal test accuracy (%)"] == "97.00 ± 0.01"
+    assert row["Fresh seeds (%)"] == "95.80 ± 0.01"
+    assert row["Final training loss"] == "0.01"
+    assert row["Optimal effective learning rate"].startswith("2¹ (")
+    last = theirs.iloc[0]
+    assert list(last) == [256, "93.5 ± 0.1", "0.232", "2² (2¹ to 2²)"]
+    assert len(theirs) == 8
+
+
+@pytest.mark.parametrize(
+    ("loss", "reach"),
+    [
+        (0.233, "By that, all of S20's range lies beyond: here every batch leaves data unfitted."),
+        (0.232, "By that, S20's peak lies beyond."),
+        (0.059, "By that, S20's peak lies beyond."),
+        (0.058, "By that, S20's peak lies within."),
+    ],
 )
 def test_a_step_budget_says_how_far_its_runs_reach(loss, reach):
-    said = findings.reach(made(peaked_at(6), lambda config, rate: loss))
-    assert f"the final training loss is {loss}, in S20 0.232 at" in said
-    assert reach in said
+    def of_tuning(size):
+        return loss if size == 1024 else 5.0
+
+    of = at_digits(by_size(peaked_at(64), loss=of_tuning, fresh_loss=lambda size: 3.0), seeds=2)
+    assert findings.reach(of) == (
+        f"At the largest batch the final training loss is {loss:.3g}, in S20 0.232 at the "
+        f"smallest batch and 0.058 at the peak. {reach}"
+    )
 
 
 def test_the_slope_over_batch_sizes_is_said():
     def proportional(config, rate):
         return 97 - 0.4 * (rate - math.log2(config.batch_size) + 5) ** 2
 
-    said = findings.slope(made(proportional, spread=0.0))
-    assert "log-log slope 1 [1, 1] over all batch sizes" in said
+    said = findings.slope(at_digits(noisy(proportional, spread=0.0), seeds=2))
+    assert said.startswith(
+        "The tuned learning rate against batch size has log-log slope 1 [1, 1] over all batch "
+    )
 
 
 def test_a_single_seed_gives_values_without_spread_and_no_verdict():
-    one = made(peaked_at(6), lower_with_size, seeds=1)
+    one = at_digits(by_size(peaked_at(64)), seeds=1)
     table = findings.step_budget_table(one)
     assert table["Fresh seeds (%)"].str.endswith("(one seed)").all()
-    assert "nan" not in table.to_string()
-    assert str(one.slope("batch_size")).endswith("no interval")
+    assert not WORDLESS.search(table.to_string())
     for claim in findings.CLAIMS:
         verdict = claim.judge(one)
         assert verdict.word == "undecided"
         assert "single seed" in verdict.why
+    assert np.isfinite(one.optima().test_accuracy_fresh).all()

@@ -150,9 +150,11 @@ def line_slope(x: Sequence[float], y: Sequence[float]) -> Interval:
     if len(at) == 2:
         value = float((values[1] - values[0]) / (at[1] - at[0]))
         return Interval(value, math.nan, math.nan)
-    fit = stats.linregress(at, values)
-    reach = quantile(len(at) - 2) * float(fit.stderr)
-    return Interval(float(fit.slope), float(fit.slope) - reach, float(fit.slope) + reach)
+    # Not scipy's linregress, which has no error for values that are all alike.
+    slope, level = np.polyfit(at, values, 1)
+    squares = ((values - level - slope * at) ** 2).sum() / ((at - at.mean()) ** 2).sum()
+    reach = quantile(len(at) - 2) * math.sqrt(squares / (len(at) - 2))
+    return Interval(float(slope), float(slope) - reach, float(slope) + reach)
 
 
 def log_rates(tuned: Mapping[Key, Tuning], name: str) -> dict[float, float]:
