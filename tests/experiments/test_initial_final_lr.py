@@ -1,83 +1,107 @@
-"""S20's figure 3 on made-up records: what is said where a claim holds, and where it does not."""
+"""S20's figure 3 on made-up records: every word of its predicates, and what each needs."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import noisy, reading
 
+from sgdnoise.analysis.intervals import quantile
+from sgdnoise.analysis.regimes import line_slope
 from sgdnoise.experiments.initial_final_lr import findings
 
-SEEDS = 5
+BUDGETS = (20.0, 80.0, 320.0)
+BY = {claim.id.removeprefix("S20-F3."): claim for claim in findings.CLAIMS}
+NAMES = ("starts-hotter", "ends-colder", "initial-stays", "final-falls")
 
 
 def final_of(config, rate):
     return rate - 10 * math.log2(config.decay_factor)
 
 
+def at(rates, config):
+    return rates[BUDGETS.index(config.epochs)] if isinstance(rates, tuple) else rates
+
+
 def best_at(initial, final):
-    """An accuracy that is best at these two, log₂, at every budget or by budget."""
+    """An accuracy that is best at these two, log₂, at every budget or one each."""
 
     def accuracy(config, rate):
-        first = initial(config.epochs) if callable(initial) else initial
-        last = final(config.epochs) if callable(final) else final
-        return 98 - 0.5 * (rate - first) ** 2 - 0.05 * (final_of(config, rate) - last) ** 2
+        off, end = rate - at(initial, config), final_of(config, rate) - at(final, config)
+        return 98 - 0.5 * off**2 - 0.05 * end**2
 
     return accuracy
 
 
 def loss_at(initial, final):
+    """A training loss that is best there."""
+
     def loss(config, rate):
-        return 0.1 + 0.05 * (rate - initial) ** 2 + 0.01 * (final_of(config, rate) - final) ** 2
+        off, end = rate - at(initial, config), final_of(config, rate) - at(final, config)
+        return 0.1 + 0.05 * off**2 + 0.01 * end**2
 
     return loss
 
 
-def made(accuracy, loss, spread=0.02):
-    return reading("initial-final-lr", "digits", SEEDS, noisy(accuracy, loss, spread))
+def made(test, train=(-3, -10), *, lost=lambda config, rate: False, seeds=2):
+    """Initial and final rates tuned for either objective, without noise."""
+    accuracy = best_at(*test)
+
+    def or_lost(config, rate):
+        return math.inf if lost(config, rate) else accuracy(config, rate)
+
+    return reading("initial-final-lr", "digits", seeds, noisy(or_lost, loss_at(*train), 0.0))
 
 
-def verdicts(of):
-    judges = (findings.starts_hotter, findings.ends_colder, findings.initial_stays)
-    return [judge(of) for judge in judges]
+def judged(of):
+    return [BY[name].judge(of) for name in NAMES]
 
 
 def words(of):
-    return [verdict.word for verdict in verdicts(of)]
+    return [verdict.word for verdict in judged(of)]
 
 
-def test_initial_and_final_rates_are_judged_both_ways():
-    of = made(best_at(-2, -12), loss_at(-4, -8))
+FALLING = (-8, -10, -12)
+RISING = (-12, -10, -8)
+
+
+def test_as_s20_has_it_all_but_a_constant_is_reproduced():
+    of = made((-2, FALLING), (-4, (-4, -6, -8)))
     pairs = findings.tuned_pairs(of)
-    test = pairs[pairs.objective == "test_accuracy"]
-    assert set(test.initial) == {-2}
-    assert set(test.final) == {-12}
-    train = pairs[pairs.objective == "train_loss"]
-    assert set(train.initial) == {-4}
-    assert set(train.final) == {-8}
-    hotter, colder, stays = (
-        judge(of)
-        for judge in (findings.starts_hotter, findings.ends_colder, findings.initial_stays)
-    )
-    assert hotter.why == (
-        "Its initial learning rate is the larger one, or equal, at 3 of 3 budgets."
-    )
-    assert colder.why == (
-        "Its final learning rate is the smaller one, or equal, at 3 of 3 budgets."
-    )
-    assert stays.why == "Here it is 2⁻², 2⁻², 2⁻² at 20, 80, 320 epochs, the same at all."
-    assert [v.word for v in (hotter, colder, stays)] == ["reproduced"] * 3
-    assert [v.effect for v in (hotter, colder, stays)] == [3, 3, 0]
+    test, train = (pairs[pairs.objective == name] for name in ("test_accuracy", "train_loss"))
+    assert list(test.initial) == [-2] * 3
+    assert list(test.final) == list(FALLING)
+    assert list(train.initial) == [-4] * 3
+    assert list(train.final) == [-4, -6, -8]
+    hotter, colder, stays, falls = judged(of)
+    # Three equal points of a grid tell a slope to ±0.25, no closer than S20 is taken by its word.
+    assert words(of) == ["reproduced", "reproduced", "undecided", "reproduced"]
+    by = "is +2 at 20 epochs, +2 at 80 epochs, +2 at 320 epochs; its mean is 2 [1, 3]."
+    assert hotter.why == f"log₂ of the initial rate for the test set over that for the loss {by}"
+    by = "is -4 at 20 epochs, -4 at 80 epochs, -4 at 320 epochs; its mean is -4 [-6, -2]."
+    assert colder.why == f"log₂ of the final rate for the test set over that for the loss {by}"
+    said = "its slope against the budget is"
+    assert stays.why.startswith(f"{said} 0 [-0.25, 0.25], over 3 budgets in steps of 2. ")
+    assert falls.why == f"{said} -1 [-1.5, -0.5], over 3 budgets in steps of 4."
+    assert [v.effect for v in (hotter, colder, stays, falls)] == pytest.approx([2, -4, 0, -1])
+    assert [v.unit for v in (hotter, colder, stays, falls)] == ["log2 ratio"] * 2 + ["slope"] * 2
+    assert [v.margin for v in (hotter, colder, stays, falls)] == [1, 2, 0.2, 0.2]
+    assert {v.rests_on for v in (hotter, colder, stays, falls)} == {"budgets"}
     assert findings.bounds(of) == ""
+
+
+def test_the_figures_show_what_is_judged():
+    of = made((-2, -12), (-4, -8))
     # Along the initial rate, at the best final one.
     for objective, peak in (("test_accuracy", -2), ("train_loss", -4)):
         for one in of.tuned(objective).values():
             assert list(one.exponents) == sorted(set(one.exponents))
             assert one.peak.value == pytest.approx(peak, abs=0.1)
     fig = findings.pair_surface(of, 20, "test_accuracy")
-    assert fig.layout.title.text.startswith("20 epochs: best 97.9")
+    assert fig.layout.title.text.startswith("20 epochs: best 98")
     assert fig.layout.title.text.endswith("% at ε₀ 2⁻², ε_f 2⁻¹²")
     drawn = findings.pairs_against_epochs(of, "final")
     np.testing.assert_allclose(drawn.data[0].y, [2.0**-12] * 3)
@@ -85,68 +109,251 @@ def test_initial_and_final_rates_are_judged_both_ways():
 
 
 def test_the_other_way_round_is_a_contradiction():
-    # The test set starts colder and ends hotter.
-    of = made(best_at(-4, -8), loss_at(-2, -12))
-    assert words(of) == ["contradicted", "contradicted", "reproduced"]
-    assert findings.starts_hotter(of).why.endswith("at 0 of 3 budgets.")
-    assert findings.ends_colder(of).why.endswith("at 0 of 3 budgets.")
-    assert findings.starts_hotter(of).effect == 0
+    of = made((-4, RISING), (-2, (-16, -14, -12)))
+    assert words(of)[:2] == ["contradicted", "contradicted"]
+    assert words(of)[3] == "contradicted"
+    assert [v.effect for v in judged(of)] == pytest.approx([-2, 4, 0, 1])
 
 
 def test_the_initial_and_the_final_rate_are_judged_each_by_itself():
-    assert words(made(best_at(-2, -8), loss_at(-4, -12)))[:2] == ["reproduced", "contradicted"]
-    assert words(made(best_at(-4, -12), loss_at(-2, -8)))[:2] == ["contradicted", "reproduced"]
+    assert words(made((-2, -8), (-4, -12)))[:2] == ["reproduced", "contradicted"]
+    assert words(made((-4, -12), (-2, -8)))[:2] == ["contradicted", "reproduced"]
 
 
-def test_equal_rates_count_as_s20_has_it():
-    assert words(made(best_at(-3, -10), loss_at(-3, -10), 0.0)) == ["reproduced"] * 3
+def test_rates_that_are_the_same_are_no_difference():
+    assert words(made((-3, -10))) == ["absent", "absent", "undecided", "undecided"]
 
 
-def test_at_some_budgets_is_undecided():
-    initial = {20.0: -2, 80.0: -2, 320.0: -4}
-    final = {20.0: -12, 80.0: -8, 320.0: -8}
-    of = made(best_at(initial.get, final.get), loss_at(-3, -10))
-    assert words(of) == ["undecided"] * 3
-    hotter, colder, stays = (
-        judge(of)
-        for judge in (findings.starts_hotter, findings.ends_colder, findings.initial_stays)
+def test_rates_a_step_apart_are_not_told_apart():
+    assert words(made((-2, -12)))[:2] == ["undecided", "undecided"]
+    assert words(made((-4, -8)))[:2] == ["undecided", "undecided"]
+
+
+# --- Tuned rates as said --------------------------------------------------------------------------
+
+
+def said(monkeypatch, of, test, train=None, budgets=BUDGETS):
+    """The same reading with tuned rates as said, by which of them, for the two objectives."""
+
+    def _of(reading, which, objective):
+        rates = {"test_accuracy": test, "train_loss": train}[objective][which]
+        return pd.Series(rates, index=list(budgets), dtype=float)
+
+    monkeypatch.setattr(findings, "_of", _of)
+    return of
+
+
+@pytest.fixture(scope="module")
+def level():
+    return made((-3, -10))
+
+
+SPREAD = np.array([-0.1, 0.0, 0.1])
+REACH = quantile(2) * 0.1 / math.sqrt(3)
+"""Half the interval of the mean of three so far apart: far less than a step of the grid."""
+
+
+@pytest.mark.parametrize(
+    ("judge", "which", "sign", "step"),
+    [
+        (findings.starts_hotter, "initial", 1, 1.0),
+        (findings.ends_colder, "final", -1, 2.0),
+    ],
+)
+@pytest.mark.parametrize(
+    ("size", "spread", "word"),
+    [
+        # Known to a step at best, half a step in either rate.
+        ("step + 0.01", SPREAD, "reproduced"),
+        ("step - 0.01", SPREAD, "undecided"),
+        ("-step + 0.01", SPREAD, "undecided"),
+        ("-step - 0.01", SPREAD, "contradicted"),
+        ("0", SPREAD, "absent"),
+        ("0.01", SPREAD, "undecided"),
+        # Known to 1.01 steps by their scatter.
+        ("1.02 * step", 1.01 / REACH, "reproduced"),
+        ("step", 1.01 / REACH, "undecided"),
+        ("0", 1.01 / REACH, "undecided"),
+        ("-step", 1.01 / REACH, "undecided"),
+        ("-1.02 * step", 1.01 / REACH, "contradicted"),
+    ],
+)
+def test_two_rates_are_apart_if_the_mean_over_budgets_is(
+    monkeypatch, level, judge, which, sign, step, size, spread, word
+):
+    scatter = spread if isinstance(spread, np.ndarray) else SPREAD * spread * step
+    size = eval(size, {"step": step})
+    other = {"initial": "final", "final": "initial"}[which]
+    train = np.array([-3.0, -7.0, -4.0])
+    test = {which: train + sign * size + scatter, other: train + 50}
+    of = said(monkeypatch, level, test, {which: train, other: train})
+    verdict = judge(of)
+    assert verdict.word == word
+    assert verdict.effect == pytest.approx(sign * size)
+    reach = step if isinstance(spread, np.ndarray) else spread * step * REACH
+    assert verdict.interval == pytest.approx((sign * size - reach, sign * size + reach))
+
+
+def slopes(value, off=0.0):
+    """Three rates with a slope over the budgets and a middle one that lies off the line."""
+    return np.array([-9.0, -9.0 + 2 * value + off, -9.0 + 4 * value])
+
+
+def interval(value, off):
+    return line_slope([math.log2(at) for at in BUDGETS], slopes(value, off).tolist())
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        # Steps of 4 tell a slope to ±0.5.
+        (-0.51, "reproduced"),
+        (-0.49, "undecided"),
+        (0.49, "undecided"),
+        (0.51, "contradicted"),
+        (0.0, "undecided"),
+    ],
+)
+def test_the_final_rate_falls_by_its_slope(monkeypatch, level, value, word):
+    test = {"final": slopes(value), "initial": slopes(9.0)}
+    verdict = findings.final_falls(said(monkeypatch, level, test, None))
+    assert verdict.word == word
+    assert verdict.effect == pytest.approx(value)
+    assert verdict.interval == pytest.approx((value - 0.5, value + 0.5))
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(0.44, "undecided"), (0.46, "contradicted"), (-0.44, "undecided"), (-0.46, "contradicted")],
+)
+def test_the_initial_rate_stays_by_its_slope(monkeypatch, level, value, word):
+    # Steps of 2 tell a slope to ±0.25.
+    test = {"initial": slopes(value), "final": slopes(9.0)}
+    verdict = findings.initial_stays(said(monkeypatch, level, test, None))
+    assert verdict.word == word
+    assert verdict.interval == pytest.approx((value - 0.25, value + 0.25))
+
+
+def test_the_scatter_of_a_slope_counts_where_it_is_wider_than_the_grid(monkeypatch, level):
+    for off in (0.3, -0.3):
+        found = interval(-1.0, off)
+        assert found.half > 0.5
+        test = {"initial": slopes(-1.0, off), "final": slopes(-1.0, off)}
+        for judge in (findings.final_falls, findings.initial_stays):
+            verdict = judge(said(monkeypatch, level, test, None))
+            assert verdict.interval == pytest.approx((found.low, found.high))
+            assert verdict.word == "undecided"
+
+
+LONG = tuple(10.0 * 2**k for k in range(24))
+"""So many budgets that the grids' steps do not matter."""
+
+
+@pytest.mark.parametrize(
+    ("value", "stays", "falls"),
+    [
+        (0.0, "reproduced", "absent"),
+        (-0.1, "reproduced", "reproduced"),
+        (0.1, "reproduced", "contradicted"),
+        (-0.3, "contradicted", "reproduced"),
+        (0.3, "contradicted", "contradicted"),
+    ],
+)
+def test_over_many_budgets_a_slope_is_known_well(monkeypatch, level, value, stays, falls):
+    rates = value * np.arange(24.0)
+    test = {"initial": rates, "final": rates}
+    of = said(monkeypatch, level, test, None, LONG)
+    assert findings.initial_stays(of).word == stays
+    # Coarser steps: ±0.13 in place of ±0.065.
+    assert findings.final_falls(of).word == (falls if abs(value) != 0.1 else "undecided")
+
+
+@pytest.mark.parametrize("count", [10, 12])
+def test_a_constant_rate_takes_enough_budgets_for_its_steps(monkeypatch, level, count):
+    rates = np.zeros(count)
+    of = said(monkeypatch, level, {"initial": rates, "final": rates}, None, LONG[:count])
+    x = np.arange(count) - (count - 1) / 2
+    for judge, step, word in (
+        (findings.initial_stays, 1.0, "reproduced"),
+        (findings.final_falls, 2.0, "absent"),
+    ):
+        reach = step / 2 * abs(x).sum() / (x**2).sum()
+        verdict = judge(of)
+        assert verdict.interval == pytest.approx((-reach, reach))
+        assert verdict.word == (word if reach <= 0.2 else "undecided")
+
+
+# --- What a fair test needs -----------------------------------------------------------------------
+
+
+def inside(which, found, lost=0):
+    diverged = f", every pair of rates diverged at {lost}" if lost else ""
+    return (
+        f"the best {which} rate lies inside its grid at {found} of 3 budgets{diverged}; it takes 3."
     )
-    assert (hotter.effect, colder.effect, stays.effect) == (2, 1, 2)
-    assert stays.why == "Here it is 2⁻², 2⁻², 2⁻⁴ at 20, 80, 320 epochs."
 
 
-def test_it_is_the_rate_for_the_test_set_that_stays():
-    def loss(config, rate):
-        return loss_at({20.0: -2, 80.0: -3, 320.0: -4}[config.epochs], -10)(config, rate)
+FAR = -40
+"""Grids grow by three steps a side at most: an optimum far beyond stays on the edge."""
 
-    assert findings.initial_stays(made(best_at(-3, -10), loss)).word == "reproduced"
+
+@pytest.mark.parametrize(
+    ("test", "train", "whys"),
+    [
+        # A final rate for the test set, or the loss, on the edge at one budget.
+        ((-2, (-8, FAR, -8)), (-4, -8), [None, ("final", 2), None, ("final", 2)]),
+        ((-2, -8), (-4, (FAR, FAR, -8)), [None, ("final", 1), None, None]),
+        (((-2, -2, FAR), -8), (-4, -8), [("initial", 2), None, ("initial", 2), None]),
+        ((-2, -8), ((-4, FAR, FAR), -8), [("initial", 1), None, None, None]),
+        # Inside at two budgets each, and both at one.
+        (((-2, -2, FAR), -8), ((FAR, -4, -4), -8), [("initial", 1), None, ("initial", 2), None]),
+    ],
+)
+def test_each_claim_takes_the_optima_that_it_is_about(test, train, whys):
+    verdicts = judged(made(test, train))
+    for verdict, lacking in zip(verdicts, whys, strict=True):
+        assert (verdict.word == "not tested here") == (lacking is not None)
+        if lacking is not None:
+            assert verdict.why == inside(*lacking)
+            assert not verdict.elsewhere
+
+
+def test_budgets_at_which_an_optimum_is_a_bound_are_left_out(monkeypatch, level):
+    budgets = (*BUDGETS, 1280.0)
+    test = {"initial": [-2, -2, np.nan, -2], "final": [-8, -10, -14, -12]}
+    train = {"initial": [-4, -4, -4, -4], "final": [-6, -8, -10, -12]}
+    of = said(monkeypatch, level, test, train, budgets)
+    assert (
+        "is +2 at 20 epochs, +2 at 80 epochs, +2 at 1280 epochs; " in findings.starts_hotter(of).why
+    )
+    states = level.states * 2
+    of = type(level)(level.study, level.records)
+    of.__dict__["states"] = states[:4]
+    assert "over 3 of 4 budgets in steps of 2." in findings.initial_stays(of).why
+    assert "over 4 budgets in steps of 4." in findings.final_falls(of).why
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_where_every_pair_diverged_that_is_said(number):
+    def lost(config, rate):
+        return config.epochs in BUDGETS[1 : 1 + number] or number == 3
+
+    of = made((-2, -8), (-4, -8), lost=lost)
+    assert {verdict.word for verdict in judged(of)} == {"not tested here"}
+    assert [verdict.why for verdict in judged(of)] == [
+        inside(which, 3 - number, number) for which in ("initial", "final", "initial", "final")
+    ]
+    assert len(findings.tuned_pairs(of)) == 2 * (3 - number)
+    assert findings.bounds(of) == ""
+    for which in ("initial", "final"):
+        names = [trace.name for trace in findings.pairs_against_epochs(of, which).data]
+        assert {"for test accuracy", "for training loss"} <= set(names)
+    title = findings.pair_surface(of, 80, "test_accuracy").layout.title.text
+    assert title == "80 epochs: all diverged"
 
 
 def test_rates_on_an_edge_are_said_to_be_bounds():
-    # Grids grow by three steps a side at most: an optimum far beyond stays on the edge.
-    said = findings.bounds(made(best_at(-2, -40), loss_at(-4, -8), 0.0))
+    said = findings.bounds(made((-2, FAR), (-4, -8)))
     assert said == "3 of the 12 tuned rates lie on an edge of their grid: bounds, no estimates."
-
-
-def test_each_claim_is_judged_by_its_own_predicate():
-    of = made(best_at(-2, -8), loss_at(-4, -12))
-    by = {claim.id: claim.judge(of).why for claim in findings.CLAIMS}
-    assert by == {
-        "S20-F3.starts-hotter": findings.starts_hotter(of).why,
-        "S20-F3.ends-colder": findings.ends_colder(of).why,
-        "S20-F3.initial-stays": findings.initial_stays(of).why,
-    }
-
-
-def test_a_budget_at_which_everything_diverged_leaves_no_fair_test():
-    def lost_at_80(config, rate):
-        return math.inf if config.epochs == 80 else best_at(-2, -12)(config, rate)
-
-    for accuracy, count in ((lost_at_80, 4), (lambda config, rate: math.inf, 0)):
-        of = made(accuracy, loss_at(-4, -8))
-        assert len(findings.tuned_pairs(of)) == count
-        assert findings.bounds(of) == ""
-        for claim in findings.CLAIMS:
-            verdict = claim.judge(of)
-            assert verdict.word == "not tested here"
-            assert verdict.why == "at some budget every pair of rates diverged."
+    said = findings.bounds(made((FAR, -8), (FAR, FAR)))
+    assert said == "9 of the 12 tuned rates lie on an edge of their grid: bounds, no estimates."

@@ -150,11 +150,13 @@ def line_slope(x: Sequence[float], y: Sequence[float]) -> Interval:
     if len(at) == 2:
         value = float((values[1] - values[0]) / (at[1] - at[0]))
         return Interval(value, math.nan, math.nan)
-    # Not scipy's linregress, which has no error for values that are all alike.
-    slope, level = np.polyfit(at, values, 1)
-    squares = ((values - level - slope * at) ** 2).sum() / ((at - at.mean()) ** 2).sum()
-    reach = quantile(len(at) - 2) * math.sqrt(squares / (len(at) - 2))
-    return Interval(float(slope), float(slope) - reach, float(slope) + reach)
+    # By hand: scipy's has no standard error where all ordinates are the same.
+    x_off, y_off = at - at.mean(), values - values.mean()
+    squares = float(x_off @ x_off)
+    slope = float(x_off @ y_off) / squares
+    rest = y_off - slope * x_off
+    reach = quantile(len(at) - 2) * math.sqrt(float(rest @ rest) / (len(at) - 2) / squares)
+    return Interval(slope, slope - reach, slope + reach)
 
 
 def log_rates(tuned: Mapping[Key, Tuning], name: str) -> dict[float, float]:

@@ -245,25 +245,24 @@ def _step(reading: Reading, above: str, below: str) -> Estimate:
     return mine - theirs
 
 
-def _whole(reading: Reading) -> str:
-    """What any comparison of rungs lacks: that none of their runs is lost."""
-    by = rows(reading)
-    for rung, lost, seeds in zip(by.rung, by.diverged, by.seeds, strict=True):
+def _lost(reading: Reading, *rungs: str) -> str:
+    """What a comparison of rungs lacks: that none of their runs is lost."""
+    by = rows(reading).set_index("rung").loc[list(rungs)]
+    for rung, lost, seeds in zip(by.index, by.diverged, by.seeds, strict=True):
         if lost:
             return f"{lost} of {seeds} runs of {rung} diverged."
     return ""
 
 
-def _no_gap(reading: Reading) -> str:
-    """What the ladder lacks to be climbed: a gap between the small batch and the large one."""
-    if lost := _whole(reading):
+def _no_gap(reading: Reading, *rungs: str) -> str:
+    """What rungs lack to climb the ladder: a gap between the small batch and the large one."""
+    if lost := _lost(reading, "SB", "LB", *rungs):
         return lost
-    gap = _step(reading, "SB", "LB")
-    if gap.interval.low > 0:
+    if _step(reading, "SB", "LB").interval.low > 0:
         return ""
     return (
-        f"there is no gap to close: LB is {_step(reading, 'LB', 'SB')} points from SB with the "
-        "small batch's recipe."
+        f"no gap shows that could be closed: LB is {_step(reading, 'LB', 'SB')} points from SB "
+        "with the small batch's recipe."
     )
 
 
@@ -316,9 +315,9 @@ def no_gap_left(reading: Reading) -> Verdict:
 
 def without_a_gap(reading: Reading) -> str:
     """What the ladder tells where the large batch is not worse to begin with; empty where it is."""
-    if _whole(reading) or not _no_gap(reading):
+    if _lost(reading, *RUNGS) or not _no_gap(reading):
         return ""
-    said = "Where there is no gap none can be closed: the rungs tell what each recipe does."
+    said = "Where no gap shows none can be closed: the rungs tell what each recipe does."
     fitted = rows(reading).set_index("rung").fitted
     if math.isfinite(fitted["SB"] + fitted["+RA"]):
         said += (
@@ -334,11 +333,31 @@ _STEPS = {
     "updates-help": ("+RA", "+GBN"),
 }
 
+
+def _gap_lacks(reading: Reading) -> str:
+    return _lost(reading, "SB", "LB")
+
+
+def _step_claim(name: str, above: str, below: str) -> Claim:
+    """The claim that a rung is better than the one before it."""
+
+    def lacks(reading: Reading) -> str:
+        return _no_gap(reading, above, below)
+
+    better = partial(_order, above=above, below=below, sign=1)
+    return Claim(f"H17-T1.{name}", better, needs=lacks)
+
+
+def _close_lacks(reading: Reading) -> str:
+    return _no_gap(reading, "+RA")
+
+
 CLAIMS = (
-    Claim("H17-T1.large-is-worse", partial(_order, above="LB", below="SB", sign=-1), needs=_whole),
-    *(
-        Claim(f"H17-T1.{name}", partial(_order, above=up, below=down, sign=1), needs=_no_gap)
-        for name, (up, down) in _STEPS.items()
+    Claim(
+        "H17-T1.large-is-worse",
+        partial(_order, above="LB", below="SB", sign=-1),
+        needs=_gap_lacks,
     ),
-    Claim("H17-T1.no-gap-left", no_gap_left, needs=_no_gap),
+    *(_step_claim(name, *rungs) for name, rungs in _STEPS.items()),
+    Claim("H17-T1.no-gap-left", no_gap_left, needs=_close_lacks),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -145,16 +144,33 @@ def _lacks(reading: Reading, which: str, objectives: tuple[str, ...]) -> str:
     )
     if known.sum() >= LEAST_CARRIED:
         return ""
+    lost = sum(any(one.tuned.get(o) is None for o in objectives) for one in reading.states)
+    diverged = f", every pair of rates diverged at {lost}" if lost else ""
     return (
-        f"{known.sum()} of {len(reading.states)} budgets have the {which} rate's optimum inside "
-        f"the grid; it takes {LEAST_CARRIED}."
+        f"the best {which} rate lies inside its grid at {known.sum()} of {len(reading.states)} "
+        f"budgets{diverged}; it takes {LEAST_CARRIED}."
     )
 
 
-def _apart(reading: Reading, which: str, sign: int, margin: float) -> Verdict:
+def _no_narrower(interval: Interval, reach: float) -> Interval:
+    """An interval that is no narrower than the grid lets it be.
+
+    Optima of a grid are known to half a step each, also where all of them are the same point and
+    scatter tells nothing.
+
+    Args:
+        interval: from the scatter of the optima.
+        reach: how far half a step in every optimum can move the value.
+    """
+    value = interval.value
+    return Interval(value, min(interval.low, value - reach), max(interval.high, value + reach))
+
+
+def _apart(reading: Reading, which: str, sign: int, step: float) -> Verdict:
     """Whether a rate tuned for the test set lies on one side of that tuned for the loss."""
     apart = (_of(reading, which, "test_accuracy") - _of(reading, which, "train_loss")).dropna()
-    found = Estimate.mean(apart.to_numpy())
+    # Half a step in either rate.
+    found = _no_narrower(Estimate.mean(apart.to_numpy()).interval, step)
     by = ", ".join(f"{value:+g} at {epochs:g} epochs" for epochs, value in apart.items())
     return directional(
         f"log₂ of the {which} rate for the test set over that for the loss is {by}; its mean is "
@@ -162,7 +178,7 @@ def _apart(reading: Reading, which: str, sign: int, margin: float) -> Verdict:
         found,
         unit="log2 ratio",
         sign=sign,
-        margin=margin,
+        margin=step,
         rests_on="budgets",
     )
 
@@ -177,22 +193,29 @@ def ends_colder(reading: Reading) -> Verdict:
     return _apart(reading, "final", -1, FINAL_STEP)
 
 
-def _slope(reading: Reading, which: str) -> Interval:
-    rates = _of(reading, which, "test_accuracy")
-    return line_slope([math.log2(epochs) for epochs in rates.index], rates.tolist())
+def _slope(reading: Reading, which: str, step: float) -> tuple[Interval, str]:
+    """The slope of the rate for the test set over the budget, and the sentence that says it."""
+    rates = _of(reading, which, "test_accuracy").dropna()
+    x = np.log2(rates.index.to_numpy(dtype=np.float64))
+    off = abs(x - x.mean())
+    slope = line_slope(x.tolist(), rates.tolist())
+    slope = _no_narrower(slope, step / 2 * float(off.sum() / (off**2).sum()))
+    of = "" if len(rates) == len(reading.states) else f"{len(rates)} of "
+    return slope, (
+        f"its slope against the budget is {slope}, over {of}{len(reading.states)} budgets in steps "
+        f"of {2**step:g}."
+    )
 
 
 def initial_stays(reading: Reading) -> Verdict:
     """Whether the initial rate for the test set is the same at all budgets."""
-    slope = _slope(reading, "initial")
-    why = f"its slope against the budget is {slope}, over {len(reading.states)} budgets."
+    slope, why = _slope(reading, "initial", INITIAL_STEP)
     return alike(why, slope, unit="slope", margin=CONSTANT, rests_on="budgets")
 
 
 def final_falls(reading: Reading) -> Verdict:
     """Whether the final rate for the test set falls with the budget."""
-    slope = _slope(reading, "final")
-    why = f"its slope against the budget is {slope}, over {len(reading.states)} budgets."
+    slope, why = _slope(reading, "final", FINAL_STEP)
     return directional(why, slope, unit="slope", sign=-1, margin=CONSTANT, rests_on="budgets")
 
 

@@ -43,8 +43,9 @@ def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Fig
         rows = reading.optima(objective.name, variant)
         ticks_at(fig, rows.epochs)
         rows = rows[rows.exponent.notna()].sort_values("epochs")
-        slope = reading.slope("epochs", objective.name, variant)
-        tuned_rates(fig, k, rows, "peak", f"{objective.purpose}, slope {slope.value:.2f}")
+        slope = reading.slope("epochs", objective.name, variant).value
+        name = f"{objective.purpose}, slope {slope:.2f}"
+        tuned_rates(fig, k, rows, "peak", name if math.isfinite(slope) else objective.purpose)
     fig.update_yaxes(dtick=np.log10(2), tickformat="~g")
     return provenance(fig, source(reading))
 
@@ -60,28 +61,39 @@ def _theirs(factor: str) -> float:
     return -float(np.log2(fall) / np.log2(over))
 
 
+def _carrying(reading: Reading, *objectives: str) -> list[float]:
+    """The budgets at which each objective has an optimum inside its grid: those of a slope."""
+    rates = [log_rates(reading.tuned(name), "epochs") for name in objectives]
+    return sorted(at for at in rates[0] if all(math.isfinite(one[at]) for one in rates))
+
+
 def _slope_lacks(reading: Reading, *objectives: str) -> str:
     """What a slope over the budgets lacks."""
-    for name in objectives:
-        rates = log_rates(reading.tuned(name), "epochs").values()
-        found = sum(map(math.isfinite, rates))
-        if found < LEAST_CARRIED:
-            return (
-                f"{found} of {len(rates)} budgets have an optimum inside their grid; a slope takes "
-                f"{LEAST_CARRIED}."
-            )
-    return ""
+    found = len(_carrying(reading, *objectives))
+    if found >= LEAST_CARRIED:
+        return ""
+    optima = "an optimum inside its grid" if len(objectives) == 1 else "both optima inside the grid"
+    lost = sum(any(one.tuned.get(o) is None for o in objectives) for one in reading.states)
+    diverged = f"every rate diverged at {lost}, and " if lost else ""
+    return (
+        f"of {len(reading.states)} budgets {diverged}{found} have {optima}; a slope takes "
+        f"{LEAST_CARRIED}."
+    )
 
 
-def _over(reading: Reading) -> str:
-    budgets = sorted(dict(state.sweep.key)["epochs"] for state in reading.states)
-    return f"over {len(budgets)} budgets, a factor of {budgets[-1] / budgets[0]:g}"
+def _over(reading: Reading, *objectives: str) -> str:
+    """How many budgets a number rests on, and how far apart they are."""
+    tried = [float(dict(key)["epochs"]) for key in _budgets(reading)]
+    budgets = _carrying(reading, *objectives) if objectives else tried
+    of = "" if budgets == tried else f"{len(budgets)} of "
+    return f"over {of}{len(tried)} budgets, a factor of {budgets[-1] / budgets[0]:g}"
 
 
 def rate_for_test(reading: Reading) -> Verdict:
     """Whether the rate tuned for the test set stays nearly the same, whatever the budget."""
     slope, theirs = reading.slope("epochs", "test_accuracy"), _theirs("test_lr_fall")
-    why = f"its slope against the budget is {slope} {_over(reading)}; S20's is {theirs:.2f}."
+    over = _over(reading, "test_accuracy")
+    why = f"its slope against the budget is {slope} {over}; S20's is {theirs:.2f}."
     return replace(
         alike(why, slope, unit="slope", margin=NEARLY_CONSTANT, rests_on="budgets"), printed=theirs
     )
@@ -90,7 +102,8 @@ def rate_for_test(reading: Reading) -> Verdict:
 def rate_for_loss(reading: Reading) -> Verdict:
     """Whether the rate tuned for the training loss falls with the budget."""
     slope, theirs = reading.slope("epochs", "train_loss"), _theirs("train_lr_fall")
-    why = f"its slope against the budget is {slope} {_over(reading)}; S20's is {theirs:.2f}."
+    over = _over(reading, "train_loss")
+    why = f"its slope against the budget is {slope} {over}; S20's is {theirs:.2f}."
     return directional(
         why,
         slope,
@@ -106,8 +119,9 @@ def falls_less(reading: Reading) -> Verdict:
     """Whether the rate for the test set falls less than that for the training loss."""
     apart = reading.slope_apart("epochs", "test_accuracy", "train_loss")
     theirs = _theirs("test_lr_fall") - _theirs("train_lr_fall")
+    over = _over(reading, "test_accuracy", "train_loss")
     return directional(
-        f"its slope against the budget is larger by {apart}, S20's by {theirs:.2f}.",
+        f"its slope against the budget is larger by {apart} {over}; S20's by {theirs:.2f}.",
         apart,
         unit="slope",
         margin=NEARLY_CONSTANT,
@@ -150,9 +164,37 @@ NO_GAIN = 0.5
 alike, 0.3 points apart, each known to 0.1."""
 
 
-def _lost(reading: Reading, objective: str) -> str:
-    whole = all(state.tuned.get(objective) is not None for state in reading.states)
-    return "" if whole else "at some budget every rate diverged."
+def _outside(reading: Reading, objective: str, last: int = 0) -> str:
+    """What a comparison of tuned results lacks: an optimum inside the grid at all its budgets.
+
+    Args:
+        reading: of one variant.
+        objective: what is tuned for.
+        last: how many of the longest budgets are compared; 0 for all.
+    """
+    tunings = reading.tuned(objective)
+    for key in _budgets(reading)[-last:]:
+        at, best = f"at {dict(key)['epochs']:g} epochs", tunings[key].state.tuned.get(objective)
+        if best is None:
+            return f"{at} every rate diverged."
+        if any(best.bound):
+            return f"{at} the best rate lies on an edge of its grid: a bound, no optimum."
+    return ""
+
+
+def _loss_lacks(reading: Reading) -> str:
+    """What a comparison of the tuned losses lacks."""
+    return _outside(reading, "train_loss")
+
+
+def _gain_lacks(reading: Reading) -> str:
+    """What a comparison of the accuracies at the two longest budgets lacks."""
+    if lacking := _outside(reading, "test_accuracy", 2):
+        return lacking
+    for key in _budgets(reading)[-2:]:
+        if not math.isfinite(reading.reached(key).value):
+            return f"at {dict(key)['epochs']:g} epochs every fresh seed diverged."
+    return ""
 
 
 def weight_decay(reading: Reading) -> Verdict:
@@ -164,7 +206,7 @@ def weight_decay(reading: Reading) -> Verdict:
     apart = free - held
     return directional(
         f"the slope of the rate for the training loss is {free} without weight decay and {held} "
-        f"with it, {apart} less than with it.",
+        f"with it: apart by {apart}.",
         apart,
         unit="slope",
         sign=-1,
@@ -215,13 +257,12 @@ def _variants_lack(reading: Reading) -> str:
 
 def _claims(suffix: str, of: Callable[[Key], bool]) -> tuple[Claim, ...]:
     """What S20 says of figure 2, of the sweeps of one variant."""
-    fitted, run = (partial(_lost, objective=o) for o in ("train_loss", "test_accuracy"))
     return (
         Claim(f"S20-F2.rate-for-test.{suffix}", rate_for_test, needs=_test_slope, of=of),
         Claim(f"S20-F2.rate-for-loss.{suffix}", rate_for_loss, needs=_train_slope, of=of),
         Claim(f"S20-F2.test-falls-less.{suffix}", falls_less, needs=_both_slopes, of=of),
-        Claim(f"S20-F2.loss-falls.{suffix}", loss_falls, needs=fitted, of=of),
-        Claim(f"S20-F2.accuracy-saturates.{suffix}", saturates, needs=run, of=of),
+        Claim(f"S20-F2.loss-falls.{suffix}", loss_falls, needs=_loss_lacks, of=of),
+        Claim(f"S20-F2.accuracy-saturates.{suffix}", saturates, needs=_gain_lacks, of=of),
     )
 
 
