@@ -71,8 +71,9 @@ def test_an_empty_store_still_has_a_page(tmp_path):
     assert "no runs recorded yet" in provenance_line(p)
     assert source(p).records is None
     nothing = "*Not yet measured at scale `digits`.*"
-    drawn = [p.show(never), p.verdicts(), p.words, p.judge(never), p.slide(never, [1, 2], "Look.")]
-    assert [said.data for said in drawn] == [nothing] * 5
+    drawn = [p.show(never), p.verdicts(), p.words, p.slide(never, [1, 2], "Look.")]
+    assert [said.data for said in drawn] == [nothing] * 4
+    assert p.judge(never).data.startswith("**Nothing to say yet**")
 
 
 def never(*_):
@@ -88,11 +89,12 @@ def test_where_the_records_are_is_said(whole):
 def test_verdicts_are_the_claims_lines_or_those_of_a_prefix(whole):
     p = page(whole)
     lines = p.verdicts().data.splitlines()
-    assert len(lines) == len(p.claims) == 9
+    assert len(lines) == len(p.claims) > 9
     for text, claim in zip(lines, p.claims, strict=True):
-        assert text == f"- **{claim.stated.statement}**: {claim.judge(p).why}"
-    assert p.verdicts("S20-F1c").data.splitlines() == lines[:3]
-    assert p.verdicts("S20-C2", "S20-E3").data.splitlines() == lines[6:]
+        word, why = claim.judge(p).word, claim.judge(p).why
+        assert text == f"- **{claim.stated.statement}**: *{word}*. {why[0].upper()}{why[1:]}"
+    assert p.verdicts("S20-F1c").data.splitlines() == lines[:6]
+    assert p.verdicts("S20-C2", "S20-E3").data.splitlines() == lines[-3:]
 
 
 def test_the_words_stand_over_all_claims_once(whole):
@@ -116,13 +118,15 @@ def test_what_a_scale_has_no_sweeps_for_is_left_out(tmp_path):
     said = page(store, 2, "unlimited-epochs").verdicts().data
     for suffix, there in (("norm", 0), ("no-norm", 0), ("plain", 1), ("no-decay", 1)):
         assert said.count(f"**{stated(f'S20-F2.rate-for-test.{suffix}').statement}**") == there
-    assert len(said.splitlines()) == 9
+    assert len(said.splitlines()) == 11
 
 
 def test_from_parts_and_of_a_single_seed_nothing_is_judged(whole, part, tmp_path):
-    waiting = "**No verdict yet**: 22 of 22 sweeps are not complete."
-    assert page(part).verdicts().data == waiting
-    assert page(part).judge(never).data == waiting
+    waiting = "22 of 22 sweeps are not complete."
+    lines = page(part).verdicts().data.splitlines()
+    assert len(lines) == len(page(part).claims)
+    assert all(line.endswith(f"*not measured*. {waiting}") for line in lines)
+    assert page(part).judge(never).data == f"**Nothing to say yet**: {waiting}"
     single = "**No verdict**: a single seed has no spread to judge by."
     one = made_up.fill(tmp_path / "one", CONSTANT_EPOCH, "digits", 1, noisy(two_regimes))
     assert page(one, 1).verdicts().data == page(one, 1).words.data == single

@@ -24,10 +24,10 @@ from sgdnoise.experiments.constant_epoch.findings import NO_LOSS
 from sgdnoise.figures import tuned
 from sgdnoise.figures.explorer import Slider, explorer
 from sgdnoise.figures.forest import anchor
-from sgdnoise.figures.tables import NAMES, power_of_two
+from sgdnoise.figures.tables import power_of_two
 from sgdnoise.models import build, count_parameters
 from sgdnoise.records.store import Store
-from sgdnoise.study.scales import FACTS, SCALES
+from sgdnoise.study.scales import FACTS, NAMES, SCALES
 
 _UP = "../"
 """From the first page to the top of the built book."""

@@ -20,7 +20,6 @@ import plotly.graph_objects as go
 from sgdnoise import data
 from sgdnoise.analysis import Interval, Reading, Tuning, key_name
 from sgdnoise.config import RunConfig
-from sgdnoise.figures.tables import NAMES
 from sgdnoise.figures.theme import (
     DASHES,
     INK,
@@ -34,7 +33,7 @@ from sgdnoise.figures.theme import (
 from sgdnoise.figures.tuned import Group, groups, source
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.study.grid import Key
-from sgdnoise.study.scales import METHODS
+from sgdnoise.study.scales import METHODS, NAMES
 from sgdnoise.theory import nqm
 from sgdnoise.theory.nqm import EpochBudget, StepBudget, TunedCurve
 from sgdnoise.theory.regimes import hinge_of_rates

@@ -10,15 +10,6 @@ import pandas as pd
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-NAMES = {
-    "sgd": "SGD",
-    "momentum": "SGD with momentum 0.9",
-    "lars": "LARS",
-    "percent-delta": "PercentDelta",
-    "mclr": "MCLR",
-}
-"""What the methods are called."""
-
 
 def power_of_two(exponent: float) -> str:
     """A power of two as text: 2⁻³, and 2⁻¹·⁵ between."""

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from sgdnoise import analysis
 from sgdnoise.analysis import Reading, Tuning
-from sgdnoise.figures.tables import NAMES, power_of_two
+from sgdnoise.figures.tables import power_of_two
 from sgdnoise.figures.theme import (
     DASHES,
     INK,
@@ -30,6 +30,7 @@ from sgdnoise.figures.theme import (
 )
 from sgdnoise.study.grid import Key
 from sgdnoise.study.protocol import best_of
+from sgdnoise.study.scales import NAMES
 
 _VARIANTS: dict[tuple[str, Any], str] = {
     ("norm", "ghost"): "with batch norm",

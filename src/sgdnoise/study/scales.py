@@ -13,6 +13,15 @@ SCALES = ("digits", "cpu", "gpu", "paper")
 
 METHODS = {"sgd": 0.0, "momentum": 0.9}
 
+NAMES = {
+    "sgd": "SGD",
+    "momentum": "SGD with momentum 0.9",
+    "lars": "LARS",
+    "percent-delta": "PercentDelta",
+    "mclr": "MCLR",
+}
+"""What the methods are called."""
+
 DIGITS = {
     "dataset": "digits",
     "model": "digits-mlp",

@@ -12,12 +12,12 @@ import pandas as pd
 from sgdnoise.analysis import Estimate, Interval, Reading, Tuning
 from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.analysis.locate import Located
+from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
-from sgdnoise.figures.tables import NAMES
-from sgdnoise.needs import no_optimum
 from sgdnoise.papers.numbers import printed, table
 from sgdnoise.study.grid import Key
+from sgdnoise.study.scales import NAMES
 
 NEAR_LINEAR = 0.2
 """How far from 1 a slope may be: a factor of 1.15 in the rate over a doubling of the batch size."""

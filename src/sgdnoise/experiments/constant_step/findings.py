@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from sgdnoise.analysis import Reading
+from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import Claim, Verdict, directional, every
 from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.figures.tables import exponent_with_bar, with_spread
-from sgdnoise.needs import no_optimum
 from sgdnoise.papers.numbers import table
 from sgdnoise.study.grid import Key
 

@@ -18,12 +18,13 @@ import pandas as pd
 from sgdnoise import analysis, data
 from sgdnoise.analysis import Reading, Tuning
 from sgdnoise.analysis.intervals import Estimate
+from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.layerwise_lr.grid import RULES
-from sgdnoise.figures.tables import NAMES, bounded_power, power_of_two
-from sgdnoise.needs import no_optimum
+from sgdnoise.figures.tables import bounded_power, power_of_two
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
+from sgdnoise.study.scales import NAMES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

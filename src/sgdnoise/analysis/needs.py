@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 
 from sgdnoise.analysis import Reading
-from sgdnoise.figures.tables import NAMES
 from sgdnoise.study.grid import Key
+from sgdnoise.study.scales import NAMES
 
 
 def no_optimum(reading: Reading, keys: Iterable[Key]) -> str:
