@@ -14,7 +14,7 @@ from book.test_text_stays_text import NASTY
 from made_up import filled, noisy, two_regimes
 
 from sgdnoise.book import first_page
-from sgdnoise.book.first_page import CAUTION, RECIPE, RULES, answer
+from sgdnoise.book.advice import CAUTION, RECIPE, RULES, answer
 from sgdnoise.book.scorecard import HELD, WORDS, scorecard
 from sgdnoise.experiments import EXPERIMENTS, findings, study_of
 from sgdnoise.figures.forest import anchor
