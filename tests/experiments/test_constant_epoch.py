@@ -96,6 +96,10 @@ def test_a_slope_takes_three_batch_sizes_and_four_optima(method):
     assert lacks(regimes(boundary=7.6, carried=2)) == (
         "2 batch sizes lie below the boundary of 8; a slope takes 3."
     )
+    # As the fit has it: too few carry an interval.
+    assert lacks(regimes(exactly(1.0, math.nan, math.nan), 7.6, carried=1)) == (
+        "1 batch sizes lie below the boundary of 8; a slope takes 3."
+    )
     assert lacks(NO_REGIMES) == "fewer than four batch sizes have an optimum inside their grid."
 
 
@@ -237,6 +241,9 @@ def test_two_regimes_are_found_where_they_are():
         assert row["slope below the boundary"] == str(fit.slope)
         assert row["learning rate beyond it"] == str(fit.level)
         assert row["boundary batch size"] == str(fit.boundary)
+    part = two.part(lambda key: dict(key) != {"method": "momentum", "batch_size": 1024})
+    counts = findings.boundary_table(part)["batch sizes below the boundary"]
+    assert [count.split(" of ")[1] for count in counts] == ["11", "10"]
     unseen = with_regimes(two, sgd=regimes(boundary=exactly(32, 20, OPEN)))
     assert list(findings.boundary_table(unseen)["boundary batch size"]) == ["no flat part seen"]
 

@@ -31,7 +31,7 @@ FROZEN = {
     ("constant-epoch", "gpu"): (150, "63ce9c67cf800418"),
     ("constant-epoch", "paper"): (2100, "05b36e03b2e6a9b6"),
     ("constant-step", "digits"): (840, "e40f0b138341293d"),
-    ("constant-step", "cpu"): (175, "2ddf316740ad0ec1"),
+    ("constant-step", "cpu"): (175, "cfb93a14e82141c0"),
     ("constant-step", "gpu"): (60, "707799b9bb5799b6"),
     ("constant-step", "paper"): (840, "6f3b6bd25beb964e"),
     ("unlimited-epochs", "digits"): (784, "a736684e87dd6313"),
@@ -56,7 +56,7 @@ def planned(name, scale, seeds=None):
     """The runs of the frozen grid, sweep by sweep."""
     study = study_of(name, scale, seeds)
     for sweep in study.experiment.sweeps[scale]():
-        yield sweep, advance(sweep, study.seeds_of(sweep), {}).needed
+        yield sweep, advance(sweep, study.seeds, {}).needed
 
 
 def digest_of(plan):
@@ -84,14 +84,6 @@ def test_the_step_budget_on_5000_images_stays_as_it_was_beside_the_fair_one():
     ids, digest = digest_of(few)
     assert (len(ids), digest) == (75, "98fc78fc2c69b800")
     assert len(plan) - len(few) == 4
-    for sweep, runs in plan[len(few) :]:
-        # Five rates, five seeds, and as many fresh ones once tuned.
-        assert len(runs) == 5 * 5
-        assert study_of("constant-step", "cpu", 2).seeds_of(sweep) == 2
-        for run in runs:
-            assert (run.train_size, run.steps, run.momentum) == (1000, 1000, 0.9)
-            assert (run.augment, run.norm, run.ghost_batch_size) == ("s20", "ghost", 16)
-    assert [runs[0].batch_size for _, runs in plan[len(few) :]] == [16, 64, 256, 1000]
 
 
 def test_every_scale_that_stands_says_its_seeds_and_what_it_leaves_out():
@@ -210,9 +202,68 @@ def anchors(seeds):
     return EXPERIMENTS["constant-epoch"].first["paper"](seeds)
 
 
-def test_only_scale_paper_of_figure_1_has_runs_that_come_first():
+def test_few_grids_have_runs_that_come_first():
     first = {(name, scale) for name, e in EXPERIMENTS.items() for scale in e.first}
-    assert first == {("constant-epoch", "paper")}
+    assert first == {("constant-epoch", "paper"), ("constant-step", "cpu")}
+
+
+# A change asks for other runs beyond those of the frozen grids.
+HALVED = {
+    *(("constant-epoch", scale) for scale in ("digits", "cpu", "gpu", "paper")),
+    *(("unlimited-epochs", scale) for scale in ("digits", "cpu", "gpu", "paper")),
+    ("constant-step", "digits"),
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), STANDING)
+def test_which_grids_are_refined_and_where_seeds_are_enough(name, scale):
+    sweeps = EXPERIMENTS[name].sweeps[scale]()
+    assert {sweep.halvings for sweep in sweeps} == {2 if (name, scale) in HALVED else 0}
+    assert all(len(sweep.axes) == 1 or not sweep.halvings for sweep in sweeps)
+    few = [sweep for sweep in sweeps if sweep.most_seeds != FRESH_SEED - 1]
+    if (name, scale) != ("constant-step", "cpu"):
+        assert not few
+        return
+    assert few == sweeps[4:]
+    assert {sweep.most_seeds for sweep in few} == {3}
+
+
+def test_table_1_at_scale_cpu_stands_on_images_that_its_largest_batch_fits():
+    experiment = EXPERIMENTS["constant-step"]
+    assert experiment.seeds["cpu"] == 5
+    planned_ = list(planned("constant-step", "cpu"))
+    fair, unfitted = planned_[:4], planned_[4:]
+    sizes = [16, 64, 256, 1000]
+    assert [dict(sweep.key)["batch_size"] for sweep, _ in fair] == sizes
+    for sweep, runs in fair:
+        assert dict(sweep.key)["train_size"] == 1000
+        assert len(runs) == 25
+        for run in runs:
+            assert (run.train_size, run.steps, run.momentum) == (1000, 1000, 0.9)
+            assert (run.dataset, run.model, run.ghost_batch_size) == ("cifar10-16", "wrn-10-1", 16)
+    # The largest batch is all images: no noise at all.
+    assert fair[-1][1][0].batch_size == fair[-1][1][0].train_size
+    # What was recorded before stands, three seeds of it, and no more is asked for.
+    assert [dict(sweep.key)["batch_size"] for sweep, _ in unfitted] == [64, 256, 1024, 2048, 4096]
+    for sweep, runs in unfitted:
+        assert "train_size" not in dict(sweep.key)
+        assert {run.train_size for run in runs} == {5000}
+        assert [run.seed for run in runs] == [0, 1, 2] * 5
+    digest = hashlib.sha256()
+    for sweep, runs in unfitted:
+        objectives = tuple(objective.name for objective in sweep.objectives)
+        digest.update(repr((sweep.key, sweep.axes, objectives, sweep.best)).encode())
+        for run in runs:
+            digest.update(run.id.encode())
+    assert digest.hexdigest()[:16] == "98fc78fc2c69b800"
+    first = experiment.first["cpu"](5)
+    assert study_of("constant-step", "cpu").needed({})[: len(first)] == first
+    assert {run.id for run in first} == {run.id for _, runs in fair for run in runs}
+    # Seed by seed, so that a part of it has all batch sizes alike.
+    assert [run.seed for run in first] == [seed for seed in range(5) for _ in range(20)]
+    assert [run.batch_size for run in first] == [
+        s for _ in range(5) for s in sizes for _ in "12345"
+    ]
 
 
 def test_the_anchors_are_two_cells_of_figure_1_at_scale_paper():
@@ -320,9 +371,9 @@ def trained_seconds(name, shift):
     for sweep in study.experiment.sweeps["gpu"]():
         axis = sweep.axes[0]
         peak = (axis.low + axis.high) / 2 + shift * (axis.high - axis.low) / 2
-        for k in range(axis.low - 4, axis.high + 5):
+        for quarters in range(4 * (axis.low - 4), 4 * (axis.high + 5)):
             for seed in (0, FRESH_SEED):
-                distance[sweep.config((k,), seed).id] = abs(k - peak)
+                distance[sweep.config((quarters / 4,), seed).id] = abs(quarters / 4 - peak)
 
     def ending(config):
         return {"test_accuracy": 90 - distance[config.id], "train_loss": 1 + distance[config.id]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ from sgdnoise.study.protocol import (
     Cell,
     best_of,
     grow,
+    refine,
     summarise,
     tune,
 )
@@ -130,6 +132,61 @@ def test_two_axes_grow_on_their_own():
         (0, 3),
         (-1, 1),
     )
+
+
+def hill(*means, at=-1.0):
+    """Complete cells a step apart, an infinite mean where runs are lost."""
+    lost = Cell(math.nan, math.nan, 5, 0, 4)
+    return {(at + k,): cell(mean) if math.isfinite(mean) else lost for k, mean in enumerate(means)}
+
+
+def refined(cells, spacing, objective=TEST_ACCURACY):
+    return refine(cells, tune(cells, objective), spacing, objective)
+
+
+def test_the_first_halving_is_made_everywhere():
+    for cells in (hill(90, 92, 91), hill(90, 92, math.inf), hill(math.inf, 92, 91)):
+        assert refined(cells, 0.5) == [(-0.5,), (0.5,)]
+    loss = {p: Cell(-c.mean, c.std, 5, 5, 4) for p, c in hill(90, 92, 91).items()}
+    assert refined(loss, 0.5, TRAIN_LOSS) == [(-0.5,), (0.5,)]
+
+
+def halved(left, top, right):
+    """Cells half a step about the best, on a grid of steps that it has outside of them."""
+    near = {(k / 2,): one for (k,), one in hill(left, top, right).items()}
+    return hill(80, top, 80) | near
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("left", "right", "again"),
+    [
+        # The vertex lies at (right − left) / (drops) / 2 of the spacing: 0.35 is the bar.
+        (91.0, 91.0, False),
+        (90.0, 91.64, False),
+        (90.0, 91.66, True),
+        (91.64, 90.0, False),
+        (91.66, 90.0, True),
+        (90.0, 92.0, True),
+        (math.inf, 91.0, True),
+        (91.0, math.inf, True),
+        (92.0, 92.0, True),
+    ],
+)
+def test_the_next_halving_is_made_beside_a_cliff_alone(left, right, again, sign):
+    cells = halved(left, 92.0, right)
+    tuned = dataclasses.replace(tune(hill(80, 92, 80), TEST_ACCURACY), point=(0.0,))
+    objective = TEST_ACCURACY
+    if sign < 0:
+        cells = {p: dataclasses.replace(c, mean=-c.mean) for p, c in cells.items()}
+        objective = TRAIN_LOSS
+    wanted = [(-0.25,), (0.25,)] if again else []
+    assert refine(cells, tuned, 0.25, objective) == wanted
+
+
+def test_bounds_and_what_is_lost_are_not_refined():
+    for cells in (hill(92, 91, 90), hill(90, 91, 92), hill(math.inf, math.inf, math.inf)):
+        assert refined(cells, 0.5) == refined(cells, 0.25) == []
 
 
 def test_an_objective_knows_its_direction_and_its_words():

@@ -222,7 +222,8 @@ def _ahead(reading: Reading, rule: str, other: str, size: int) -> Estimate:
 
 def _scaled(reading: Reading, name: str) -> float:
     """A batch size that G20 names, scaled from CIFAR-10's images to those that are trained on."""
-    config = next(iter(reading.records.values())).config
+    state = reading.states[0]
+    config = state.sweep.config(state.points[0], 0)
     trained_on = config.train_size or data.train_size(config.dataset)
     share = trained_on / data.train_size("cifar10")
     return printed(f"G20-F16.{name}").value * share
