@@ -361,6 +361,13 @@ def test_the_loss_at_the_rate_that_is_best_for_it_is_what_falls():
     of = made(0.5, -0.7, fall=fall, scale="cpu", seeds=5)
     assert one(of, "loss-falls").word == "reproduced"
 
+    def worse_anew(config):
+        """Fresh seeds, which tell of the accuracy, do far worse."""
+        return fall(config) + 3 * (config.seed >= FRESH_SEED)
+
+    verdict = one(made(fall=worse_anew, scale="cpu", seeds=5), "loss-falls")
+    assert verdict.effect == pytest.approx(-0.2, abs=0.1)
+
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(
@@ -413,8 +420,8 @@ TAKES = "a slope takes 3."
 
 def test_a_slope_takes_three_optima_inside_their_grids():
     of = made(accuracy=rising(10, 20), scale="cpu")
-    said = f"of 4 budgets 2 have an optimum inside its grid; {TAKES}"
-    both = f"of 4 budgets 2 have both optima inside the grid; {TAKES}"
+    said = f"the best rate lies inside its grid at 2 of 4 budgets; {TAKES}"
+    both = f"both best rates lie inside their grids at 2 of 4 budgets; {TAKES}"
     test, train, less = judged(of, NORM, PARTS[:3])
     assert (test.word, test.why) == ("not tested here", said)
     assert (less.word, less.why) == ("not tested here", both)
@@ -435,6 +442,8 @@ def test_three_budgets_are_enough_and_are_named():
     assert "over 3 of 4 budgets, a factor of 4; S20's is -0.14." in test.why
     assert "over 4 budgets, a factor of 8; S20's is -0.57." in train.why
     assert "over 3 of 4 budgets, a factor of 4; S20's by 0.43." in less.why
+    less = one(made(train=steep(40), scale="cpu"), "test-falls-less")
+    assert "over 3 of 4 budgets, a factor of 4; S20's by 0.43." in less.why
 
 
 def test_slopes_are_compared_at_the_budgets_that_have_both():
@@ -443,7 +452,7 @@ def test_slopes_are_compared_at_the_budgets_that_have_both():
     test, train, less = judged(of, NORM, PARTS[:3])
     assert "not tested here" not in (test.word, train.word)
     assert less.word == "not tested here"
-    assert less.why == f"of 4 budgets 2 have both optima inside the grid; {TAKES}"
+    assert less.why == f"both best rates lie inside their grids at 2 of 4 budgets; {TAKES}"
 
 
 def test_where_runs_diverge_at_every_rate_that_is_said():
@@ -452,17 +461,30 @@ def test_where_runs_diverge_at_every_rate_that_is_said():
 
     of = made(lost=lost, scale="cpu", seeds=2)
     whys = [verdict.why for verdict in judged(of, NORM)]
-    every = "of 4 budgets every rate diverged at 2, and 2 have"
+    every = f"2 of 4 budgets, every rate diverged at 2; {TAKES}"
     assert whys == [
-        f"{every} an optimum inside its grid; {TAKES}",
-        f"{every} an optimum inside its grid; {TAKES}",
-        f"{every} both optima inside the grid; {TAKES}",
+        f"the best rate lies inside its grid at {every}",
+        f"the best rate lies inside its grid at {every}",
+        f"both best rates lie inside their grids at {every}",
         "at 10 epochs every rate diverged.",
         "at 40 epochs every rate diverged.",
     ]
     assert set(words(of, NORM)) == {"not tested here"}
     # The other variant's have nothing to do with it.
     assert "not tested here" not in words(of, NO_NORM)
+
+
+def test_a_loss_that_is_lost_is_enough_for_a_comparison_of_both():
+    """Where the accuracies are finite: for them nothing diverged."""
+
+    def fall(config):
+        return math.inf if config.epochs in (10, 40) else -doublings(config)
+
+    test, train, less = judged(made(fall=fall, scale="cpu", seeds=2), NORM, PARTS[:3])
+    every = f"2 of 4 budgets, every rate diverged at 2; {TAKES}"
+    assert test.word != "not tested here"
+    assert train.why == f"the best rate lies inside its grid at {every}"
+    assert less.why == f"both best rates lie inside their grids at {every}"
 
 
 def test_where_everything_diverged_nothing_is_a_nan():
@@ -506,7 +528,7 @@ def test_fresh_seeds_that_all_diverge_are_said(epochs, said):
 def test_weight_decay_takes_both_slopes():
     guess = BY["S20-F2.weight-decay"]
     assert guess.scales == ("digits",)
-    said = f"of 8 budgets 2 have an optimum inside its grid; {TAKES}"
+    said = f"the best rate lies inside its grid at 2 of 8 budgets; {TAKES}"
     for with_decay in (True, False):
 
         def train(config, with_decay=with_decay):

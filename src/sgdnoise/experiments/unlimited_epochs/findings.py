@@ -72,11 +72,13 @@ def _slope_lacks(reading: Reading, *objectives: str) -> str:
     found = len(_carrying(reading, *objectives))
     if found >= LEAST_CARRIED:
         return ""
-    optima = "an optimum inside its grid" if len(objectives) == 1 else "both optima inside the grid"
+    lie = "the best rate lies inside its grid"
+    if len(objectives) > 1:
+        lie = "both best rates lie inside their grids"
     lost = sum(any(one.tuned.get(o) is None for o in objectives) for one in reading.states)
-    diverged = f"every rate diverged at {lost}, and " if lost else ""
+    diverged = f", every rate diverged at {lost}" if lost else ""
     return (
-        f"of {len(reading.states)} budgets {diverged}{found} have {optima}; a slope takes "
+        f"{lie} at {found} of {len(reading.states)} budgets{diverged}; a slope takes "
         f"{LEAST_CARRIED}."
     )
 
