@@ -92,7 +92,6 @@ def test_in_markdown(tmp_path, text):
 def test_in_the_comparison(monkeypatch):
     made = nasty_record(NASTY[0])
     monkeypatch.setattr(Study, "missing", lambda *_: [])
-    monkeypatch.setattr(Comparison, "agreement", (1, 1))
     both = Comparison.of(STUDY, {made.id: made}, {made.id: made})
     assert NASTY[0] in words(both.summary())
 
