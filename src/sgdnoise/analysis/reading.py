@@ -79,7 +79,7 @@ class Reading:
         wanted = dict.fromkeys(config.id for state in self.states for config in state.needed)
         return [self.records[run] for run in wanted if run in self.records]
 
-    @property
+    @functools.cached_property
     def devices(self) -> list[str]:
         """The kinds of device that trained them, CPU and GPU."""
         return sorted({_kind(record) for record in self.runs})
