@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
-from made_up import reading
+from made_up import filled, reading
 
 from sgdnoise.analysis import Interval, Reading
+from sgdnoise.experiments import EXPERIMENTS
 from sgdnoise.experiments.unlimited_epochs import findings
+from sgdnoise.experiments.unlimited_epochs.grid import unlimited_epochs
 from sgdnoise.figures import tuned as figures
 from sgdnoise.study.grid import FRESH_SEED
+from sgdnoise.study.scales import CPU, rates
+from sgdnoise.study.study import Study
 
 PLAIN, NO_DECAY, NORM = (), findings.NO_DECAY, findings.WITH_NORM
 NO_NORM = findings.WITHOUT_NORM
@@ -19,6 +25,22 @@ TEST, TRAIN = -1 / 7, -4 / 7
 """S20's slopes: factors of 2 and of 16 over a factor of 128 in epochs."""
 PARTS = ("rate-for-test", "rate-for-loss", "test-falls-less", "loss-falls", "accuracy-saturates")
 BY = {claim.id: claim for claim in findings.CLAIMS}
+
+
+FOUR = "cpu"
+FOUR_BUDGETS = dataclasses.replace(
+    EXPERIMENTS["unlimited-epochs"],
+    sweeps={
+        FOUR: partial(
+            unlimited_epochs,
+            CPU,
+            batch_size=16,
+            budgets=(5, 10, 20, 40),
+            grids={NORM: rates(-3, 2), NO_NORM: rates(-4, 2)},
+        )
+    },
+)
+"""The experiment with so few budgets that each counts."""
 
 
 def doublings(config):
@@ -63,7 +85,10 @@ def made(
         loss = 2.0 ** (0.3 * off(train) ** 2 + fall(config) + other)
         return {"test_accuracy": value + gain(config) + noise, "train_loss": loss}
 
-    return reading("unlimited-epochs", scale, seeds, ending)
+    if scale != FOUR:
+        return reading("unlimited-epochs", scale, seeds, ending)
+    study = Study.of(FOUR_BUDGETS, FOUR, seeds)
+    return Reading(study, filled(study, ending))
 
 
 def judged(of, variant=PLAIN, parts=PARTS):

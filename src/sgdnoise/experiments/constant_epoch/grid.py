@@ -120,6 +120,8 @@ EXPERIMENT = Experiment(
             offset=7,
             caps={"sgd": 2, "momentum": 3},
             reach=2,
+            # Three seeds first: what a lent GPU's minutes are worth most for.
+            halvings=0,
         ),
         "paper": _constant_epoch_paper,
     },

@@ -27,6 +27,7 @@ def unlimited_epochs(
     batch_size: int,
     budgets: Iterable[int],
     grids: Mapping[Key, tuple[Axis, ...]],
+    halvings: int = 2,
 ) -> list[Sweep]:
     """Figure 2: momentum at one batch size over epoch budgets, tuned for either objective.
 
@@ -36,6 +37,7 @@ def unlimited_epochs(
         budgets: in epochs.
         grids: the learning rates for each variant, a variant being fields that it has otherwise
             than the base; under (), the base as it is.
+        halvings: how often the spacing about an optimum is halved.
     """
     return [
         sweep_of(
@@ -49,7 +51,7 @@ def unlimited_epochs(
             },
             grid,
             objectives=(TEST_ACCURACY, TRAIN_LOSS),
-            halvings=2,
+            halvings=halvings,
         )
         for variant, grid in grids.items()
         for epochs in budgets
@@ -91,6 +93,7 @@ EXPERIMENT = Experiment(
             batch_size=64,
             budgets=(10, 20, 40, 80),
             grids={_GHOST: rates(-1, 2), _NO_NORM: rates(-2, 2)},
+            halvings=0,
         ),
         "paper": partial(
             unlimited_epochs,
