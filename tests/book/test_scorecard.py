@@ -288,7 +288,7 @@ def test_a_claim_without_an_experiment_is_one_row_without_links(rows):
     assert "#show.paper-S20.scale-none-yet.word-not-measured" in table.all("a", "href")
     text = headline_counts([row(9), *some])
     assert "There are 4 claims" in text
-    assert "For 3 of the claims the experiment has still to be written." in text
+    assert "3 of the claims are not tested by anything yet." in text
     # As the scorecard makes them.
     made = [r for r in rows if not r["scale"]]
     assert len(made) == len(waiting())

@@ -284,7 +284,7 @@ def headline_counts(rows: Sequence[Row]) -> str:
 
 def _still_waiting(rows: Sequence[Row]) -> str:
     many = sum(not row["scale"] for row in rows)
-    return f" For {many} of the claims the experiment has still to be written." if many else ""
+    return f" {many} of the claims are not tested by anything yet." if many else ""
 
 
 def _multiplicity(found: Counts) -> str:
