@@ -38,6 +38,9 @@ GRID_STEP = 1.0
 BEYOND = 4
 """From this many times plain SGD's boundary on, curvature decides."""
 
+WELL_BELOW = 4
+"""This many times below the boundary noise alone decides; nearer to it curvature has a say."""
+
 
 def alike_loss() -> float:
     """Log₂ ratio within which two training losses are alike: the least that S20's table 1 resolves.
@@ -339,10 +342,10 @@ def _not_below(reading: Reading, method: str) -> str:
     boundary = reading.regimes[method].boundary
     if not np.isfinite(boundary.value):
         return "no boundary was found, so nothing says that noise decides at either batch size."
-    if large > boundary.low:
+    if WELL_BELOW * large > boundary.low:
         return (
-            f"nothing says that noise decides at B = {large:,}: the boundary, at {boundary}, may "
-            "lie below it. It takes a smaller batch."
+            f"nothing says that noise alone decides at B = {large:,}: the boundary, at {boundary}, "
+            f"may lie less than {WELL_BELOW} times above it. It takes a smaller batch."
         )
     if reading.tuned()[_pair(method, small)].state.tuned.get("test_accuracy") is None:
         return f"every learning rate diverged at B = {small:,}."
@@ -412,8 +415,8 @@ def _no_shared_rate(reading: Reading) -> str:
     size, boundary = gaps[0].batch_size, reading.regimes["sgd"].boundary
     if not np.isfinite(boundary.value):
         return f"no boundary was found, so nothing says that noise decides at B = {size:,}."
-    if size > boundary.low:
-        return f"nothing says that noise decides at B = {size:,}: the boundary is {boundary}."
+    if WELL_BELOW * size > boundary.low:
+        return f"nothing says that noise alone decides at B = {size:,}: the boundary is {boundary}."
     return ""
 
 
