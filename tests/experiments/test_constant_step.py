@@ -366,6 +366,23 @@ def test_the_tables_have_the_same_form(at_64):
     assert len(theirs) == 8
 
 
+def test_the_table_tells_bars_from_bounds_and_has_the_tunings_losses():
+    def loud(config):
+        rate = math.log2(config.effective_learning_rate)
+        value = 97 - 0.01 * (rate - 1.1) ** 2 + 3 * (config.seed % 1000)
+        loss = 3.0 if config.seed >= 1000 else 5.0
+        return {"test_accuracy": value, "train_loss": loss}
+
+    def ending(config):
+        return rising(config) if config.batch_size == 1024 else loud(config)
+
+    table = findings.step_budget_table(at_digits(ending)).set_index("Batch size")
+    # The bar touches both edges, three steps beyond the first grid; the optimum does not.
+    assert table.loc[64, "Optimal effective learning rate"] == "2¹ (2⁻⁵ to 2⁷)"
+    assert table.loc[64, "Final training loss"] == "5"
+    assert table.loc[1024, "Optimal effective learning rate"].startswith("2⁷ or more (2")
+
+
 @pytest.mark.parametrize(
     ("loss", "reach"),
     [
