@@ -37,7 +37,7 @@ def by_size(tuning, fresh=None, loss=None, fresh_loss=None, fitted=100.0):
         new = config.seed >= 1000
         accuracy = (fresh if new and fresh else tuning)(config.batch_size)
         said = (fresh_loss if new and fresh_loss else loss) or (lambda size: 0.01)
-        jitter = 0.01 * (config.seed % 1000 - 1)
+        jitter = 0.04 * (config.seed % 1000 - 1)
         return {
             "test_accuracy": accuracy - hill(config, rate) + jitter,
             "train_loss": said(config.batch_size),
@@ -340,7 +340,9 @@ def test_what_is_judged_are_the_images_that_the_largest_batch_fits():
 
 
 def test_the_table_tells_the_sizes_of_training_set_apart(at_64):
-    table = findings.step_budget_table(at_cpu(centred, lambda c: centred(c, 0.0)))
+    both = at_cpu(centred, lambda c: centred(c, 0.0))
+    assert "Training images" not in findings.step_budget_table(findings.fair(both))
+    table = findings.step_budget_table(both)
     assert list(table["Training images"]) == [1000] * 4 + [5000] * 5
     assert list(table["Batch size"]) == [16, 64, 256, 1000, 64, 256, 1024, 2048, 4096]
     assert "Training images" not in findings.step_budget_table(at_64)
@@ -354,14 +356,31 @@ def test_the_tables_have_the_same_form(at_64):
     assert list(mine["Batch size"]) == list(SIZES)
     assert [name for name in mine if name != "Fresh seeds (%)"] == list(theirs)
     row = mine.set_index("Batch size").loc[64]
-    # The tuning's seeds are best at 64: two of three, 97.00 and 97.01; fresh ones 95.80.
-    assert row["Optimal test accuracy (%)"] == "97.00 ± 0.01"
-    assert row["Fresh seeds (%)"] == "95.80 ± 0.01"
+    # The tuning's seeds are best at 64: two of three, 97.00 and 97.04; fresh ones 95.80.
+    assert row["Optimal test accuracy (%)"] == "97.02 ± 0.03"
+    assert row["Fresh seeds (%)"] == "95.80 ± 0.04"
     assert row["Final training loss"] == "0.01"
     assert row["Optimal effective learning rate"].startswith("2¹ (")
     last = theirs.iloc[0]
     assert list(last) == [256, "93.5 ± 0.1", "0.232", "2² (2¹ to 2²)"]
     assert len(theirs) == 8
+
+
+def test_the_table_tells_bars_from_bounds_and_has_the_tunings_losses():
+    def loud(config):
+        rate = math.log2(config.effective_learning_rate)
+        value = 97 - 0.01 * (rate - 1.1) ** 2 + 3 * (config.seed % 1000)
+        loss = 3.0 if config.seed >= 1000 else 5.0
+        return {"test_accuracy": value, "train_loss": loss}
+
+    def ending(config):
+        return rising(config) if config.batch_size == 1024 else loud(config)
+
+    table = findings.step_budget_table(at_digits(ending)).set_index("Batch size")
+    # The bar touches both edges, three steps beyond the first grid; the optimum does not.
+    assert table.loc[64, "Optimal effective learning rate"] == "2¹ (2⁻⁵ to 2⁷)"
+    assert table.loc[64, "Final training loss"] == "5"
+    assert table.loc[1024, "Optimal effective learning rate"].startswith("2⁷ or more (2")
 
 
 @pytest.mark.parametrize(

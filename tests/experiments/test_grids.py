@@ -261,9 +261,7 @@ def test_table_1_at_scale_cpu_stands_on_images_that_its_largest_batch_fits():
     assert {run.id for run in first} == {run.id for _, runs in fair for run in runs}
     # Seed by seed, so that a part of it has all batch sizes alike.
     assert [run.seed for run in first] == [seed for seed in range(5) for _ in range(20)]
-    assert [run.batch_size for run in first] == [
-        s for _ in range(5) for s in sizes for _ in "12345"
-    ]
+    assert [run.batch_size for run in first[:20]] == [s for s in sizes for _ in range(5)]
 
 
 def test_the_anchors_are_two_cells_of_figure_1_at_scale_paper():
@@ -381,17 +379,17 @@ def trained_seconds(name, shift):
     return sum(assumed_seconds(record.config) for record in filled(study, ending).values())
 
 
-def test_anchors_figure_1_and_table_1_with_one_seed_fit_25_minutes_of_one_gpu():
+def test_anchors_figure_1_and_table_1_with_one_seed_fit_30_minutes_of_one_gpu():
     first = sum(assumed_seconds(run) for run in anchors(1))
     inside, grown = (
         [trained_seconds(name, shift) for name in ("constant-epoch", "constant-step")]
         for shift in (0.05, 1.0)
     )
     assert all(wide > narrow for wide, narrow in zip(grown, inside, strict=True))
-    # With a fifth to spare for evaluation and capture, and still when every optimum lies on the
-    # edge of its grid.
-    assert first + sum(inside) <= 25 * 60 / 1.2
-    assert first + sum(grown) <= 25 * 60
+    # Figure 1 as it is refined about its optima. With a fifth to spare for evaluation and capture,
+    # and still when every optimum lies on the edge of its grid.
+    assert first + sum(inside) <= 30 * 60 / 1.2
+    assert first + sum(grown) <= 30 * 60
 
 
 def test_assumed_seconds_are_those_that_the_engine_is_held_to():

@@ -10,6 +10,7 @@ import pytest
 from made_up import diverged, estimate, reading, rising, told
 from scipy import stats
 
+from sgdnoise.analysis import Reading
 from sgdnoise.experiments.layerwise_lr import findings as layerwise
 from sgdnoise.papers.numbers import printed
 
@@ -294,6 +295,26 @@ def test_fresh_seeds_that_are_lost_are_not_still_to_come():
     assert cell == "(92.98, every fresh seed diverged) at 2⁻⁴"
     verdict = CLAIMS["G20-F16.mclr-as-good-as-lars"].judge(of)
     assert verdict.why == "every fresh seed at the best rate of MCLR diverged at B = 128."
+
+
+def test_what_is_not_run_is_told_from_what_is_lost():
+    def cells(of):
+        return set(layerwise.table(of).iloc[:, 1:].to_numpy().ravel())
+
+    lost = reading("layerwise-lr", "cpu", 1, diverged)
+    assert cells(lost) == {"all diverged"}
+    assert cells(Reading(lost.study, {})) == {"not yet measured"}
+    assert cells(made(lambda config: (-4, 93), seeds=1, scale="cpu")) != {"all diverged"}
+
+
+def test_a_bar_that_touches_an_edge_makes_no_bound():
+    def loud(config):
+        well = peaked(lambda config: (-4, 93))(config)["test_accuracy"]
+        return {"test_accuracy": well + 30 * (config.seed % 1000)}
+
+    of = reading("layerwise-lr", "cpu", 2, loud)
+    assert of.optima().open.all()
+    assert set(layerwise.table(of)["LARS"].str.split(" at ").str[1]) == {"2⁻⁴"}
 
 
 def test_a_single_seed_gives_numbers_and_no_verdict():
