@@ -99,11 +99,7 @@ def test_refining_never_grows_the_grid():
     # A half step's wide bar touches the edge only once it is refined.
     def ending(config):
         rate = math.log2(config.learning_rate)
-<<<<<<< HEAD
         scatter = (-9.0, -4.0, 6.0)[config.seed % FRESH_SEED] if abs(rate - 0.5) < 1e-9 else 0.0
-=======
-        scatter = (-9.0, -4.0, 6.0)[config.seed % FRESH_SEED] if abs(rate - 0.5) < 1e-6 else 0.0
->>>>>>> w-h1
         value = 90 - (rate - 0.4) ** 2 + scatter
         return {"test_accuracy": value, "train_loss": 1.0}
 
