@@ -48,7 +48,8 @@ class Verdict:
         unit: what the effect is in: "points" (of accuracy), "slope", "log2 ratio"; empty where the
             predicate names none.
         printed: the paper's own number on the effect's scale; None where it prints none.
-        p: two-sided, of no effect; None where the predicate tests nothing of the kind.
+        p: of what the claim denies: two-sided, of no effect; where it is that things are alike, of
+            two one-sided tests. None where the predicate tests nothing of the kind.
         rests_on: what the interval narrows with.
         room: how far the effect is from the nearest value at which the word would change, if the
             interval had no width; None where there is no such number.
@@ -206,7 +207,8 @@ def directional(
         word = "absent"
     away = abs(interval.value)
     room = max(away, (margin or 0.0) - away)
-    return _verdict(word, why, found, unit, margin, printed, rests_on, room)
+    p = found.p if isinstance(found, Estimate) else math.nan
+    return _verdict(word, why, found, unit, margin, printed, rests_on, room, p)
 
 
 def alike(
@@ -235,7 +237,8 @@ def alike(
     elif interval.high < target - margin or interval.low > target + margin:
         word = "contradicted"
     room = abs(margin - abs(interval.value - target))
-    return _verdict(word, why, found, unit, margin, target or None, rests_on, room)
+    p = found.p_within(margin, target) if isinstance(found, Estimate) else math.nan
+    return _verdict(word, why, found, unit, margin, target or None, rests_on, room, p)
 
 
 def every(
@@ -301,11 +304,11 @@ def _verdict(
     printed: float | None,
     rests_on: str,
     room: float,
+    p: float,
 ) -> Verdict:
     """A verdict that rests on one interval; what is not finite is not there."""
     interval = _interval(found)
     bounds = (interval.low, interval.high)
-    p = found.p if isinstance(found, Estimate) else math.nan
     return Verdict(
         word,
         why,

@@ -103,3 +103,17 @@ def test_students_t_is_wide_for_few_seeds():
     assert quantile(2) == pytest.approx(4.303, abs=1e-3)
     assert quantile(1e9) == pytest.approx(1.960, abs=1e-3)
     assert math.isnan(quantile(0))
+
+
+def test_two_one_sided_tests_are_the_interval_turned_round():
+    gap = Estimate(0.2, 0.1, 7)
+    # At the margin that the 95 % interval just reaches, each side has 2.5 %.
+    reach = gap.interval.high
+    assert gap.p_within(reach) == pytest.approx(0.025)
+    assert gap.p_within(reach + 0.1) < 0.025 < gap.p_within(reach - 0.1)
+    assert gap.p_within(0.2) == pytest.approx(0.5)
+    assert gap.p_within(0.1) > 0.5
+    assert Estimate(1.2, 0.1, 7).p_within(reach, target=1.0) == pytest.approx(0.025)
+    assert math.isnan(Estimate(1.0, math.nan, 0).p_within(2.0))
+    assert Estimate(1.0, 0.0, 3).p_within(2.0) == 0.0
+    assert Estimate(3.0, 0.0, 3).p_within(2.0) == 1.0

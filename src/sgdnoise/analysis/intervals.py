@@ -130,6 +130,18 @@ class Estimate:
             return float(self.value == 0)
         return float(2 * stats.t.sf(abs(self.value) / self.error, self.dof))
 
+    def p_within(self, margin: float, target: float = 0.0) -> float:
+        """p-value of two one-sided tests that it lies within a margin of a target.
+
+        The larger of the two: small where both sides are ruled out. NaN without degrees of freedom.
+        """
+        room = margin - abs(self.value - target)
+        if not self.dof > 0:
+            return math.nan
+        if self.error == 0:
+            return float(room < 0)
+        return float(stats.t.sf(room / self.error, self.dof))
+
     def __str__(self) -> str:
         if not math.isfinite(self.value):
             return "no number"

@@ -291,7 +291,10 @@ def _multiplicity(found: Counts) -> str:
     if not found.tested:
         return "No verdict has a p-value, so nothing is corrected for how many there are."
     lacking = (
-        f" {found.untested} have no p-value and are not among these." if found.untested else ""
+        f" {found.untested} without a p-value {'is' if found.untested == 1 else 'are'} not among "
+        "these."
+        if found.untested
+        else ""
     )
     return (
         f"With Holm's correction over the {found.tested} judgements that have a p-value, "

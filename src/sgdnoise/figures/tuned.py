@@ -94,7 +94,14 @@ def _place(method: str) -> int:
 
 def variant_name(variant: Key) -> str:
     """What a variant of a sweep is called; empty for none."""
-    return ", ".join(_VARIANTS.get(item, f"{item[0]} {item[1]}") for item in variant)
+    return ", ".join(map(_variant, variant))
+
+
+def _variant(item: tuple[str, Any]) -> str:
+    name, value = item
+    if name == "train_size":
+        return f"on {value:,} images"
+    return _VARIANTS.get(item, f"{name} {value}")
 
 
 def provenance_line(reading: Reading) -> str:

@@ -14,6 +14,7 @@ from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.figures.tables import exponent_with_bar, with_spread
 from sgdnoise.papers.numbers import table
 from sgdnoise.study.grid import Key
+from sgdnoise.study.protocol import TEST_ACCURACY
 
 NO_LOSS = 0.5
 """Points of accuracy within which two results are alike: S20's table 1 calls 8,192 and 2,048
@@ -43,9 +44,9 @@ def step_budget_table(reading: Reading) -> pd.DataFrame:
                 f"{m:.3g}" if np.isfinite(m) else "–" for m in rows.train_loss_mean
             ],
             "Optimal effective learning rate": [
-                exponent_with_bar(e, low, high, bound)
-                for e, low, high, bound in zip(
-                    rows.exponent, rows.bar_low, rows.bar_high, rows.bound, strict=True
+                exponent_with_bar(e, low, high, bound) if seeds else "not yet measured"
+                for e, low, high, bound, seeds in zip(
+                    rows.exponent, rows.bar_low, rows.bar_high, rows.bound, rows.seeds, strict=True
                 )
             ],
         }
@@ -86,6 +87,13 @@ def fair(reading: SomeReading) -> SomeReading:
     """The sweeps on so few images that the largest batch can fit them, where there are any."""
     few = reading.part(_is_fair)
     return few if few.states else reading
+
+
+def shown(reading: SomeReading) -> SomeReading:
+    """What a page draws: the fair test once it is measured at every batch size, else the others."""
+    few = fair(reading)
+    whole = all(state.cells[TEST_ACCURACY.name] for state in few.states)
+    return few if whole or few is reading else reading.part(_is_unfitted)
 
 
 def unfitted(reading: Reading) -> str:
