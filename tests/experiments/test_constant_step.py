@@ -41,7 +41,7 @@ def by_size(tuning, fresh=None, loss=None, fresh_loss=None, fitted=100.0):
         return {
             "test_accuracy": accuracy - hill(config, rate) + jitter,
             "train_loss": said(config.batch_size),
-            "train_accuracy": fitted if new else 3.0,
+            "train_accuracy": fitted if new and config.batch_size == 1024 else 3.0,
         }
 
     return ending
@@ -180,6 +180,7 @@ def test_an_end_is_no_peak_between(best, inside, largest):
     assert f"the best batch by the tuning's seeds is {inside};" in found.why
     assert found.word == "contradicted"
     assert findings.largest_is_worse(of).why.startswith(f"B = {largest}, the best other one")
+    assert f" against 0.01 at {largest}, fresh seeds" in findings.loss_lower(of).why
 
 
 # --- The loss ----------------------------------------------------------------------------------
@@ -411,6 +412,18 @@ def test_the_slope_over_batch_sizes_is_said():
     assert said.startswith(
         "The tuned learning rate against batch size has log-log slope 1 [1, 1] over all batch "
     )
+
+
+def test_a_slope_over_two_batch_sizes_has_no_interval():
+    def ending(config):
+        if config.batch_size not in (64, 128):
+            return rising(config)
+        rate = math.log2(config.effective_learning_rate)
+        centre = math.log2(config.batch_size) - 6
+        return {"test_accuracy": 97 - (rate - centre) ** 2 + 0.01 * (config.seed % 1000)}
+
+    said = findings.slope(at_digits(ending, seeds=2))
+    assert "log-log slope 1, no interval over all batch sizes" in said
 
 
 def test_a_single_seed_gives_values_without_spread_and_no_verdict():
