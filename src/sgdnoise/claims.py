@@ -139,8 +139,8 @@ class Claim:
             return Verdict("not measured", why)
         lacking = self.needs(reading)
         if lacking:
-            return Verdict("not tested here", lacking, seeds=study.seeds)
-        return with_more(replace(self.predicate(reading), seeds=study.seeds))
+            return Verdict("not tested here", lacking, seeds=reading.seeds)
+        return with_more(replace(self.predicate(reading), seeds=reading.seeds))
 
 
 def with_more(verdict: Verdict) -> Verdict:

@@ -87,3 +87,15 @@ def test_where_everything_diverged_the_table_keeps_its_columns(two):
     assert set(lost.columns) == set(two.optima().columns)
     assert lost.test_accuracy_fresh.isna().all()
     assert (lost.diverged > 0).all()
+
+
+def test_where_fewer_seeds_are_enough_that_many_stand_behind_a_point():
+    made = reading("constant-step", "cpu", 5, noisy(lambda config, rate: 60 - rate**2))
+    few = made.part(lambda key: "train_size" not in dict(key))
+    assert (made.seeds, few.seeds) == (5, 3)
+    assert few.least_seeds == 3
+    assert Reading(made.study.with_seeds(2), {}).part(few_images).seeds == 2
+
+
+def few_images(key):
+    return "train_size" not in dict(key)

@@ -85,6 +85,12 @@ class Reading:
         return sorted({_kind(record) for record in self.runs})
 
     @property
+    def seeds(self) -> int:
+        """Runs a grid point that there should be: the study's, or fewer where that is enough."""
+        enough = max((state.sweep.most_seeds for state in self.states), default=self.study.seeds)
+        return min(self.study.seeds, enough)
+
+    @property
     def waiting(self) -> int:
         """How many sweeps are not complete."""
         return sum(not state.settled for state in self.states)

@@ -56,9 +56,9 @@ class Page(Reading):
         """Scale, what it leaves out and how much of it has been run."""
         study, own = self.study, self.study.experiment.seeds[self.study.scale]
         lines = [f"**Scale `{study.scale}`.** {study.leaves_out}"]
-        if self.least_seeds < study.seeds:
+        if self.least_seeds < self.seeds:
             lines.append(
-                f"So far **{self.least_seeds} of {study.seeds} seeds** have been run at every grid "
+                f"So far **{self.least_seeds} of {self.seeds} seeds** have been run at every grid "
                 "point."
             )
         elif study.seeds < own:

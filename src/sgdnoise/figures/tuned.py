@@ -116,10 +116,10 @@ def provenance_line(reading: Reading) -> str:
 
     dates = sorted(str(p.get("date", "")) for p in made)
     asked = len({c.id for s in reading.states for c in s.needed} & reading.records.keys())
-    kept = best_of(study.seeds, reading.states[0].sweep.best)
+    kept = best_of(reading.seeds, reading.states[0].sweep.best)
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Scale {study.scale}: {asked} runs, {study.seeds} seeds a point, best "
+        f"Scale {study.scale}: {asked} runs, {reading.seeds} seeds a point, best "
         f"{kept} kept; code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
 
