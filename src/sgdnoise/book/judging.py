@@ -59,12 +59,13 @@ def _several(effect: float, seeds: int, rng: np.random.Generator, same: bool = F
 
 
 KINDS: Mapping[str, Callable[[float, int, np.random.Generator], Verdict]] = {
-    "an effect has a sign": _direction,
-    "two things are alike": _alike,
-    f"{PARTS} effects all have a sign": _several,
-    f"{PARTS} effects are all nothing": functools.partial(_several, same=True),
+    "a sign": _direction,
+    "alike": _alike,
+    f"{PARTS} signs": _several,
+    f"{PARTS} alike": functools.partial(_several, same=True),
 }
-"""Kinds of predicate, by what the claim is."""
+"""Kinds of predicate, by what the claim is: that an effect has a sign, that two things are alike,
+and either of several at once."""
 
 
 def word_rates(
@@ -93,8 +94,8 @@ def operating_curves(kind: str, seeds: int, experiments: int = 100) -> go.Figure
         y="how often the word comes out",
         y_unit="%",
         y_range=(-3.0, 103.0),
-        title=f"The claim: {kind}. {seeds} seeds a side",
-        alt=f"Share of each verdict against the true effect, {seeds} seeds, claim that {kind}",
+        title=f"How often each word comes out for the claim of {kind}, {seeds} seeds a side",
+        alt=f"Share of each verdict against the true effect, {seeds} seeds, claim of {kind}",
     )
     for word in dict.fromkeys(word for rate in rates for word in rate):
         mark = MARKS[word]
