@@ -272,3 +272,14 @@ def test_curves_of_a_rung_end_where_its_run_ended():
     assert len(ladder.climb(of, "SB").data) == 2
     assert [trace.name for trace in ladder.distances(of).data] == list(RUNGS)
     assert ladder.climbed(of) == list(RUNGS)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_what_the_rungs_fit_is_said_where_it_is_known(rung):
+    of = made({**GOOD, "LB": 99.0})
+    for record in of.records.values():
+        if rung_of(record.config) == rung:
+            del record.metrics["train_accuracy"]
+    beside = ladder.without_a_gap(of)
+    assert beside.startswith("Where no gap shows none can be closed")
+    assert ("of the training images classified rightly" in beside) == (rung not in ("SB", "+RA"))
