@@ -70,6 +70,10 @@ def test_the_rungs_are_summarised_over_all_their_seeds(good):
     assert list(rungs.error) == pytest.approx([0.1 / math.sqrt(3)] * 5)
     assert ladder.closed(rungs.accuracy) == pytest.approx([1, 0, 3 / 6.8, 4.5 / 6.8, 7 / 6.8])
     assert list(rungs.printed) == [92.83, 86.10, 89.30, 90.50, 93.07]
+    assert list(rungs.batch_size) == [128, 4096, 4096, 4096, 4096]
+    assert list(rungs.norm) == [128, 4096, 4096, 128, 128]
+    assert list(rungs.epochs) == [20, 20, 20, 20, 640]
+    assert "92.80 ± 0.10" in set(ladder.recipe_table(good)["Test accuracy (%)"])
     assert ladder.without_a_gap(good) == ""
 
 
@@ -183,6 +187,12 @@ def test_what_closes_a_gap_takes_one(gap, shows):
     )
 
 
+def test_rungs_that_are_exactly_alike_have_no_gap():
+    of = made({**GOOD, "LB": GOOD["SB"]}, apart=0.0)
+    assert words(of) == ["absent"] + ["not tested here"] * 4
+    assert all(math.isnan(share) for share in ladder.closed(ladder.rows(of).accuracy))
+
+
 def test_without_a_gap_no_part_of_it_is_closed():
     of = made({**GOOD, "LB": GOOD["SB"] + 0.1})
     assert all(math.isnan(share) for share in ladder.closed(ladder.rows(of).accuracy))
@@ -233,7 +243,11 @@ def test_where_everything_diverged_nothing_is_a_nan():
 
 
 def test_of_a_single_seed_no_rung_is_judged():
-    assert all("single seed has no spread" in v.why for v in judged(made(GOOD, seeds=1)))
+    of = made(GOOD, seeds=1)
+    assert all("single seed has no spread" in v.why for v in judged(of))
+    shown = ladder.recipe_table(of)["Test accuracy (%)"]
+    assert all(text.endswith(" (one seed)") for text in shown)
+    assert ladder.rows(of)["std"].isna().all()
 
 
 def test_another_net_has_its_own_row_of_the_papers_table():
@@ -253,6 +267,19 @@ def test_curves_of_a_rung_end_where_its_run_ended():
     assert ends["+GBN"] == (244, pytest.approx(GOOD["+GBN"]))
     assert ends["SB"] == (7812, pytest.approx(GOOD["SB"]))
     assert len(fig.data) == 4
+    starts = {trace.name: (trace.x[0], trace.y[0]) for trace in fig.data}
+    assert starts["SB"] == (50, pytest.approx(GOOD["SB"] - 5, abs=0.2))
     assert len(ladder.climb(of, "SB").data) == 2
     assert [trace.name for trace in ladder.distances(of).data] == list(RUNGS)
     assert ladder.climbed(of) == list(RUNGS)
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_what_the_rungs_fit_is_said_where_it_is_known(rung):
+    of = made({**GOOD, "LB": 99.0})
+    for record in of.records.values():
+        if rung_of(record.config) == rung:
+            del record.metrics["train_accuracy"]
+    beside = ladder.without_a_gap(of)
+    assert beside.startswith("Where no gap shows none can be closed")
+    assert ("of the training images classified rightly" in beside) == (rung not in ("SB", "+RA"))

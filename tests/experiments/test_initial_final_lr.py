@@ -357,3 +357,15 @@ def test_rates_on_an_edge_are_said_to_be_bounds():
     assert said == "3 of the 12 tuned rates lie on an edge of their grid: bounds, no estimates."
     said = findings.bounds(made((FAR, -8), (FAR, FAR)))
     assert said == "9 of the 12 tuned rates lie on an edge of their grid: bounds, no estimates."
+
+
+def test_a_loss_that_is_lost_is_enough_for_a_comparison_of_both():
+    """Where the accuracies are finite: for them nothing diverged."""
+
+    def loss(config, rate):
+        return math.inf if config.epochs == 80 else loss_at(-4, -8)(config, rate)
+
+    of = reading("initial-final-lr", "digits", 2, noisy(best_at(-2, -8), loss, 0.0))
+    hotter, colder, stays, falls = judged(of)
+    assert (hotter.why, colder.why) == (inside("initial", 2, 1), inside("final", 2, 1))
+    assert "not tested here" not in (stays.word, falls.word)
