@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.regimes import fit_regimes
 from sgdnoise.chapters import noisy_quadratic
 from sgdnoise.figures import prediction
@@ -81,7 +82,8 @@ def test_the_measured_analysis_the_chapter_and_the_prediction_have_one_boundary(
         nqm.EpochBudget(32, 2**14), [2**k for k in range(15)], momentum, spectrum="binned"
     )
     peaks = np.log2(curve.effective_learning_rate)
-    measured = fit_regimes(curve.batch_size.tolist(), peaks, np.tile(peaks, (5, 1)))
+    located = [Located(float(peak), float(peak), float(peak), "parabola") for peak in peaks]
+    measured = fit_regimes(curve.batch_size.tolist(), located)
     chapter = noisy_quadratic.regimes(curve)
     assert chapter.boundary == measured.boundary.value == prediction.units(curve)[1]
     assert chapter.below == measured.slope.value == prediction.units(curve)[0]
