@@ -73,7 +73,7 @@ class _Runs(dict[Any, Outcome]):
         return self[run]
 
 
-def _sweep(centre: int, halvings: int) -> Sweep:
+def _sweep(centre: int) -> Sweep:
     """Seven learning rates in factors of two, as a sweep that needs no config."""
     made = SimpleNamespace(
         key=(),
@@ -81,7 +81,7 @@ def _sweep(centre: int, halvings: int) -> Sweep:
         axes=(None,),
         objectives=(TEST_ACCURACY,),
         best=BEST_FRACTION,
-        halvings=halvings,
+        halvings=2,
         most_seeds=999,
         config=lambda point, seed: SimpleNamespace(id=(point, seed)),
     )
@@ -90,20 +90,31 @@ def _sweep(centre: int, halvings: int) -> Sweep:
 
 @dataclass(frozen=True)
 class Found:
-    """What a made-up sweep says: where its best rate is, and what fresh seeds reach there."""
+    """What a made-up sweep says.
+
+    Attributes:
+        peak: where its best rate is, log₂.
+        tuned: S20's optimum, log₂, at which fresh seeds run.
+        fresh: what they reach.
+        exponents, table: see `Tuning`.
+    """
 
     peak: Located
+    tuned: float
     fresh: Estimate
     exponents: np.ndarray
     table: np.ndarray
 
 
-def found(hill: Hill, seeds: int, rng: np.random.Generator, halvings: int = 2) -> Found:
-    """The tuning of one made-up sweep, its grid centred up to an octave off."""
+def found(hill: Hill, seeds: int, rng: np.random.Generator, centre: int | None = None) -> Found:
+    """The tuning of one made-up sweep; unless told otherwise its grid is up to an octave off."""
     runs = _Runs(hill, rng)
-    sweep = _sweep(round(hill.peak) + int(rng.integers(-1, 2)), halvings)
-    one = tuning_of(advance(sweep, seeds, runs), seeds, runs, TEST_ACCURACY)
-    return Found(one.peak, reached(one, runs, TEST_ACCURACY), one.exponents, one.table)
+    if centre is None:
+        centre = round(hill.peak) + int(rng.integers(-1, 2))
+    one = tuning_of(advance(_sweep(centre), seeds, runs), seeds, runs, TEST_ACCURACY)
+    best = one.state.tuned[TEST_ACCURACY.name]
+    at = best.point[0] if best is not None else math.nan
+    return Found(one.peak, at, reached(one, runs, TEST_ACCURACY), one.exponents, one.table)
 
 
 def pinned_bootstrap(one: Found, rng: np.random.Generator, resamples: int = 200) -> Interval:
@@ -245,13 +256,8 @@ def difference_coverage(
         sides = []
         for top in (98.0, 97.0):
             hill = Hill(peak=rng.uniform(-0.5, 0.5), cliff=cliff, top=top)
-            runs = _Runs(hill, rng)
-            sweep = _sweep(0, 2)
-            state = advance(sweep, seeds, runs)
-            one = tuning_of(state, seeds, runs, TEST_ACCURACY)
-            tuned = state.tuned[TEST_ACCURACY.name]
-            assert tuned is not None
-            sides.append((reached(one, runs, TEST_ACCURACY), hill.accuracy(tuned.point[0])))
+            one = found(hill, seeds, rng, centre=0)
+            sides.append((one.fresh, hill.accuracy(one.tuned)))
         (mine, here), (other, there) = sides
         gaps.append(((mine - other).interval, here - there))
     return _covered("difference of accuracies", cliff, seeds, gaps)

@@ -17,9 +17,9 @@ from sgdnoise.analysis import Reading, best_means
 from sgdnoise.book.advice import RECIPE, RULES, Answer, answer, found
 from sgdnoise.book.scorecard import JUDGED, Row
 from sgdnoise.book.scorecard_page import chip, prose
+from sgdnoise.claims import NO_LOSS
 from sgdnoise.config import RunConfig
 from sgdnoise.experiments import studies, study_of
-from sgdnoise.experiments.constant_epoch.findings import NO_LOSS
 from sgdnoise.figures import tuned
 from sgdnoise.figures.explorer import Slider, explorer
 from sgdnoise.figures.forest import anchor

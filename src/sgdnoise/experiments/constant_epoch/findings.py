@@ -14,7 +14,7 @@ from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
-from sgdnoise.claims import Claim, Verdict, alike, directional, every
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.papers.numbers import printed, table
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import NAMES
@@ -24,10 +24,6 @@ NEAR_LINEAR = 0.2
 
 FLAT = 0.25
 """How steep the rates may be that S20 calls flat: a quarter of the linear scaling rule."""
-
-NO_LOSS = 0.5
-"""Points of accuracy within which two results are alike: S20's table 1 calls 8,192 and 2,048
-alike, 0.3 points apart, each known to 0.1."""
 
 HALF_STEP = 0.5
 """In log₂ of the batch size: the tried ones are a step of two apart at least."""
@@ -217,32 +213,26 @@ def _tuned_beyond(reading: Reading) -> list[int]:
     return _tuned(reading, _beyond(reading), "sgd", "momentum")
 
 
+def _ratio_said(reading: Reading, sizes: list[int]) -> tuple[str, Interval]:
+    """The ratio of the methods' rates in words, and as an interval."""
+    ratio = _rate_ratio(reading, sizes)
+    why = (
+        f"momentum's tuned effective rate over plain SGD's is {ratio} in log₂, the mean over "
+        f"{len(sizes)} batch sizes."
+    )
+    return why, ratio
+
+
 def same_rate_below(reading: Reading) -> Verdict:
     """Whether the methods' effective learning rates agree below the boundary."""
-    sizes = _tuned_below(reading)
-    ratio = _rate_ratio(reading, sizes)
-    return alike(
-        f"momentum's tuned effective rate over plain SGD's is {ratio} in log₂, the mean over "
-        f"{len(sizes)} batch sizes.",
-        ratio,
-        unit="log2 ratio",
-        margin=GRID_STEP,
-        rests_on="batch sizes",
-    )
+    said = _ratio_said(reading, _tuned_below(reading))
+    return alike(*said, unit="log2 ratio", margin=GRID_STEP, rests_on="batch sizes")
 
 
 def larger_rate_beyond(reading: Reading) -> Verdict:
     """Whether momentum bears the larger effective learning rate where curvature decides."""
-    sizes = _tuned_beyond(reading)
-    ratio = _rate_ratio(reading, sizes)
-    return directional(
-        f"momentum's tuned effective rate over plain SGD's is {ratio} in log₂, the mean over "
-        f"{len(sizes)} batch sizes.",
-        ratio,
-        unit="log2 ratio",
-        margin=GRID_STEP,
-        rests_on="batch sizes",
-    )
+    said = _ratio_said(reading, _tuned_beyond(reading))
+    return directional(*said, unit="log2 ratio", margin=GRID_STEP, rests_on="batch sizes")
 
 
 def _momentum_less_sgd(

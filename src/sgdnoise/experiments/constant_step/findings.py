@@ -9,16 +9,12 @@ import pandas as pd
 
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.needs import no_optimum
-from sgdnoise.claims import Claim, Verdict, directional, every
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, directional, every
 from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.figures.tables import exponent_with_bar, with_spread
 from sgdnoise.papers.numbers import table
 from sgdnoise.study.grid import Key
 from sgdnoise.study.protocol import TEST_ACCURACY
-
-NO_LOSS = 0.5
-"""Points of accuracy within which two results are alike: S20's table 1 calls 8,192 and 2,048
-alike, 0.3 points apart, each known to 0.1."""
 
 
 def step_budget_table(reading: Reading) -> pd.DataFrame:

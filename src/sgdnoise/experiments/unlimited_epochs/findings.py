@@ -14,7 +14,7 @@ import numpy as np
 from sgdnoise.analysis import Reading, without
 from sgdnoise.analysis.reading import MAIN_PARTS
 from sgdnoise.analysis.regimes import LEAST_CARRIED, log_rates
-from sgdnoise.claims import Claim, Verdict, alike, directional, every
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
 
@@ -157,13 +157,8 @@ def saturates(reading: Reading) -> Verdict:
         "points, by fresh seeds.",
         gain,
         unit="points",
-        margin=NO_GAIN,
+        margin=NO_LOSS,
     )
-
-
-NO_GAIN = 0.5
-"""Points of accuracy within which two results are alike: S20's table 1 calls 8,192 and 2,048
-alike, 0.3 points apart, each known to 0.1."""
 
 
 def _outside(reading: Reading, objective: str, last: int = 0) -> str:
