@@ -86,10 +86,12 @@ def fair(reading: SomeReading) -> SomeReading:
 
 
 def shown(reading: SomeReading) -> SomeReading:
-    """What a page draws: the fair test once it is measured at every batch size, else the others."""
+    """What a page draws: the fair test, but what was measured before it until it is measured too."""
     few = fair(reading)
-    whole = all(state.cells[TEST_ACCURACY.name] for state in few.states)
-    return few if whole or few is reading else reading.part(_is_unfitted)
+    if few is reading or all(state.cells[TEST_ACCURACY.name] for state in few.states):
+        return few
+    before = reading.part(_is_unfitted)
+    return before if before.runs else few
 
 
 def unfitted(reading: Reading) -> str:
