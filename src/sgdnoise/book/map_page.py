@@ -17,9 +17,10 @@ from IPython.display import HTML
 
 from sgdnoise import figures
 from sgdnoise.analysis import Reading
+from sgdnoise.analysis.intervals import Interval
 from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.reading import MAIN_PARTS
-from sgdnoise.analysis.tuning import key_name, without
+from sgdnoise.analysis.tuning import without
 from sgdnoise.book.advice import WHICH_BATCH, WHICH_RATE, answer
 from sgdnoise.book.scorecard import Row
 from sgdnoise.experiments import EXPERIMENTS, study_of
@@ -218,7 +219,7 @@ def _finding(reading: Reading, method: str) -> str:
     slope = f"with a slope of {fit.slope} against the batch size"
     if fit.flat_seen:
         return (
-            f"The best learning rate grows {slope} up to B = {fit.boundary}, and no further"
+            f"The best learning rate grows {slope} up to B = {_sizes(fit.boundary)}, and no further"
         )
     return f"The best learning rate grows {slope}; no batch size tried is surely beyond a boundary"
 
@@ -254,8 +255,16 @@ def slopes(store: Store) -> list[dict[str, Any]]:
                 continue
             where = FACTS["data"][1]([run.config for run in reading.runs])
             ends = {"slope": slope.value, "low": slope.low, "high": slope.high}
-            said.append({"where": where, "fixed": fixed} | {k: _rounded(v, 3) for k, v in ends.items()})
+            said.append(
+                {"where": where, "fixed": fixed} | {k: _rounded(v, 3) for k, v in ends.items()}
+            )
     return said
+
+
+def _sizes(boundary: Interval) -> str:
+    """A boundary with its interval, in whole examples."""
+    value, low, high = (round(x) for x in (boundary.value, boundary.low, boundary.high))
+    return f"{value:,} [{low:,}, {high:,}]"
 
 
 def payload(store: Store, rows: Sequence[Row]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ globalThis.sgdnoiseViews ??= (() => {
   const { prepare, loss, critical, hinge } = globalThis.sgdnoiseQuadratic;
 
   function range(low, high, step) {
-    return Array.from({ length: Math.round((high - low) / step) + 1 }, (_, i) => low + i * step);
+    return Array.from({ length: Math.floor((high - low) / step + 1e-9) + 1 }, (_, i) => low + i * step);
   }
 
   const BATCHES = range(0, 14, 1);
