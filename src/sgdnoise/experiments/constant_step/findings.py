@@ -86,7 +86,7 @@ def fair(reading: SomeReading) -> SomeReading:
 
 
 def shown(reading: SomeReading) -> SomeReading:
-    """What a page draws: the fair test, but what was measured before it until it is measured too."""
+    """What a page draws: the fair test, or what was measured before it until it is measured."""
     few = fair(reading)
     if few is reading or all(state.cells[TEST_ACCURACY.name] for state in few.states):
         return few
