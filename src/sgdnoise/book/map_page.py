@@ -97,20 +97,20 @@ def _layer(
     of = f", {variant_name(variant)}" if variant else ""
     seeds = max(len(cell["runs"]) for cell in cells)
     net, data = (FACTS[fact][1]([run.config for run in reading.runs]) for fact in ("net", "data"))
-    page = f"papermill_runs/{scale}/{name}.html"
+    how = f"{NAMES.get(method, method)}, {BUDGETS[name]}"
+    later = " Not all of them have been made yet." if reading.waiting else ""
     return {
         "id": layer_id(scale, name, states[0].sweep.key),
-        "name": f"{data}: {NAMES.get(method, method)}, {BUDGETS[name]}{of}",
-        "about": f"{net[:1].upper()}{net[1:]} on {data}, {NAMES.get(method, method)}, {BUDGETS[name]} "
-        f"at every batch size{of}; scale {scale}, up to {seeds} seeds a cell, {len(reading.runs):,} runs."
-        + (" Not all of them have been made yet." if reading.waiting else ""),
+        "name": f"{data}: {how}{of}",
+        "about": f"{net[:1].upper()}{net[1:]} on {data}, {how} at every batch size{of}; scale "
+        f"{scale}, up to {seeds} seeds a cell, {len(reading.runs):,} runs.{later}",
         "finding": _finding(reading, method),
         "cells": cells,
         "ridge": _ridge(reading, "test_accuracy"),
         "ridge_loss": _ridge(reading, "train_loss") if _tunes_loss(reading) else [],
         "boundary": _boundary(reading, method),
         "records": run_page(scale, name),
-        "page": page,
+        "page": f"papermill_runs/{scale}/{name}.html",
         "command": reading.study.command,
     }
 

@@ -267,13 +267,17 @@
     // The cells alone: those that stay where they are only change their colour.
     let places = "";
     let rects = [];
+    let painted = [];
     function paintCells(x, y, wide, grade) {
       // Whole steps first, so that half and quarter steps lie on top of them.
       const height = (e) => (view.layer ? [1, 0.5, 0.25].find((s) => e % s === 0) ?? 0.25 : 0.5);
-      const cells = [...view.cells].sort((a, b) => height(b.e) - height(a.e));
+      const cells = view.layer
+        ? [...view.cells].sort((a, b) => height(b.e) - height(a.e))
+        : view.cells;
       const now = state.layer + cells.length + [x(0), x(1), y(0), y(1)];
       if (now !== places) {
         places = now;
+        painted = [];
         ground.replaceChildren();
         rects = cells.map((cell) => {
           const tall = y(0) - y(height(cell.e)) - 1;
@@ -285,7 +289,9 @@
       }
       cells.forEach((cell, i) => {
         const fill = cell.value === null ? `url(#${id}-lost)` : colour(grade(cell.value));
-        if (rects[i].getAttribute("fill") !== fill) rects[i].setAttribute("fill", fill);
+        if (painted[i] === fill) return;
+        painted[i] = fill;
+        rects[i].setAttribute("fill", fill);
       });
     }
 

@@ -13,6 +13,8 @@ globalThis.sgdnoiseViews ??= (() => {
 
   // --- What a layer shows --------------------------------------------------------------------
 
+  const kept = {}; // directions prepared for a rate and a momentum, whatever the budget
+
   // The model's cells, its tuned ridge and the boundary of it.
   function theoryView(model, state) {
     const { m } = state;
@@ -22,7 +24,7 @@ globalThis.sgdnoiseViews ??= (() => {
     const cells = [];
     for (const e of RATES) {
       const rate = 2 ** e * (1 - m);
-      const ready = prepare(model, rate, m);
+      const ready = (kept[`${e} ${m}`] ??= prepare(model, rate, m));
       for (const b of batches) {
         const steps = state.budget === "updates" ? total : Math.round(total / 2 ** b);
         const value = loss(model, ready, rate, 2 ** b, steps);
