@@ -66,7 +66,7 @@ def layers(store: Store) -> list[dict[str, Any]]:
     finite), the mean `curve`, how many were `lost`, and its `runs` as (id, seed, accuracy). Beside
     them the tuned `ridge` with its intervals, the `boundary`, both in log₂, and a `finding`.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for name in MAPPED:
         for scale in EXPERIMENTS[name].sweeps:
             study = study_of(name, scale)
@@ -126,9 +126,10 @@ def _cells(reading: Reading, state: SweepState) -> Iterable[dict[str, Any]]:
         runs = [reading.records[config.id] for config in configs if config.id in reading.records]
         if not runs:
             continue
-        lived = [run for run in runs if _finite(run)]
-        accuracies = [float(run.metrics["test_accuracy"]) for run in lived]
-        losses = [float(run.metrics["train_loss"]) for run in lived]
+        reached = {run.id: reading.known[run.id] for run in runs}
+        lived = [run for run in runs if all(map(math.isfinite, reached[run.id].values()))]
+        accuracies = [reached[run.id]["test_accuracy"] for run in lived]
+        losses = [reached[run.id]["train_loss"] for run in lived]
         yield {
             "b": round(b, 6),
             "e": float(point[0]),
@@ -138,32 +139,28 @@ def _cells(reading: Reading, state: SweepState) -> Iterable[dict[str, Any]]:
             "lost": len(runs) - len(lived),
             "curve": _curve(lived),
             "runs": [
-                [run.id, run.config.seed, round(run.metrics["test_accuracy"], 1)]
-                if _finite(run)
-                else [run.id, run.config.seed, None]
-                for run in runs
+                [run.id, run.config.seed, _end(reached[run.id]["test_accuracy"], 1)] for run in runs
             ],
         }
 
 
-def _finite(run: Record) -> bool:
-    values = (run.metrics.get("test_accuracy"), run.metrics.get("train_loss"))
-    return run.status == "done" and all(v is not None and math.isfinite(v) for v in values)
-
-
 def _curve(runs: Sequence[Record]) -> dict[str, list[float]] | None:
     """The mean curves of runs that were logged at the same updates."""
-    names = ("test_accuracy", "train_loss")
+    names = ("step", "test_accuracy", "train_loss")
     if not runs or not all(name in run.curves for run in runs for name in names):
         return None
-    steps = runs[0].curves["step"]
-    if len(steps) < 2 or any(run.curves["step"] != steps for run in runs):
+    if len({len(run.curves["step"]) for run in runs}) > 1:
         return None
-    accuracy, loss = (np.mean([run.curves[name] for run in runs], axis=0) for name in names)
+    steps, accuracy, loss = np.array(
+        [[run.curves[name] for run in runs] for name in names], dtype=np.float64
+    )
+    if len(steps[0]) < 2 or (steps != steps[0]).any():
+        return None
+    accuracy, loss = accuracy.mean(0), loss.mean(0)
     if not (np.isfinite(accuracy).all() and (loss > 0).all() and np.isfinite(loss).all()):
         return None
     return {
-        "step": [int(step) for step in steps],
+        "step": [int(step) for step in steps[0]],
         "accuracy": [_rounded(value, 1) for value in accuracy],
         "loss": [_significant(value) for value in loss],
     }
@@ -194,9 +191,9 @@ def _ridge(reading: Reading, objective: str) -> list[dict[str, Any]]:
     return sorted(ridge, key=lambda point: float(point["b"]))
 
 
-def _end(value: float) -> float | None:
-    """An end of an interval; None where it is open."""
-    return _rounded(value, 3) if math.isfinite(value) else None
+def _end(value: float, places: int = 3) -> float | None:
+    """A number as JSON can have it: None for an open end of an interval, or a run that is lost."""
+    return _rounded(value, places) if math.isfinite(value) else None
 
 
 def _boundary(reading: Reading, method: str) -> dict[str, float | None] | None:
