@@ -149,7 +149,7 @@ def _curve(runs: Sequence[Record]) -> dict[str, list[float]] | None:
     names = ("step", "test_accuracy", "train_loss")
     if not runs or not all(name in run.curves for run in runs for name in names):
         return None
-    if len({len(run.curves["step"]) for run in runs}) > 1:
+    if len({len(run.curves[name]) for run in runs for name in names}) > 1:
         return None
     steps, accuracy, loss = np.array(
         [[run.curves[name] for run in runs] for name in names], dtype=np.float64
