@@ -48,8 +48,12 @@ def heading(page: Any) -> str:
 
 
 def fills(page: Any) -> list[str]:
+    """What the cells look like: the colours of real ones, the picture of the model's."""
     return list(
-        page.eval_on_selector_all("[data-cell]", "(all) => all.map((c) => c.getAttribute('fill'))")
+        page.eval_on_selector_all(
+            ".sgdnoise-map [data-cell], .sgdnoise-map image",
+            "(all) => all.map((one) => one.getAttribute('fill') ?? one.getAttribute('href'))",
+        )
     )
 
 
@@ -112,24 +116,31 @@ def test_what_the_page_tells_of_the_model_is_so(page: Any) -> None:
     assert updates["slope"] < 0.8
 
 
-@pytest.mark.parametrize("momentum", range(6))
-def test_a_slider_redraws_at_once(page: Any, momentum: int) -> None:
-    """50 ms on a processor slowed fourfold; the best of ten, for others work here too."""
+def test_a_slider_redraws_at_once(page: Any) -> None:
+    """Within 50 ms on a processor slowed fourfold, in the page's own time: others work here too."""
     page.get_by_label("Shown").select_option("theory")
     session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
     session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
-    taken = page.evaluate(
-        """(k) => [...Array(10).keys()].map((i) => {
+
+    def spent() -> float:
+        found = session.send("Performance.getMetrics")["metrics"]
+        return float(next(one["value"] for one in found if one["name"] == "TaskDuration"))
+
+    moves = 12
+    before = spent()
+    page.evaluate(
+        """async (moves) => {
           const field = document.querySelector("input[name=m]");
-          field.value = i % 2 ? k : (k + 1) % 6;
-          const start = performance.now();
-          field.dispatchEvent(new Event("input", { bubbles: true }));
-          document.body.getBoundingClientRect();
-          return performance.now() - start;
-        })""",
-        momentum,
+          for (let i = 0; i < moves; i++) {
+            field.value = i % 6;
+            field.dispatchEvent(new Event("input", { bubbles: true }));
+            await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+          }
+        }""",
+        moves,
     )
-    assert min(taken) < 50
+    assert 1e-4 < (spent() - before) / moves < 0.05
 
 
 # --- What a reader does -----------------------------------------------------------------------
@@ -144,13 +155,29 @@ def test_the_first_position_shows_real_runs_and_their_finding(page: Any) -> None
     assert page.locator("label.m").is_hidden()
 
 
+PIXELS = """async () => {
+  const picture = new Image();
+  picture.src = document.querySelector(".sgdnoise-map image").getAttribute("href");
+  await picture.decode();
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  const pen = canvas.getContext("2d");
+  pen.drawImage(picture, 0, 0);
+  const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+  const colours = new Set();
+  for (let i = 0; i < data.length; i += 4) colours.add(data.slice(i, i + 4).join());
+  return colours.size;
+}"""
+"""How many colours the model's picture has."""
+
+
 def test_every_layer_draws_and_every_slider_moves_it(page: Any) -> None:
     layers = page.locator("select[name=layer] option")
     for value in [o.get_attribute("value") for o in layers.all()]:
         page.get_by_label("Shown").select_option(value)
-        cells = page.locator("[data-cell]").count()
-        assert cells > 10, value
-        assert len(set(fills(page))) > 3, value
+        if value != "theory":
+            assert page.locator("[data-cell]").count() > 10, value
+            assert len(set(fills(page))) > 3, value
+    assert page.evaluate(PIXELS) > 20
     before = (fills(page), heading(page))
     for name in ("size", "m"):
         page.locator(f"input[name={name}]").focus()
@@ -208,12 +235,14 @@ def test_an_address_is_the_state(page: Any, visit: Any) -> None:
     page.get_by_label("The same for all").select_option("updates")
     page.locator("input[name=m]").focus()
     page.keyboard.press("ArrowRight")
-    page.locator("[data-cell='6_n0p5']").click()
+    box = page.locator(".sgdnoise-map image").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 6.5 / 15, box["y"] + box["height"] * 0.5)
     seen = visit(page.url)
     assert heading(seen.page) == heading(page)
     assert fills(seen.page) == fills(page)
     assert seen.page.locator(".detail").inner_text() == page.locator(".detail").inner_text()
-    assert "B = 64" in page.locator(".detail").inner_text()
+    # The seventh batch size of fifteen, and the middle of the rates from 2^-8 to 2^9.
+    assert "B = 64, ε/(1−m) = 2⁰·⁵" in page.locator(".detail").inner_text()
     assert seen.trouble == []
 
 
@@ -240,7 +269,7 @@ def test_what_an_address_should_not_say_is_told_and_the_rest_is_shown(
     trouble = seen.page.locator(".trouble")
     assert said in trouble.inner_text()
     assert "\n" not in trouble.inner_text()
-    assert seen.page.locator("[data-cell]").count() > 100
+    assert fills(seen.page)
     assert seen.page.locator("img").count() == 0
     assert seen.trouble == []
 

@@ -5,7 +5,7 @@
   const NS = "http://www.w3.org/2000/svg";
   const MOMENTA = [0, 0.5, 0.8, 0.9, 0.95, 0.99];
   const THEORY = "theory";
-  const { PALETTE, colour, grading, ownTemperature, range, runsView, theoryView } =
+  const { PALETTE, shade, grading, ownTemperature, range, runsView, theoryView } =
     globalThis.sgdnoiseViews;
   const yours = globalThis.sgdnoiseYours;
 
@@ -26,6 +26,7 @@
   const raised = (value) =>
     [...String(value)].map((c) => SUPER[c] ?? "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]).join("");
   const power = (exponent) => `2${raised(Math.round(exponent * 100) / 100)}`;
+  const colour = (grade) => `rgb(${shade(grade)})`;
   const digits = (value) =>
     value === 0 || (Math.abs(value) >= 0.001 && Math.abs(value) < 1e5)
       ? String(Number(value.toPrecision(3)))
@@ -152,7 +153,7 @@
     const detail = make(root, "div", { class: "detail", "aria-live": "polite" });
     make(root, "p", { class: "about" });
 
-    let view, seen = null, place = null;
+    let view, frame, seen = null, place = null;
 
     function look() {
       const theory = state.layer === THEORY;
@@ -176,8 +177,8 @@
       const { grade, ends } = grading(view);
       const columns = [...new Set(bs)].sort((a, b) => a - b);
       const gap = Math.min(...columns.slice(1).map((b, i) => b - columns[i]), 2);
-      const wide = x(gap) - x(0) - 1;
-      paintCells(x, y, wide, grade);
+      frame = { x, y, wide: x(gap) - x(0) };
+      paintCells(grade);
       const parts = document.createDocumentFragment();
       const names = draw(parts, "defs", {});
       const clip = draw(names, "clipPath", { id: `${id}-frame` });
@@ -190,11 +191,9 @@
         draw(inside, "polyline", { points: path, class: `halo ${name}` });
         draw(inside, "polyline", { points: path, class: `line ${name}` });
       };
-      for (const t of range(-18, 6, 2)) {
-        draw(inside, "line", {
-          x1: x(lowB), y1: y(lowB + t), x2: x(highB), y2: y(highB + t), class: "diagonal",
-        });
-      }
+      const diagonals = range(-18, 6, 2).map((t) =>
+        `M${x(lowB)},${y(lowB + t)}L${x(highB)},${y(highB + t)}`);
+      draw(inside, "path", { d: diagonals.join(""), class: "diagonal" });
       line([[lowB, lowB + state.temperature], [highB, highB + state.temperature]], "temperature");
       if (view.wall !== null) line([[lowB, view.wall], [highB, view.wall]], "wall");
       if (view.boundary) {
@@ -239,60 +238,92 @@
       heading.textContent = view.title;
       svg.setAttribute("aria-label", `Learning rate against batch size. ${view.title}`);
       root.querySelector(".about").textContent = view.about;
-      legend.replaceChildren();
-      const bar = make(legend, "span", { class: "scale", "aria-hidden": "true" });
-      bar.style.background = `linear-gradient(90deg, ${PALETTE.join(", ")})`;
-      legend.prepend(`${view.unit}: ${digits(ends[0])}${view.span ? " and worse" : ""} `);
-      legend.append(` ${digits(ends[1])}.`);
-      const key = (name, text) => {
-        const item = make(legend, "span", { class: "item" });
-        const mark = draw(item, "svg", { viewBox: "0 0 26 10", class: "key", "aria-hidden": "true" });
-        draw(mark, "line", { x1: 1, y1: 5, x2: 25, y2: 5, class: `halo ${name}` });
-        draw(mark, "line", { x1: 1, y1: 5, x2: 25, y2: 5, class: `line ${name}` });
-        item.append(text);
-      };
-      key("ridge", view.layer ? "tuned rate, with its 95 % interval" : "tuned rate");
-      key("temperature", "equal temperature");
-      if (view.wall !== null) key("wall", `critical rate ${digits(2 ** view.wall)}`);
-      if (view.boundary) {
-        key("boundary", `boundary B = ${Math.round(2 ** view.boundary.value).toLocaleString("en")}`);
-      }
-      if (view.cells.some((cell) => cell.value === null)) {
-        make(legend, "span", { class: "item" }, "hatched: diverged");
-      }
+      explain(ends);
       diagonal();
       choose();
     }
 
-    // The cells alone: those that stay where they are only change their colour.
-    let places = "";
-    let rects = [];
-    let painted = [];
-    function paintCells(x, y, wide, grade) {
-      // Whole steps first, so that half and quarter steps lie on top of them.
-      const height = (e) => (view.layer ? [1, 0.5, 0.25].find((s) => e % s === 0) ?? 0.25 : 0.5);
-      const cells = view.layer
-        ? [...view.cells].sort((a, b) => height(b.e) - height(a.e))
-        : view.cells;
-      const now = state.layer + cells.length + [x(0), x(1), y(0), y(1)];
-      if (now !== places) {
-        places = now;
-        painted = [];
-        ground.replaceChildren();
-        rects = cells.map((cell) => {
-          const tall = y(0) - y(height(cell.e)) - 1;
-          return draw(ground, "rect", {
-            x: x(cell.b) - wide / 2, y: y(cell.e) - tall / 2, width: wide, height: tall,
-            "data-cell": `${written(cell.b)}_${written(cell.e)}`,
-          });
+    // What the colours and the lines mean.
+    let explained = "";
+    function explain(ends) {
+      const marks = [
+        ["ridge", view.layer ? "tuned rate, with its 95 % interval" : "tuned rate"],
+        ["temperature", "equal temperature"],
+      ];
+      if (view.wall !== null) marks.push(["wall", `critical rate ${digits(2 ** view.wall)}`]);
+      if (view.boundary) {
+        const size = Math.round(2 ** view.boundary.value).toLocaleString("en");
+        marks.push(["boundary", `boundary B = ${size}`]);
+      }
+      const lost = view.cells.some((cell) => cell.value === null);
+      const worst = `${view.unit}: ${digits(ends[0])}${view.span ? " and worse" : ""} `;
+      const now = JSON.stringify([marks, lost, worst, ends]);
+      if (now === explained) return;
+      explained = now;
+      legend.replaceChildren(worst);
+      const bar = make(legend, "span", { class: "scale", "aria-hidden": "true" });
+      bar.style.background = `linear-gradient(90deg, ${PALETTE.join(", ")})`;
+      legend.append(` ${digits(ends[1])}.`);
+      for (const [name, text] of marks) {
+        const item = make(legend, "span", { class: "item" });
+        const mark = draw(item, "svg", { viewBox: "0 0 26 10", class: "key", "aria-hidden": "true" });
+        draw(mark, "path", { d: "M1,5h24", class: `halo ${name}` });
+        draw(mark, "path", { d: "M1,5h24", class: `line ${name}` });
+        item.append(text);
+      }
+      if (lost) make(legend, "span", { class: "item" }, "hatched: diverged");
+    }
+
+    // Where a cell lies in the figure.
+    function boxOf({ b, e }) {
+      const { x, y, wide } = frame;
+      // Real runs stand at whole steps, about a tuned rate also at halves and quarters.
+      const tall = view.layer ? [1, 0.5, 0.25].find((s) => e % s === 0) ?? 0.25 : 0.5;
+      const height = y(0) - y(tall) - (view.layer ? 1 : 0);
+      const width = wide - (view.layer ? 1 : 0);
+      return { x: x(b) - width / 2, y: y(e) - height / 2, width, height };
+    }
+
+    function paintCells(grade) {
+      ground.replaceChildren();
+      const lost = `url(#${id}-lost)`;
+      if (!view.layer) {
+        ground.append(raster(grade, lost));
+        return;
+      }
+      const boxes = view.cells.map((cell) => [cell, boxOf(cell)]);
+      // Whole steps first, so that the others lie on top of them.
+      for (const [cell, box] of boxes.sort((a, b) => b[1].height - a[1].height)) {
+        draw(ground, "rect", {
+          ...box, fill: cell.value === null ? lost : colour(grade(cell.value)),
+          "data-cell": `${written(cell.b)}_${written(cell.e)}`,
         });
       }
-      cells.forEach((cell, i) => {
-        const fill = cell.value === null ? `url(#${id}-lost)` : colour(grade(cell.value));
-        if (painted[i] === fill) return;
-        painted[i] = fill;
-        rects[i].setAttribute("fill", fill);
+    }
+
+    // The model's cells as one picture of a pixel each, which a slider redraws at once.
+    const canvas = document.createElement("canvas");
+    function raster(grade, lost) {
+      const { cells } = view;
+      canvas.width = new Set(cells.map((cell) => cell.b)).size;
+      canvas.height = cells.length / canvas.width;
+      const pen = canvas.getContext("2d");
+      const pixels = pen.createImageData(canvas.width, canvas.height);
+      cells.forEach(({ value }, i) => {
+        // Rows of cells go up, rows of pixels down.
+        const row = canvas.height - 1 - Math.floor(i / canvas.width);
+        const at = 4 * (row * canvas.width + (i % canvas.width));
+        if (value !== null) pixels.data.set([...shade(grade(value)), 255], at);
       });
+      pen.putImageData(pixels, 0, 0);
+      const [low, high] = [boxOf(cells[0]), boxOf(cells.at(-1))];
+      const place = {
+        x: low.x, y: high.y, width: high.x + high.width - low.x, height: low.y + low.height - high.y,
+      };
+      const picture = document.createDocumentFragment();
+      draw(picture, "rect", { ...place, fill: lost });
+      draw(picture, "image", { ...place, href: canvas.toDataURL(), preserveAspectRatio: "none" });
+      return picture;
     }
 
     // What is reached along the chosen temperature: level where only the temperature matters.
@@ -329,8 +360,7 @@
         mark.setAttribute("visibility", "hidden");
         return;
       }
-      const there = svg.querySelector(`[data-cell="${written(cell.b)}_${written(cell.e)}"]`);
-      for (const name of ["x", "y", "width", "height"]) mark.setAttribute(name, there.getAttribute(name));
+      for (const [name, value] of Object.entries(boxOf(cell))) mark.setAttribute(name, value);
       mark.setAttribute("visibility", "visible");
       const place = `${batchName(cell.b)}, ε/(1−m) = ${power(cell.e)}, temperature ${power(cell.e - cell.b)}`;
       if (!view.layer) {
@@ -446,9 +476,15 @@
     });
     form.addEventListener("change", keep);
     svg.addEventListener("click", (event) => {
-      const at = event.target.dataset?.cell;
-      if (!at) return;
-      state.cell = at.split("_").map(number);
+      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+      const hit = view.cells
+        .filter((cell) => {
+          const box = boxOf(cell);
+          return at.x >= box.x && at.x <= box.x + box.width && at.y >= box.y && at.y <= box.y + box.height;
+        })
+        .sort((a, b) => boxOf(a).height - boxOf(b).height)[0];
+      if (!hit) return;
+      state.cell = [hit.b, hit.e];
       choose();
       keep();
     });

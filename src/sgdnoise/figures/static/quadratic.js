@@ -2,8 +2,7 @@
 // of SGD and heavy ball after any number of steps. The forms are those of theory/moments.py, whose
 // docstring derives them; the browser tests hold every cell of a grid to it.
 globalThis.sgdnoiseQuadratic ??= (() => {
-  // Exponents are cut here: below, float64 is subnormal.
-  const GONE = -700;
+  const GONE = -700; // exponents below it make float64 subnormal
 
   // What one direction needs of a learning rate, whatever the steps and the batch size.
   function response(q, m) {
@@ -61,14 +60,15 @@ globalThis.sgdnoiseQuadratic ??= (() => {
 
   // E x² of one direction after t steps from x = 1 at rest; `kick` is the variance that a step adds.
   function second(r, kick, t) {
+    const faded = t * r.log;
+    if (faded < GONE && !r.delicate) return kick * r.limit; // nothing is left of the start
+    const power = Math.exp(faded);
     let c, z;
     if (r.real) {
-      const power = Math.exp(Math.max(t * r.log, GONE));
       const lost = t === 0 ? 0 : -Math.expm1(t * r.ratio);
       c = power * (1 - lost);
       z = power * lost * r.unit;
     } else {
-      const power = Math.exp(Math.max(t * r.log, GONE));
       c = power * Math.cos(t * r.theta);
       z = power * Math.sin(t * r.theta) * r.unit;
     }

@@ -16,7 +16,14 @@ globalThis.sgdnoiseViews ??= (() => {
   const kept = {}; // directions prepared for a rate and a momentum, whatever the budget
 
   // The model's cells, its tuned ridge and the boundary of it.
+  let last = {}; // the view shown, which a move of the temperature leaves as it is
   function theoryView(model, state) {
+    const of = `${state.m} ${state.size} ${state.budget}`;
+    if (last.of !== of) last = { of, view: calculated(model, state) };
+    return last.view;
+  }
+
+  function calculated(model, state) {
     const { m } = state;
     const total = 2 ** state.size;
     const batches = BATCHES.filter((b) => state.budget === "updates" || 2 ** b <= total);
@@ -100,12 +107,11 @@ globalThis.sgdnoiseViews ??= (() => {
     const at = (step / 63) * (PALETTE.length - 1);
     const k = Math.min(Math.floor(at), PALETTE.length - 2);
     const channel = (hex, i) => parseInt(hex.slice(1 + 2 * i, 3 + 2 * i), 16);
-    const mixed = [0, 1, 2].map((i) =>
+    return [0, 1, 2].map((i) =>
       Math.round(channel(PALETTE[k], i) * (k + 1 - at) + channel(PALETTE[k + 1], i) * (at - k)),
     );
-    return `rgb(${mixed})`;
   });
-  const colour = (grade) => SHADES[Math.round(grade * 63)];
+  const shade = (grade) => SHADES[Math.round(grade * 63)];
 
   // Temperature ε/((1 − m) B) of most of the ridge's lower half, in log₂.
   function ownTemperature(view) {
@@ -115,5 +121,5 @@ globalThis.sgdnoiseViews ??= (() => {
     return Math.max(-18, Math.min(6, Math.round(middle)));
   }
 
-  return { PALETTE, colour, grading, ownTemperature, range, runsView, theoryView };
+  return { PALETTE, shade, grading, ownTemperature, range, runsView, theoryView };
 })();
