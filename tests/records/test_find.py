@@ -78,7 +78,7 @@ def test_the_package_brings_the_committed_records(tmp_path: Path) -> None:
     """As pip copies it, and run where there is no checkout."""
     source = tmp_path / "source"
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     there = tmp_path / "lib"
