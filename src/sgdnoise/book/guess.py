@@ -33,8 +33,8 @@ def rates(reading: Reading, method: str = "momentum") -> HTML | Markdown:
     labels = [power_of_two(exponent) for exponent in range(low, high + 1)]
     return _box(
         "Where does the best learning rate lie at each batch size?",
-        rows.batch_size,
-        rows.peak,
+        rows.batch_size.tolist(),
+        rows.peak.tolist(),
         low,
         labels,
         ("best effective learning rate", "factors of two"),
@@ -56,8 +56,8 @@ def accuracies(reading: Reading) -> HTML | Markdown:
     labels = [f"{value} %" for value in range(low, high + 1)]
     return _box(
         "Which test accuracy does each batch size reach, at its best learning rate?",
-        rows.batch_size,
-        reached,
+        rows.batch_size.tolist(),
+        reached.tolist(),
         low,
         labels,
         ("test accuracy", "points"),
