@@ -160,30 +160,6 @@ def test_the_numbers_are_those_of_the_records(made):
     assert str(fit.slope) in first_page.boundaries(reading).data
 
 
-def test_a_figures_title_says_which_batch_sizes_a_rate_suits(made):
-    law, store = made
-    if law is not two_regimes:
-        return
-    reading = first_page.epoch_budget(store)
-    # Tuned at B = 8: a quarter of it, and four times it, lose 1.6 points; a half loses 0.4.
-    fits = first_page.suits(reading, -2)
-    assert fits == {"sgd": [4, 8, 16], "momentum": [4, 8, 16]}
-    fig = first_page.at_one_rate(reading, -2)
-    assert fig.layout.title.text == (
-        "The learning rate 2⁻² suits B = 4 to 16 with plain SGD and B = 4 to 16 with momentum"
-    )
-    moving = first_page.picture(reading)
-    titles = [moving.frame(exponent=e)["layout"]["title"]["text"] for e in (-3, -2)]
-    assert titles[0] != titles[1]
-
-
-def test_sizes_with_a_gap_are_no_range():
-    tried = [1, 2, 4, 8, 16]
-    assert first_page._span([2, 4, 8], tried) == "B = 2 to 8"
-    assert first_page._span([2, 8, 16], tried) == "B = 2, 8, 16"
-    assert first_page._span([16], tried) == "B = 16"
-
-
 def test_what_was_run_is_counted(made):
     _, store = made
     said = first_page.scales(store).data
@@ -201,20 +177,20 @@ def test_an_empty_store_says_what_is_missing(tmp_path):
     assert "Nothing has been run yet" in text
     assert Seen(first_page.recipe(rows)).text.count("No rule yet") == len(RECIPE)
     assert "not measured" in Seen(first_page.carried(rows)).text
-    for missing in (first_page.picture(reading), first_page.boundaries(reading)):
-        assert "`sgdnoise reproduce constant-epoch --scale digits`" in missing.data
+    missing = first_page.boundaries(reading).data
+    assert "`sgdnoise reproduce constant-epoch --scale digits`" in missing
     assert "Nothing has been run yet" in first_page.scales(store).data
     for word in HELD:
         for rule in EVERY:
             assert rule.advice[word] not in text
 
 
-def test_half_a_sweep_draws_nothing(made, tmp_path):
+def test_half_a_sweep_has_no_boundary(made, tmp_path):
     _, store = made
     half = list(store.read("digits", "constant-epoch").values())[::2]
     part = Store(tmp_path)
     part.append("digits", "constant-epoch", half)
-    assert "Not all of it" in first_page.picture(first_page.epoch_budget(part)).data
+    assert "Not all of it" in first_page.boundaries(first_page.epoch_budget(part)).data
 
 
 # --- The notebook ---------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ def test_every_run_is_listed_once_below_its_sweep(tmp_path):
     assert text.index(f'id="{stray.id}"') > tail
     assert "5 runs" in text
     assert "91.00" in text
+    assert '../../book/map.html#map.layer-digits_constant-step_momentum"' in text
+    assert "map.html" not in (book / run_page("cpu", "some-name")).read_text()
     # No network, no script; the way back leads into the book.
     assert not re.search(r"https?://|<script", text)
     assert 'href="../../index.html"' in text

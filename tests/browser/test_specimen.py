@@ -156,3 +156,25 @@ def test_it_works_from_the_disk(specimen: Path, visit: Any) -> None:
     seen = visit((specimen / "book" / "specimen.html").as_uri())
     walk(seen.page, seen.page.locator(".sgdnoise-explorer").first)
     assert seen.trouble == []
+
+
+def saved(page: Any, name: str, figure: int = 0) -> str:
+    with page.expect_download() as download:
+        page.locator(".sgdnoise-data").nth(figure).get_by_role("button", name=name).click()
+    assert download.value.suggested_filename == f"figure.{name.lower()}"
+    return Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_a_figure_gives_its_numbers_as_it_stands(page: Any) -> None:
+    explorer = page.locator(".sgdnoise-explorer").first
+    rows = json.loads(saved(page, "JSON"))
+    curve = [row for row in rows if row["curve"] == "expected loss"]
+    np.testing.assert_allclose([row["x"] for row in curve], X, rtol=1e-6)
+    np.testing.assert_allclose([row["y"] for row in curve], np.exp(-X) / 2, rtol=1e-6)
+    explorer.locator(".noUi-handle").first.focus()
+    page.keyboard.press("End")
+    page.wait_for_function("() => document.querySelector('.sgdnoise-title').innerText[4] === '2'")
+    head, *lines = saved(page, "CSV").splitlines()
+    assert head == '"curve","x","y"'
+    mine = [line.split(",") for line in lines if line.startswith('"expected loss"')]
+    np.testing.assert_allclose([float(y) for _, _, y in mine], np.exp(-2 * X) / 2, rtol=1e-6)

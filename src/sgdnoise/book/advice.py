@@ -124,6 +124,8 @@ RULES = (
 )
 """What the first page answers."""
 
+WHICH_RATE, _, WHICH_BATCH = RULES
+
 RECIPE = (
     Rule(
         "The number of epochs",

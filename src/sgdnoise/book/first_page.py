@@ -9,21 +9,16 @@ import collections
 import functools
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
 from IPython.display import HTML, Markdown
 
-from sgdnoise.analysis import Reading, best_means
+from sgdnoise.analysis import Reading
 from sgdnoise.book.advice import RECIPE, RULES, Answer, answer, found
 from sgdnoise.book.scorecard import JUDGED, Row
 from sgdnoise.book.scorecard_page import chip, prose
-from sgdnoise.claims import NO_LOSS
 from sgdnoise.config import RunConfig
 from sgdnoise.experiments import studies, study_of
-from sgdnoise.figures import tuned
-from sgdnoise.figures.explorer import Slider, explorer
 from sgdnoise.figures.forest import anchor
-from sgdnoise.figures.tables import power_of_two
 from sgdnoise.models import build, count_parameters
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import FACTS, NAMES, SCALES
@@ -173,75 +168,10 @@ def _missing(reading: Reading) -> Markdown:
     )
 
 
-# --- The figure ---------------------------------------------------------------------------------
-
-
 def epoch_budget(store: Store, scale: str = "digits") -> Reading:
     """The sweeps of the constant epoch budget at a scale."""
     study = study_of("constant-epoch", scale)
     return Reading(study, store.read(*study.place))
-
-
-def picture(reading: Reading) -> Any:
-    """Accuracy against batch size at one learning rate, which a slider sets, and at the tuned one.
-
-    Where the sweeps are not complete, what is missing.
-    """
-    rates = tuned.measured_rates(reading) if reading.records and not reading.waiting else []
-    if len(rates) < 2:
-        return _missing(reading)
-    return explorer(
-        lambda exponent: at_one_rate(reading, exponent),
-        {"exponent": Slider(rates, label="learning rate ε/(1−m)", format=power_of_two)},
-        caption=(
-            "Move the learning rate up, and see which batch sizes it suits: there the thick curve "
-            f"is within {NO_LOSS:g} points of the dotted one, which is tuned anew at each batch "
-            "size. What fails altogether lies below the frame."
-        ),
-    )
-
-
-def at_one_rate(reading: Reading, exponent: int) -> Any:
-    """One position of the slider, whose title says which batch sizes the learning rate suits."""
-    fig = tuned.at_learning_rate(reading, exponent)
-    fig.update_layout(title={"text": _finding(reading, exponent)}, height=360)
-    return fig
-
-
-def _finding(reading: Reading, exponent: int) -> str:
-    """Which batch sizes a learning rate suits, in a sentence."""
-    tried = sorted({int(dict(key)["batch_size"]) for key in reading.tuned()})
-    said = [
-        f"{_span(sizes, tried)} with {_NAMED.get(method, method)}"
-        for method, sizes in suits(reading, exponent).items()
-        if sizes
-    ]
-    where = " and ".join(said) or "no batch size that it was tried at"
-    return f"The learning rate {power_of_two(exponent)} suits {where}"
-
-
-def _span(sizes: Sequence[int], tried: Sequence[int]) -> str:
-    """Batch sizes as a range, where all tried ones between the ends belong to it."""
-    whole = len(sizes) > 2 and len(sizes) == sum(sizes[0] <= s <= sizes[-1] for s in tried)
-    named = [f"{size:,}" for size in sizes]
-    return f"B = {f'{named[0]} to {named[-1]}' if whole else ', '.join(named)}"
-
-
-_NAMED = {"sgd": "plain SGD", "momentum": "momentum"}
-
-
-def suits(reading: Reading, exponent: int) -> dict[str, list[int]]:
-    """By method, the batch sizes at which a learning rate costs at most `NO_LOSS` points."""
-    fits: dict[str, list[int]] = {}
-    for key, one in sorted(reading.tuned().items(), key=lambda item: dict(item[0])["batch_size"]):
-        method, size = dict(key)["method"], int(dict(key)["batch_size"])
-        fits.setdefault(method, [])
-        means = best_means(one.table, one.objective, one.state.sweep.best)
-        best = one.state.tuned.get(one.objective.name)
-        for mean in means[one.exponents == exponent]:
-            if best is not None and best.cell.mean - mean <= NO_LOSS:
-                fits[method].append(size)
-    return fits
 
 
 # --- What the book stands on --------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sgdnoise.analysis.tuning import key_name
+from sgdnoise.book.map_page import MAPPED, address, layer_id
 from sgdnoise.experiments import EXPERIMENTS
 from sgdnoise.figures.tuned import run_page
 from sgdnoise.records.record import Record
@@ -83,7 +84,7 @@ def page_of_runs(scale: str, name: str, records: Mapping[str, Record], folder: s
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{_STYLE}</style></head><body>\n"
-        '<p><a href="../../index.html">The noise in SGD</a></p>\n'
+        f'<p><a href="../../index.html">The noise in SGD</a>{_on_the_map(scale, name)}</p>\n'
         f"<h1>{title}</h1>\n<p>{len(records):,} runs, one a line of "
         f"<code>{html.escape(folder)}/{html.escape(name)}.jsonl</code>, where each stands whole: "
         "its config, its curves and what it ran on. Seeds from "
@@ -91,6 +92,15 @@ def page_of_runs(scale: str, name: str, records: Mapping[str, Record], folder: s
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
+
+
+def _on_the_map(scale: str, name: str) -> str:
+    """A link to these runs as cells of the map, where it has them."""
+    if name not in MAPPED or scale not in EXPERIMENTS[name].sweeps:
+        return ""
+    key = EXPERIMENTS[name].sweeps[scale]()[0].key
+    layer = address(layer_id(scale, name, key))
+    return f' · <a href="../../book/map.html{html.escape(layer)}">These runs on the map</a>'
 
 
 def _sweeps(

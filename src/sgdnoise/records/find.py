@@ -9,12 +9,16 @@ from sgdnoise.checkout import roots
 from sgdnoise.errors import InputError, shown
 from sgdnoise.records.store import Store
 
+SHIPPED = Path(__file__).parents[1] / "_results"
+"""The committed records as the package ships them; in a checkout a link to them."""
+
 
 def find_store(results: str | os.PathLike[str] | None = None) -> Store:
     """The store that a notebook reads: the first folder of that name counts.
 
     It is looked for from the current folder upwards, then in the checkout that the package is
-    installed from, because notebooks run in folders of theirs.
+    installed from, because notebooks run in folders of theirs. Where pip has copied the package
+    there is no checkout, and the records that came with it are read.
 
     Args:
         results: the store's folder, or its path from one of those; `results` unless given.
@@ -26,6 +30,8 @@ def find_store(results: str | os.PathLike[str] | None = None) -> Store:
         raise InputError(f"results must be a folder's name, got {shown(results)}")
     name = Path("results" if results is None else results)
     folders = list(dict.fromkeys(root / name for root in roots()))
+    if results is None or name == Path("results"):
+        folders.append(SHIPPED)
     for folder in folders:
         if os.path.isdir(folder):  # unlike Path.is_dir, no error for a name too long
             if not any(folder.glob("*/*.jsonl")):

@@ -107,7 +107,7 @@ globalThis.sgdnoise ??= (() => {
     write(heading, title);
     heading.hidden = !title;
     const plot = part(box, "div", "sgdnoise-plot");
-    plot.setAttribute("role", "img");
+    plot.setAttribute("role", "figure"); // no image: its toolbar has buttons
     plot.setAttribute("aria-label", layout.meta?.alt ?? heading.textContent);
     layout.uirevision ??= "keep"; // zoom and hidden curves outlive a move of a slider
     // An explicit height, or plotly collapses in a page; more where the legend stacks.
@@ -119,9 +119,70 @@ globalThis.sgdnoise ??= (() => {
     const line = part(box, "p", "sgdnoise-provenance");
     write(line, notes.map((note) => note.text).join("<br>"));
     line.hidden = !notes.length;
+    offerData(box, plot);
     if (layout.meta?.records && inBook()) linkRuns(plot, line, layout.meta.records);
     if (layout.meta?.anchors && inBook()) linkHere(plot);
     return plot;
+  }
+
+  // The numbers of a figure as it stands, as rows of curve, x, y and what else a mark has.
+  function numbers(plot) {
+    const rows = [];
+    for (const [k, trace] of plot._fullData.entries()) {
+      const curve = trace.name ?? `curve ${k + 1}`;
+      const { x = [], y = [], z, error_x: across, error_y: up } = trace;
+      if (z) {
+        z.forEach((line, i) => Array.from(line, (value, j) =>
+          rows.push({ curve, x: x[j] ?? j, y: y[i] ?? i, z: value })));
+        continue;
+      }
+      for (let i = 0; i < Math.max(x.length, y.length); i++) {
+        const row = { curve, x: x[i] ?? i, y: y[i] ?? i };
+        for (const [axis, bar] of [["x", across], ["y", up]]) {
+          if (!bar?.visible || !bar.array) continue;
+          row[`${axis}_up`] = bar.array[i];
+          row[`${axis}_down`] = (bar.arrayminus ?? bar.array)[i];
+        }
+        rows.push(row);
+      }
+    }
+    return rows;
+  }
+
+  function csv(rows) {
+    const columns = [...new Set(rows.flatMap(Object.keys))];
+    const cell = (value) => {
+      if (value === null || value === undefined || Number.isNaN(value)) return "";
+      // A spreadsheet takes a leading =, +, - or @ of a text for a formula.
+      return typeof value === "number" ? value
+        : `"${String(value).replace(/^(?=[=+\-@])/, "'").replaceAll('"', '""')}"`;
+    };
+    return [columns, ...rows.map((row) => columns.map((name) => row[name]))]
+      .map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
+  }
+
+  const FORMS = {
+    CSV: ["text/csv", csv],
+    JSON: ["application/json", (rows) => JSON.stringify(rows)],
+  };
+
+  function offerData(box, plot) {
+    const line = part(box, "p", "sgdnoise-data");
+    if (line.childNodes.length) return;
+    line.append("The numbers of this figure: ");
+    for (const [name, [type, text]] of Object.entries(FORMS)) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = name;
+      button.addEventListener("click", () => {
+        const link = document.createElement("a");
+        link.href = URL.createObjectURL(new Blob([text(numbers(plot))], { type }));
+        link.download = `figure.${name.toLowerCase()}`;
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+      });
+      line.append(button, " ");
+    }
   }
 
   // The runs behind a figure: a link for all of them, and from a point, by a click, to its own.

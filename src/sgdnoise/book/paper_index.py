@@ -1,0 +1,98 @@
+"""Every numbered thing of the papers, and where in this book it is reproduced, judged or put right.
+
+Nothing is typed: the papers' lists name the things, and the scorecard's rows say what became of
+the claims about each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+
+from IPython.display import HTML
+
+from sgdnoise.book.scorecard import PAPERS, Row
+from sgdnoise.book.scorecard_page import chip
+from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.figures.forest import anchor
+from sgdnoise.papers.numbers import Item, items
+
+KINDS = {"F": "Figure", "T": "Table", "E": "Equation", "Alg": "Algorithm", "C": "Conclusion"}
+"""What the letters in an id stand for, in the order of the page."""
+
+OTHERS = {"App": "Appendix", "N": "Noise"}
+
+_UP = "../"
+"""From the page to the top of the built book."""
+
+
+def name_of(item: Item) -> str:
+    """What a paper calls one of its things: `S20-F2c` is "Figure 2c".
+
+    Raises:
+        KeyError: for an id of no known kind.
+    """
+    kind, number = _parts(item)
+    return f"{(KINDS | OTHERS)[kind]} {number}".strip()
+
+
+def _parts(item: Item) -> tuple[str, str]:
+    found = re.fullmatch(r"[A-Z0-9]+-([A-Z][a-z]*)(\d*[a-z]?)", item.id)
+    if found is None:
+        raise KeyError(item.id)
+    return found[1], found[2]
+
+
+def index(rows: Sequence[Row]) -> HTML:
+    """A table for each paper: what it numbers, its claims with their words, and where they are."""
+    parts = []
+    for paper in PAPERS:
+        of = items()[paper]
+        order = [*KINDS, *OTHERS]
+        lines = [_line(item, rows) for item in sorted(of, key=lambda i: order.index(_parts(i)[0]))]
+        parts.append(
+            f'<section id="{paper}"><h2>{paper}</h2><div class="rows"><table><thead><tr>'
+            '<th scope="col">In the paper</th><th scope="col">In this book</th></tr></thead>'
+            f"<tbody>{''.join(lines)}</tbody></table></div></section>"
+        )
+    return HTML(f'<div class="sgdnoise-rules sgdnoise-index">{"".join(parts)}</div>')
+
+
+def _line(item: Item, rows: Sequence[Row]) -> str:
+    mine = [row for row in rows if item.has(row["id"]) and not row["elsewhere"]]
+    claims = [_claim(name, mine) for name in dict.fromkeys(row["id"] for row in mine)]
+    said = f"<ul>{''.join(claims)}</ul>" if claims else ""
+    if item.no_claim:
+        said += f"<p>{escape(item.no_claim)}{_see(item.see)}</p>"
+    name = f'<th scope="row">{escape(name_of(item))}</th>'
+    return f'<tr id="{escape(item.id)}">{name}<td>{said}</td></tr>'
+
+
+def _claim(name: str, rows: Sequence[Row]) -> str:
+    """A claim with its word at each scale that has runs, each a link; where none has, why not."""
+    mine = [row for row in rows if row["id"] == name]
+    judged = [row for row in mine if row["runs"]] or mine[:1]
+    words = []
+    for row in judged:
+        at = f"{row['verdict']} at {row['scale']}" if row["scale"] else row["verdict"]
+        word = f'<a href="scorecard.html#{escape(anchor(row))}">{chip(row["verdict"], at)}</a>'
+        page = f' <a href="{_UP}{escape(row["page"])}">its figure</a>' if row["page"] else ""
+        words.append(word + page)
+    return f"<li>{escape(mine[0]['statement'])}: {', '.join(words)}</li>"
+
+
+def _see(place: str) -> str:
+    if not place:
+        return ""
+    if place.startswith("book/") and place.endswith(".ipynb"):
+        page = place.removeprefix("book/").removesuffix(".ipynb")
+        return f' See <a href="{_page(page)}">{escape(page.replace("-", " "))}</a>.'
+    return f" See <code>{escape(place)}</code>."
+
+
+def _page(name: str) -> str:
+    """Where the built book has a notebook: an experiment's is rendered at its scales."""
+    if name not in EXPERIMENTS:
+        return f"{name}.html"
+    return f"{_UP}papermill_runs/{next(iter(EXPERIMENTS[name].sweeps))}/{name}.html"

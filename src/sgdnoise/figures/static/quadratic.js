@@ -1,0 +1,119 @@
+// The noisy quadratic model in closed form, for figures that calculate in the page: expected loss
+// of SGD and heavy ball after any number of steps. The forms are those of theory/moments.py, whose
+// docstring derives them; the browser tests hold every cell of a grid to it.
+globalThis.sgdnoiseQuadratic ??= (() => {
+  const GONE = -700; // exponents below it make float64 subnormal
+
+  // What one direction needs of a learning rate, whatever the steps and the batch size.
+  function response(q, m) {
+    const root = Math.sqrt(m);
+    const flipped = q > 1 + m;
+    const f = flipped ? 2 - q + 2 * m : q;
+    const below = (1 - m) ** 2 / (1 + root) ** 2 - f;
+    const discriminant = below * ((1 + root) ** 2 - f);
+    const width = Math.sqrt(Math.abs(discriminant));
+    const r = { q, m, f, flipped, real: discriminant >= 0 };
+    r.limit = (1 + m) / ((1 - m) * q * (2 - q + 2 * m));
+    r.delicate = flipped && Math.abs(f) < 1e-6;
+    if (r.real) {
+      const slow = (2 * f) / (1 - m + f + width);
+      r.log = Math.log1p(-slow);
+      r.ratio = m === 0 ? -Infinity : -2 * Math.max(Math.asinh(width / (2 * root)), 1e-150);
+      r.unit = -1 / Math.expm1(r.ratio);
+      r.p = 1;
+      r.r = m === 0 ? 0 : m / (1 - slow);
+      r.a = (1 - m + f + width) / 2;
+    } else {
+      r.log = Math.log(m) / 2;
+      r.theta = Math.atan2(width, 1 + m - f);
+      r.unit = (2 * root) / width; // 1 / sin θ
+      r.p = (1 + m - f) / (2 * root);
+      r.r = root;
+      r.a = (1 - m - f) / (2 * root);
+    }
+    r.start = flipped ? r.p + r.r : r.a;
+    r.rest = ((2 * f) / (1 + m)) * r.r;
+    return r;
+  }
+
+  // Σ U_k² over the first t steps from the binary digits of t: where the closed form is ∞ · 0.
+  function energyByDoubling(q, m, t) {
+    const product = (a, b) => [
+      a[0] * b[0] + a[1] * b[2], a[0] * b[1] + a[1] * b[3],
+      a[2] * b[0] + a[3] * b[2], a[2] * b[1] + a[3] * b[3],
+    ];
+    const around = (a, s) => product(product(a, s), [a[0], a[2], a[1], a[3]]);
+    const step = [1 - q, m, -q, m];
+    let power = [1, 0, 0, 1];
+    let total = [0, 0, 0, 0];
+    for (const digit of t.toString(2)) {
+      const doubled = around(power, total);
+      total = total.map((x, i) => x + doubled[i]);
+      power = product(power, power);
+      if (digit === "1") {
+        total = around(step, total).map((x) => x + 1);
+        power = product(step, power);
+      }
+    }
+    return total[0];
+  }
+
+  // E x² of one direction after t steps from x = 1 at rest; `kick` is the variance that a step adds.
+  function second(r, kick, t) {
+    const faded = t * r.log;
+    if (faded < GONE && !r.delicate) return kick * r.limit; // nothing is left of the start
+    const power = Math.exp(faded);
+    let c, z;
+    if (r.real) {
+      const lost = t === 0 ? 0 : -Math.expm1(t * r.ratio);
+      c = power * (1 - lost);
+      z = power * lost * r.unit;
+    } else {
+      c = power * Math.cos(t * r.theta);
+      z = power * Math.sin(t * r.theta) * r.unit;
+    }
+    const mean = c + r.start * z;
+    if (r.delicate) return mean * mean + kick * energyByDoubling(r.f, r.m, t);
+    const folded = c + r.a * z;
+    const left = folded * folded + r.rest * (c + r.p * z) * z;
+    return mean * mean + kick * r.limit * (1 - left);
+  }
+
+  // Directions prepared for a learning rate and a momentum.
+  function prepare(model, rate, momentum) {
+    return model.curvature.map((h) => response(rate * h, momentum));
+  }
+
+  // Expected loss ½ Σ w h E x² after t steps with batches of B; Infinity where it has blown up.
+  function loss(model, prepared, rate, batch, t) {
+    let total = 0;
+    for (let i = 0; i < prepared.length; i++) {
+      const h = model.curvature[i];
+      const kick = (rate * rate * model.noise[i]) / batch;
+      total += (model.weight[i] * h * second(prepared[i], kick, t)) / 2;
+    }
+    return Number.isNaN(total) ? Infinity : total;
+  }
+
+  const critical = (model, momentum) => (2 * (1 + momentum)) / model.curvature[0];
+
+  // The broken line of theory/regimes.py: y = level + slope · min(x − knee, 0), by least squares.
+  function hinge(x, y) {
+    if (x.length < 4) return null;
+    const count = 1 + Math.ceil((x.at(-1) - x[1]) / 0.05);
+    let best = null;
+    for (let k = 0; k < count; k++) {
+      const knee = x[1] + ((x.at(-1) - x[1]) * k) / (count - 1);
+      const ramp = x.map((v) => Math.min(v - knee, 0));
+      const [mr, my] = [ramp, y].map((v) => v.reduce((s, e) => s + e, 0) / v.length);
+      const spread = ramp.reduce((s, e) => s + (e - mr) ** 2, 0);
+      const slope = ramp.reduce((s, e, i) => s + (e - mr) * (y[i] - my), 0) / spread;
+      const level = my - slope * mr;
+      const off = ramp.reduce((s, e, i) => s + (y[i] - level - slope * e) ** 2, 0);
+      if (!best || off < best.off - 1e-12) best = { knee, slope, level, off };
+    }
+    return { ...best, flat: best.knee < x.at(-1) - 0.01 };
+  }
+
+  return { prepare, loss, critical, hinge };
+})();

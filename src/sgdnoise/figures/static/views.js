@@ -1,0 +1,125 @@
+// What the map shows (map.js draws it): the noisy quadratic's cells, calculated here by
+// quadratic.js, or those that were really run; its tuned ridge, its boundary, and its colours.
+globalThis.sgdnoiseViews ??= (() => {
+  const PALETTE = ["#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725"];
+  const { prepare, loss, critical, hinge } = globalThis.sgdnoiseQuadratic;
+
+  function range(low, high, step) {
+    return Array.from({ length: Math.floor((high - low) / step + 1e-9) + 1 }, (_, i) => low + i * step);
+  }
+
+  const BATCHES = range(0, 14, 1);
+  const RATES = range(-8, 9, 0.5);
+
+  // --- What a layer shows --------------------------------------------------------------------
+
+  const kept = {}; // directions prepared for a rate and a momentum, whatever the budget
+
+  // The model's cells, its tuned ridge and the boundary of it.
+  let last = {}; // the view shown, which a move of the temperature leaves as it is
+  function theoryView(model, state) {
+    const of = `${state.m} ${state.size} ${state.budget}`;
+    if (last.of !== of) last = { of, view: calculated(model, state) };
+    return last.view;
+  }
+
+  function calculated(model, state) {
+    const { m } = state;
+    const total = 2 ** state.size;
+    const batches = BATCHES.filter((b) => state.budget === "updates" || 2 ** b <= total);
+    const start = model.weight.reduce((sum, w, i) => sum + (w * model.curvature[i]) / 2, 0);
+    const cells = [];
+    for (const e of RATES) {
+      const rate = 2 ** e * (1 - m);
+      const ready = (kept[`${e} ${m}`] ??= prepare(model, rate, m));
+      for (const b of batches) {
+        const steps = state.budget === "updates" ? total : Math.round(total / 2 ** b);
+        const value = loss(model, ready, rate, 2 ** b, steps);
+        cells.push({ b, e, value: value < 4 * start ? value : null, steps });
+      }
+    }
+    const ridge = [];
+    for (const b of batches) {
+      const column = cells.filter((cell) => cell.b === b);
+      const values = column.map((cell) => cell.value ?? Infinity);
+      const k = values.indexOf(Math.min(...values));
+      if (k < 1 || k > column.length - 2) continue;
+      // The top of a parabola through three cells, in the logarithm of the loss.
+      const [low, mid, high] = [k - 1, k, k + 1].map((i) => Math.log(values[i]));
+      const bend = low - 2 * mid + high;
+      const shift = Number.isFinite(bend) && bend > 0 ? (low - high) / (2 * bend) : 0;
+      ridge.push({ b, e: column[k].e + 0.5 * shift });
+    }
+    const fit = hinge(ridge.map((p) => p.b), ridge.map((p) => p.e));
+    const wall = Math.log2(critical(model, m) / (1 - m));
+    const under = state.budget === "updates"
+      ? `${total.toLocaleString("en")} updates at every batch size`
+      : `${total.toLocaleString("en")} examples at every batch size`;
+    const title = !fit
+      ? `Noisy quadratic, ${under}`
+      : fit.flat && fit.slope > 0.1
+        ? `The tuned learning rate grows as B to the power ${fit.slope.toFixed(2)} up to ` +
+          `B ≈ ${Math.round(2 ** fit.knee).toLocaleString("en")}, then stays below the wall`
+        : Math.abs(fit.slope) <= 0.1
+          ? "The tuned learning rate hardly moves with the batch size"
+          : `The tuned learning rate grows as B to the power ${fit.slope.toFixed(2)}`;
+    return {
+      cells, ridge, wall, title,
+      boundary: fit?.flat && fit.slope > 0.1 ? { value: fit.knee } : null,
+      about: `Noisy quadratic model, ${model.curvature.length} levels of curvature from 1 down, ` +
+        `momentum ${m}, ${under}, constant learning rate. Calculated in this page.`,
+      better: -1, unit: "expected loss", logarithm: true, span: null,
+    };
+  }
+
+  // The cells of real runs.
+  function runsView(layer, state) {
+    const accuracy = state.show === "accuracy";
+    const cells = layer.cells.map((cell) => ({ ...cell, value: accuracy ? cell.accuracy : cell.loss }));
+    return {
+      cells,
+      ridge: accuracy ? layer.ridge : layer.ridge_loss,
+      boundary: accuracy ? layer.boundary : null,
+      wall: null,
+      title: accuracy ? layer.finding : `${layer.name}: training loss`,
+      about: layer.about,
+      better: accuracy ? 1 : -1,
+      unit: accuracy ? "test accuracy (%)" : "training loss (nats)",
+      logarithm: !accuracy,
+      span: accuracy ? 12 : 7,
+      layer,
+    };
+  }
+
+  // Where a value lies between worst and best, 0 to 1.
+  function grading(view) {
+    const of = (value) => (view.logarithm ? Math.log2(value) : value) * view.better;
+    const values = view.cells.filter((c) => c.value !== null).map((c) => of(c.value));
+    const best = Math.max(...values);
+    const worst = Math.max(Math.min(...values), view.span ? best - view.span : -Infinity);
+    return {
+      grade: (value) => Math.min(1, Math.max(0, (of(value) - worst) / (best - worst || 1))),
+      ends: [worst, best].map((v) => (view.logarithm ? 2 ** (v * view.better) : v * view.better)),
+    };
+  }
+
+  const SHADES = range(0, 63, 1).map((step) => {
+    const at = (step / 63) * (PALETTE.length - 1);
+    const k = Math.min(Math.floor(at), PALETTE.length - 2);
+    const channel = (hex, i) => parseInt(hex.slice(1 + 2 * i, 3 + 2 * i), 16);
+    return [0, 1, 2].map((i) =>
+      Math.round(channel(PALETTE[k], i) * (k + 1 - at) + channel(PALETTE[k + 1], i) * (at - k)),
+    );
+  });
+  const shade = (grade) => SHADES[Math.round(grade * 63)];
+
+  // Temperature ε/((1 − m) B) of most of the ridge's lower half, in log₂.
+  function ownTemperature(view) {
+    const low = view.ridge.slice(0, Math.ceil(view.ridge.length / 2)).map((p) => p.e - p.b);
+    if (!low.length) return -8;
+    const middle = low.sort((a, b) => a - b)[Math.floor(low.length / 2)];
+    return Math.max(-18, Math.min(6, Math.round(middle)));
+  }
+
+  return { PALETTE, shade, grading, ownTemperature, range, runsView, theoryView };
+})();
