@@ -15,6 +15,7 @@ from IPython.display import HTML, Markdown
 
 from sgdnoise.analysis import Reading, best_means
 from sgdnoise.book.advice import RECIPE, RULES, Answer, answer, found
+from sgdnoise.book.inventory import each_once
 from sgdnoise.book.scorecard import JUDGED, Row
 from sgdnoise.book.scorecard_page import chip, prose
 from sgdnoise.claims import NO_LOSS
@@ -255,7 +256,7 @@ def scales(store: Store) -> Markdown:
     lines, empty, devices = [], [], set()
     for scale in SCALES:
         own = [study for study in studies(scale) if study.experiment.name != "parts-checked"]
-        records = [record for study in own for record in store.read(*study.place).values()]
+        records = each_once((scale, store.read(*study.place)) for study in own)
         if not records:
             empty.append(f"`{scale}`")
             continue

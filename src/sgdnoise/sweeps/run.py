@@ -114,8 +114,11 @@ def run_sweep(
     jobs: int | None = None,
     scheduler: str | None = None,
     deadline: float | None = None,
+    code: str | None = None,
 ) -> Report:
     """Trains what the store lacks of a study, until it lacks nothing.
+
+    A run that another experiment of the same scale has is not trained again: its record is copied.
 
     Scales `gpu` and `paper`, and whatever is in bfloat16, train on CUDA: in this process, a bundle
     after the other in the experiment's order, or on the scheduler's workers, each on its own GPU.
@@ -128,6 +131,7 @@ def run_sweep(
             thread; a worker that is lost costs its bundle in flight, which another one trains.
         deadline: `time.time()` from which on nothing more is begun, and runs in flight stop with
             their checkpoints written (there are none on a cluster).
+        code: the digest of the code that has to have made what is copied; None for any.
 
     Returns:
         How many runs were found, trained, and failed, and how many the deadline left.
@@ -144,10 +148,12 @@ def run_sweep(
     store.check_writable()
     for complaint in store.repair(*study.place):
         print(f"set aside: {complaint}", file=sys.stderr, flush=True)
+    report = Report()
+    while _take(study, store, code, report):
+        pass
     records = store.read(*study.place)
     first = study.needed(records)
-    found = sum(c.id in records and records[c.id].status != "failed" for c in first)
-    report = Report(found=found)
+    found = report.found = len(first) - len(study.missing(records))
     device = device_of(study.scale, first)
     if device == "cuda" and found < len(first):
         if jobs not in (None, 1):
@@ -173,6 +179,8 @@ def run_sweep(
         while True:
             records = store.read(*study.place)
             todo = [c for c in study.missing(records) if c.id not in tried]
+            if todo and _take(study, store, code, report):
+                continue
             if not todo or _past(deadline):
                 report.left = len(todo)
                 return report
@@ -220,6 +228,20 @@ def run_sweep(
                 progress.set_postfix(failed=report.failed, diverged=report.diverged)
             if not mine and not _past(deadline):
                 time.sleep(WAIT_SECONDS)  # another sweep holds all that is left
+
+
+def _take(study: Study, store: Store, code: str | None, report: Report) -> bool:
+    """Copies what other experiments have of the missing runs, and counts it; whether there is any.
+
+    What then is missing may be had elsewhere too, as a grid that grew.
+    """
+    missing = [config.id for config in study.missing(store.read(*study.place))]
+    elsewhere = store.elsewhere(*study.place, missing, code)
+    for name, records in elsewhere.items():
+        store.append(*study.place, records.values())
+        report.found += len(records)
+        report.taken[name] += len(records)
+    return bool(elsewhere)
 
 
 def _past(deadline: float | None) -> bool:
