@@ -63,9 +63,12 @@ def test_a_run_that_two_experiments_have_is_counted_once(tmp_path):
     assert said.startswith("**2 runs** are recorded that the grids ask for; 2.00 core-hours in all")
     assert said.replace("2 of ", "1 of ") == before[0]
     # Of those that a grid asks for, it is one, whoever else has it.
-    assert inventory.table(store).set_index(["experiment", "scale"]).runs[
-        "constant-epoch", "paper"
-    ].startswith("2 of ")
+    assert (
+        inventory.table(store)
+        .set_index(["experiment", "scale"])
+        .runs["constant-epoch", "paper"]
+        .startswith("2 of ")
+    )
 
 
 def test_hours_are_of_gpus_where_a_gpu_made_the_record():

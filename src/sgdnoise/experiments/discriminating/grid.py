@@ -46,18 +46,28 @@ def _sweep(key: Mapping[str, Any], fixed: Mapping[str, Any], centre: int, reach:
     return sweep_of(base, {"method": "momentum", **key}, dict(fixed), rates(centre, reach))
 
 
-def train_longer() -> list[Sweep]:
-    """The fair step budget at twice and four times its updates, five rates a point."""
+def plain(updates: int = UPDATES, arm: str = "plain") -> list[Sweep]:
+    """The fair step budget with so many updates, five rates a point.
+
+    With 1,000 they are runs of `constant-step` too: one config, one id, one record.
+    """
     return [
         _sweep(
-            {"batch_size": size, "arm": "longer", "updates": factor * UPDATES},
-            {"batch_size": size, "steps": factor * UPDATES},
+            {"batch_size": size, "arm": arm, "updates": updates},
+            {"batch_size": size, "steps": updates},
             centre,
             reach=2,
         )
-        for factor in (2, 4)
         for size, centre in _CENTRES.items()
     ]
+
+
+def train_longer() -> list[Sweep]:
+    """The fair step budget at twice and four times its updates."""
+    return [sweep for updates in LONGER for sweep in plain(updates, "longer")]
+
+
+LONGER = (2 * UPDATES, 4 * UPDATES)
 
 
 _CENTRES = {64: 1, BEST: 3, IMAGES: 2}
@@ -116,7 +126,7 @@ def passes() -> list[Sweep]:
 
 
 def _cpu() -> list[Sweep]:
-    return what_of_the_noise() + passes() + train_longer()
+    return plain() + what_of_the_noise() + passes() + train_longer()
 
 
 EXPERIMENT = Experiment(name="discriminating", sweeps={"cpu": _cpu}, seeds={"cpu": 3})
