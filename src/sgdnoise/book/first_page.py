@@ -20,7 +20,7 @@ from sgdnoise.book.scorecard import JUDGED, Row
 from sgdnoise.book.scorecard_page import chip, prose
 from sgdnoise.claims import NO_LOSS
 from sgdnoise.config import RunConfig
-from sgdnoise.experiments import studies, study_of
+from sgdnoise.experiments import findings, studies, study_of
 from sgdnoise.figures import tuned
 from sgdnoise.figures.explorer import Slider, explorer
 from sgdnoise.figures.forest import anchor
@@ -161,6 +161,20 @@ def boundaries(reading: Reading) -> Markdown:
     return Markdown(
         f"At scale `{study.scale}` the tuned learning rate grows with the batch size: "
         f"{'; '.join(said)}. A slope of 1 is proportional, and the brackets are 95 % intervals."
+    )
+
+
+def disagreement(store: Store, scale: str = "cpu") -> Markdown:
+    """Which paper holds where they disagree, a sentence each; until all is run, what is missing."""
+    study = study_of("discriminating", scale)
+    reading = Reading(study, store.read(*study.place))
+    if not reading.missing:
+        said: str = findings(study.experiment.name).held_lines(reading)
+        return Markdown(said)
+    asked = len(study.needed(reading.records))
+    return Markdown(
+        f"*Which of them holds where they disagree is not measured yet: "
+        f"{len(reading.missing):,} of {asked:,} runs are missing, which `{study.command}` makes.*"
     )
 
 

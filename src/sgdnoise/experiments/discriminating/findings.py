@@ -24,7 +24,13 @@ from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.analysis.intervals import pooled_variance
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, Word, above, directional, every
-from sgdnoise.experiments.discriminating.grid import BEST, IMAGES, LONGER, UPDATES
+from sgdnoise.experiments.discriminating.grid import (
+    ALL_IMAGES,
+    BEST,
+    IMAGES,
+    LONGER,
+    UPDATES,
+)
 from sgdnoise.study.grid import Key
 
 MOST = LONGER[-1]
@@ -166,38 +172,37 @@ def gain_of(reading: Reading, arm: str) -> Estimate:
     return reading.reached(key_of(reading, arm=arm)) - reading.reached(large)
 
 
-def beyond_middle(reading: Reading, arm: str) -> Estimate:
-    """By how many points an arm lies beyond the middle of the gap, where half of it is closed."""
+def past_middle(reading: Reading, arm: str) -> Estimate:
+    """By how many points an arm lies past the middle of the gap, where half of it is closed."""
     gap = gap_to_best(reading)
     ends = [reading.reached(row.key) for row in (gap.small, gap.large)]
     return reading.reached(key_of(reading, arm=arm)) - Estimate.average(ends)
 
 
 def _closed(reading: Reading, *arms: str) -> str:
-    gap = gap_to_best(reading)
+    gap, gains = gap_to_best(reading), {arm: gain_of(reading, arm) for arm in arms}
     said = [
-        f"{ARMS[arm]} it gains {gain_of(reading, arm).value:+.2f} points, "
-        f"{gain_of(reading, arm).value / gap.size.value:.0%} of the gap"
-        for arm in arms
+        f"with {ARMS[arm]} it gains {gain.value:+.2f} points, {gain.value / gap.size.value:.0%} "
+        "of that"
+        for arm, gain in gains.items()
     ]
     return (
-        f"the gap below B = {BEST} is {gap.size} points; with {', and with '.join(said)}. Beyond "
-        "the middle of the gap more than half of it is closed."
+        f"the gap of B = {IMAGES:,} below B = {BEST} is {gap.size} points; {', and '.join(said)}."
     )
 
 
 def closes(reading: Reading, arm: str) -> Verdict:
     """Whether an arm closes more than half of the gap."""
-    found = beyond_middle(reading, arm)
-    why = f"{_closed(reading, arm)} It lies beyond the middle by {found} points."
+    found = past_middle(reading, arm)
+    why = f"{_closed(reading, arm)} It lies past the middle of the gap by {found} points."
     return directional(why, found, unit="points")
 
 
 def early_not_late(reading: Reading) -> Verdict:
     """Whether small batches in the first half close more than half of the gap, late ones less."""
-    early, late = (beyond_middle(reading, arm) for arm in HALVES)
+    early, late = (past_middle(reading, arm) for arm in HALVES)
     parts = {
-        "the first half, beyond it": early,
+        "the first half, past the middle of the gap": early,
         "the second half, short of it": replace(late, value=-late.value),
     }
     return every(_closed(reading, *HALVES), parts, unit="points")
@@ -281,7 +286,7 @@ def linear_is_worse(reading: Reading, equal: str) -> Verdict:
     """Whether the rate in proportion to the batch does worse than that by its root."""
     found, factor = linear_less_root(reading, equal), BEST / SMALL
     return directional(
-        f"at B = {BEST} {factor:g} times the tuned rate of B = {SMALL} reaches {found} points more "
+        f"at B = {BEST}, {factor:g} times the tuned rate of B = {SMALL} reaches {found} points more "
         f"than {math.sqrt(factor):g} times, at equal {equal}, by the runs of its grid.",
         found,
         unit="points",
@@ -304,12 +309,30 @@ def passes_table(reading: Reading) -> pd.DataFrame:
             "Training images": [f"{int(n):,}" for n in rows.train_size],
             "Batch size": rows.batch_size,
             "Passes over them": [
-                f"{UPDATES * size / images:.2g}"
+                f"{UPDATES * size / images:.3g}"
                 for size, images in zip(rows.batch_size, rows.train_size, strict=True)
             ],
             "Fresh seeds (%)": [_reached(reading, key) for key in rows.key],
         }
     )
+
+
+def one_pass(reading: Reading) -> str:
+    """What a larger batch gains where no image is seen twice, and where all are often, in words."""
+    gains = []
+    for images in (ALL_IMAGES, IMAGES):
+        small, large = (
+            reading.reached(key_of(reading, size, train_size=images)) for size in ONE_PASS
+        )
+        gains.append(f"{large - small} points")
+    return (
+        f"With {UPDATES:,} updates B = {ONE_PASS[1]} is {gains[0]} above B = {ONE_PASS[0]} where "
+        f"no image is seen twice, and {gains[1]} on {IMAGES:,} images."
+    )
+
+
+ONE_PASS = (16, 48)
+"""The batch sizes that see no image twice in as many updates."""
 
 
 def _reached(reading: Reading, key: Key) -> str:
@@ -446,6 +469,11 @@ def which_held(reading: Reading) -> tuple[str, ...]:
     return tuple(
         _held(paper, [one for one in judged if one[0].id.startswith(paper)]) for paper in POSITIONS
     )
+
+
+def held_lines(reading: Reading) -> str:
+    """The sentences of `which_held` as a list, in Markdown."""
+    return "\n".join(f"- {sentence}" for sentence in which_held(reading))
 
 
 def _held(paper: str, judged: list[tuple[Claim, Word]]) -> str:

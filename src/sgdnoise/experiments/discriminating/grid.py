@@ -29,6 +29,9 @@ from sgdnoise.study.study import Experiment
 IMAGES = 1000
 """The training set, and with it the largest batch."""
 
+ALL_IMAGES = 50_000
+"""Of CIFAR-10."""
+
 BEST = 256
 """The batch size that was best in pilots at 1,000 updates, whose noise is given back."""
 
@@ -120,7 +123,7 @@ def passes() -> list[Sweep]:
             centre,
             reach=1,
         )
-        for images, sizes in ((1000, (16, 48)), (50_000, (16, 48, BEST)))
+        for images, sizes in ((IMAGES, (16, 48)), (ALL_IMAGES, (16, 48, BEST)))
         for size, centre in ((size, {16: -1, 48: 0, BEST: 3}[size]) for size in sizes)
     ]
 
