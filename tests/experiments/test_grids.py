@@ -47,6 +47,7 @@ FROZEN = {
     ("generalization-gap", "paper"): (15, "869c4d18103a93b4"),
     ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
+    ("discriminating", "cpu"): (216, "41ca3c1b3be6a101"),
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
 }
 STANDING = [(name, scale) for name, e in EXPERIMENTS.items() for scale in e.sweeps]
