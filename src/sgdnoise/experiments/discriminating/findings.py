@@ -286,8 +286,8 @@ def linear_is_worse(reading: Reading, equal: str) -> Verdict:
     """Whether the rate in proportion to the batch does worse than that by its root."""
     found, factor = linear_less_root(reading, equal), BEST / SMALL
     return directional(
-        f"at B = {BEST}, {factor:g} times the tuned rate of B = {SMALL} reaches {found} points more "
-        f"than {math.sqrt(factor):g} times, at equal {equal}, by the runs of its grid.",
+        f"at B = {BEST}, {factor:g} times the tuned rate of B = {SMALL} reaches {found} points "
+        f"more than {math.sqrt(factor):g} times, at equal {equal}, by the runs of its grid.",
         found,
         unit="points",
         sign=-1,
