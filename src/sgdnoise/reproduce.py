@@ -15,7 +15,7 @@ from sgdnoise.provenance import code_digest
 from sgdnoise.records.store import Store
 from sgdnoise.study.study import Study, check_seeds
 from sgdnoise.sweeps.cost import estimate_seconds
-from sgdnoise.sweeps.run import check_jobs, check_minutes, read_aloud, run_sweep
+from sgdnoise.sweeps.run import check_jobs, check_minutes, check_runs, read_aloud, run_sweep
 
 
 def reproduce(
@@ -52,8 +52,9 @@ def reproduce(
         breadth_first: one seed of everything comes before any second one.
 
     Raises:
-        InputError: for an unknown experiment or scale, seeds, jobs or minutes out of bounds, no
-            checkout, or a scale that needs a GPU that is not there.
+        InputError: for an unknown experiment or scale, seeds, jobs or minutes out of bounds, a grid
+            with a run that its data do not allow, no checkout, or a scale that needs a GPU that is
+            not there.
         FailureError: when records or pages cannot be written, a kernel dies, or runs failed; a page
             that fails is told at the end, when all others are rendered.
     """
@@ -64,6 +65,8 @@ def reproduce(
     if minutes is not None:
         check_minutes(minutes)
     chosen = _chosen(name, scale, seeds)
+    for study in chosen:
+        check_runs(study.needed({}))
     deadline = None if minutes is None else time.time() + 60 * minutes
     root = project_root() if results is None or (render and runs is None) else Path()
     base = root / "local" if fresh else root

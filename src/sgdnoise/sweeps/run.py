@@ -11,12 +11,13 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 
 import filelock
 import numpy as np
 
+from sgdnoise import data
 from sgdnoise.config import RunConfig
 from sgdnoise.errors import InputError, check_whole, shown
 from sgdnoise.progress import bar
@@ -105,6 +106,26 @@ def check_minutes(minutes: float) -> None:
         raise InputError(
             f"minutes must be more than 0 and at most {MAX_MINUTES} (a year), got {shown(minutes)}"
         )
+
+
+def check_runs(configs: Iterable[RunConfig]) -> None:
+    """Refuses runs that their training set does not allow, before any is trained.
+
+    Raises:
+        InputError: for a data set that is not there, a subset larger than it, a batch larger than
+            the subset, or phases that do not fit into the budget.
+    """
+    told = ("dataset", "train_size", "batch_size", "phases", "epochs", "steps")
+    unlike = {tuple(getattr(config, name) for name in told): config for config in configs}
+    for config in unlike.values():
+        there = data.train_size(config.dataset)
+        size = config.train_size or there
+        if size > there:
+            raise InputError(
+                f"a subset of {size} examples is larger than {config.dataset}, which has {there} "
+                f"to train on: choose at most {there}"
+            )
+        config.batches(size)
 
 
 def run_sweep(
