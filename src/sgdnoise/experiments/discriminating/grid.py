@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgdnoise.study.grid import Sweep, rounded
-from sgdnoise.study.scales import CPU, METHODS, rates, sweep_of
+from sgdnoise.study.scales import CIFAR10, CPU, METHODS, rates, sweep_of
 from sgdnoise.study.study import Experiment
 
 IMAGES = 1000
@@ -132,4 +132,28 @@ def _cpu() -> list[Sweep]:
     return plain() + what_of_the_noise() + passes() + train_longer()
 
 
-EXPERIMENT = Experiment(name="discriminating", sweeps={"cpu": _cpu}, seeds={"cpu": 3})
+def _table_1() -> list[Sweep]:
+    """S20's table 1, of which the plain sweeps are a small one."""
+    # Imported here: tables need pandas, which a machine that only trains may lack.
+    from sgdnoise.papers.numbers import printed, table
+
+    steps = int(printed("S20-T1.updates").value)
+    return [
+        sweep_of(
+            CIFAR10,
+            {"method": "momentum", "batch_size": int(size)},
+            {"momentum": METHODS["momentum"], "batch_size": int(size), "steps": steps},
+            rates(0, 3),
+        )
+        for size in table("S20-T1").batch_size
+    ]
+
+
+EXPERIMENT = Experiment(
+    name="discriminating",
+    sweeps={"cpu": _cpu},
+    seeds={"cpu": 3},
+    reference={"": _table_1},
+    reference_seeds=15,
+    remarks={"": "No paper ran the arms: they are this book's own, by what each predicts."},
+)
