@@ -608,8 +608,16 @@ def test_the_first_figure_has_a_curve_for_each_number_of_updates(whole):
     assert list(fig.data[2].y) == pytest.approx(reached)
     gaps = [findings.gap_at(whole, updates).size.value for updates in (1000, 4000)]
     assert fig.layout.title.text == (
-        f"B = 1,000 is {gaps[0]:.1f} points behind B = 256 with 1,000 updates and "
-        f"{gaps[1]:.1f} points behind B = 256 with 4,000 updates"
+        f"B = 1,000 is {gaps[0]:.1f} points behind with 1,000 updates, and {gaps[1]:.1f} points "
+        "behind with 4,000 updates"
+    )
+
+
+def test_a_largest_batch_that_is_ahead_is_said_to_be():
+    ahead = reading_of(LONG, ending({**HEIGHTS, (4000, 1000): 54.0}))
+    size = findings.gap_at(ahead, 4000).size.value
+    assert figures.by_batch(ahead).layout.title.text.endswith(
+        f", and {-size:.1f} points ahead with 4,000 updates"
     )
 
 
@@ -625,8 +633,7 @@ def test_an_arms_gain_stands_beside_the_gap(whole):
     assert lines == pytest.approx([0, gap.value / 2, gap.value])
     best = max(gains, key=gains.__getitem__)
     assert fig.layout.title.text == (
-        f"B = 256 is {gap.value:.1f} points ahead; the largest gain is {gains[best]:+.1f}, by "
-        f"{findings.ARMS[best]}"
+        f"Most is gained by {findings.ARMS[best]}: {gains[best]:.1f} of the {gap.value:.1f} points"
     )
     low, high = fig.layout.xaxis.range
     assert low <= min(marks)

@@ -90,13 +90,10 @@ def _gaps(reading: Reading) -> str:
     for updates in (UPDATES, MOST):
         if rows_at(reading, updates).test_accuracy_mean.isna().any():
             return "Not every batch size has a rate that does not diverge"
-        gap = gap_at(reading, updates)
-        side = "behind" if gap.size.value >= 0 else "ahead of"
-        said.append(
-            f"{abs(gap.size.value):.1f} points {side} B = {gap.small.batch_size:,} "
-            f"with {updates:,} updates"
-        )
-    return f"B = {IMAGES:,} is {' and '.join(said)}"
+        size = gap_at(reading, updates).size.value
+        side = "behind" if size >= 0 else "ahead"
+        said.append(f"{abs(size):.1f} points {side} with {updates:,} updates")
+    return f"B = {IMAGES:,} is {', and '.join(said)}"
 
 
 def measured(reading: Reading) -> dict[str, list[int]]:
@@ -220,7 +217,5 @@ def _finding(rows: Mapping[str, Mapping[str, Any]], gap: float) -> str:
     best = max(rows, key=lambda arm: rows[arm]["effect"])
     if gap <= 0:
         return f"B = {BEST} is not ahead of B = {IMAGES:,}: there is no gap to close"
-    return (
-        f"B = {BEST} is {gap:.1f} points ahead; the largest gain is {rows[best]['effect']:+.1f}, "
-        f"by {ARMS[best]}"
-    )
+    gained = f"{rows[best]['effect']:.1f} of the {gap:.1f} points"
+    return f"Most is gained by {ARMS[best]}: {gained}"
