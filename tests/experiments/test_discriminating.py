@@ -406,7 +406,8 @@ def scaled(linear, root, spread=0.3, tuned=None):
         ended = base(config)
         rate = math.log2(config.effective_learning_rate)
         if config.batch_size == 64 and tuned is not None:
-            ended["test_accuracy"] = 50.0 - abs(rate - tuned)
+            best = tuned(config) if callable(tuned) else tuned
+            ended["test_accuracy"] = 50.0 - abs(rate - best)
         if config.batch_size == 256 and config.seed < FRESH_SEED:
             told = {3: linear, 2: root}.get(round(rate), 45.0 - abs(rate - 3))
             value = told(config) if callable(told) else told
@@ -467,6 +468,19 @@ def test_the_scaled_rates_are_compared_by_students_t():
     assert found.value == pytest.approx(np.mean(middles))
     assert found.error == pytest.approx(math.hypot(*errors) / 3)
     assert 4 <= found.dof <= 12
+
+
+def test_at_equal_epochs_the_small_batchs_rate_is_that_of_four_times_the_updates():
+    """It is 2^0 there, twice that with fewer: what is compared at 256 is 2^2 and 2^1."""
+
+    def tuned(config):
+        return 0 if config.steps == 4000 else 1
+
+    reading = reading_of(LONG, scaled(60.0, 53.0, 0.0, tuned))
+    # 2^1 reaches 45 − 2, see `scaled`; 2^2 the root of the other updates' 2^1.
+    assert findings.linear_less_root(reading, "epochs").value == pytest.approx(53.0 - 43.0)
+    each = [60.0 - 53.0, 60.0 - 53.0, 53.0 - 43.0]
+    assert findings.linear_less_root(reading, "updates").value == pytest.approx(np.mean(each))
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,8 @@ def gap_at(reading: Reading, updates: int) -> Gap:
 
 def gap_to_best(reading: Reading) -> Gap:
     """The gap below the batch size that the arms borrow from, at equal updates."""
-    rows = rows_at(reading, UPDATES).set_index("batch_size", drop=False)
-    small, large = rows.loc[BEST], rows.loc[IMAGES]
+    rows: dict[Any, Any] = {row.batch_size: row for row in rows_at(reading, UPDATES).itertuples()}
+    small, large = rows[BEST], rows[IMAGES]
     return Gap(small, large, reading.reached(small.key) - reading.reached(large.key))
 
 
