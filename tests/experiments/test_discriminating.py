@@ -500,6 +500,23 @@ def test_a_rate_that_was_not_tried_is_not_judged(tuned, said):
     assert found.why.startswith(said)
 
 
+def test_a_rate_that_was_tried_because_of_what_it_reached_is_not_judged():
+    """256 is best at 2^0, to which its grid has grown: no fair try of 64's rate by the root."""
+
+    def ends(config):
+        rate = math.log2(config.effective_learning_rate)
+        best = {64: -1, 256: 0}.get(config.batch_size, 2)
+        return {"test_accuracy": 50 - abs(rate - best) + 0.1 * (config.seed % 3), "train_loss": 1.0}
+
+    reading = reading_of(LONG, ends)
+    grown = reading.tuned()[findings.key_of(reading, 256, updates=1000)]
+    assert 0 in grown.exponents
+    for name in (UPDATES, EPOCHS):
+        found = judge(name, reading)
+        assert found.word == "not tested here"
+        assert found.why.endswith("2^0, outside of the grid of B = 256 as first planned.")
+
+
 @pytest.mark.parametrize(("updates", "lost"), [(1000, {UPDATES, EPOCHS}), (2000, {UPDATES})])
 def test_a_mean_without_the_diverged_runs_is_not_judged(updates, lost):
     def linear(config):

@@ -1,4 +1,4 @@
-"""A grid that holds a run which cannot be is refused in one line, before its first run is trained."""
+"""A grid with a run that cannot be is refused in one line, before its first run is trained."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def _scaled(reading: Reading, tuned: int, used: int) -> _Scaled | str:
         if not low <= k <= high or not len(at):
             return (
                 f"from B = {SMALL}, tuned with {tuned:,} updates, the scaled rate is 2^{k:g}, "
-                f"outside of the grid of B = {BEST}."
+                f"outside of the grid of B = {BEST} as first planned."
             )
         runs = target.table[at[0]]
         if not np.isfinite(runs).all():
