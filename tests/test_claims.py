@@ -18,6 +18,7 @@ from sgdnoise.claims import (
     Claim,
     Verdict,
     Word,
+    above,
     alike,
     directional,
     every,
@@ -325,6 +326,38 @@ def test_a_printed_size_matters_only_where_the_direction_is_reproduced():
     assert direction(-1.0, 3.0, printed=50.0).word == "undecided"
     assert direction(-3.0, -1.0, printed=50.0).word == "contradicted"
     assert direction(-0.1, 0.1, printed=50.0, margin=0.5).word == "absent"
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "bound", "word"),
+    [
+        # No worse than by the margin, and worse by more than it.
+        (0.0, 0.49, -0.5, "reproduced"),
+        (0.0, 0.51, -0.5, "undecided"),
+        (-1.0, 0.51, -0.5, "undecided"),
+        (-1.0, 0.49, -0.5, "contradicted"),
+        (1.0, 0.49, 0.5, "reproduced"),
+        (1.0, 0.51, 0.5, "undecided"),
+        (0.0, 0.49, 0.5, "contradicted"),
+    ],
+)
+def test_above_a_bound_is_told_of_the_effect_itself(value, half, bound, word):
+    error = half / stats.t.ppf(0.975, 10)
+    verdict = above("so.", Estimate(value, error, 10), unit="points", bound=bound)
+    assert verdict.word == word
+    assert verdict.effect == value
+    assert verdict.interval == pytest.approx((value - half, value + half))
+    assert (verdict.margin, verdict.unit, verdict.why) == (0.5, "points", "so.")
+    assert verdict.room == pytest.approx(abs(value - bound))
+    assert verdict.p == pytest.approx(2 * stats.t.sf(abs(value - bound) / error, 10))
+    # Of the opposite claim on the same numbers it is the opposite.
+    other = above("so.", Estimate(-value, error, 10), unit="points", bound=-bound).word
+    assert {word, other} in ({"reproduced", "contradicted"}, {"undecided"})
+
+
+def test_above_a_bound_without_a_number_is_undecided():
+    verdict = above("so.", Estimate(math.nan, math.nan, 0), unit="points", bound=0.5)
+    assert (verdict.word, verdict.effect, verdict.interval) == ("undecided", None, None)
 
 
 def test_a_direction_keeps_its_numbers():

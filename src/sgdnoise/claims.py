@@ -215,6 +215,29 @@ def directional(
     return _verdict(word, why, found, unit, margin, printed, rests_on, room, p)
 
 
+def above(why: str, found: Estimate, *, unit: str, bound: float) -> Verdict:
+    """The verdict on a claim that an effect lies above a bound, told of the effect itself.
+
+    That one thing is no worse than another is that their difference is above −margin, and that it
+    is worse by more is that the opposite difference is above the margin: of two such claims on the
+    same numbers one is reproduced where the other is contradicted.
+
+    Args:
+        why: the numbers, in words.
+        found: the effect.
+        unit: of the effect.
+        bound: plus or minus the margin.
+    """
+    verdict = directional(why, replace(found, value=found.value - bound), unit=unit)
+    interval = found.interval
+    return replace(
+        verdict,
+        effect=None if verdict.effect is None else interval.value,
+        interval=verdict.interval and (interval.low, interval.high),
+        margin=abs(bound),
+    )
+
+
 def alike(
     why: str,
     found: Estimate | Interval,

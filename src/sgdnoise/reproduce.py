@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy as np
 from sgdnoise.checkout import check_writable, project_root
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, check_scale, study_of
+from sgdnoise.provenance import code_digest
 from sgdnoise.records.store import Store
 from sgdnoise.study.study import Study, check_seeds
 from sgdnoise.sweeps.cost import estimate_seconds
-from sgdnoise.sweeps.run import check_jobs, check_minutes, read_aloud, run_sweep
+from sgdnoise.sweeps.run import check_jobs, check_minutes, check_runs, read_aloud, run_sweep
 
 
 def reproduce(
@@ -50,8 +52,9 @@ def reproduce(
         breadth_first: one seed of everything comes before any second one.
 
     Raises:
-        InputError: for an unknown experiment or scale, seeds, jobs or minutes out of bounds, no
-            checkout, or a scale that needs a GPU that is not there.
+        InputError: for an unknown experiment or scale, seeds, jobs or minutes out of bounds, a grid
+            with a run that its data do not allow, no checkout, or a scale that needs a GPU that is
+            not there.
         FailureError: when records or pages cannot be written, a kernel dies, or runs failed; a page
             that fails is told at the end, when all others are rendered.
     """
@@ -62,13 +65,17 @@ def reproduce(
     if minutes is not None:
         check_minutes(minutes)
     chosen = _chosen(name, scale, seeds)
+    for study in chosen:
+        check_runs(study.needed({}))
     deadline = None if minutes is None else time.time() + 60 * minutes
     root = project_root() if results is None or (render and runs is None) else Path()
     base = root / "local" if fresh else root
     store = Store(results or base / "results")
+    # What another experiment has is taken as what is found: with `fresh`, of this code alone.
+    code = code_digest() if fresh else None
     if dry_run:
         for study in chosen:
-            _print_missing(study, store)
+            _print_missing(study, store, code)
         return
     if render:
         # Imported here: a machine that only trains may lack what pages are made with.
@@ -91,7 +98,9 @@ def reproduce(
         left = 0
         for study in studies:
             name = study.experiment.name
-            report = run_sweep(study, store, jobs=jobs, scheduler=scheduler, deadline=deadline)
+            report = run_sweep(
+                study, store, jobs=jobs, scheduler=scheduler, deadline=deadline, code=code
+            )
             seed = " (one seed first)" if studies is not chosen else ""
             print(f"{name}, {scale}{seed}: {report}", flush=True)
             left += report.left
@@ -137,8 +146,13 @@ def _chosen(name: str, scale: str, seeds: int | None) -> list[Study]:
     return chosen
 
 
-def _print_missing(study: Study, store: Store) -> None:
+def _print_missing(study: Study, store: Store, code: str | None) -> None:
     records = read_aloud(store, study)
+    taken: Counter[str] = Counter()
+    while found := store.elsewhere(*study.place, (c.id for c in study.missing(records)), code):
+        for name, there in found.items():
+            records |= there
+            taken[name] += len(there)
     todo = study.missing(records)
     seconds = estimate_seconds(todo, records)
     for config, cost in zip(todo, seconds, strict=True):
@@ -154,4 +168,5 @@ def _print_missing(study: Study, store: Store) -> None:
     print(
         f"{study.experiment.name}, {study.scale}: {len(todo)} runs missing as things stand"
         + (f", {total}" if todo else "")
+        + "".join(f"; {count} to be taken from {name}" for name, count in taken.items())
     )

@@ -11,8 +11,10 @@ import nbformat
 import pytest
 from book.test_scorecard import Seen, row
 from book.test_text_stays_text import NASTY
+from experiments.test_discriminating import ending
 from made_up import filled, noisy, two_regimes
 
+from sgdnoise.analysis import Reading
 from sgdnoise.book import first_page
 from sgdnoise.book.advice import CAUTION, RECIPE, RULES, answer
 from sgdnoise.book.scorecard import HELD, WORDS, scorecard
@@ -191,6 +193,24 @@ def test_half_a_sweep_has_no_boundary(made, tmp_path):
     part = Store(tmp_path)
     part.append("digits", "constant-epoch", half)
     assert "Not all of it" in first_page.boundaries(first_page.epoch_budget(part)).data
+
+
+def test_where_they_disagree_a_sentence_a_paper_stands_once_all_is_run(tmp_path):
+    study, store = study_of("discriminating", "cpu"), Store(tmp_path)
+    asked = len(study.needed({}))
+    missing = "runs are missing, which `sgdnoise reproduce discriminating --scale cpu` makes.*"
+    (said,) = first_page.disagreement(store).data.splitlines()
+    assert said.endswith(f"is not measured yet: {asked:,} of {asked:,} {missing}")
+    *some, last = filled(study, ending()).values()
+    store.append(*study.place, some)
+    (said,) = first_page.disagreement(store).data.splitlines()
+    # Fresh seeds are asked for as the grids are done.
+    assert said.endswith(f": 1 of {len(some) + 1} {missing}")
+    store.append(*study.place, [last])
+    said = first_page.disagreement(store).data.splitlines()
+    reading = Reading(study, store.read(*study.place))
+    assert said == [f"- {held}" for held in findings(study.experiment.name).which_held(reading)]
+    assert [line[2:5] for line in said] == ["S20", "H17", "G20"]
 
 
 # --- The notebook ---------------------------------------------------------------------------------

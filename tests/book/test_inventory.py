@@ -52,6 +52,25 @@ def test_the_inventory_counts_what_is_there(tmp_path):
     assert "cuda" not in environments
 
 
+def test_a_run_that_two_experiments_have_is_counted_once(tmp_path):
+    store = Store(tmp_path)
+    one, other = (record(config, ending, 3600.0) for config in anchors())
+    store.append("paper", "constant-epoch", [one, other])
+    before = inventory.summary(store), list(inventory.environments(store).runs)
+    store.append("paper", "constant-step", [one])
+    assert list(inventory.environments(store).runs) == before[1] == ["2"]
+    said = inventory.summary(store)
+    assert said.startswith("**2 runs** are recorded that the grids ask for; 2.00 core-hours in all")
+    assert said.replace("2 of ", "1 of ") == before[0]
+    # Of those that a grid asks for, it is one, whoever else has it.
+    assert (
+        inventory.table(store)
+        .set_index(["experiment", "scale"])
+        .runs["constant-epoch", "paper"]
+        .startswith("2 of ")
+    )
+
+
 def test_hours_are_of_gpus_where_a_gpu_made_the_record():
     one, other = (
         record(config, ending, seconds)

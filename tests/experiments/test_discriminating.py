@@ -1,16 +1,37 @@
-"""Where the papers disagree: the grid is frozen, and its arms differ in what they say alone."""
+"""Where the papers disagree: the frozen grid, and every word that its claims can say."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import re
+from typing import get_args
 
+import numpy as np
 import pytest
+from made_up import diverged, estimate, filled, noisy, record
+from scipy import stats
 
-from sgdnoise.experiments.discriminating import findings
+from sgdnoise.analysis import Reading
+from sgdnoise.claims import Claim, Verdict, Word
+from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.experiments.constant_step.grid import fair_step
+from sgdnoise.experiments.discriminating import figures, findings, grid
 from sgdnoise.experiments.discriminating.grid import EXPERIMENT
-from sgdnoise.study.study import Study
+from sgdnoise.study.grid import FRESH_SEED
+from sgdnoise.study.study import Experiment, Study
 
 STATES = list(Study.of(EXPERIMENT, "cpu").states({}))
+CLAIMS = {claim.id: claim for claim in findings.CLAIMS}
+WORDLESS = re.compile(r"\b(nan|inf|None)\b")
+
+STAYS, CATCHES = "S20-T1.not-for-lack-of-updates", "H17-C1.no-inherent-gap"
+FEWER, BACK = "S20-C1.fewer-steps-do-not-help", "S20-T1.noise-is-what-lacks"
+EARLY, STEPS = "S20-C4.noise-helps-early", "G20-C1.vanishing-steps"
+UPDATES, EPOCHS = (f"H17-C3.linear-scaling-worse.{equal}" for equal in ("updates", "epochs"))
+
+
+# --- The grid ----------------------------------------------------------------------------------
 
 
 def arm(name):
@@ -24,17 +45,28 @@ def batch_sizes(run):
 
 def test_the_grid_never_changes():
     digest = hashlib.sha256()
-    ids = [run.id for state in STATES for run in state.needed]
-    for state in STATES:
+    # What was frozen first; `test_grids` has all.
+    arms = [state for state in STATES if dict(state.sweep.key)["arm"] != "plain"]
+    ids = [run.id for state in arms for run in state.needed]
+    for state in arms:
         digest.update(repr((state.sweep.key, state.sweep.axes)).encode())
         digest.update("".join(run.id for run in state.needed).encode())
     assert (len(ids), digest.hexdigest()[:16]) == (171, "eb58fcb49301eab3")
-    assert len(set(ids)) == len(ids)
-    assert findings.CLAIMS == ()
+
+
+def test_the_plain_sweeps_are_those_of_the_fair_step_budget():
+    fair = {dict(sweep.key)["batch_size"]: sweep for sweep in fair_step()}
+    assert [dict(state.sweep.key)["batch_size"] for state in arm("plain")] == [64, 256, 1000]
+    for state in arm("plain"):
+        theirs = fair[dict(state.sweep.key)["batch_size"]]
+        assert state.sweep.axes == theirs.axes
+        for point in state.points:
+            for seed in (0, FRESH_SEED):
+                assert state.sweep.config(point, seed).id == theirs.config(point, seed).id
 
 
 def test_an_arm_differs_from_the_largest_batch_in_one_thing():
-    plain = arm("longer")[2].needed[0].replace(steps=1000)
+    plain = arm("plain")[2].needed[0]
     assert batch_sizes(plain) == [(0, 1000)]
     for name, fields in {
         "noise-back": ("gradient_noise",),
@@ -69,4 +101,612 @@ def test_one_pass_sees_no_image_twice():
         assert run.train_size == key["train_size"]
         examples = run.batches(run.train_size).examples
         assert examples == 1000 * key["batch_size"]
-        assert (examples <= run.train_size) == (run.train_size == 50_000 and run.batch_size < 50)
+        one_pass = run.train_size == grid.ALL_IMAGES and run.batch_size in findings.ONE_PASS
+        assert (examples <= run.train_size) == one_pass
+
+
+# --- Made-up records ----------------------------------------------------------------------------
+
+PEAKS = {64: 1, 256: 3, 1000: 2, 16: -1, 48: 0}
+"""Log₂ of the best rate: in the middle of each grid."""
+
+
+def of(config):
+    """The arm of a run."""
+    if config.gradient_noise:
+        return "noise-back"
+    if config.phases:
+        return "small-first" if len(config.phases) == 2 else "small-last"
+    if config.clip_norm:
+        return "fixed-length"
+    return "plain" if config.train_size == grid.IMAGES else "passes"
+
+
+def peak_of(config):
+    if of(config) == "fixed-length":
+        return 12
+    return PEAKS[config.batch_size] if of(config) in ("plain", "passes") else 3
+
+
+HEIGHTS = {64: 50.0, 256: 52.0, 1000: 48.0, 16: 45.0, 48: 47.0}
+"""What the batch sizes reach on 1,000 images, whatever the updates."""
+
+GAINS = {"noise-back": 3.5, "small-first": 3.6, "small-last": 0.3, "fixed-length": 0.2}
+
+
+def ending(heights=HEIGHTS, gains=GAINS, curve=0.5, spread=0.1, fresh=None):
+    """Runs about a hill over the rate; what fresh seeds reach may be told apart."""
+
+    def accuracy(config, rate):
+        name = of(config)
+        told = fresh if fresh and config.seed >= FRESH_SEED else heights
+        height = (
+            told[config.steps, config.batch_size]
+            if ((config.steps, config.batch_size) in told)
+            else told[config.batch_size]
+        )
+        height += gains.get(name, 15.0 if name == "passes" else 0.0)
+        return height - curve * (rate - peak_of(config)) ** 2
+
+    return noisy(accuracy, lambda config, rate: 1 / config.batch_size, spread)
+
+
+def study_of_some(sweeps, seeds=3):
+    some = Experiment(EXPERIMENT.name, {"cpu": lambda: sweeps}, {"cpu": seeds})
+    return Study.of(some, "cpu")
+
+
+LONG = grid.plain() + grid.train_longer()
+ARMS = grid.plain() + grid.what_of_the_noise()
+
+
+def reading_of(sweeps, ends):
+    study = study_of_some(sweeps)
+    return Reading(study, filled(study, ends))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    study = Study.of(EXPERIMENT, "cpu")
+    return Reading(study, filled(study, ending()))
+
+
+@pytest.fixture(scope="module")
+def long():
+    # The tuning's seeds are best at 64 with 4,000 updates, at 256 with fewer; fresh seeds nowhere.
+    heights = {**HEIGHTS, (4000, 64): 53.0, (2000, 1000): 48.5}
+    return reading_of(LONG, ending(heights, fresh=dict.fromkeys(HEIGHTS, 40.0)))
+
+
+@pytest.fixture(scope="module")
+def arms():
+    return reading_of(ARMS, ending())
+
+
+def retold(of, **told):
+    """The same reading, but for what fresh seeds reached, by `B64_4000` or arm; else far off."""
+    other = type(of)(of.study, of.records)
+    other.__dict__.update(known=of.known, states=of.states)
+
+    def reached(key, objective="test_accuracy"):
+        parts = dict(key)
+        size, name = parts["batch_size"], parts["arm"].replace("-", "_")
+        plain = f"B{size}_{parts.get('updates')}"
+        assert objective == "test_accuracy"
+        return estimate(*told.get(plain if name in ("plain", "longer") else name, (-99.0, 0.0)))
+
+    object.__setattr__(other, "reached", reached)
+    return other
+
+
+def judge(claim, reading):
+    return CLAIMS[claim].judge(reading)
+
+
+# --- More updates -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gap", "half", "s20", "h17"),
+    [
+        (1.0, 0.49, "reproduced", "contradicted"),
+        (1.0, 0.51, "undecided", "undecided"),
+        (0.3, 0.1, "contradicted", "reproduced"),
+        (0.0, 0.49, "contradicted", "reproduced"),
+        (0.0, 0.51, "undecided", "undecided"),
+        (-3.0, 0.1, "contradicted", "reproduced"),
+        (-1.0, 1.6, "undecided", "undecided"),
+    ],
+)
+def test_one_interval_decides_for_one_paper_and_against_the_other(long, gap, half, s20, h17):
+    said = {"B64_4000": (50.0, 0.0), "B1000_4000": (50.0 - gap, half)}
+    # What other numbers of updates reach is no matter.
+    of = retold(long, **said, B64_1000=(50, 0), B1000_1000=(30, 0), B256_4000=(70, 0))
+    stays, catches = findings.stays_behind(of), findings.catches_up(of)
+    assert (stays.word, catches.word) == (s20, h17)
+    assert stays.effect == pytest.approx(gap) == -catches.effect
+    assert stays.interval == pytest.approx((gap - half, gap + half))
+    assert catches.interval == pytest.approx((-gap - half, -gap + half))
+    for verdict in (stays, catches):
+        assert (verdict.margin, verdict.unit) == (0.5, "points")
+        assert verdict.why == (
+            "with 4,000 updates B = 64, the best other one by the tuning's seeds, is "
+            f"{gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points above B = 1,000, whose "
+            "training loss is 0.001 against 0.0156; to stay behind is by more than 0.5."
+        )
+
+
+@pytest.mark.parametrize(
+    ("gain", "half", "word"),
+    [
+        (3.0, 0.1, "reproduced"),
+        (0.0, 0.49, "reproduced"),
+        (0.0, 0.51, "undecided"),
+        (-1.0, 0.51, "undecided"),
+        (-1.0, 0.49, "contradicted"),
+    ],
+)
+def test_fewer_updates_do_not_help_where_the_most_are_no_worse(long, gain, half, word):
+    said = {"B1000_2000": (48.0, 0.0), "B1000_4000": (48.0 + gain, half)}
+    found = findings.fewer_do_not_help(retold(long, **said, B1000_1000=(90.0, 0.0)))
+    assert found.word == word
+    assert found.effect == pytest.approx(gain)
+    assert found.interval == pytest.approx((gain - half, gain + half))
+    assert (found.margin, found.unit) == (0.5, "points")
+    # The tuning's seeds say which of the fewer ones is compared.
+    assert "with 4,000 updates than with 2,000, the best fewer ones" in found.why
+
+
+def gap_of(size, updates, **more):
+    """Heights at which the largest batch is so far behind with so many updates."""
+    return {**HEIGHTS, (updates, 1000): 52.0 - size, **more}
+
+
+def test_updates_are_judged_where_a_gap_shows_that_they_could_close():
+    """With 1,000 updates for what more do, with 4,000 for what fewer do."""
+    closed = reading_of(LONG, ending(gap_of(0.0, 4000)))
+    words = {name: judge(name, closed) for name in (STAYS, CATCHES, FEWER)}
+    assert (words[STAYS].word, words[CATCHES].word) == ("contradicted", "reproduced")
+    assert words[FEWER].word == "not tested here"
+    assert words[FEWER].why.startswith("no gap shows that could be explained: with 4,000 updates B")
+    late = reading_of(LONG, ending({**gap_of(0.0, 1000), (2000, 1000): 48.0}))
+    words = {name: judge(name, late) for name in (STAYS, CATCHES, FEWER)}
+    for name in (STAYS, CATCHES):
+        assert words[name].word == "not tested here"
+        assert re.search(r"with 1,000 updates B = 256 is [+-]0\.\d\d \[", words[name].why)
+        assert words[name].effect is None
+    # With 1,000 updates it was better than with 4,000.
+    assert words[FEWER].word == "contradicted"
+
+
+# --- What of the noise --------------------------------------------------------------------------
+
+GAP = {"B256_1000": (52.0, 0.0), "B1000_1000": (48.0, 0.0)}
+"""Four points, known exactly: the middle is 50."""
+
+
+@pytest.mark.parametrize("claim", [BACK, STEPS])
+@pytest.mark.parametrize(
+    ("past", "half", "word"),
+    [
+        (1.0, 0.99, "reproduced"),
+        (1.0, 1.01, "undecided"),
+        (0.2, 0.15, "reproduced"),
+        (-1.0, 1.01, "undecided"),
+        (-1.0, 0.99, "contradicted"),
+        (-2.0, 0.1, "contradicted"),
+    ],
+)
+def test_an_arm_closes_the_gap_where_it_lies_past_its_middle(arms, claim, past, half, word):
+    name, said = {BACK: ("noise_back", "the noise of B = 256 given back")}.get(
+        claim, ("fixed_length", "steps of fixed length")
+    )
+    of = retold(arms, **GAP, B64_1000=(99.0, 0.0), **{name: (50.0 + past, half)})
+    found = CLAIMS[claim].predicate(of)
+    assert found.word == word
+    assert found.effect == pytest.approx(past)
+    assert found.interval == pytest.approx((past - half, past + half))
+    assert (found.margin, found.unit) == (None, "points")
+    assert found.why == (
+        f"the gap of B = 1,000 below B = 256 is +4.00 [+4.00, +4.00] points; with {said} it gains "
+        f"{past + 2:+.2f} points, {(past + 2) / 4:.0%} of that. It lies past the middle of the gap "
+        f"by {past:+.2f} [{past - half:+.2f}, {past + half:+.2f}] points."
+    )
+
+
+def test_the_middles_error_is_that_of_both_ends(arms):
+    told = {"B256_1000": (52.0, 0.6), "B1000_1000": (48.0, 0.8), "noise_back": (51.0, 0.0)}
+    found = findings.past_middle(retold(arms, **told), "noise-back")
+    # Half of √(0.6² + 0.8²), at 12 degrees of freedom for either.
+    assert found.error == pytest.approx(0.5 / stats.t.ppf(0.975, 12))
+    assert found.value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("early", "late", "half", "word"),
+    [
+        (51.0, 49.0, 0.9, "reproduced"),
+        (51.0, 49.0, 1.1, "undecided"),
+        (51.0, 51.0, 0.4, "contradicted"),
+        (49.0, 49.0, 0.4, "contradicted"),
+        (49.0, 51.0, 0.4, "contradicted"),
+        (51.0, 50.1, 0.4, "undecided"),
+        (49.9, 49.0, 0.4, "undecided"),
+    ],
+)
+def test_noise_helps_early_and_not_late(arms, early, late, half, word):
+    of = retold(arms, **GAP, small_first=(early, half), small_last=(late, half))
+    found = findings.early_not_late(of)
+    assert found.word == word
+    assert found.effect == pytest.approx(min(early - 50, 50 - late))
+    assert found.unit == "points"
+    assert f"in the first half it gains {early - 48:+.2f} points" in found.why
+    assert f"in the second half it gains {late - 48:+.2f} points" in found.why
+
+
+def test_arms_are_judged_where_the_batch_that_they_borrow_from_is_ahead():
+    # 64 is far ahead, but it is 256 whose noise is given back.
+    none = reading_of(ARMS, ending({**HEIGHTS, 64: 60.0, 256: 48.0}))
+    for name in (BACK, EARLY, STEPS):
+        found = judge(name, none)
+        assert found.word == "not tested here"
+        assert re.search(
+            r"with 1,000 updates B = 256 is [+-]\d\.\d\d \[.*above B = 1,000", found.why
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "claim", "said"),
+    [
+        ("noise-back", BACK, "with the noise of B = 256 given back, the best rate"),
+        ("small-first", EARLY, "with B = 256 in the first half, the best rate"),
+        ("small-last", EARLY, "with B = 256 in the second half, the best rate"),
+        ("fixed-length", STEPS, "with steps of fixed length, the best rate"),
+    ],
+)
+def test_no_word_rests_on_an_arm_whose_rate_is_at_an_edge(name, claim, said):
+    base = ending()
+
+    def rising(config):
+        ended = base(config)
+        if of(config) == name:
+            ended["test_accuracy"] = 40 + math.log2(config.effective_learning_rate)
+        return ended
+
+    reading = reading_of(ARMS, rising)
+    found = judge(claim, reading)
+    assert found.word == "not tested here"
+    assert found.why.startswith(said)
+    assert found.why.endswith("lies on an edge of its grid.")
+    others = {BACK, EARLY, STEPS} - {claim}
+    assert all(judge(other, reading).word == SAID[other] for other in others)
+
+
+def test_what_all_diverged_is_not_tested(whole):
+    study = study_of_some(ARMS)
+    reading = Reading(study, filled(study, diverged))
+    for name in (BACK, EARLY, STEPS):
+        found = judge(name, reading)
+        assert found.word == "not tested here"
+        assert (
+            found.why
+            == "with 1,000 updates, every rate of SGD with momentum 0.9 diverged at B = 256."
+        )
+
+
+# --- Scaling the learning rate ------------------------------------------------------------------
+
+
+def scaled(linear, root, spread=0.3, tuned=None):
+    """Runs of 256 by their rate: what they reach at 2^3, in proportion to 64's, and at 2^2."""
+    base = ending(spread=0.0)
+    rng = np.random.default_rng(1)
+
+    def ends(config):
+        ended = base(config)
+        rate = math.log2(config.effective_learning_rate)
+        if config.batch_size == 64 and tuned is not None:
+            best = tuned(config) if callable(tuned) else tuned
+            ended["test_accuracy"] = 50.0 - abs(rate - best)
+        if config.batch_size == 256 and config.seed < FRESH_SEED:
+            told = {3: linear, 2: root}.get(round(rate), 45.0 - abs(rate - 3))
+            value = told(config) if callable(told) else told
+            ended["test_accuracy"] = value + spread * rng.standard_normal()
+        return ended
+
+    return ends
+
+
+@pytest.mark.parametrize("claim", [UPDATES, EPOCHS])
+@pytest.mark.parametrize(
+    ("linear", "root", "spread", "word"),
+    [
+        (50.0, 53.0, 0.3, "reproduced"),
+        (53.0, 50.0, 0.3, "contradicted"),
+        (51.0, 51.0, 0.2, "absent"),
+        (51.0, 51.5, 2.0, "undecided"),
+    ],
+)
+def test_the_rate_in_proportion_against_the_root(claim, linear, root, spread, word):
+    found = judge(claim, reading_of(LONG, scaled(linear, root, spread)))
+    assert found.word == word
+    assert (found.margin, found.unit) == (0.5, "points")
+    equal = claim.rpartition(".")[2]
+    assert found.why.startswith("at B = 256, 4 times the tuned rate of B = 64 reaches ")
+    assert f"points more than 2 times, at equal {equal}, by the runs of its grid." in found.why
+
+
+def test_the_scaled_rates_are_compared_by_students_t():
+    reading = reading_of(LONG, scaled(51.0, 50.0, 0.5))
+
+    def runs(updates, exponent):
+        return np.array(
+            [
+                r.metrics["test_accuracy"]
+                for r in reading.records.values()
+                if (r.config.batch_size, r.config.steps) == (256, updates)
+                and r.config.seed < FRESH_SEED
+                and r.config.effective_learning_rate == pytest.approx(2.0**exponent)
+            ]
+        )
+
+    each = []
+    for updates in (1000, 2000, 4000):
+        linear, root = runs(updates, 3), runs(updates, 2)
+        assert len(linear) == len(root) == 3
+        each.append(stats.ttest_ind(linear, root))
+        if updates == 1000:
+            # With 64's rate of 4,000 updates: the same images, four times the batch.
+            epochs = findings.linear_less_root(reading, "epochs")
+            assert epochs.value == pytest.approx(linear.mean() - root.mean())
+            assert epochs.p == pytest.approx(each[0].pvalue)
+            assert epochs.dof == 4
+    found = findings.linear_less_root(reading, "updates")
+    bounds = [test.confidence_interval(0.95) for test in each]
+    middles = [(b.low + b.high) / 2 for b in bounds]
+    errors = [(b.high - b.low) / 2 / stats.t.ppf(0.975, 4) for b in bounds]
+    assert found.value == pytest.approx(np.mean(middles))
+    assert found.error == pytest.approx(math.hypot(*errors) / 3)
+    assert 4 <= found.dof <= 12
+
+
+def test_at_equal_epochs_the_small_batchs_rate_is_that_of_four_times_the_updates():
+    """It is 2^0 there, twice that with fewer: what is compared at 256 is 2^2 and 2^1."""
+
+    def tuned(config):
+        return 0 if config.steps == 4000 else 1
+
+    reading = reading_of(LONG, scaled(60.0, 53.0, 0.0, tuned))
+    # 2^1 reaches 45 − 2, see `scaled`; 2^2 the root of the other updates' 2^1.
+    assert findings.linear_less_root(reading, "epochs").value == pytest.approx(53.0 - 43.0)
+    each = [60.0 - 53.0, 60.0 - 53.0, 53.0 - 43.0]
+    assert findings.linear_less_root(reading, "updates").value == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize(
+    ("tuned", "said"),
+    [
+        (3, "with 1,000 updates, the best rate of SGD with momentum 0.9 at B = 64 lies on an edge"),
+        (-1, "from B = 64, tuned with 1,000 updates, the scaled rate is 2^0, outside of the grid"),
+        (4, "from B = 64, tuned with 1,000 updates, the scaled rate is 2^6, outside of the grid"),
+    ],
+)
+def test_a_rate_that_was_not_tried_is_not_judged(tuned, said):
+    ends = scaled(51.0, 50.0, tuned=tuned)
+    if tuned == 3:
+        ends = scaled(51.0, 50.0, tuned=30)
+    found = judge(UPDATES, reading_of(LONG, ends))
+    assert found.word == "not tested here"
+    assert found.why.startswith(said)
+
+
+def test_a_rate_that_was_tried_because_of_what_it_reached_is_not_judged():
+    """256 is best at 2^0, to which its grid has grown: no fair try of 64's rate by the root."""
+
+    def ends(config):
+        rate = math.log2(config.effective_learning_rate)
+        best = {64: -1, 256: 0}.get(config.batch_size, 2)
+        return {"test_accuracy": 50 - abs(rate - best) + 0.1 * (config.seed % 3), "train_loss": 1.0}
+
+    reading = reading_of(LONG, ends)
+    grown = reading.tuned()[findings.key_of(reading, 256, updates=1000)]
+    assert 0 in grown.exponents
+    for name in (UPDATES, EPOCHS):
+        found = judge(name, reading)
+        assert found.word == "not tested here"
+        assert found.why.endswith("2^0, outside of the grid of B = 256 as first planned.")
+
+
+@pytest.mark.parametrize(("updates", "lost"), [(1000, {UPDATES, EPOCHS}), (2000, {UPDATES})])
+def test_a_mean_without_the_diverged_runs_is_not_judged(updates, lost):
+    def linear(config):
+        return math.inf if (config.steps, config.seed) == (updates, 1) else 50.0
+
+    reading = reading_of(LONG, scaled(linear, 52.0))
+    for name in (UPDATES, EPOCHS):
+        found = judge(name, reading)
+        assert (found.word == "not tested here") == (name in lost)
+        if name in lost:
+            assert found.why == (
+                "1 of 3 runs of B = 256 diverged at the scaled rate, 2^3, "
+                f"with {updates:,} updates."
+            )
+
+
+# --- All together -------------------------------------------------------------------------------
+
+SAID = {
+    STAYS: "reproduced",
+    CATCHES: "contradicted",
+    FEWER: "reproduced",
+    BACK: "reproduced",
+    EARLY: "reproduced",
+    STEPS: "contradicted",
+    UPDATES: "contradicted",
+    EPOCHS: "contradicted",
+}
+
+
+def test_complete_records_give_words_in_every_place(whole):
+    assert {name: judge(name, whole).word for name in CLAIMS} == SAID
+    told = findings.disagreements(whole)
+    assert len(told) == len(findings.QUESTIONS)
+    words = dict(zip(told.Question, told.Word, strict=True))
+    assert words["Does the largest batch catch up with 4,000 updates?"] == (
+        "S20: reproduced; H17: contradicted"
+    )
+    assert words["Do steps of fixed length close the gap?"] == "G20: contradicted"
+    assert words["How should the learning rate grow with the batch?"] == (
+        "H17, equal updates: contradicted; H17, equal epochs: contradicted"
+    )
+    # Both judge by the same numbers, which are told once.
+    assert told.Measured[0] == (lambda why: why[0].upper() + why[1:])(judge(STAYS, whole).why)
+    assert not WORDLESS.search(told.to_string())
+
+
+def test_every_claim_but_that_of_fewer_updates_decides_a_question():
+    asked = [name for *_, ids in findings.QUESTIONS for name in ids]
+    assert sorted(asked) == sorted(set(CLAIMS) - {FEWER})
+
+
+def test_claims_wait_for_their_own_sweeps_only(whole):
+    """Without the arms the updates are judged; without the longer sweeps the arms are."""
+    without_arms = {k: r for k, r in whole.records.items() if of(r.config) == "plain"}
+    part = Reading(whole.study, without_arms)
+    waits = {name for name in CLAIMS if judge(name, part).word == "not measured"}
+    assert waits == {BACK, EARLY, STEPS}
+    at_once = {k: r for k, r in whole.records.items() if r.config.steps == 1000}
+    part = Reading(whole.study, at_once)
+    waits = {name for name in CLAIMS if judge(name, part).word == "not measured"}
+    assert waits == {STAYS, CATCHES, FEWER, UPDATES, EPOCHS}
+
+
+@pytest.mark.parametrize("word", get_args(Word))
+def test_which_paper_held_is_told_by_the_words_whatever_they_are(monkeypatch, word):
+    other = "undecided" if word != "undecided" else "absent"
+    monkeypatch.setattr(
+        Claim, "judge", lambda self, _: Verdict(other if self.id == CATCHES else word, "so.")
+    )
+    s20, h17, g20 = findings.which_held(None)
+    statement = {name: f"“{claim.stated.statement}”" for name, claim in CLAIMS.items()}
+    assert g20 == (
+        f"G20 says that a large batch fails by its vanishing steps: {word} is {statement[STEPS]}."
+    )
+    assert s20.startswith("S20 says that the noise itself helps: ")
+    assert f": {word} are " in s20
+    assert all(statement[name] in s20 for name in CLAIMS if name.startswith("S20"))
+    first, second = sorted([(get_args(Word).index(w), w) for w in (word, other)])
+    parts = {
+        word: f"{word} are {statement[UPDATES]} and {statement[EPOCHS]}",
+        other: f"{other} is {statement[CATCHES]}",
+    }
+    assert h17 == (
+        f"H17 says that a large batch only lacks updates: {parts[first[1]]}; {parts[second[1]]}."
+    )
+    assert findings.held_lines(None).splitlines() == [f"- {said}" for said in (s20, h17, g20)]
+
+
+def test_one_pass_is_told_by_fresh_seeds(whole):
+    def fresh(size, images):
+        found = [
+            r.metrics["test_accuracy"]
+            for r in whole.records.values()
+            if (r.config.batch_size, r.config.train_size) == (size, images)
+            and r.config.seed >= FRESH_SEED
+        ]
+        assert len(found) == 3
+        return np.mean(found)
+
+    said = findings.one_pass(whole)
+    for images in (50_000, 1000):
+        assert f"{fresh(48, images) - fresh(16, images):+.2f} [" in said
+    table = findings.passes_table(whole)
+    assert list(table["Training images"]) == ["1,000"] * 3 + ["50,000"] * 3
+    assert list(table["Batch size"]) == [16, 48, 256] * 2
+    assert list(table["Passes over them"]) == ["16", "48", "256", "0.32", "0.96", "5.12"]
+    for row in (0, 3):
+        shown = float(table["Fresh seeds (%)"][table.index[row]].split()[0])
+        assert shown == pytest.approx(fresh(16, (1000, 50_000)[row // 3]), abs=0.006)
+
+
+# --- Figures ------------------------------------------------------------------------------------
+
+
+def test_the_first_figure_has_a_curve_for_each_number_of_updates(whole):
+    fig = figures.by_batch(whole)
+    assert [trace.name for trace in fig.data] == ["1,000 updates", "2,000 updates", "4,000 updates"]
+    reached = [whole.reached(key).value for key in findings.rows_at(whole, 4000).key]
+    assert list(fig.data[2].y) == pytest.approx(reached)
+    gaps = [findings.gap_at(whole, updates).size.value for updates in (1000, 4000)]
+    assert fig.layout.title.text == (
+        f"B = 1,000 is {gaps[0]:.1f} points behind with 1,000 updates, and {gaps[1]:.1f} points "
+        "behind with 4,000 updates"
+    )
+
+
+def test_a_largest_batch_that_is_ahead_is_said_to_be():
+    ahead = reading_of(LONG, ending({**HEIGHTS, (4000, 1000): 54.0}))
+    size = findings.gap_at(ahead, 4000).size.value
+    assert figures.by_batch(ahead).layout.title.text.endswith(
+        f", and {-size:.1f} points ahead with 4,000 updates"
+    )
+
+
+def test_an_arms_gain_stands_beside_the_gap(whole):
+    fig = figures.arms(whole)
+    gap = findings.gap_to_best(whole).size
+    marks = sorted(x for trace in fig.data for x in trace.x)
+    gains = {arm: findings.gain_of(whole, arm).value for arm in findings.ARMS}
+    assert marks == pytest.approx(sorted(gains.values()))
+    (shaded,) = [shape for shape in fig.layout.shapes if shape.type == "rect"]
+    assert (shaded.x0, shaded.x1) == pytest.approx((gap.interval.low, gap.interval.high))
+    lines = sorted(shape.x0 for shape in fig.layout.shapes if shape.type == "line")
+    assert lines == pytest.approx([0, gap.value / 2, gap.value])
+    best = max(gains, key=gains.__getitem__)
+    assert fig.layout.title.text == (
+        f"Most is gained by {findings.ARMS[best]}: {gains[best]:.1f} of the {gap.value:.1f} points"
+    )
+    low, high = fig.layout.xaxis.range
+    assert low <= min(marks)
+    assert high >= gap.interval.high
+    # No row stands on this page that a click could lead to.
+    assert not fig.layout.meta["anchors"]
+    assert "A click" not in str(fig.layout.annotations)
+
+
+def test_where_there_is_no_gap_the_arms_say_so():
+    none = reading_of(ARMS, ending({**HEIGHTS, 256: 45.0}))
+    assert figures.arms(none).layout.title.text == (
+        "B = 256 is not ahead of B = 1,000: there is no gap to close"
+    )
+
+
+def test_a_slider_passes_what_is_measured_and_each_step_shows_other_runs(whole):
+    assert figures.measured(whole) == {
+        "updates": [1000, 2000, 4000],
+        "batch_size": [64, 256, 1000],
+    }
+    one = figures.sweep_at(whole, 2000, 256)
+    tuned = whole.tuned()[findings.key_of(whole, 256, updates=2000)]
+    runs = next(trace for trace in one.data if trace.name == "B = 256, 2,000 updates, runs")
+    assert list(runs.y) == list(tuned.table.ravel())
+    assert set(runs.customdata) <= set(whole.records)
+    assert one.layout.title.text.startswith("B = 256, 2,000 updates: 5")
+    assert one.layout.title.text.endswith(" % at 2³")
+    none = Reading(whole.study, {})
+    assert figures.measured(none) == {"updates": [], "batch_size": []}
+
+
+def test_records_of_a_part_draw_what_is_there(whole):
+    some = list(whole.records.values())[:20]
+    part = Reading(whole.study, {one.id: one for one in some})
+    assert figures.by_batch(part).layout.title.text == "Not all of these runs have been made yet"
+    assert figures.arms(part).startswith("*What the arms gain is not yet measured")
+    for updates in (1000, 4000):
+        assert figures.sweep_at(part, updates, 1000).layout.title.text.endswith("no rate yet")
+    assert list(findings.passes_table(part)["Fresh seeds (%)"])[:2] == ["not yet measured"] * 2
+
+
+def test_it_stands_where_its_claims_look_for_it():
+    assert EXPERIMENTS[EXPERIMENT.name] is EXPERIMENT
+    assert record(STATES[0].needed[0], ending()).config.batch_size == 64

@@ -14,10 +14,11 @@ from IPython.display import HTML, Markdown
 
 from sgdnoise.analysis import Reading
 from sgdnoise.book.advice import RECIPE, RULES, Answer, answer, found
+from sgdnoise.book.inventory import each_once
 from sgdnoise.book.scorecard import JUDGED, Row
 from sgdnoise.book.scorecard_page import chip, prose
 from sgdnoise.config import RunConfig
-from sgdnoise.experiments import studies, study_of
+from sgdnoise.experiments import findings, studies, study_of
 from sgdnoise.figures.forest import anchor
 from sgdnoise.models import build, count_parameters
 from sgdnoise.records.store import Store
@@ -158,6 +159,20 @@ def boundaries(reading: Reading) -> Markdown:
     )
 
 
+def disagreement(store: Store, scale: str = "cpu") -> Markdown:
+    """Which paper holds where they disagree, a sentence each; until all is run, what is missing."""
+    study = study_of("discriminating", scale)
+    reading = Reading(study, store.read(*study.place))
+    if not reading.missing:
+        said: str = findings(study.experiment.name).held_lines(reading)
+        return Markdown(said)
+    asked = len(study.needed(reading.records))
+    return Markdown(
+        f"*Which of them holds where they disagree is not measured yet: "
+        f"{len(reading.missing):,} of {asked:,} runs are missing, which `{study.command}` makes.*"
+    )
+
+
 def _missing(reading: Reading) -> Markdown:
     """What is to be run before there is anything to show, and by which command."""
     study = reading.study
@@ -185,7 +200,7 @@ def scales(store: Store) -> Markdown:
     lines, empty, devices = [], [], set()
     for scale in SCALES:
         own = [study for study in studies(scale) if study.experiment.name != "parts-checked"]
-        records = [record for study in own for record in store.read(*study.place).values()]
+        records = each_once((scale, store.read(*study.place)) for study in own)
         if not records:
             empty.append(f"`{scale}`")
             continue

@@ -45,6 +45,11 @@ def _row(study: Study, records: Mapping[str, Record]) -> dict[str, str]:
     }
 
 
+def each_once(files: Iterable[tuple[str, Mapping[str, Record]]]) -> list[Record]:
+    """All records of some files, each with its scale: what several experiments have counts once."""
+    return list({(scale, run): r for scale, file in files for run, r in file.items()}.values())
+
+
 def _ran_on(record: Record) -> str:
     """A CPU or which GPU, and the precision; which CPU is in `environments`."""
     device, precision = (str(record.provenance.get(k, "unknown")) for k in ("device", "precision"))
@@ -74,10 +79,9 @@ _ENVIRONMENT = ("device", "python", "torch", "cuda", "cudnn", "numpy", "sgdnoise
 def environments(store: Store) -> pd.DataFrame:
     """One row an environment that made records: device, versions, code digest, runs, dates."""
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for study in studies():
-        for record in store.read(*study.place).values():
-            key = tuple(str(record.provenance.get(name, "")) for name in _ENVIRONMENT)
-            groups.setdefault(key, []).append(record)
+    for record in each_once((study.scale, store.read(*study.place)) for study in studies()):
+        key = tuple(str(record.provenance.get(name, "")) for name in _ENVIRONMENT)
+        groups.setdefault(key, []).append(record)
     rows = [
         {
             **dict(zip(_ENVIRONMENT, key, strict=True)),
@@ -128,11 +132,13 @@ def to_run(store: Store) -> pd.DataFrame:
 def summary(store: Store) -> str:
     """How much there is in all, in one Markdown sentence."""
     files = [(study, store.read(*study.place)) for study in studies()]
-    records = [record for _, file in files for record in file.values()]
+    records = each_once((study.scale, file) for study, file in files)
     if not records:
         return "**Nothing has been run yet.**"
     there = sum(bool(file) for _, file in files)
-    asked = sum(len({c.id for c in study.needed(file)} & file.keys()) for study, file in files)
+    asked = len(
+        {(study.scale, c.id) for study, file in files for c in study.needed(file) if c.id in file}
+    )
     more = f", and {len(records) - asked:,} that no grid asks for any more"
     return (
         f"**{asked:,} runs** are recorded that the grids ask for"

@@ -10,7 +10,7 @@ import html
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import plotly.graph_objects as go
@@ -22,6 +22,7 @@ from sgdnoise.figures.theme import (
     ORANGE,
     SKY,
     VERMILLION,
+    Source,
     figure,
     paper_value,
     provenance,
@@ -87,7 +88,9 @@ def anchor(row: Mapping[str, Any]) -> str:
     return f"{row['id']}.{row['scale']}".rstrip(".")
 
 
-def forest(rows: Sequence[Mapping[str, Any]], unit: str, source: str = "") -> go.Figure:
+def forest(
+    rows: Sequence[Mapping[str, Any]], unit: str, source: str | Source = "", *, leads: bool = True
+) -> go.Figure:
     """Effects and intervals in one unit, with margins and the papers' numbers.
 
     A margin lies about the paper's number where the effect is a slope that has one, for nothing is
@@ -97,6 +100,7 @@ def forest(rows: Sequence[Mapping[str, Any]], unit: str, source: str = "") -> go
         rows: of the scorecard; what has another unit, no effect or no interval is left out.
         unit: whose figure.
         source: what the runs behind it are, for the line below.
+        leads: whether the page has the rows that a click leads to.
 
     Raises:
         ValueError: if no row is left.
@@ -156,9 +160,10 @@ def forest(rows: Sequence[Mapping[str, Any]], unit: str, source: str = "") -> go
         # The legend may wrap to three lines on a phone.
         height=int(tops[-1]) + 170,
         margin={"l": 8, "r": 8, "t": 70, "b": 88},
-        meta={**fig.layout.meta, "anchors": True},
+        meta={**fig.layout.meta, "anchors": leads},
     )
-    return provenance(fig, f"{_reading_it(mine)} {source}".strip())
+    text = f"{_reading_it(mine, leads)} {source}".strip()
+    return provenance(fig, replace(source, text=text) if isinstance(source, Source) else text)
 
 
 def forests(rows: Sequence[Mapping[str, Any]], source: str = "") -> list[go.Figure]:
@@ -223,9 +228,10 @@ def _title(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     return f"{judged} {named}: {', '.join(said)}."
 
 
-def _reading_it(rows: Sequence[Mapping[str, Any]]) -> str:
+def _reading_it(rows: Sequence[Mapping[str, Any]], leads: bool) -> str:
     bands = " Grey: the margin." if any(_finite(row["margin"]) for row in rows) else ""
-    return f"Bars: the interval.{bands} A click on a mark or a label leads to its row."
+    where = " A click on a mark or a label leads to its row." if leads else ""
+    return f"Bars: the interval.{bands}{where}"
 
 
 def _label(row: Mapping[str, Any]) -> list[str]:

@@ -208,6 +208,34 @@ class Store:
                     self._set_aside(path)
                 _write(path, "ab", text.encode())
 
+    def elsewhere(
+        self, scale: str, experiment: str, runs: Iterable[str], code: str | None = None
+    ) -> dict[str, dict[str, Record]]:
+        """Sound records of some runs that stand with other experiments of the same scale.
+
+        Args:
+            scale, experiment: for whom they are looked for.
+            runs: the ids of the runs.
+            code: the digest of the code that has to have made them; None for any.
+
+        Returns:
+            By the experiment where they stand, the records by run. A run that stands with several
+            is that of the first by name. Failed runs are not among them.
+
+        Raises:
+            InputError: when there is something that cannot be read.
+        """
+        wanted, found = set(runs), {}
+        path = self.path(scale, experiment)
+        for other in sorted(path.parent.glob("*.jsonl")) if wanted else ():
+            with _told("read records", other):
+                lines = _lines(other) if other != path else []
+            mine = {record.id: record for record in _some(lines, wanted, code)}
+            if mine:
+                found[other.stem] = mine
+                wanted -= mine.keys()
+        return found
+
     def repair(self, scale: str, experiment: str) -> list[str]:
         """Moves the lines that are not sound records to `<experiment>.rejected` beside the store.
 
@@ -280,6 +308,23 @@ class Store:
         folder = self.root / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(folder / f"{name}.lock")
+
+
+_ID = re.compile(rb'"id":"([0-9a-f]{16})"')
+
+
+def _some(lines: Iterable[bytes], wanted: set[str], code: str | None) -> Iterator[Record]:
+    """The sound records of some runs among lines; most lines are of others and are not parsed."""
+    for line in lines:
+        if not any(match[1].decode() in wanted for match in _ID.finditer(line)):
+            continue
+        try:
+            record = Record.parse(line.decode(errors="replace"))
+        except ValueError:
+            continue  # whose it is says so when it is read for itself
+        told = record.provenance["code"]
+        if record.id in wanted and record.status != "failed" and code in (None, told):
+            yield record
 
 
 def _lines(path: Path) -> list[bytes]:

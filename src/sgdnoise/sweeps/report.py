@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass
 class Report:
-    """What a sweep did, in runs; `left` are those that its deadline left to do."""
+    """What a sweep did, in runs.
+
+    Attributes:
+        found: that were there, those of `taken` among them.
+        trained, failed, diverged: that it ran; the diverged ones are trained.
+        left: that its deadline left to do.
+        taken: those of `found` that other experiments had, by whose they are.
+    """
 
     found: int = 0
     trained: int = 0
     failed: int = 0
     diverged: int = 0
     left: int = 0
+    taken: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        return f"{self.found} found, {self.trained} trained, {self.failed} failed"
+        found = f"{self.found} found"
+        if self.taken:
+            found += f" (of them {', '.join(f'{n} from {name}' for name, n in self.taken.items())})"
+        return f"{found}, {self.trained} trained, {self.failed} failed"

@@ -11,12 +11,13 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 
 import filelock
 import numpy as np
 
+from sgdnoise import data
 from sgdnoise.config import RunConfig
 from sgdnoise.errors import InputError, check_whole, shown
 from sgdnoise.progress import bar
@@ -107,6 +108,26 @@ def check_minutes(minutes: float) -> None:
         )
 
 
+def check_runs(configs: Iterable[RunConfig]) -> None:
+    """Refuses runs that their training set does not allow, before any is trained.
+
+    Raises:
+        InputError: for a data set that is not there, a subset larger than it, a batch larger than
+            the subset, or phases that do not fit into the budget.
+    """
+    told = ("dataset", "train_size", "batch_size", "phases", "epochs", "steps")
+    unlike = {tuple(getattr(config, name) for name in told): config for config in configs}
+    for config in unlike.values():
+        there = data.train_size(config.dataset)
+        size = config.train_size or there
+        if size > there:
+            raise InputError(
+                f"a subset of {size} examples is larger than {config.dataset}, which has {there} "
+                f"to train on: choose at most {there}"
+            )
+        config.batches(size)
+
+
 def run_sweep(
     study: Study,
     store: Store,
@@ -114,8 +135,11 @@ def run_sweep(
     jobs: int | None = None,
     scheduler: str | None = None,
     deadline: float | None = None,
+    code: str | None = None,
 ) -> Report:
     """Trains what the store lacks of a study, until it lacks nothing.
+
+    A run that another experiment of the same scale has is not trained again: its record is copied.
 
     Scales `gpu` and `paper`, and whatever is in bfloat16, train on CUDA: in this process, a bundle
     after the other in the experiment's order, or on the scheduler's workers, each on its own GPU.
@@ -128,6 +152,7 @@ def run_sweep(
             thread; a worker that is lost costs its bundle in flight, which another one trains.
         deadline: `time.time()` from which on nothing more is begun, and runs in flight stop with
             their checkpoints written (there are none on a cluster).
+        code: the digest of the code that has to have made what is copied; None for any.
 
     Returns:
         How many runs were found, trained, and failed, and how many the deadline left.
@@ -144,10 +169,12 @@ def run_sweep(
     store.check_writable()
     for complaint in store.repair(*study.place):
         print(f"set aside: {complaint}", file=sys.stderr, flush=True)
+    report = Report()
+    while _take(study, store, code, report):
+        pass
     records = store.read(*study.place)
     first = study.needed(records)
-    found = sum(c.id in records and records[c.id].status != "failed" for c in first)
-    report = Report(found=found)
+    found = report.found = len(first) - len(study.missing(records))
     device = device_of(study.scale, first)
     if device == "cuda" and found < len(first):
         if jobs not in (None, 1):
@@ -173,6 +200,8 @@ def run_sweep(
         while True:
             records = store.read(*study.place)
             todo = [c for c in study.missing(records) if c.id not in tried]
+            if todo and _take(study, store, code, report):
+                continue
             if not todo or _past(deadline):
                 report.left = len(todo)
                 return report
@@ -220,6 +249,20 @@ def run_sweep(
                 progress.set_postfix(failed=report.failed, diverged=report.diverged)
             if not mine and not _past(deadline):
                 time.sleep(WAIT_SECONDS)  # another sweep holds all that is left
+
+
+def _take(study: Study, store: Store, code: str | None, report: Report) -> bool:
+    """Copies what other experiments have of the missing runs, and counts it; whether there is any.
+
+    What then is missing may be had elsewhere too, as a grid that grew.
+    """
+    missing = [config.id for config in study.missing(store.read(*study.place))]
+    elsewhere = store.elsewhere(*study.place, missing, code)
+    for name, records in elsewhere.items():
+        store.append(*study.place, records.values())
+        report.found += len(records)
+        report.taken[name] += len(records)
+    return bool(elsewhere)
 
 
 def _past(deadline: float | None) -> bool:

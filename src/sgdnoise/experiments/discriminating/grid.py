@@ -23,11 +23,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgdnoise.study.grid import Sweep, rounded
-from sgdnoise.study.scales import CPU, METHODS, rates, sweep_of
+from sgdnoise.study.scales import CIFAR10, CPU, METHODS, rates, sweep_of
 from sgdnoise.study.study import Experiment
 
 IMAGES = 1000
 """The training set, and with it the largest batch."""
+
+ALL_IMAGES = 50_000
+"""Of CIFAR-10."""
 
 BEST = 256
 """The batch size that was best in pilots at 1,000 updates, whose noise is given back."""
@@ -46,18 +49,28 @@ def _sweep(key: Mapping[str, Any], fixed: Mapping[str, Any], centre: int, reach:
     return sweep_of(base, {"method": "momentum", **key}, dict(fixed), rates(centre, reach))
 
 
-def train_longer() -> list[Sweep]:
-    """The fair step budget at twice and four times its updates, five rates a point."""
+def plain(updates: int = UPDATES, arm: str = "plain") -> list[Sweep]:
+    """The fair step budget with so many updates, five rates a point.
+
+    With 1,000 they are runs of `constant-step` too: one config, one id, one record.
+    """
     return [
         _sweep(
-            {"batch_size": size, "arm": "longer", "updates": factor * UPDATES},
-            {"batch_size": size, "steps": factor * UPDATES},
+            {"batch_size": size, "arm": arm, "updates": updates},
+            {"batch_size": size, "steps": updates},
             centre,
             reach=2,
         )
-        for factor in (2, 4)
         for size, centre in _CENTRES.items()
     ]
+
+
+def train_longer() -> list[Sweep]:
+    """The fair step budget at twice and four times its updates."""
+    return [sweep for updates in LONGER for sweep in plain(updates, "longer")]
+
+
+LONGER = (2 * UPDATES, 4 * UPDATES)
 
 
 _CENTRES = {64: 1, BEST: 3, IMAGES: 2}
@@ -110,13 +123,37 @@ def passes() -> list[Sweep]:
             centre,
             reach=1,
         )
-        for images, sizes in ((1000, (16, 48)), (50_000, (16, 48, BEST)))
+        for images, sizes in ((IMAGES, (16, 48)), (ALL_IMAGES, (16, 48, BEST)))
         for size, centre in ((size, {16: -1, 48: 0, BEST: 3}[size]) for size in sizes)
     ]
 
 
 def _cpu() -> list[Sweep]:
-    return what_of_the_noise() + passes() + train_longer()
+    return plain() + what_of_the_noise() + passes() + train_longer()
 
 
-EXPERIMENT = Experiment(name="discriminating", sweeps={"cpu": _cpu}, seeds={"cpu": 3})
+def _table_1() -> list[Sweep]:
+    """S20's table 1, of which the plain sweeps are a small one."""
+    # Imported here: tables need pandas, which a machine that only trains may lack.
+    from sgdnoise.papers.numbers import printed, table
+
+    steps = int(printed("S20-T1.updates").value)
+    return [
+        sweep_of(
+            CIFAR10,
+            {"method": "momentum", "batch_size": int(size)},
+            {"momentum": METHODS["momentum"], "batch_size": int(size), "steps": steps},
+            rates(0, 3),
+        )
+        for size in table("S20-T1").batch_size
+    ]
+
+
+EXPERIMENT = Experiment(
+    name="discriminating",
+    sweeps={"cpu": _cpu},
+    seeds={"cpu": 3},
+    reference={"": _table_1},
+    reference_seeds=15,
+    remarks={"": "No paper ran the arms: they are this book's own, by what each predicts."},
+)

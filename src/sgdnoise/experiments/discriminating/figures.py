@@ -1,0 +1,221 @@
+"""Figures of where the papers disagree: updates, batch sizes, and what is done to the largest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from sgdnoise.analysis import Reading, Tuning, best_means, key_name
+from sgdnoise.experiments.discriminating.findings import (
+    ARMS,
+    CLAIMS,
+    LONG,
+    MOST,
+    gain_of,
+    gap_at,
+    gap_to_best,
+    key_of,
+    rows_at,
+)
+from sgdnoise.experiments.discriminating.grid import BEST, IMAGES, LONGER, UPDATES
+from sgdnoise.figures.forest import forest
+from sgdnoise.figures.tables import power_of_two
+from sgdnoise.figures.theme import (
+    DASHES,
+    GREEN,
+    INK,
+    MUTED,
+    PALETTE,
+    SYMBOLS,
+    figure,
+    interval_marks,
+    provenance,
+)
+from sgdnoise.figures.tuned import common_exponents, frame_of, source, ticks_at
+
+BUDGETS = (UPDATES, *LONGER)
+
+
+def by_batch(reading: Reading) -> go.Figure:
+    """What fresh seeds reach against batch size, a curve for each number of updates."""
+    long = reading.part(LONG)
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="test accuracy, fresh seeds",
+        y_unit="%",
+        log="x",
+        title=_gaps(long),
+        alt="Test accuracy at the tuned rate against batch size, for three numbers of updates",
+    )
+    for k, updates in enumerate(BUDGETS):
+        rows = rows_at(long, updates)
+        reached = [long.reached(key) for key in rows.key]
+        interval_marks(
+            fig,
+            # Side by side, so that their bars show.
+            rows.batch_size * 2 ** (0.06 * (k - 1)),
+            *([f(one) for one in reached] for f in (_value, _low, _high)),
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
+            line={"dash": DASHES[k], "color": PALETTE[k]},
+            customdata=[key_name(key) for key in rows.key],
+            name=f"{updates:,} updates",
+        )
+    ticks_at(fig, rows_at(long, UPDATES).batch_size)
+    return provenance(fig, source(long))
+
+
+def _value(one: Any) -> float:
+    return float(one.value)
+
+
+def _low(one: Any) -> float:
+    return float(one.interval.low)
+
+
+def _high(one: Any) -> float:
+    return float(one.interval.high)
+
+
+def _gaps(reading: Reading) -> str:
+    """How far the largest batch stays behind with fewest and with most updates, in a sentence."""
+    if reading.waiting:
+        return "Not all of these runs have been made yet"
+    said = []
+    for updates in (UPDATES, MOST):
+        if rows_at(reading, updates).test_accuracy_mean.isna().any():
+            return "Not every batch size has a rate that does not diverge"
+        size = gap_at(reading, updates).size.value
+        side = "behind" if size >= 0 else "ahead"
+        said.append(f"{abs(size):.1f} points {side} with {updates:,} updates")
+    return f"B = {IMAGES:,} is {', and '.join(said)}"
+
+
+def measured(reading: Reading) -> dict[str, list[int]]:
+    """The updates, and the batch sizes, at which any run of the plain sweeps is finite."""
+    found = [
+        dict(key) for key, one in reading.part(LONG).tuned().items() if np.isfinite(one.table).any()
+    ]
+    return {part: sorted({key[part] for key in found}) for part in ("updates", "batch_size")}
+
+
+def sweep_at(reading: Reading, updates: int, batch_size: int) -> go.Figure:
+    """Every run of one batch size with so many updates, beside what the largest batch reaches.
+
+    Small marks are runs, lines the mean of the best k, the large mark the tuned rate.
+    """
+    long = reading.part(LONG)
+    tuned = long.tuned()
+    tried = common_exponents(tuned)
+    one = tuned[key_of(long, batch_size, updates=updates)]
+    largest = tuned[key_of(long, IMAGES, updates=updates)]
+    best = one.state.tuned.get("test_accuracy")
+    name = f"B = {batch_size:,}, {updates:,} updates"
+    at = f"{best.cell.mean:.1f} % at {power_of_two(best.point[0])}" if best else "no rate yet"
+    fig = figure(
+        x="effective learning rate ε/(1−m)",
+        x_unit=None,
+        y="test accuracy",
+        y_unit="%",
+        log="x",
+        x_range=(2.0 ** (tried[0] - 0.5), 2.0 ** (tried[-1] + 0.5)),
+        y_range=frame_of(long, "test_accuracy"),
+        title=f"{name}: {at}",
+        alt=f"Test accuracy of every run against learning rate, {name}, and of the largest batch",
+    )
+    fig.add_scatter(
+        x=2.0**largest.exponents,
+        y=_means(largest),
+        mode="lines",
+        line={"color": MUTED, "dash": "dot"},
+        name=f"B = {IMAGES:,}, {updates:,} updates, mean",
+    )
+    sweep = one.state.sweep
+    fig.add_scatter(
+        x=np.repeat(2.0**one.exponents, len(one.seeds)),
+        y=one.table.ravel(),
+        mode="markers",
+        marker={"size": 5, "opacity": 0.5, "color": PALETTE[0]},
+        customdata=[sweep.config(point, seed).id for point in one.points for seed in one.seeds],
+        name=f"{name}, runs",
+    )
+    fig.add_scatter(
+        x=2.0**one.exponents,
+        y=_means(one),
+        mode="lines",
+        line={"color": PALETTE[0]},
+        name=f"{name}, mean",
+        showlegend=False,
+    )
+    fig.add_scatter(
+        x=[2.0 ** best.point[0] if best else None],
+        y=[best.cell.mean if best else None],
+        mode="markers",
+        marker={"size": 14, "color": PALETTE[0], "line": {"width": 2, "color": INK}},
+        customdata=[key_name(sweep.key)],
+        name="tuned",
+    )
+    ticks = [e for e in tried if e % 2 == 0]
+    fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
+    return provenance(fig, source(long))
+
+
+def _means(one: Tuning) -> np.ndarray:
+    return best_means(one.table, one.objective, one.state.sweep.best)
+
+
+def arms(reading: Reading) -> go.Figure | str:
+    """What each arm gains over the largest batch, beside the gap that it could close."""
+    rows = {arm: row for arm in ARMS if (row := _row(reading, arm))}
+    gap = gap_to_best(reading).size
+    if not rows or not math.isfinite(gap.interval.half):
+        return "*What the arms gain is not yet measured: it takes the plain sweeps and their own.*"
+    fig = forest(list(rows.values()), "points", source(reading), leads=False)
+    low, high = gap.interval.low, gap.interval.high
+    fig.add_vrect(low, high, fillcolor=GREEN, opacity=0.15, line_width=0, layer="below")
+    fig.add_vline(gap.value, line={"color": GREEN, "width": 2}, layer="below")
+    fig.add_vline(gap.value / 2, line={"color": GREEN, "width": 1, "dash": "dash"}, layer="below")
+    left, right = fig.layout.xaxis.range
+    reach = max(right, high) - min(left, low)
+    fig.update_xaxes(
+        range=[min(left, low - 0.02 * reach), max(right, high + 0.02 * reach)],
+        title={"text": f"points above B = {IMAGES:,} as it is; green: B = {BEST}"},
+    )
+    return fig.update_layout(title={"text": _finding(rows, gap.value)})
+
+
+def _row(reading: Reading, arm: str) -> Mapping[str, Any]:
+    """An arm as the forest takes it; empty where it has no number."""
+    (claim,) = [claim for claim in CLAIMS if claim.of((("arm", arm),))]
+    gain = gain_of(reading, arm)
+    if not math.isfinite(gain.interval.half):
+        return {}
+    return {
+        "id": claim.id,
+        "scale": reading.study.scale,
+        "paper": claim.id.partition("-")[0],
+        "statement": ARMS[arm][:1].upper() + ARMS[arm][1:],
+        "about": "",
+        "where": claim.stated.where,
+        "verdict": claim.judge(reading).word,
+        "effect": gain.value,
+        "interval": [gain.interval.low, gain.interval.high],
+        "margin": None,
+        "unit": "points",
+        "printed": None,
+        "seeds": reading.seeds,
+    }
+
+
+def _finding(rows: Mapping[str, Mapping[str, Any]], gap: float) -> str:
+    """Which arm gains most, of how large a gap, in a sentence."""
+    best = max(rows, key=lambda arm: rows[arm]["effect"])
+    if gap <= 0:
+        return f"B = {BEST} is not ahead of B = {IMAGES:,}: there is no gap to close"
+    gained = f"{rows[best]['effect']:.1f} of the {gap:.1f} points"
+    return f"Most is gained by {ARMS[best]}: {gained}"
