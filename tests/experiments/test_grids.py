@@ -48,6 +48,7 @@ FROZEN = {
     ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
+    ("training-set-size", "digits"): (2125, "b5e9c8ad830beadf"),
 }
 STANDING = [(name, scale) for name, e in EXPERIMENTS.items() for scale in e.sweeps]
 

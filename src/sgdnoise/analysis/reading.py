@@ -118,7 +118,7 @@ class Reading:
     def tuned(
         self, objective: str = "test_accuracy", variant: Key | None = None
     ) -> dict[Key, Tuning]:
-        """The tuning of every sweep for an objective, by its key."""
+        """The tuning of every sweep that has a rate to tune, for an objective, by its key."""
         found = self._tunings(objective)
         return {key: one for key, one in found.items() if _is_of(key, variant)}
 
@@ -128,6 +128,7 @@ class Reading:
         return {
             state.sweep.key: tuning_of(state, self.study.seeds, self.known, of)
             for state in self.states
+            if state.sweep.axes
         }
 
     def optima(self, objective: str = "test_accuracy", variant: Key | None = None) -> pd.DataFrame:
@@ -159,7 +160,7 @@ class Reading:
         """
         rows = []
         reported = self.study.experiment.objectives
-        for state in self.states:
+        for state in (state for state in self.states if not state.sweep.axes):
             key = state.sweep.key
             runs = [self.known[c.id] for c in state.needed if c.id in self.known]
             row: dict[str, object] = {"key": key, "sweep": key_name(key)}

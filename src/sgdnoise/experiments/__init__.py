@@ -21,6 +21,7 @@ NAMES = (
     "generalization-gap",
     "initial-final-lr",
     "parts-checked",
+    "training-set-size",
 )
 """In the order in which they are worth having; where each stands in the book is for its contents
 to say."""

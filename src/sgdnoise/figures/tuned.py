@@ -101,6 +101,8 @@ def _variant(item: tuple[str, Any]) -> str:
     name, value = item
     if name == "train_size":
         return f"on {value:,} images"
+    if name == "steps":
+        return f"{value:,} updates"
     return _VARIANTS.get(item, f"{name} {value}")
 
 
