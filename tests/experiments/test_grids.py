@@ -49,6 +49,7 @@ FROZEN = {
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
     ("training-set-size", "digits"): (2125, "b5e9c8ad830beadf"),
+    ("sharpness", "digits"): (1320, "a47bcb07e59fdb81"),
 }
 STANDING = [(name, scale) for name, e in EXPERIMENTS.items() for scale in e.sweeps]
 

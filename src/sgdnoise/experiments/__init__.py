@@ -22,6 +22,7 @@ NAMES = (
     "initial-final-lr",
     "parts-checked",
     "training-set-size",
+    "sharpness",
 )
 """In the order in which they are worth having; where each stands in the book is for its contents
 to say."""

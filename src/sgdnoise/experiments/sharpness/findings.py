@@ -1,0 +1,367 @@
+"""What the records say of the curvature that training meets, and of warm-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.analysis.needs import no_optimum
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional
+from sgdnoise.experiments.sharpness.grid import EPOCHS, PROBED, SIZES, WARM_UP
+from sgdnoise.records.record import Record
+from sgdnoise.study.grid import Key
+from sgdnoise.study.scales import METHODS, NAMES
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+Quantity = Literal["sharpness", "batch_sharpness"]
+
+QUANTITIES: dict[Quantity, str] = {"sharpness": "λmax", "batch_sharpness": "batch sharpness"}
+
+Window = Literal["learning", "late"]
+
+WINDOWS: dict[Window, str] = {
+    "learning": "while the net learns",
+    "late": "in the second half of the measured epochs",
+}
+
+LEARNING = (0.5, 0.02)
+"""Parts of a guess's loss, ln 10: above the first a net has learnt nothing, and below the second it
+has nothing left to learn; the curvature of either end limits no rate."""
+
+GUESS = math.log(10)
+"""The loss of a guess among ten classes, in nats."""
+
+WITHIN = 1.0
+"""In log₂: how far from a bound still is at it, a factor of two. S20 knows a rate to as much."""
+
+FAR = 2.0
+"""In log₂: a quarter of the critical rate or less is far below it."""
+
+HALF_STEP = 0.5
+"""In log₂ of the rate: the least difference between usable rates that powers of two resolve."""
+
+SMALLEST, FULL = SIZES[0], SIZES[-1]
+
+
+# --- Along the measured runs ----------------------------------------------------------------------
+
+
+def is_probed(key: Key) -> bool:
+    """Whether a sweep's runs are those along which curvature is measured."""
+    return set(PROBED) <= set(key)
+
+
+def is_swept(key: Key) -> bool:
+    """Whether a sweep tries rates."""
+    return not is_probed(key)
+
+
+def arm(method: str, size: int, epochs: int = 0) -> Key:
+    """The key of a sweep of rates."""
+    return (("method", method), ("batch_size", size), ("warmup_epochs", epochs))
+
+
+def measured(reading: Reading, method: str, size: int, epochs: int = 0) -> list[Record]:
+    """The measured runs of an arm that did not diverge, seed by seed."""
+    key = arm(method, size, epochs) + PROBED
+    (state,) = (state for state in reading.states if state.sweep.key == key)
+    found = (reading.records.get(config.id) for config in state.needed)
+    return [record for record in found if record is not None and "sharpness" in record.curves]
+
+
+def bound(record: Record, effective: bool = False) -> float:
+    """The curvature beyond which a quadratic is unstable at the run's rate.
+
+    2(1 + m)/ε of the heavy ball (S20 §3.1 for m = 0), which is 2/ε of plain SGD; or 2/ε_eff, in
+    which S20 says that noise dominates where the effective rate is far below critical.
+    """
+    config = record.config
+    if effective:
+        return 2 / config.effective_learning_rate
+    return 2 * (1 + config.momentum) / config.learning_rate
+
+
+def curve(record: Record, name: str) -> np.ndarray:
+    """A quantity at the logged updates, NaN where it could not be had."""
+    return np.array([math.nan if v is None else v for v in record.curves[name]], dtype=float)
+
+
+def inside(record: Record, window: Window) -> np.ndarray:
+    """Which of the logged updates lie in a window, and with the rate at its full height."""
+    step, loss = curve(record, "step"), curve(record, "train_loss")
+    if window == "late":
+        return step >= step[-1] / 2
+    most, least = (part * GUESS for part in LEARNING)
+    return (loss <= most) & (loss >= least) & (step >= record.config.warmup_steps)
+
+
+def ratio(
+    records: Iterable[Record],
+    quantity: Quantity,
+    window: Window = "learning",
+    effective: bool = False,
+) -> Estimate:
+    """log₂ of a curvature over its bound: of each run's mean over a window, the mean over seeds."""
+    values = []
+    for record in records:
+        there = curve(record, quantity)[inside(record, window)]
+        mean = float(np.nanmean(there)) if np.isfinite(there).any() else math.nan
+        values.append(math.log2(mean / bound(record, effective)) if mean > 0 else math.nan)
+    return Estimate.mean(values)
+
+
+def early_fall(records: Iterable[Record]) -> Estimate:
+    """log₂ of λmax after the first update less that while the net learns, the mean over seeds."""
+    falls = []
+    for record in records:
+        values = curve(record, "sharpness")
+        there = values[inside(record, "learning")]
+        mean = float(np.nanmean(there)) if np.isfinite(there).any() else math.nan
+        falls.append(math.log2(values[0] / mean) if mean > 0 and values[0] > 0 else math.nan)
+    return Estimate.mean(falls)
+
+
+def _few(reading: Reading, method: str, size: int, quantity: Quantity = "sharpness") -> str:
+    """What a ratio lacks: two runs that were measured while they learnt."""
+    records = measured(reading, method, size)
+    found = [r for r in records if np.isfinite(curve(r, quantity)[inside(r, "learning")]).any()]
+    if len(found) >= 2:
+        return ""
+    return (
+        f"{len(found)} of the measured runs of {NAMES[method]} at B = {size:,} learnt; it takes 2."
+    )
+
+
+def _factor(found: Estimate) -> str:
+    """A log₂ ratio as a factor with its interval."""
+    inner = found.interval
+    if not math.isfinite(found.value):
+        return "–"
+    value, low, high = (f"{2.0**x:.2f}" for x in (inner.value, inner.low, inner.high))
+    return f"{value} [{low}, {high}]" if math.isfinite(inner.half) else f"{value}, no interval"
+
+
+def at_critical(reading: Reading, method: str) -> Verdict:
+    """Whether the full batch's tuned rate keeps λmax at the bound of its stability."""
+    found = ratio(measured(reading, method, FULL), "sharpness")
+    return alike(
+        f"at B = {FULL:,} and its tuned rate λmax is {_factor(found)} of 2(1 + m)/ε while the net "
+        "learns.",
+        found,
+        unit="log2 ratio",
+        margin=WITHIN,
+    )
+
+
+def far_below(reading: Reading, method: str) -> Verdict:
+    """Whether the small batch's tuned rate is a quarter of the critical one or less."""
+    found = ratio(measured(reading, method, SMALLEST), "sharpness", effective=True)
+    return directional(
+        f"at B = {SMALLEST} the tuned effective rate is {_factor(found)} of 2/λmax while the net "
+        f"learns; far below is {2.0**-FAR:g} or less.",
+        Estimate(found.value + FAR, found.error, found.dof),
+        unit="log2 ratio",
+        sign=-1,
+    )
+
+
+def at_the_limit(found: Estimate) -> str:
+    """Where a curvature stands to its bound, in a word: "about" where that is not decided."""
+    low, high = found.interval.low, found.interval.high
+    if -WITHIN <= low and high <= WITHIN:
+        return "at"
+    if high < 0:
+        return "below"
+    if low > 0:
+        return "above"
+    return "about"
+
+
+def limits(reading: Reading) -> str:
+    """Which curvature stands at plain SGD's bound at the smallest and the full batch, Markdown."""
+    said = []
+    for size in (SMALLEST, FULL):
+        records = measured(reading, "sgd", size)
+        parts = [
+            f"{name} lies {at_the_limit(found)} it ({_factor(found)} of it)"
+            for quantity, name in QUANTITIES.items()
+            if math.isfinite((found := ratio(records, quantity)).value)
+        ]
+        if parts:
+            said.append(f"at B = {size:,} {' and '.join(parts)}")
+    if not said:
+        return "**No run learnt at the tuned rates**: nothing stands at the bound 2/ε or below it."
+    return f"**Plain SGD's bound 2/ε while the net learns**: {'; '.join(said)}."
+
+
+def ratios_table(reading: Reading) -> pd.DataFrame:
+    """Every curvature over its bound, in both windows, for each arm."""
+    rows = []
+    for method in METHODS:
+        for size in SIZES:
+            for epochs in (0, WARM_UP):
+                records = measured(reading, method, size, epochs)
+                row = {
+                    "method": NAMES[method],
+                    "batch size": f"{size:,}",
+                    "warm-up": f"{epochs} epochs" if epochs else "none",
+                }
+                for quantity, name in QUANTITIES.items():
+                    row[f"{name}, learning"] = _factor(ratio(records, quantity))
+                    row[f"{name}, second half"] = _factor(ratio(records, quantity, "late"))
+                row["batch sharpness over 2/ε_eff, learning"] = _factor(
+                    ratio(records, "batch_sharpness", effective=True)
+                )
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+# --- Warm-up --------------------------------------------------------------------------------------
+
+
+def usable(reading: Reading, key: Key) -> dict[int, float]:
+    """log₂ of the highest tried power of two at which a run still learns, by seed.
+
+    A run that ends above half of a guess's loss, or diverged, has fallen apart. NaN where the
+    highest rate tried did not fall apart, or every one did.
+    """
+    one = reading.tuned("train_loss")[key]
+    whole = np.array([float(e).is_integer() for e in one.exponents])
+    rates = one.exponents[whole]
+    learnt = one.table[whole] <= LEARNING[0] * GUESS  # False for NaN
+    found = {}
+    for column, seed in enumerate(one.seeds):
+        rows = np.flatnonzero(learnt[:, column])
+        bounded = len(rows) and rows[-1] < len(rates) - 1
+        found[seed] = float(rates[rows[-1]]) if bounded else math.nan
+    return found
+
+
+def usable_gain(reading: Reading, method: str, size: int) -> Estimate:
+    """By how much warm-up raises the highest usable rate, in log₂: seeds paired."""
+    warm, cold = (usable(reading, arm(method, size, epochs)) for epochs in (WARM_UP, 0))
+    return Estimate.mean([warm[seed] - cold[seed] for seed in warm if seed in cold])
+
+
+def larger_rates(reading: Reading, method: str) -> Verdict:
+    """Whether the full batch survives larger rates with warm-up."""
+    found = usable_gain(reading, method, FULL)
+    fall = early_fall(measured(reading, method, FULL))
+    return directional(
+        f"at B = {FULL:,} the highest usable rate is {found} higher in log₂ with {WARM_UP} epochs "
+        f"of warm-up; λmax falls early, by a factor of {_factor(fall)}.",
+        found,
+        unit="log2 ratio",
+        margin=HALF_STEP,
+    )
+
+
+def _rates_lack(reading: Reading, method: str) -> str:
+    """What larger rates by warm-up lack: that λmax falls early, and that the grid has their end."""
+    if few := _few(reading, method, FULL):
+        return few
+    fall = early_fall(measured(reading, method, FULL))
+    if not fall.interval.low > 0:
+        return (
+            f"λmax after the first update is {_factor(fall)} times that while the net learns: "
+            "nothing says that the critical rate rises early, as S20 asks for."
+        )
+    for epochs in (WARM_UP, 0):
+        found = usable(reading, arm(method, FULL, epochs))
+        lost = sum(not math.isfinite(value) for value in found.values())
+        if lost:
+            name = "with warm-up" if epochs else "without warm-up"
+            return (
+                f"of {len(found)} seeds {lost} {name} learnt at every rate tried, or at none: their "
+                "highest usable rate is not known."
+            )
+    return ""
+
+
+def accuracy_gain(reading: Reading, method: str, size: int) -> Estimate:
+    """What warm-up adds to the accuracy at the tuned rate, in points, by fresh seeds."""
+    warm, cold = (reading.reached(arm(method, size, epochs)) for epochs in (WARM_UP, 0))
+    return warm - cold
+
+
+def more_accurate(reading: Reading, method: str) -> Verdict:
+    """Whether the full batch reaches a higher accuracy with warm-up, each at its tuned rate."""
+    found = accuracy_gain(reading, method, FULL)
+    return directional(
+        f"at B = {FULL:,}, {WARM_UP} epochs of warm-up add {found} points, by fresh seeds.",
+        found,
+        unit="points",
+        margin=NO_LOSS,
+    )
+
+
+def _accuracy_lacks(reading: Reading, method: str) -> str:
+    return no_optimum(reading, [arm(method, FULL, epochs) for epochs in (WARM_UP, 0)])
+
+
+def warm_up_table(reading: Reading) -> pd.DataFrame:
+    """What warm-up changes at each batch size: the usable rate, the accuracy, λmax before it."""
+    rows = []
+    optima = reading.optima().set_index("key")
+    for method in METHODS:
+        for size in SIZES:
+            row: dict[str, str] = {"method": NAMES[method], "batch size": f"{size:,}"}
+            for epochs, name in ((0, "without"), (WARM_UP, "with")):
+                found = usable(reading, arm(method, size, epochs)).values()
+                mean = Estimate.mean(list(found)).value
+                row[f"log₂ of the highest usable rate, {name}"] = (
+                    f"{mean:+.2f}" if math.isfinite(mean) else "–"
+                )
+                reached = optima.test_accuracy_fresh[arm(method, size, epochs)]
+                row[f"accuracy at the tuned rate (%), {name}"] = (
+                    f"{reached:.2f}" if math.isfinite(reached) else "–"
+                )
+            row["usable rate, gain in log₂"] = str(usable_gain(reading, method, size))
+            row["accuracy, gain in points"] = str(accuracy_gain(reading, method, size))
+            row["early fall of λmax, factor"] = _factor(early_fall(measured(reading, method, size)))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+CLAIMS = (
+    *(
+        Claim(
+            f"S20-E4.full-batch-at-critical.{method}",
+            partial(at_critical, method=method),
+            needs=partial(_few, method=method, size=FULL),
+        )
+        for method in METHODS
+    ),
+    *(
+        Claim(
+            f"S20-E3.far-below-critical.{method}",
+            partial(far_below, method=method),
+            needs=partial(_few, method=method, size=SMALLEST),
+        )
+        for method in METHODS
+    ),
+    *(
+        Claim(
+            f"S20-C3.warm-up-larger-rates.{method}",
+            partial(larger_rates, method=method),
+            needs=partial(_rates_lack, method=method),
+        )
+        for method in METHODS
+    ),
+    *(
+        Claim(
+            f"S20-C3.warm-up-helps-full-batch.{method}",
+            partial(more_accurate, method=method),
+            needs=partial(_accuracy_lacks, method=method),
+        )
+        for method in METHODS
+    ),
+)
