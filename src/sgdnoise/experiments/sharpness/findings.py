@@ -13,7 +13,7 @@ import pandas as pd
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional
-from sgdnoise.experiments.sharpness.grid import EPOCHS, PROBED, SIZES, WARM_UP
+from sgdnoise.experiments.sharpness.grid import PROBED, SIZES, WARM_UP
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import METHODS, NAMES
@@ -176,7 +176,7 @@ def far_below(reading: Reading, method: str) -> Verdict:
 def at_the_limit(found: Estimate) -> str:
     """Where a curvature stands to its bound, in a word: "about" where that is not decided."""
     low, high = found.interval.low, found.interval.high
-    if -WITHIN <= low and high <= WITHIN:
+    if low >= -WITHIN and high <= WITHIN:
         return "at"
     if high < 0:
         return "below"
@@ -280,8 +280,8 @@ def _rates_lack(reading: Reading, method: str) -> str:
         if lost:
             name = "with warm-up" if epochs else "without warm-up"
             return (
-                f"of {len(found)} seeds {lost} {name} learnt at every rate tried, or at none: their "
-                "highest usable rate is not known."
+                f"of {len(found)} seeds {lost} {name} learnt at every rate tried, or at none: the "
+                "highest usable one is not known."
             )
     return ""
 
@@ -329,6 +329,130 @@ def warm_up_table(reading: Reading) -> pd.DataFrame:
             row["early fall of λmax, factor"] = _factor(early_fall(measured(reading, method, size)))
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+# --- Figures --------------------------------------------------------------------------------------
+
+
+def at_the_bound(reading: Reading, method: str, window: Window = "learning") -> go.Figure:
+    """Either curvature over the bound of the rate, by batch size, without warm-up."""
+    from sgdnoise.figures.theme import INK, PALETTE, SYMBOLS, figure, interval_marks, provenance
+    from sgdnoise.figures.tuned import source, ticks_at
+
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="curvature / bound of the rate",
+        y_unit=None,
+        log="xy",
+        x_range=(SMALLEST / 2, 2 * FULL),
+        y_range=(0.005, 8.0),
+        title=f"{NAMES[method]}, {WINDOWS[window]}",
+        alt="Sharpness and batch sharpness over the bound 2(1 + m)/ε against batch size",
+    )
+    kinds = [(name, QUANTITIES[name], False) for name in QUANTITIES]
+    if METHODS[method]:
+        kinds.append(("batch_sharpness", "batch sharpness, over 2/ε_eff", True))
+    for k, (quantity, name, effective) in enumerate(kinds):
+        found = [
+            ratio(measured(reading, method, size), quantity, window, effective).interval
+            for size in SIZES
+        ]
+        interval_marks(
+            fig,
+            # Side by side, so that neither hides the other.
+            [size * 1.12 ** (k - (len(kinds) - 1) / 2) for size in SIZES],
+            *([2.0 ** getattr(one, end) for one in found] for end in ("value", "low", "high")),
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 11},
+            name=name,
+        )
+    fig.add_hline(y=1.0, line={"color": INK, "width": 1, "dash": "dot"})
+    ticks_at(fig, SIZES)
+    return provenance(fig, source(reading.part(is_probed)))
+
+
+def along(reading: Reading, method: str, size: int, epochs: int) -> go.Figure:
+    """Either curvature along the runs of an arm, every seed, beside the bound of the rate."""
+    from sgdnoise.figures.theme import INK, MUTED, PALETTE, figure, provenance
+    from sgdnoise.figures.tuned import source
+
+    records = measured(reading, method, size, epochs)
+    fig = figure(
+        x="epochs",
+        x_unit=None,
+        y="curvature",
+        y_unit=None,
+        log="xy",
+        x_range=(0.003, 25.0),
+        y_range=(0.05, 400.0),
+        alt="Sharpness and batch sharpness along runs, with the bound 2(1 + m)/ε",
+    )
+    for k, (quantity, name) in enumerate(QUANTITIES.items()):
+        for number, record in enumerate(records):
+            fig.add_scatter(
+                x=curve(record, "step") * size / FULL,
+                y=curve(record, quantity),
+                mode="lines+markers",
+                marker={"size": 5, "color": PALETTE[k]},
+                line={"width": 1.5, "color": PALETTE[k]},
+                opacity=0.6,
+                customdata=[record.id] * len(record.curves["step"]),
+                name=name,
+                legendgroup=name,
+                showlegend=number == 0,
+            )
+    if records:
+        (first, *_) = records
+        step = curve(first, "step")
+        ramp = np.minimum(1, step / max(first.config.warmup_steps, 1))
+        lines = [(False, "bound 2(1+m)/ε" if first.config.momentum else "bound 2/ε", INK)]
+        if first.config.momentum:
+            lines.append((True, "2/ε_eff", MUTED))
+        for effective, name, colour in lines:
+            fig.add_scatter(
+                x=step * size / FULL,
+                y=bound(first, effective) / ramp,
+                mode="lines",
+                line={"color": colour, "dash": "dash", "width": 2},
+                name=name,
+            )
+    how = f"with {epochs} epochs of warm-up" if epochs else "without warm-up"
+    text = f"{NAMES[method]}, B = {size:,}, {how}: {len(records)} runs at the tuned rate"
+    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
+    return provenance(fig, source(reading.part(is_probed)))
+
+
+def survival(reading: Reading, method: str, size: int) -> go.Figure:
+    """The share of runs that do not fall apart against the rate, with warm-up and without."""
+    from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, SYMBOLS, figure, provenance
+    from sgdnoise.figures.tuned import source
+
+    tuned = reading.tuned("train_loss")
+    fig = figure(
+        x="effective learning rate ε/(1−m)",
+        x_unit=None,
+        y="runs that learn",
+        y_unit="%",
+        log="x",
+        y_range=(-4.0, 104.0),
+        alt="Share of runs that learn against learning rate, with warm-up and without",
+    )
+    for k, (epochs, name) in enumerate(((0, "without"), (WARM_UP, f"{WARM_UP} epochs of"))):
+        one = tuned[arm(method, size, epochs)]
+        there = np.isfinite(one.table).any(1)
+        share = 100 * (one.table <= LEARNING[0] * GUESS).mean(1)
+        fig.add_scatter(
+            x=2.0 ** one.exponents[there],
+            y=share[there],
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k]},
+            line={"dash": DASHES[k], "color": PALETTE[k]},
+            name=f"{name} warm-up",
+        )
+    fig.update_xaxes(dtick=math.log10(2), tickformat="~g")
+    text = f"{NAMES[method]}, B = {size:,}"
+    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
+    return provenance(fig, source(reading.part(is_swept)))
 
 
 CLAIMS = (
