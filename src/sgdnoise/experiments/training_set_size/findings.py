@@ -146,9 +146,11 @@ def boundary_growth(reading: Reading) -> str:
         finding = "The boundary batch size falls as the training set grows"
     else:
         finding = "Whether the boundary grows with the training set is not decided"
+    outside = exponent.low > 1 or exponent.high < 1
     return (
         f"**{finding}**: it goes as the training set's size to the power {exponent}. Sclocchi and "
-        "Wyart (2024) predict a power between 0 and 1, the smaller the harder the task."
+        "Wyart (2024) predict a power between 0 and 1, the smaller the harder the task; growth in "
+        f"proportion, a power of 1, is {'ruled out' if outside else 'not ruled out'}."
     )
 
 
@@ -201,7 +203,7 @@ def boundaries(reading: Reading) -> go.Figure:
         [max(b.low, 1.0) for b in bounds],
         [min(b.high, n) for b, n in zip(bounds, sets, strict=True)],
         marker={"color": BLUE, "size": 10},
-        name="boundary, with its 95 % interval",
+        name="boundary, 95 % interval (up to the dotted line: open above)",
     )
     exponent = boundary_exponent(reading)
     logs = np.log2([b.value for b in bounds])
@@ -230,12 +232,9 @@ def boundaries(reading: Reading) -> go.Figure:
 
 def rates(reading: Reading, budget: Budget, images: int) -> go.Figure:
     """The tuned rate against the batch size on one training set: S20's figure 1c."""
-    from sgdnoise.figures.theme import MUTED
     from sgdnoise.figures.tuned import learning_rates
 
     fig = learning_rates(reading.part(of(budget, images)))
-    text = f"{images:,} training images, {BUDGETS[budget]}"
-    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
     # One frame for all positions of a slider.
     peaks = reading.optima()
     low, high = peaks.exponent.min() - 1.5, peaks.exponent.max() + 1.5
