@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     # The parts, checked, builds its nets, and shows its runs in the tables of the chapters.
     "experiments.findings": READ | PARTS | {"experiments.grid", "chapters"},
     "experiments.comparisons": PARTS | {"chapters"},
+    "experiments.measured": READ | {"experiments.grid", "records"},
     "chapters": {"ground", "theory", "data", "papers", "figures", "claims"},
 }
 """For each room what it may import; what is not listed stands above all."""

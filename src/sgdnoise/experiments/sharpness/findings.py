@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.analysis import Estimate, Interval, Reading, key_name
+from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional
-from sgdnoise.experiments.sharpness.grid import PROBED, SIZES, WARM_UP
-from sgdnoise.records.record import Record
+from sgdnoise.experiments.sharpness.grid import EPOCHS, SIZES, WARM_UP
+from sgdnoise.experiments.sharpness.measured import (
+    GUESS,
+    LEARNING,
+    QUANTITIES,
+    Quantity,
+    arm,
+    bound,
+    curve,
+    early_fall,
+    inside,
+    is_probed,
+    is_swept,
+    measured,
+    ratio,
+)
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import METHODS, NAMES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-Quantity = Literal["sharpness", "batch_sharpness"]
-
-QUANTITIES: dict[Quantity, str] = {"sharpness": "λmax", "batch_sharpness": "batch sharpness"}
-
-Window = Literal["learning", "late"]
-
-WINDOWS: dict[Window, str] = {
-    "learning": "while the net learns",
-    "late": "in the second half of the measured epochs",
-}
-
-LEARNING = (0.5, 0.02)
-"""Parts of a guess's loss, ln 10: above the first a net has learnt nothing, and below the second it
-has nothing left to learn; the curvature of either end limits no rate."""
-
-GUESS = math.log(10)
-"""The loss of a guess among ten classes, in nats."""
 
 WITHIN = 1.0
 """In log₂: how far from a bound still is at it, a factor of two. S20 knows a rate to as much."""
@@ -51,82 +47,7 @@ HALF_STEP = 0.5
 SMALLEST, FULL = SIZES[0], SIZES[-1]
 
 
-# --- Along the measured runs ----------------------------------------------------------------------
-
-
-def is_probed(key: Key) -> bool:
-    """Whether a sweep's runs are those along which curvature is measured."""
-    return set(PROBED) <= set(key)
-
-
-def is_swept(key: Key) -> bool:
-    """Whether a sweep tries rates."""
-    return not is_probed(key)
-
-
-def arm(method: str, size: int, epochs: int = 0) -> Key:
-    """The key of a sweep of rates."""
-    return (("method", method), ("batch_size", size), ("warmup_epochs", epochs))
-
-
-def measured(reading: Reading, method: str, size: int, epochs: int = 0) -> list[Record]:
-    """The measured runs of an arm that did not diverge, seed by seed."""
-    key = arm(method, size, epochs) + PROBED
-    (state,) = (state for state in reading.states if state.sweep.key == key)
-    found = (reading.records.get(config.id) for config in state.needed)
-    return [record for record in found if record is not None and "sharpness" in record.curves]
-
-
-def bound(record: Record, effective: bool = False) -> float:
-    """The curvature beyond which a quadratic is unstable at the run's rate.
-
-    2(1 + m)/ε of the heavy ball (S20 §3.1 for m = 0), which is 2/ε of plain SGD; or 2/ε_eff, in
-    which S20 says that noise dominates where the effective rate is far below critical.
-    """
-    config = record.config
-    if effective:
-        return 2 / config.effective_learning_rate
-    return 2 * (1 + config.momentum) / config.learning_rate
-
-
-def curve(record: Record, name: str) -> np.ndarray:
-    """A quantity at the logged updates, NaN where it could not be had."""
-    return np.array([math.nan if v is None else v for v in record.curves[name]], dtype=float)
-
-
-def inside(record: Record, window: Window) -> np.ndarray:
-    """Which of the logged updates lie in a window, and with the rate at its full height."""
-    step, loss = curve(record, "step"), curve(record, "train_loss")
-    if window == "late":
-        return step >= step[-1] / 2
-    most, least = (part * GUESS for part in LEARNING)
-    return (loss <= most) & (loss >= least) & (step >= record.config.warmup_steps)
-
-
-def ratio(
-    records: Iterable[Record],
-    quantity: Quantity,
-    window: Window = "learning",
-    effective: bool = False,
-) -> Estimate:
-    """log₂ of a curvature over its bound: of each run's mean over a window, the mean over seeds."""
-    values = []
-    for record in records:
-        there = curve(record, quantity)[inside(record, window)]
-        mean = float(np.nanmean(there)) if np.isfinite(there).any() else math.nan
-        values.append(math.log2(mean / bound(record, effective)) if mean > 0 else math.nan)
-    return Estimate.mean(values)
-
-
-def early_fall(records: Iterable[Record]) -> Estimate:
-    """log₂ of λmax after the first update less that while the net learns, the mean over seeds."""
-    falls = []
-    for record in records:
-        values = curve(record, "sharpness")
-        there = values[inside(record, "learning")]
-        mean = float(np.nanmean(there)) if np.isfinite(there).any() else math.nan
-        falls.append(math.log2(values[0] / mean) if mean > 0 and values[0] > 0 else math.nan)
-    return Estimate.mean(falls)
+# --- The critical rate ----------------------------------------------------------------------------
 
 
 def _few(reading: Reading, method: str, size: int, quantity: Quantity = "sharpness") -> str:
@@ -142,11 +63,10 @@ def _few(reading: Reading, method: str, size: int, quantity: Quantity = "sharpne
 
 def _factor(found: Estimate) -> str:
     """A log₂ ratio as a factor with its interval."""
-    inner = found.interval
     if not math.isfinite(found.value):
         return "–"
-    value, low, high = (f"{2.0**x:.2f}" for x in (inner.value, inner.low, inner.high))
-    return f"{value} [{low}, {high}]" if math.isfinite(inner.half) else f"{value}, no interval"
+    inner = found.interval
+    return str(Interval(*(2.0**x for x in (inner.value, inner.low, inner.high))))
 
 
 def at_critical(reading: Reading, method: str) -> Verdict:
@@ -307,35 +227,95 @@ def _accuracy_lacks(reading: Reading, method: str) -> str:
     return no_optimum(reading, [arm(method, FULL, epochs) for epochs in (WARM_UP, 0)])
 
 
+def where_it_helps(reading: Reading) -> str:
+    """The batch sizes at which warm-up raises the highest usable rate, in Markdown."""
+    gains = {
+        f"{NAMES[method]} at B = {size:,}": usable_gain(reading, method, size)
+        for method in METHODS
+        for size in SIZES
+    }
+    known = {name: gain for name, gain in gains.items() if math.isfinite(gain.value)}
+    # As many are looked at, one would rise by chance.
+    up = [
+        f"{name}, by {gain} in log₂"
+        for name, gain in known.items()
+        if gain.value > 0 and gain.p < (1 - COVERAGE) / len(known)
+    ]
+    return (
+        f"Of {len(known)} batch sizes and methods whose highest usable rate is known, warm-up "
+        f"raises it for {len(up)}, Bonferroni's correction made{': ' if up else ''}"
+        f"{'; '.join(up)}. {WARM_UP} epochs are "
+        f"{', '.join(f'{WARM_UP * FULL // size:,}' for size in SIZES)} updates at B = "
+        f"{', '.join(f'{size:,}' for size in SIZES)}."
+    )
+
+
 def warm_up_table(reading: Reading) -> pd.DataFrame:
     """What warm-up changes at each batch size: the usable rate, the accuracy, λmax before it."""
     rows = []
     optima = reading.optima().set_index("key")
     for method in METHODS:
         for size in SIZES:
-            row: dict[str, str] = {"method": NAMES[method], "batch size": f"{size:,}"}
-            for epochs, name in ((0, "without"), (WARM_UP, "with")):
-                found = usable(reading, arm(method, size, epochs)).values()
-                mean = Estimate.mean(list(found)).value
-                row[f"log₂ of the highest usable rate, {name}"] = (
-                    f"{mean:+.2f}" if math.isfinite(mean) else "–"
-                )
-                reached = optima.test_accuracy_fresh[arm(method, size, epochs)]
-                row[f"accuracy at the tuned rate (%), {name}"] = (
-                    f"{reached:.2f}" if math.isfinite(reached) else "–"
-                )
-            row["usable rate, gain in log₂"] = str(usable_gain(reading, method, size))
-            row["accuracy, gain in points"] = str(accuracy_gain(reading, method, size))
-            row["early fall of λmax, factor"] = _factor(early_fall(measured(reading, method, size)))
-            rows.append(row)
+            arms = [arm(method, size, epochs) for epochs in (0, WARM_UP)]
+            rates = [Estimate.mean(list(usable(reading, key).values())).value for key in arms]
+            reached = [float(optima.test_accuracy_fresh[key]) for key in arms]
+            rows.append(
+                {
+                    "method": NAMES[method],
+                    "batch size": f"{size:,}",
+                    "λmax falls early by": _factor(early_fall(measured(reading, method, size))),
+                    "usable rate, log₂": _signed(rates[0], "+.2f"),
+                    "with warm-up": _signed(rates[1], "+.2f"),
+                    "gain": str(usable_gain(reading, method, size)),
+                    "accuracy (%)": _signed(reached[0], ".2f"),
+                    "so with warm-up": _signed(reached[1], ".2f"),
+                    "gain (points)": str(accuracy_gain(reading, method, size)),
+                }
+            )
     return pd.DataFrame(rows)
+
+
+def _signed(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "–"
 
 
 # --- Figures --------------------------------------------------------------------------------------
 
 
-def at_the_bound(reading: Reading, method: str, window: Window = "learning") -> go.Figure:
-    """Either curvature over the bound of the rate, by batch size, without warm-up."""
+def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
+    """Sliders over the methods and batch sizes that are recorded, with warm-up and without.
+
+    Args:
+        reading: of the experiment.
+        probed: whether those along which curvature is measured are meant, or the sweeps of rates.
+    """
+
+    def there(method: str, size: int, epochs: int) -> bool:
+        if probed:
+            return bool(measured(reading, method, size, epochs))
+        return bool(np.isfinite(reading.tuned("train_loss")[arm(method, size, epochs)].table).any())
+
+    pairs = {
+        (method, size)
+        for method in METHODS
+        for size in SIZES
+        if all(there(method, size, epochs) for epochs in (0, WARM_UP))
+    }
+    methods = [method for method in METHODS if any(method == m for m, _ in pairs)]
+    sizes = [size for size in SIZES if all((m, size) in pairs for m in methods)]
+    return {
+        "method": {"values": methods, "label": "method", "format": NAMES.get},
+        "size": {
+            "values": sizes if methods else [],
+            "label": "batch size B",
+            "unit": "examples",
+            "value": FULL,
+        },
+    }
+
+
+def at_the_bound(reading: Reading, method: str) -> go.Figure:
+    """Either curvature over the bound of the rate while a net learns, by batch size."""
     from sgdnoise.figures.theme import INK, PALETTE, SYMBOLS, figure, interval_marks, provenance
     from sgdnoise.figures.tuned import source, ticks_at
 
@@ -347,7 +327,7 @@ def at_the_bound(reading: Reading, method: str, window: Window = "learning") -> 
         log="xy",
         x_range=(SMALLEST / 2, 2 * FULL),
         y_range=(0.005, 8.0),
-        title=f"{NAMES[method]}, {WINDOWS[window]}",
+        title=f"{NAMES[method]}, while the net learns, without warm-up",
         alt="Sharpness and batch sharpness over the bound 2(1 + m)/ε against batch size",
     )
     kinds = [(name, QUANTITIES[name], False) for name in QUANTITIES]
@@ -355,7 +335,7 @@ def at_the_bound(reading: Reading, method: str, window: Window = "learning") -> 
         kinds.append(("batch_sharpness", "batch sharpness, over 2/ε_eff", True))
     for k, (quantity, name, effective) in enumerate(kinds):
         found = [
-            ratio(measured(reading, method, size), quantity, window, effective).interval
+            ratio(measured(reading, method, size), quantity, effective=effective).interval
             for size in SIZES
         ]
         interval_marks(
@@ -383,8 +363,8 @@ def along(reading: Reading, method: str, size: int, epochs: int) -> go.Figure:
         y="curvature",
         y_unit=None,
         log="xy",
-        x_range=(0.003, 25.0),
-        y_range=(0.05, 400.0),
+        x_range=(0.8 * size / FULL, 1.2 * EPOCHS / 2),
+        y_range=(0.05, 200.0),
         alt="Sharpness and batch sharpness along runs, with the bound 2(1 + m)/ε",
     )
     for k, (quantity, name) in enumerate(QUANTITIES.items()):
@@ -447,6 +427,7 @@ def survival(reading: Reading, method: str, size: int) -> go.Figure:
             mode="lines+markers",
             marker={"symbol": SYMBOLS[k], "color": PALETTE[k]},
             line={"dash": DASHES[k], "color": PALETTE[k]},
+            customdata=[key_name(one.state.sweep.key)] * int(there.sum()),
             name=f"{name} warm-up",
         )
     fig.update_xaxes(dtick=math.log10(2), tickformat="~g")
@@ -461,6 +442,7 @@ CLAIMS = (
             f"S20-E4.full-batch-at-critical.{method}",
             partial(at_critical, method=method),
             needs=partial(_few, method=method, size=FULL),
+            of=is_probed,
         )
         for method in METHODS
     ),
@@ -469,6 +451,7 @@ CLAIMS = (
             f"S20-E3.far-below-critical.{method}",
             partial(far_below, method=method),
             needs=partial(_few, method=method, size=SMALLEST),
+            of=is_probed,
         )
         for method in METHODS
     ),
