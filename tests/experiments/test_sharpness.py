@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up import filled
 
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments import study_of
@@ -216,7 +217,7 @@ def test_the_full_batchs_rate_is_critical_within_a_factor_of_two(method, values,
     assert found.word == word
     assert found.effect == pytest.approx(np.mean(np.log2(values)))
     assert (found.unit, found.margin, found.seeds) == ("log2 ratio", 1.0, 3)
-    assert f"λmax is {2.0**found.effect:.3g} [" in found.why
+    assert f"λmax is {2.0**found.effect:.2g} [" in found.why
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -238,7 +239,7 @@ def test_the_small_batchs_rate_is_a_quarter_of_the_critical_one_or_less(method, 
     found = verdict(made(sharpness), "S20-E3.far-below-critical", method)
     assert found.word == word
     assert found.effect == pytest.approx(np.mean(np.log2(values)) + 2)
-    assert f"is {2.0 ** (found.effect - 2):.3g} [" in found.why
+    assert f"is {2.0 ** (found.effect - 2):.2g} [" in found.why
     assert "far below is 0.25 or less." in found.why
 
 
@@ -449,6 +450,20 @@ def test_where_everything_diverged_nothing_is_judged_and_all_is_drawn():
     findings.at_the_bound(of, "momentum")
     findings.along(of, "sgd", 4, 0)
     findings.survival(of, "sgd", 4)
+
+
+def test_five_seeds_along_the_runs_are_all_that_is_asked_for():
+    of = Reading(study_of("sharpness", "digits"), {})
+    asked = {len(s.needed) // len(s.points): s.sweep for s in of.states}
+    assert sorted(asked) == [5, 15]
+    assert not asked[5].axes
+    assert (of.seeds, of.part(findings.is_probed).seeds) == (15, 5)
+    # A page that has them does not say that seeds are still to come.
+    study = STUDY.with_seeds(7)
+    there = filled(study, lambda config: {"test_accuracy": math.inf})
+    assert Reading(study, there).least_seeds == 7
+    probed = next(run for run, record in there.items() if record.config.probes)
+    assert Reading(study, {k: v for k, v in there.items() if k != probed}).least_seeds == 4
 
 
 def test_sliders_stop_where_runs_are_recorded_of_both_arms(plain):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sgdnoise.analysis import Estimate, Interval, Reading, key_name
+from sgdnoise.analysis import Estimate, Reading, key_name
 from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional
@@ -62,11 +62,12 @@ def _few(reading: Reading, method: str, size: int, quantity: Quantity = "sharpne
 
 
 def _factor(found: Estimate) -> str:
-    """A log₂ ratio as a factor with its interval."""
+    """A log₂ ratio as a factor with its interval, to two digits."""
     if not math.isfinite(found.value):
         return "–"
     inner = found.interval
-    return str(Interval(*(2.0**x for x in (inner.value, inner.low, inner.high))))
+    value, low, high = (f"{2.0**x:.2g}" for x in (inner.value, inner.low, inner.high))
+    return f"{value} [{low}, {high}]" if math.isfinite(inner.half) else f"{value}, no interval"
 
 
 def at_critical(reading: Reading, method: str) -> Verdict:
@@ -253,12 +254,13 @@ def where_it_helps(reading: Reading) -> str:
 def warm_up_table(reading: Reading) -> pd.DataFrame:
     """What warm-up changes at each batch size: the usable rate, the accuracy, λmax before it."""
     rows = []
-    optima = reading.optima().set_index("key")
+    optima = reading.optima()
+    fresh = dict(zip(optima.key, optima.test_accuracy_fresh, strict=True))
     for method in METHODS:
         for size in SIZES:
             arms = [arm(method, size, epochs) for epochs in (0, WARM_UP)]
             rates = [Estimate.mean(list(usable(reading, key).values())).value for key in arms]
-            reached = [float(optima.test_accuracy_fresh[key]) for key in arms]
+            reached = [float(fresh[key]) for key in arms]
             rows.append(
                 {
                     "method": NAMES[method],

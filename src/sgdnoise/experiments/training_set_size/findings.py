@@ -225,7 +225,7 @@ def boundaries(reading: Reading) -> go.Figure:
         line={"color": MUTED, "dash": "dot", "width": 1},
         name="the whole training set",
     )
-    ticks_at(fig, sets)
+    ticks_at(fig, list(found))
     fig.update_yaxes(dtick=np.log10(2), tickformat="~g")
     return provenance(fig, source(of_epochs))
 
@@ -251,10 +251,13 @@ def sweep(reading: Reading, budget: Budget, images: int, size: int) -> go.Figure
     return sweep_at(reading.part(of(budget, images)), "batch_size", size)
 
 
+EQUAL: dict[Budget, str] = {"epochs": "equal-epochs", "steps": "equal-updates"}
+"""The budgets, as the ids of claims end."""
+
 CLAIMS = (
     Claim(
         "S20-F1c.linear-scaling.training-sets",
-        partial(scales_as, budget="epochs", target=printed("S20-F1.slope").value),
+        partial(scales_as, budget="epochs", target=_linear()),
         needs=partial(_too_few, budget="epochs"),
     ),
     *(
@@ -263,6 +266,6 @@ CLAIMS = (
             partial(scales_as, budget=budget, target=ROOT),
             needs=partial(_too_few, budget=budget),
         )
-        for budget, name in (("epochs", "equal-epochs"), ("steps", "equal-updates"))
+        for budget, name in EQUAL.items()
     ),
 )
