@@ -217,7 +217,7 @@ def test_the_full_batchs_rate_is_critical_within_a_factor_of_two(method, values,
     assert found.word == word
     assert found.effect == pytest.approx(np.mean(np.log2(values)))
     assert (found.unit, found.margin, found.seeds) == ("log2 ratio", 1.0, 3)
-    assert f"λmax is {2.0**found.effect:.2g} [" in found.why
+    assert f"λmax is {2.0**found.effect:.3g} [" in found.why
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -239,7 +239,7 @@ def test_the_small_batchs_rate_is_a_quarter_of_the_critical_one_or_less(method, 
     found = verdict(made(sharpness), "S20-E3.far-below-critical", method)
     assert found.word == word
     assert found.effect == pytest.approx(np.mean(np.log2(values)) + 2)
-    assert f"is {2.0 ** (found.effect - 2):.2g} [" in found.why
+    assert f"is {2.0 ** (found.effect - 2):.3g} [" in found.why
     assert "far below is 0.25 or less." in found.why
 
 

@@ -61,12 +61,12 @@ def _few(reading: Reading, method: str, size: int, quantity: Quantity = "sharpne
     )
 
 
-def _factor(found: Estimate) -> str:
-    """A log₂ ratio as a factor with its interval, to two digits."""
+def _factor(found: Estimate, digits: int = 3) -> str:
+    """A log₂ ratio as a factor with its interval."""
     if not math.isfinite(found.value):
         return "–"
     inner = found.interval
-    value, low, high = (f"{2.0**x:.2g}" for x in (inner.value, inner.low, inner.high))
+    value, low, high = (f"{2.0**x:.{digits}g}" for x in (inner.value, inner.low, inner.high))
     return f"{value} [{low}, {high}]" if math.isfinite(inner.half) else f"{value}, no interval"
 
 
@@ -136,10 +136,10 @@ def ratios_table(reading: Reading) -> pd.DataFrame:
                     "warm-up": f"{epochs} epochs" if epochs else "none",
                 }
                 for quantity, name in QUANTITIES.items():
-                    row[f"{name}, learning"] = _factor(ratio(records, quantity))
-                    row[f"{name}, second half"] = _factor(ratio(records, quantity, "late"))
+                    row[f"{name}, learning"] = _factor(ratio(records, quantity), 2)
+                    row[f"{name}, second half"] = _factor(ratio(records, quantity, "late"), 2)
                 row["batch sharpness over 2/ε_eff, learning"] = _factor(
-                    ratio(records, "batch_sharpness", effective=True)
+                    ratio(records, "batch_sharpness", effective=True), 2
                 )
                 rows.append(row)
     return pd.DataFrame(rows)
@@ -265,7 +265,7 @@ def warm_up_table(reading: Reading) -> pd.DataFrame:
                 {
                     "method": NAMES[method],
                     "batch size": f"{size:,}",
-                    "λmax falls early by": _factor(early_fall(measured(reading, method, size))),
+                    "λmax falls early by": _factor(early_fall(measured(reading, method, size)), 2),
                     "usable rate, log₂": _signed(rates[0], "+.2f"),
                     "with warm-up": _signed(rates[1], "+.2f"),
                     "gain": str(usable_gain(reading, method, size)),

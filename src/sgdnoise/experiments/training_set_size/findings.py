@@ -149,7 +149,7 @@ def boundary_growth(reading: Reading) -> str:
     outside = exponent.low > 1 or exponent.high < 1
     return (
         f"**{finding}**: it goes as the training set's size to the power {exponent}. Sclocchi and "
-        "Wyart (2024) predict a power between 0 and 1, the smaller the harder the task; growth in "
+        "Wyart (2024) predict growth as a power that depends on how hard the task is. Growth in "
         f"proportion, a power of 1, is {'ruled out' if outside else 'not ruled out'}."
     )
 
