@@ -286,10 +286,10 @@ def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
 
     said = findings.limits(made(sharpness, batch))
     assert said == (
-        "**Plain SGD's bound 2/ε while the net learns**: at B = 4 λmax lies below it (0.25 [0.25, "
-        "0.25] of it) and batch sharpness lies at it (1.2 [1.2, 1.2] of it); at B = 1,024 λmax "
-        "lies at it (1.1 [1.1, 1.1] of it) and batch sharpness lies below it (0.4 [0.4, 0.4] of "
-        "it)."
+        "**While plain SGD learns, at B = 4 λmax lies below 2/ε and batch sharpness lies at 2/ε; "
+        "at B = 1,024 λmax lies at 2/ε and batch sharpness lies below 2/ε.** At B = 4 λmax is 0.25 "
+        "[0.25, 0.25] of it and batch sharpness is 1.2 [1.2, 1.2] of it. At B = 1,024 λmax is 1.1 "
+        "[1.1, 1.1] of it and batch sharpness is 0.4 [0.4, 0.4] of it."
     )
 
 

@@ -108,19 +108,18 @@ def at_the_limit(found: Estimate) -> str:
 
 def limits(reading: Reading) -> str:
     """Which curvature stands at plain SGD's bound at the smallest and the full batch, Markdown."""
-    said = []
+    findings, numbers = [], []
     for size in (SMALLEST, FULL):
         records = measured(reading, "sgd", size)
-        parts = [
-            f"{name} lies {at_the_limit(found)} it ({_factor(found)} of it)"
-            for quantity, name in QUANTITIES.items()
-            if math.isfinite((found := ratio(records, quantity)).value)
-        ]
-        if parts:
-            said.append(f"at B = {size:,} {' and '.join(parts)}")
-    if not said:
+        found = {name: ratio(records, quantity) for quantity, name in QUANTITIES.items()}
+        if all(math.isfinite(one.value) for one in found.values()):
+            places = [f"{name} lies {at_the_limit(one)} 2/ε" for name, one in found.items()]
+            findings.append(f"at B = {size:,} {' and '.join(places)}")
+            parts = [f"{name} is {_factor(one)} of it" for name, one in found.items()]
+            numbers.append(f"At B = {size:,} {' and '.join(parts)}")
+    if not findings:
         return "**No run learnt at the tuned rates**: nothing stands at the bound 2/ε or below it."
-    return f"**Plain SGD's bound 2/ε while the net learns**: {'; '.join(said)}."
+    return f"**While plain SGD learns, {'; '.join(findings)}.** {'. '.join(numbers)}."
 
 
 def ratios_table(reading: Reading) -> pd.DataFrame:
