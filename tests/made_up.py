@@ -68,6 +68,9 @@ def record(config: RunConfig, ending: Ending, seconds: float = 1.0) -> Record:
         "test_step": [50.0],
         "test_accuracy": [accuracy - 5],
     }
+    if "sharpness" in config.probes:
+        curves |= {"train_loss": [2.3, 1.0, 0.5], "sharpness": [8.0, 4.0, 3.0]}
+        curves |= {"batch_sharpness": [4.0, 3.0, 5.0]}
     metrics = {"train_accuracy": accuracy, "train_loss": 1.0, **metrics}
     return record_of(Result(config, "done", metrics, curves, seconds))
 

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sgdnoise.analysis.intervals import Estimate, Interval, pooled_variance, quantile
+from sgdnoise.analysis.intervals import (
+    Estimate,
+    Interval,
+    combined,
+    pooled_variance,
+    quantile,
+    slope_through,
+)
 
 
 def test_a_mean_has_the_interval_of_scipys_t_test():
@@ -117,3 +124,32 @@ def test_two_one_sided_tests_are_the_interval_turned_round():
     assert math.isnan(Estimate(1.0, math.nan, 0).p_within(2.0))
     assert Estimate(1.0, 0.0, 3).p_within(2.0) == 0.0
     assert Estimate(3.0, 0.0, 3).p_within(2.0) == 1.0
+
+
+def test_weights_combine_intervals_as_variances_do():
+    one, two = Interval(3.0, 2.7, 3.3), Interval(1.0, 0.6, 1.4)
+    both = combined([(2.0, one), (-0.5, two), (0.0, Interval(9.0, -math.inf, math.inf))])
+    assert (both.value, both.half) == pytest.approx((5.5, math.hypot(0.6, 0.2)))
+    # An uneven interval, its weight negative, gives its upper side to the lower bound.
+    uneven = combined([(-2.0, Interval(1.0, 0.9, 1.4)), (1.0, Interval(0.0, -0.6, 0.1))])
+    assert (uneven.low, uneven.high) == pytest.approx((-3.0, -2 + math.hypot(0.2, 0.1)))
+    opened = combined([(0.5, Interval(1.0, 0.5, math.inf)), (-0.5, one)])
+    assert (opened.low, opened.high) == (pytest.approx(-1 - math.hypot(0.25, 0.15)), math.inf)
+
+
+def test_the_slope_through_intervals_is_least_squares_of_their_values():
+    x, y = [7.0, 8.0, 9.5, 10.0], [1.0, 0.5, 2.0, 2.5]
+    errors = [0.3, 0.1, 0.2, 0.4]
+    found = slope_through(x, [Interval(v, v - e, v + e) for v, e in zip(y, errors, strict=True)])
+    assert found.value == pytest.approx(np.polyfit(x, y, 1)[0])
+    # Its error by simulation: normal values whose 95 % intervals have these halves.
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(20_000, 4)) * np.array(errors) / stats.norm.ppf(0.975)
+    slopes = np.polyfit(x, (np.array(y) + noise).T, 1)[0]
+    assert found.half == pytest.approx(stats.norm.ppf(0.975) * slopes.std(), rel=0.03)
+    assert np.mean(abs(slopes - found.value) <= found.half) == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize("x", [[], [7.0], [7.0, 7.0]])
+def test_one_place_has_no_slope(x):
+    assert math.isnan(slope_through(x, [Interval(1.0, 0.0, 2.0)] * len(x)).value)

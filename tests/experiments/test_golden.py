@@ -24,6 +24,8 @@ SENTENCES = {
     "unlimited-epochs": ("interpolation",),
     "initial-final-lr": ("bounds",),
     "generalization-gap": ("without_a_gap",),
+    "training-set-size": ("boundary_growth",),
+    "sharpness": ("limits", "where_it_helps"),
 }
 """What pages say beside claims, as functions of the findings."""
 

@@ -40,15 +40,8 @@ class Interval:
         return self.low <= value <= self.high
 
     def __sub__(self, other: Interval) -> Interval:
-        """The difference of two independent estimates, their intervals of any shape (MOVER).
-
-        Each bound takes the variance that its own side of either interval implies (Zou and Donner
-        2008), so that an open side stays open.
-        """
-        value = self.value - other.value
-        down = math.hypot(self.value - self.low, other.high - other.value)
-        up = math.hypot(self.high - self.value, other.value - other.low)
-        return Interval(value, value - down, value + up)
+        """The difference of two independent estimates, their intervals of any shape: `combined`."""
+        return combined([(1.0, self), (-1.0, other)])
 
     def __str__(self) -> str:
         if not math.isfinite(self.value):
@@ -59,6 +52,38 @@ class Interval:
         if math.isinf(self.low):
             return f"{value} [open]" if math.isinf(self.high) else f"{value} [{high} or less]"
         return f"{value} [{low} or more]" if math.isinf(self.high) else f"{value} [{low}, {high}]"
+
+
+def combined(terms: Iterable[tuple[float, Interval]]) -> Interval:
+    """The sum of independent estimates times their weights, their intervals of any shape (MOVER).
+
+    Each bound takes the variance that its own side of every interval implies (Zou and Donner 2008),
+    so that an open side stays open.
+
+    Args:
+        terms: weight and estimate of each; those of weight 0 do not count.
+    """
+    value = down = up = 0.0
+    for weight, one in terms:
+        if weight:
+            ends = weight * (one.value - one.low), weight * (one.high - one.value)
+            below, above = ends if weight > 0 else ends[::-1]
+            value += weight * one.value
+            down, up = math.hypot(down, below), math.hypot(up, above)
+    return Interval(value, value - down, value + up)
+
+
+def slope_through(x: Sequence[float], found: Sequence[Interval]) -> Interval:
+    """Least-squares slope of independent estimates over x, its interval from theirs: `combined`.
+
+    NaN without two different abscissas.
+    """
+    off = np.asarray(x, dtype=np.float64)
+    off = off - off.mean() if len(off) else off
+    squares = float(off @ off)
+    if not squares:
+        return Interval(math.nan, math.nan, math.nan)
+    return combined(zip((off / squares).tolist(), found, strict=True))
 
 
 def _digits(value: float) -> str:

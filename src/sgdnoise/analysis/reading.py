@@ -118,7 +118,7 @@ class Reading:
     def tuned(
         self, objective: str = "test_accuracy", variant: Key | None = None
     ) -> dict[Key, Tuning]:
-        """The tuning of every sweep for an objective, by its key."""
+        """The tuning of every sweep that has a rate to tune, for an objective, by its key."""
         found = self._tunings(objective)
         return {key: one for key, one in found.items() if _is_of(key, variant)}
 
@@ -128,6 +128,7 @@ class Reading:
         return {
             state.sweep.key: tuning_of(state, self.study.seeds, self.known, of)
             for state in self.states
+            if state.sweep.axes
         }
 
     def optima(self, objective: str = "test_accuracy", variant: Key | None = None) -> pd.DataFrame:
@@ -159,7 +160,7 @@ class Reading:
         """
         rows = []
         reported = self.study.experiment.objectives
-        for state in self.states:
+        for state in (state for state in self.states if not state.sweep.axes):
             key = state.sweep.key
             runs = [self.known[c.id] for c in state.needed if c.id in self.known]
             row: dict[str, object] = {"key": key, "sweep": key_name(key)}
@@ -213,7 +214,10 @@ class Reading:
 
     @property
     def least_seeds(self) -> int:
-        """The fewest seeds that are recorded at any grid point as first planned or grown."""
+        """The fewest seeds that are recorded at any grid point as first planned or grown.
+
+        A point that has as many as its sweep asks for is complete, however few these are.
+        """
         counts: list[int] = []
         for state in self.states:
             seeds: dict[RunConfig, int] = {}
@@ -221,7 +225,8 @@ class Reading:
                 if config.seed < FRESH_SEED:
                     point = config.model_copy(update={"seed": 0})
                     seeds[point] = seeds.get(point, 0) + (config.id in self.known)
-            counts.extend(seeds.values())
+            enough = min(self.study.seeds, state.sweep.most_seeds)
+            counts.extend(self.seeds if n >= enough else n for n in seeds.values())
         return min(counts, default=0)
 
 

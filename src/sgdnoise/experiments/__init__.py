@@ -22,6 +22,8 @@ NAMES = (
     "initial-final-lr",
     "discriminating",
     "parts-checked",
+    "training-set-size",
+    "sharpness",
 )
 """In the order in which they are worth having; where each stands in the book is for its contents
 to say."""

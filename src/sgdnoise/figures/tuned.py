@@ -37,6 +37,7 @@ _VARIANTS: dict[tuple[str, Any], str] = {
     ("norm", "batch"): "with batch norm",
     ("norm", "none"): "without batch norm",
     ("weight_decay", 0.0): "without weight decay",
+    ("warmup_epochs", 0): "without warm-up",
 }
 
 
@@ -101,6 +102,10 @@ def _variant(item: tuple[str, Any]) -> str:
     name, value = item
     if name == "train_size":
         return f"on {value:,} images"
+    if name == "warmup_epochs":
+        return f"{value} epochs of warm-up"
+    if name == "steps":
+        return f"{value:,} updates"
     return _VARIANTS.get(item, f"{name} {value}")
 
 

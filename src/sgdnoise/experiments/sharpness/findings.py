@@ -1,0 +1,475 @@
+"""What the records say of the curvature that training meets, and of warm-up."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sgdnoise.analysis import Estimate, Reading, key_name
+from sgdnoise.analysis.intervals import COVERAGE
+from sgdnoise.analysis.needs import no_optimum
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional
+from sgdnoise.experiments.sharpness.grid import EPOCHS, SIZES, WARM_UP
+from sgdnoise.experiments.sharpness.measured import (
+    GUESS,
+    LEARNING,
+    QUANTITIES,
+    Quantity,
+    arm,
+    bound,
+    curve,
+    early_fall,
+    inside,
+    is_probed,
+    is_swept,
+    measured,
+    ratio,
+)
+from sgdnoise.study.grid import Key
+from sgdnoise.study.scales import METHODS, NAMES
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+WITHIN = 1.0
+"""In log₂: how far from a bound still is at it, a factor of two. S20 knows a rate to as much."""
+
+FAR = 2.0
+"""In log₂: a quarter of the critical rate or less is far below it."""
+
+HALF_STEP = 0.5
+"""In log₂ of the rate: the least difference between usable rates that powers of two resolve."""
+
+SMALLEST, FULL = SIZES[0], SIZES[-1]
+
+
+# --- The critical rate ----------------------------------------------------------------------------
+
+
+def _few(reading: Reading, method: str, size: int, quantity: Quantity = "sharpness") -> str:
+    """What a ratio lacks: two runs that were measured while they learnt."""
+    records = measured(reading, method, size)
+    found = [r for r in records if np.isfinite(curve(r, quantity)[inside(r, "learning")]).any()]
+    if len(found) >= 2:
+        return ""
+    return (
+        f"{len(found)} of the measured runs of {NAMES[method]} at B = {size:,} learnt; it takes 2."
+    )
+
+
+def _factor(found: Estimate, digits: int = 3) -> str:
+    """A log₂ ratio as a factor with its interval."""
+    if not math.isfinite(found.value):
+        return "–"
+    inner = found.interval
+    value, low, high = (f"{2.0**x:.{digits}g}" for x in (inner.value, inner.low, inner.high))
+    return f"{value} [{low}, {high}]" if math.isfinite(inner.half) else f"{value}, no interval"
+
+
+def at_critical(reading: Reading, method: str) -> Verdict:
+    """Whether the full batch's tuned rate keeps λmax at the bound of its stability."""
+    found = ratio(measured(reading, method, FULL), "sharpness")
+    return alike(
+        f"at B = {FULL:,} and its tuned rate λmax is {_factor(found)} of 2(1 + m)/ε while the net "
+        "learns.",
+        found,
+        unit="log2 ratio",
+        margin=WITHIN,
+    )
+
+
+def far_below(reading: Reading, method: str) -> Verdict:
+    """Whether the small batch's tuned rate is a quarter of the critical one or less."""
+    found = ratio(measured(reading, method, SMALLEST), "sharpness", effective=True)
+    return directional(
+        f"at B = {SMALLEST} the tuned effective rate is {_factor(found)} of 2/λmax while the net "
+        f"learns; far below is {2.0**-FAR:g} or less.",
+        Estimate(found.value + FAR, found.error, found.dof),
+        unit="log2 ratio",
+        sign=-1,
+    )
+
+
+def at_the_limit(found: Estimate) -> str:
+    """Where a curvature stands to its bound, in a word: "about" where that is not decided."""
+    low, high = found.interval.low, found.interval.high
+    if low >= -WITHIN and high <= WITHIN:
+        return "at"
+    if high < 0:
+        return "below"
+    if low > 0:
+        return "above"
+    return "about"
+
+
+def limits(reading: Reading) -> str:
+    """Which curvature stands at plain SGD's bound at the smallest and the full batch, Markdown."""
+    findings, numbers = [], []
+    for size in (SMALLEST, FULL):
+        records = measured(reading, "sgd", size)
+        found = {name: ratio(records, quantity) for quantity, name in QUANTITIES.items()}
+        if all(math.isfinite(one.value) for one in found.values()):
+            places = [f"{name} lies {at_the_limit(one)} 2/ε" for name, one in found.items()]
+            findings.append(f"at B = {size:,} {' and '.join(places)}")
+            parts = [f"{name} is {_factor(one)} of it" for name, one in found.items()]
+            numbers.append(f"At B = {size:,} {' and '.join(parts)}")
+    if not findings:
+        return "**No run learnt at the tuned rates**: nothing stands at the bound 2/ε or below it."
+    return f"**While plain SGD learns, {'; '.join(findings)}.** {'. '.join(numbers)}."
+
+
+def ratios_table(reading: Reading) -> pd.DataFrame:
+    """Every curvature over its bound, in both windows, for each arm."""
+    rows = []
+    for method in METHODS:
+        for size in SIZES:
+            for epochs in (0, WARM_UP):
+                records = measured(reading, method, size, epochs)
+                row = {
+                    "method": NAMES[method],
+                    "batch size": f"{size:,}",
+                    "warm-up": f"{epochs} epochs" if epochs else "none",
+                }
+                for quantity, name in QUANTITIES.items():
+                    row[f"{name}, learning"] = _factor(ratio(records, quantity), 2)
+                    row[f"{name}, second half"] = _factor(ratio(records, quantity, "late"), 2)
+                row["batch sharpness over 2/ε_eff, learning"] = _factor(
+                    ratio(records, "batch_sharpness", effective=True), 2
+                )
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+# --- Warm-up --------------------------------------------------------------------------------------
+
+
+def usable(reading: Reading, key: Key) -> dict[int, float]:
+    """log₂ of the highest tried power of two at which a run still learns, by seed.
+
+    A run that ends above half of a guess's loss, or diverged, has fallen apart. NaN where the
+    highest rate tried did not fall apart, or every one did.
+    """
+    one = reading.tuned("train_loss")[key]
+    whole = np.array([float(e).is_integer() for e in one.exponents])
+    rates = one.exponents[whole]
+    learnt = one.table[whole] <= LEARNING[0] * GUESS  # False for NaN
+    found = {}
+    for column, seed in enumerate(one.seeds):
+        rows = np.flatnonzero(learnt[:, column])
+        bounded = len(rows) and rows[-1] < len(rates) - 1
+        found[seed] = float(rates[rows[-1]]) if bounded else math.nan
+    return found
+
+
+def usable_gain(reading: Reading, method: str, size: int) -> Estimate:
+    """By how much warm-up raises the highest usable rate, in log₂: seeds paired."""
+    warm, cold = (usable(reading, arm(method, size, epochs)) for epochs in (WARM_UP, 0))
+    return Estimate.mean([warm[seed] - cold[seed] for seed in warm if seed in cold])
+
+
+def larger_rates(reading: Reading, method: str) -> Verdict:
+    """Whether the full batch survives larger rates with warm-up."""
+    found = usable_gain(reading, method, FULL)
+    fall = early_fall(measured(reading, method, FULL))
+    return directional(
+        f"at B = {FULL:,} the highest usable rate is {found} higher in log₂ with {WARM_UP} epochs "
+        f"of warm-up; λmax falls early, by a factor of {_factor(fall)}.",
+        found,
+        unit="log2 ratio",
+        margin=HALF_STEP,
+    )
+
+
+def _rates_lack(reading: Reading, method: str) -> str:
+    """What larger rates by warm-up lack: that λmax falls early, and that the grid has their end."""
+    if few := _few(reading, method, FULL):
+        return few
+    fall = early_fall(measured(reading, method, FULL))
+    if not fall.interval.low > 0:
+        return (
+            f"λmax after the first update is {_factor(fall)} times that while the net learns: "
+            "nothing says that the critical rate rises early, as S20 asks for."
+        )
+    for epochs in (WARM_UP, 0):
+        found = usable(reading, arm(method, FULL, epochs))
+        lost = sum(not math.isfinite(value) for value in found.values())
+        if lost:
+            name = "with warm-up" if epochs else "without warm-up"
+            return (
+                f"of {len(found)} seeds {lost} {name} learnt at every rate tried, or at none: the "
+                "highest usable one is not known."
+            )
+    return ""
+
+
+def accuracy_gain(reading: Reading, method: str, size: int) -> Estimate:
+    """What warm-up adds to the accuracy at the tuned rate, in points, by fresh seeds."""
+    warm, cold = (reading.reached(arm(method, size, epochs)) for epochs in (WARM_UP, 0))
+    return warm - cold
+
+
+def more_accurate(reading: Reading, method: str) -> Verdict:
+    """Whether the full batch reaches a higher accuracy with warm-up, each at its tuned rate."""
+    found = accuracy_gain(reading, method, FULL)
+    return directional(
+        f"at B = {FULL:,}, {WARM_UP} epochs of warm-up add {found} points, by fresh seeds.",
+        found,
+        unit="points",
+        margin=NO_LOSS,
+    )
+
+
+def _accuracy_lacks(reading: Reading, method: str) -> str:
+    return no_optimum(reading, [arm(method, FULL, epochs) for epochs in (WARM_UP, 0)])
+
+
+def where_it_helps(reading: Reading) -> str:
+    """The batch sizes at which warm-up raises the highest usable rate, in Markdown."""
+    gains = {
+        f"{NAMES[method]} at B = {size:,}": usable_gain(reading, method, size)
+        for method in METHODS
+        for size in SIZES
+    }
+    known = {name: gain for name, gain in gains.items() if math.isfinite(gain.value)}
+    # As many are looked at, one would rise by chance.
+    up = [
+        f"{name}, by {gain} in log₂"
+        for name, gain in known.items()
+        if gain.value > 0 and gain.p < (1 - COVERAGE) / len(known)
+    ]
+    return (
+        f"Of {len(known)} batch sizes and methods whose highest usable rate is known, warm-up "
+        f"raises it for {len(up)}, Bonferroni's correction made{': ' if up else ''}"
+        f"{'; '.join(up)}. {WARM_UP} epochs are "
+        f"{', '.join(f'{WARM_UP * FULL // size:,}' for size in SIZES)} updates at B = "
+        f"{', '.join(f'{size:,}' for size in SIZES)}."
+    )
+
+
+def warm_up_table(reading: Reading) -> pd.DataFrame:
+    """What warm-up changes at each batch size: the usable rate, the accuracy, λmax before it."""
+    rows = []
+    optima = reading.optima()
+    fresh = dict(zip(optima.key, optima.test_accuracy_fresh, strict=True))
+    for method in METHODS:
+        for size in SIZES:
+            arms = [arm(method, size, epochs) for epochs in (0, WARM_UP)]
+            rates = [Estimate.mean(list(usable(reading, key).values())).value for key in arms]
+            reached = [float(fresh[key]) for key in arms]
+            rows.append(
+                {
+                    "method": NAMES[method],
+                    "batch size": f"{size:,}",
+                    "λmax falls early by": _factor(early_fall(measured(reading, method, size)), 2),
+                    "usable rate, log₂": _signed(rates[0], "+.2f"),
+                    "with warm-up": _signed(rates[1], "+.2f"),
+                    "gain": str(usable_gain(reading, method, size)),
+                    "accuracy (%)": _signed(reached[0], ".2f"),
+                    "so with warm-up": _signed(reached[1], ".2f"),
+                    "gain (points)": str(accuracy_gain(reading, method, size)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _signed(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "–"
+
+
+# --- Figures --------------------------------------------------------------------------------------
+
+
+def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
+    """Sliders over the methods and batch sizes that are recorded, with warm-up and without.
+
+    Args:
+        reading: of the experiment.
+        probed: whether those along which curvature is measured are meant, or the sweeps of rates.
+    """
+
+    def there(method: str, size: int, epochs: int) -> bool:
+        if probed:
+            return bool(measured(reading, method, size, epochs))
+        return bool(np.isfinite(reading.tuned("train_loss")[arm(method, size, epochs)].table).any())
+
+    pairs = {
+        (method, size)
+        for method in METHODS
+        for size in SIZES
+        if all(there(method, size, epochs) for epochs in (0, WARM_UP))
+    }
+    methods = [method for method in METHODS if any(method == m for m, _ in pairs)]
+    sizes = [size for size in SIZES if all((m, size) in pairs for m in methods)]
+    return {
+        "method": {"values": methods, "label": "method", "format": NAMES.get},
+        "size": {
+            "values": sizes if methods else [],
+            "label": "batch size B",
+            "unit": "examples",
+            "value": FULL,
+        },
+    }
+
+
+def at_the_bound(reading: Reading, method: str) -> go.Figure:
+    """Either curvature over the bound of the rate while a net learns, by batch size."""
+    from sgdnoise.figures.theme import INK, PALETTE, SYMBOLS, figure, interval_marks, provenance
+    from sgdnoise.figures.tuned import source, ticks_at
+
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="curvature / bound of the rate",
+        y_unit=None,
+        log="xy",
+        x_range=(SMALLEST / 2, 2 * FULL),
+        y_range=(0.005, 8.0),
+        title=f"{NAMES[method]}, while the net learns, without warm-up",
+        alt="Sharpness and batch sharpness over the bound 2(1 + m)/ε against batch size",
+    )
+    kinds = [(name, QUANTITIES[name], False) for name in QUANTITIES]
+    if METHODS[method]:
+        kinds.append(("batch_sharpness", "batch sharpness, over 2/ε_eff", True))
+    for k, (quantity, name, effective) in enumerate(kinds):
+        found = [
+            ratio(measured(reading, method, size), quantity, effective=effective).interval
+            for size in SIZES
+        ]
+        interval_marks(
+            fig,
+            # Side by side, so that neither hides the other.
+            [size * 1.12 ** (k - (len(kinds) - 1) / 2) for size in SIZES],
+            *([2.0 ** getattr(one, end) for one in found] for end in ("value", "low", "high")),
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 11},
+            name=name,
+        )
+    fig.add_hline(y=1.0, line={"color": INK, "width": 1, "dash": "dot"})
+    ticks_at(fig, SIZES)
+    return provenance(fig, source(reading.part(is_probed)))
+
+
+def along(reading: Reading, method: str, size: int, epochs: int) -> go.Figure:
+    """Either curvature along the runs of an arm, every seed, beside the bound of the rate."""
+    from sgdnoise.figures.theme import INK, MUTED, PALETTE, figure, provenance
+    from sgdnoise.figures.tuned import source
+
+    records = measured(reading, method, size, epochs)
+    fig = figure(
+        x="epochs",
+        x_unit=None,
+        y="curvature",
+        y_unit=None,
+        log="xy",
+        x_range=(0.8 * size / FULL, 1.2 * EPOCHS / 2),
+        y_range=(0.05, 200.0),
+        alt="Sharpness and batch sharpness along runs, with the bound 2(1 + m)/ε",
+    )
+    for k, (quantity, name) in enumerate(QUANTITIES.items()):
+        for number, record in enumerate(records):
+            fig.add_scatter(
+                x=curve(record, "step") * size / FULL,
+                y=curve(record, quantity),
+                mode="lines+markers",
+                marker={"size": 5, "color": PALETTE[k]},
+                line={"width": 1.5, "color": PALETTE[k]},
+                opacity=0.6,
+                customdata=[record.id] * len(record.curves["step"]),
+                name=name,
+                legendgroup=name,
+                showlegend=number == 0,
+            )
+    if records:
+        (first, *_) = records
+        step = curve(first, "step")
+        ramp = np.minimum(1, step / max(first.config.warmup_steps, 1))
+        lines = [(False, "bound 2(1+m)/ε" if first.config.momentum else "bound 2/ε", INK)]
+        if first.config.momentum:
+            lines.append((True, "2/ε_eff", MUTED))
+        for effective, name, colour in lines:
+            fig.add_scatter(
+                x=step * size / FULL,
+                y=bound(first, effective) / ramp,
+                mode="lines",
+                line={"color": colour, "dash": "dash", "width": 2},
+                name=name,
+            )
+    how = f"with {epochs} epochs of warm-up" if epochs else "without warm-up"
+    text = f"{NAMES[method]}, B = {size:,}, {how}: {len(records)} runs at the tuned rate"
+    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
+    return provenance(fig, source(reading.part(is_probed)))
+
+
+def survival(reading: Reading, method: str, size: int) -> go.Figure:
+    """The share of runs that do not fall apart against the rate, with warm-up and without."""
+    from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, SYMBOLS, figure, provenance
+    from sgdnoise.figures.tuned import source
+
+    tuned = reading.tuned("train_loss")
+    fig = figure(
+        x="effective learning rate ε/(1−m)",
+        x_unit=None,
+        y="runs that learn",
+        y_unit="%",
+        log="x",
+        y_range=(-4.0, 104.0),
+        alt="Share of runs that learn against learning rate, with warm-up and without",
+    )
+    for k, (epochs, name) in enumerate(((0, "without"), (WARM_UP, f"{WARM_UP} epochs of"))):
+        one = tuned[arm(method, size, epochs)]
+        there = np.isfinite(one.table).any(1)
+        share = 100 * (one.table <= LEARNING[0] * GUESS).mean(1)
+        fig.add_scatter(
+            x=2.0 ** one.exponents[there],
+            y=share[there],
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k]},
+            line={"dash": DASHES[k], "color": PALETTE[k]},
+            customdata=[key_name(one.state.sweep.key)] * int(there.sum()),
+            name=f"{name} warm-up",
+        )
+    fig.update_xaxes(dtick=math.log10(2), tickformat="~g")
+    text = f"{NAMES[method]}, B = {size:,}"
+    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
+    return provenance(fig, source(reading.part(is_swept)))
+
+
+CLAIMS = (
+    *(
+        Claim(
+            f"S20-E4.full-batch-at-critical.{method}",
+            partial(at_critical, method=method),
+            needs=partial(_few, method=method, size=FULL),
+            of=is_probed,
+        )
+        for method in METHODS
+    ),
+    *(
+        Claim(
+            f"S20-E3.far-below-critical.{method}",
+            partial(far_below, method=method),
+            needs=partial(_few, method=method, size=SMALLEST),
+            of=is_probed,
+        )
+        for method in METHODS
+    ),
+    *(
+        Claim(
+            f"S20-C3.warm-up-larger-rates.{method}",
+            partial(larger_rates, method=method),
+            needs=partial(_rates_lack, method=method),
+        )
+        for method in METHODS
+    ),
+    *(
+        Claim(
+            f"S20-C3.warm-up-helps-full-batch.{method}",
+            partial(more_accurate, method=method),
+            needs=partial(_accuracy_lacks, method=method),
+        )
+        for method in METHODS
+    ),
+)

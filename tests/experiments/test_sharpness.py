@@ -1,0 +1,499 @@
+"""Curvature and warm-up, on made-up records: every word of the predicates, and what each needs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import filled
+
+from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.experiments import study_of
+from sgdnoise.experiments.sharpness import findings
+from sgdnoise.experiments.sharpness.grid import (
+    EPOCHS,
+    IMAGES,
+    PROBED,
+    SIZES,
+    TUNED,
+    WARM_UP,
+)
+from sgdnoise.records.made import record_of
+from sgdnoise.records.store import Store
+from sgdnoise.study.grid import FRESH_SEED
+from sgdnoise.study.scales import METHODS
+from sgdnoise.training.result import Result
+from sgdnoise.training.schedules import multipliers
+
+STUDY = study_of("sharpness", "digits", 3)
+BY = {claim.id: claim for claim in findings.CLAIMS}
+STEPS = [1, 10, 100, 1500, 2000, 4000, 5120]
+LOSS = [2.5, 1.3, 1.1, 0.5, 0.1, 0.01, 0.001]
+"""It learns from the third on, warm-up at B = 4 is over at the fourth; nothing is left at 4,000."""
+
+
+def flat(config):
+    return 1.0
+
+
+def made(
+    sharpness=flat,
+    batch=flat,
+    *,
+    first=8.0,
+    edge=lambda config: -1.5 if config.batch_size == 4 else 0.5 + 2 * bool(config.momentum),
+    accuracy=lambda config: 97.0,
+    top=lambda config: config.batch_size / 1024,
+    lost=lambda config: False,
+):
+    """Measured runs with curvatures at so many times their bound, and sweeps with an end.
+
+    Args:
+        sharpness, batch: over 2(1 + m)/ε while the net learns, by config.
+        first: λmax after the first update, over that while the net learns.
+        edge: log₂ of the rate up to which runs learn, by config.
+        accuracy: at the best rate, by config.
+        top: log₂ of that rate.
+        lost: whether a run diverges.
+    """
+
+    def measured(config):
+        bound = 2 * (1 + config.momentum) / config.learning_rate
+        whole = np.array([first, 1, 1, 1, 1, 0.1, 0.1]) * bound
+        return {
+            "step": STEPS,
+            "train_loss": LOSS,
+            "sharpness": list(whole * sharpness(config)),
+            "batch_sharpness": list(whole * batch(config)),
+        }
+
+    def record(config):
+        if lost(config):
+            return record_of(Result(config, "diverged", {"diverged_at": 1}, {}, 1.0))
+        rate = math.log2(config.effective_learning_rate)
+        jitter = 0.05 * (config.seed % FRESH_SEED - 1)
+        metrics = {
+            "test_accuracy": accuracy(config) - 0.4 * (rate - top(config)) ** 2 + jitter,
+            "train_loss": 0.1 if rate <= edge(config) else 2.3,
+            "train_accuracy": 99.0,
+        }
+        curves = {"step": [1.0], "train_loss": [2.0], "distance": [1.0]}
+        return record_of(
+            Result(config, "done", metrics, measured(config) if config.probes else curves, 1.0)
+        )
+
+    there = {}
+    while todo := STUDY.missing(there):
+        there |= {config.id: record(config) for config in todo}
+    return Reading(STUDY, there)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return made()
+
+
+def verdict(of, claim, method="sgd"):
+    return BY[f"{claim}.{method}"].judge(of)
+
+
+def by_seed(*values):
+    """One value a seed, in their order."""
+    return lambda config: values[config.seed % FRESH_SEED]
+
+
+# --- The bound and the windows --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", SIZES)
+def test_beyond_the_bound_a_quadratic_is_unstable(plain, method, size):
+    record = findings.measured(plain, method, size)[0]
+    rate, momentum = record.config.learning_rate, record.config.momentum
+
+    def ends(curvature):
+        x, v = 1.0, 0.0
+        for _ in range(4000):
+            v = momentum * v + curvature * x
+            x -= rate * v
+        return abs(x)
+
+    assert ends(0.99 * findings.bound(record)) < 1e-3
+    assert ends(1.01 * findings.bound(record)) > 1e3
+    assert findings.bound(record, effective=True) == pytest.approx(
+        2 / (rate / (1 - momentum)), rel=1e-9
+    )
+
+
+def test_the_windows_are_those_of_learning_and_of_the_second_half(plain):
+    cold, warm = (findings.measured(plain, "sgd", 4, epochs)[0] for epochs in (0, WARM_UP))
+    assert findings.inside(cold, "learning").tolist() == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        *[False] * 2,
+    ]
+    assert warm.config.warmup_steps == 1280
+    assert findings.inside(warm, "learning").tolist() == [*[False] * 3, True, True, *[False] * 2]
+    for record in (cold, warm):
+        assert findings.inside(record, "late").tolist() == [False] * 5 + [True] * 2
+
+
+def test_a_ratio_is_the_mean_of_runs_in_log2():
+    of = made(by_seed(0.5, 1.0, 4.0), by_seed(2.0, 2.0, 2.0))
+    records = findings.measured(of, "momentum", 4)
+    found = findings.ratio(records, "sharpness")
+    other = Estimate.mean([-1.0, 0.0, 2.0])
+    assert (found.value, found.error, found.dof) == pytest.approx(
+        (other.value, other.error, other.dof)
+    )
+    assert findings.ratio(records, "batch_sharpness").value == pytest.approx(1.0)
+    # 2(1 + m)/ε over 2(1 − m)/ε is 19 at 0.9.
+    effective = findings.ratio(records, "sharpness", effective=True).value
+    assert effective == pytest.approx(other.value + math.log2(19))
+    late = findings.ratio(records, "sharpness", "late").value
+    assert late == pytest.approx(other.value + math.log2(0.1))
+    for value in (-1.0, math.nan):
+        curves = records[0].curves["sharpness"]
+        records[0].curves["sharpness"] = [value] * len(curves)
+        kept = findings.ratio(records, "sharpness")
+        assert (kept.value, kept.dof) == (pytest.approx(1.0), 1)
+        records[0].curves["sharpness"] = curves
+
+
+def test_the_measured_runs_are_the_first_half_of_tuned_ones():
+    sweeps = {state.sweep.key: state.sweep for state in Reading(STUDY, {}).states}
+    for method, rates in TUNED.items():
+        for size, exponent in rates.items():
+            for epochs in (0, WARM_UP):
+                key = findings.arm(method, size, epochs)
+                whole = sweeps[key].config((exponent,), 0)
+                half = sweeps[key + PROBED].config((), 0)
+                same = {"schedule": whole.schedule, "probes": (), "epochs": EPOCHS}
+                assert half.replace(**same) == whole
+                steps = half.total_steps(IMAGES)
+                np.testing.assert_array_equal(
+                    multipliers(half, half.batches(IMAGES)),
+                    multipliers(whole, whole.batches(IMAGES))[:steps],
+                )
+                assert half.warmup_steps * size == epochs * IMAGES
+
+
+def test_their_rates_are_what_the_constant_epoch_budget_found():
+    study = study_of("constant-epoch", "digits")
+    store = Store(Path(__file__).parents[2] / "results")
+    optima = Reading(study, store.read(*study.place)).optima()
+    for method, rates in TUNED.items():
+        of = optima[optima.method == method].set_index("batch_size").exponent
+        assert {size: of[size] for size in rates} == rates
+
+
+# --- The critical rate ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ((1.0, 1.1, 0.9), "reproduced"),
+        ((1.9, 1.95, 1.92), "reproduced"),
+        ((0.53, 0.535, 0.53), "reproduced"),
+        ((2.2, 2.25, 2.22), "contradicted"),
+        ((0.45, 0.46, 0.45), "contradicted"),
+        ((0.3, 1.0, 3.0), "undecided"),
+    ],
+)
+def test_the_full_batchs_rate_is_critical_within_a_factor_of_two(method, values, word):
+    def others(config):
+        return (
+            30.0 if config.batch_size < IMAGES or config.warmup_steps else by_seed(*values)(config)
+        )
+
+    found = verdict(made(others), "S20-E4.full-batch-at-critical", method)
+    assert found.word == word
+    assert found.effect == pytest.approx(np.mean(np.log2(values)))
+    assert (found.unit, found.margin, found.seeds) == ("log2 ratio", 1.0, 3)
+    assert f"λmax is {2.0**found.effect:.3g} [" in found.why
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ((0.22, 0.222, 0.22), "reproduced"),
+        ((0.28, 0.282, 0.28), "contradicted"),
+        ((0.1, 0.3, 0.6), "undecided"),
+    ],
+)
+def test_the_small_batchs_rate_is_a_quarter_of_the_critical_one_or_less(method, values, word):
+    def sharpness(config):
+        if config.batch_size > 4 or config.warmup_steps:
+            return 1e-3
+        # By the effective rate: 2(1 + m)/ε is 19 times 2/ε_eff at 0.9.
+        return by_seed(*values)(config) * (1 - config.momentum) / (1 + config.momentum)
+
+    found = verdict(made(sharpness), "S20-E3.far-below-critical", method)
+    assert found.word == word
+    assert found.effect == pytest.approx(np.mean(np.log2(values)) + 2)
+    assert f"is {2.0 ** (found.effect - 2):.3g} [" in found.why
+    assert "far below is 0.25 or less." in found.why
+
+
+def test_a_ratio_takes_two_runs_that_learnt():
+    def lost(config):
+        return bool(config.probes) and config.batch_size in (4, IMAGES) and config.seed > 0
+
+    of = made(lost=lost)
+    for claim, size in (
+        ("S20-E4.full-batch-at-critical", "1,024"),
+        ("S20-E3.far-below-critical", "4"),
+    ):
+        found = verdict(of, claim)
+        assert found.word == "not tested here"
+        assert found.why == f"1 of the measured runs of SGD at B = {size} learnt; it takes 2."
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-1.0, 1.0, "at"),
+        (-1.1, 0.9, "about"),
+        (-1.1, -0.1, "below"),
+        (-0.9, 1.1, "about"),
+        (0.1, 1.1, "above"),
+        (math.nan, math.nan, "about"),
+    ],
+)
+def test_where_a_curvature_stands_is_said_by_its_interval(low, high, word):
+    one = Estimate.mean([0.0, 1.0, 2.0])
+    reach = one.interval.half / one.error
+    found = Estimate((low + high) / 2, (high - low) / 2 / reach * (1 - 1e-9), one.dof)
+    assert findings.at_the_limit(found) == word
+
+
+def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
+    def sharpness(config):
+        if config.momentum or config.warmup_steps:
+            return 30.0
+        return 0.25 if config.batch_size == 4 else 1.1
+
+    def batch(config):
+        return 1.2 if config.batch_size == 4 else 0.4
+
+    said = findings.limits(made(sharpness, batch))
+    assert said == (
+        "**While plain SGD learns, at B = 4 λmax lies below 2/ε and batch sharpness lies at 2/ε; "
+        "at B = 1,024 λmax lies at 2/ε and batch sharpness lies below 2/ε.** At B = 4 λmax is 0.25 "
+        "[0.25, 0.25] of it and batch sharpness is 1.2 [1.2, 1.2] of it. At B = 1,024 λmax is 1.1 "
+        "[1.1, 1.1] of it and batch sharpness is 0.4 [0.4, 0.4] of it."
+    )
+
+
+# --- Warm-up --------------------------------------------------------------------------------------
+
+RATES, HELPS = "S20-C3.warm-up-larger-rates", "S20-C3.warm-up-helps-full-batch"
+
+
+def warm(gains, size=IMAGES):
+    """Ends of the usable rates: so many octaves further with warm-up, seed by seed."""
+
+    def edge(config):
+        gain = by_seed(*gains)(config) if config.warmup_steps and config.batch_size == size else 0
+        return 0.5 + 2 * bool(config.momentum) + gain
+
+    return edge
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("gains", "word", "effect"),
+    [
+        ((1, 1, 1), "reproduced", 1),
+        ((-1, -1, -1), "contradicted", -1),
+        ((0, 0, 0), "absent", 0),
+        ((0, 1, 1), "undecided", 2 / 3),
+    ],
+)
+def test_larger_rates_are_judged_seed_by_seed(method, gains, word, effect):
+    found = verdict(made(edge=warm(gains)), RATES, method)
+    assert (found.word, found.effect) == (word, pytest.approx(effect))
+    assert (found.unit, found.margin) == ("log2 ratio", 0.5)
+    assert "λmax falls early, by a factor of 8 [8, 8]." in found.why
+
+
+def test_the_gain_at_another_batch_size_does_not_count():
+    assert verdict(made(edge=warm((1, 1, 1), size=256)), RATES).word == "absent"
+
+
+def test_the_highest_usable_rate_is_each_seeds_own(plain):
+    key = findings.arm("sgd", IMAGES)
+    found = findings.usable(plain, key)
+    assert found == dict.fromkeys(range(3), 0.0)
+    one = made(edge=by_seed(-0.5, 1.5, 9.0))
+    low, middle, never = findings.usable(one, key).values()
+    assert (low, middle) == (-1.0, 1.0)
+    # The third survived all that was tried, and nothing is known of its end.
+    assert math.isnan(never)
+
+
+@pytest.mark.parametrize(
+    ("edge", "said"),
+    [
+        (warm((9, 0, 0)), "of 3 seeds 1 with warm-up learnt at every rate tried, or at none: "),
+        (by_seed(9.0, -9.0, 0.0), "of 3 seeds 2 with warm-up learnt at every rate tried"),
+        (
+            lambda c: 0.5 if c.warmup_steps else 9.0,
+            "of 3 seeds 3 without warm-up learnt at every rate tried",
+        ),
+    ],
+)
+def test_larger_rates_take_ends_that_were_seen(edge, said):
+    found = verdict(made(edge=edge), RATES)
+    assert found.word == "not tested here"
+    assert found.why.startswith(said)
+
+
+def test_larger_rates_take_a_curvature_that_falls_early():
+    for first in (1.0, 0.5):
+        found = verdict(made(first=first), RATES)
+        assert found.word == "not tested here"
+        assert "nothing says that the critical rate rises early" in found.why
+        assert f"is {first:g} [{first:g}, {first:g}] times that while the net learns" in (found.why)
+    assert verdict(made(first=1.5), RATES).word == "absent"
+    few = made(lost=lambda config: bool(config.probes) and config.seed > 0)
+    assert verdict(few, RATES).why.startswith("1 of the measured runs of SGD at B = 1,024 learnt")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("gain", "word"), [(1.0, "reproduced"), (-1.0, "contradicted"), (0.0, "absent")]
+)
+def test_accuracy_with_warm_up_is_judged_by_fresh_seeds(method, gain, word):
+    def accuracy(config):
+        large = config.batch_size == IMAGES and config.seed >= FRESH_SEED
+        return 90.0 + gain * (large and config.warmup_steps > 0)
+
+    found = verdict(made(accuracy=accuracy), HELPS, method)
+    assert (found.word, found.effect) == (word, pytest.approx(gain))
+    assert (found.unit, found.margin) == ("points", 0.5)
+
+
+def test_accuracy_takes_an_optimum_inside_the_grid():
+    def top(config):
+        return 30 if config.warmup_steps else 1
+
+    found = verdict(made(top=top), HELPS)
+    assert found.word == "not tested here"
+    assert found.why == "the best rate of SGD at B = 1,024 lies on an edge of its grid."
+
+
+# --- What is shown --------------------------------------------------------------------------------
+
+
+def test_tables_and_figures_show_what_is_judged(plain):
+    table = findings.ratios_table(plain)
+    assert len(table) == 12
+    assert set(table["λmax, learning"]) == {"1 [1, 1]"}
+    assert set(table["λmax, second half"]) == {"0.1 [0.1, 0.1]"}
+    by = table.groupby("method")["batch sharpness over 2/ε_eff, learning"].first()
+    assert by["SGD"] == "1 [1, 1]"
+    assert by["SGD with momentum 0.9"].startswith("19 ")
+    warm_up = findings.warm_up_table(plain)
+    assert warm_up["gain"].tolist() == ["+0.00 [+0.00, +0.00]"] * 6
+    assert warm_up["usable rate, log₂"].tolist()[2:4] == ["+0.00", "-2.00"]
+    assert set(warm_up["λmax falls early by"]) == {"8 [8, 8]"}
+    drawn = findings.at_the_bound(plain, "sgd")
+    assert [trace.name for trace in drawn.data] == ["λmax", "batch sharpness"]
+    np.testing.assert_allclose(drawn.data[0].y, 1.0)
+    heavy = findings.at_the_bound(plain, "momentum").data
+    np.testing.assert_allclose(heavy[2].y, 19.0)
+    along = findings.along(plain, "momentum", 4, WARM_UP)
+    assert [t.name for t in along.data if t.showlegend is not False] == [
+        "λmax",
+        "batch sharpness",
+        "bound 2(1+m)/ε",
+        "2/ε_eff",
+    ]
+    # While the rate is a tenth of its height, the bound is ten times as high.
+    bound, first = along.data[-2].y, findings.measured(plain, "momentum", 4, WARM_UP)[0]
+    assert bound[-1] == pytest.approx(findings.bound(first))
+    assert bound[2] == pytest.approx(findings.bound(first) * 1280 / 100)
+    share = findings.survival(made(edge=warm((1, 0, 0))), "sgd", IMAGES).data
+    assert [trace.name for trace in share] == ["without warm-up", f"{WARM_UP} epochs of warm-up"]
+    at = list(share[1].x).index(2.0)
+    assert share[1].y[at] == pytest.approx(100 / 3)
+    assert share[0].y[list(share[0].x).index(2.0)] == 0
+
+
+def test_where_everything_diverged_nothing_is_judged_and_all_is_drawn():
+    of = made(lost=lambda config: True)
+    verdicts = [claim.judge(of) for claim in findings.CLAIMS]
+    assert {found.word for found in verdicts} == {"not tested here"}
+    assert not any("nan" in found.why for found in verdicts)
+    assert findings.limits(of).startswith("**No run learnt at the tuned rates**")
+    for table in (findings.ratios_table(of), findings.warm_up_table(of)):
+        assert "nan" not in table.to_string()
+    for probed in (True, False):
+        values = [slider["values"] for slider in findings.sliders(of, probed).values()]
+        assert values == [[], []]
+    findings.at_the_bound(of, "momentum")
+    findings.along(of, "sgd", 4, 0)
+    findings.survival(of, "sgd", 4)
+
+
+def test_five_seeds_along_the_runs_are_all_that_is_asked_for():
+    of = Reading(study_of("sharpness", "digits"), {})
+    asked = {len(s.needed) // len(s.points): s.sweep for s in of.states}
+    assert sorted(asked) == [5, 15]
+    assert not asked[5].axes
+    assert (of.seeds, of.part(findings.is_probed).seeds) == (15, 5)
+    # A page that has them does not say that seeds are still to come.
+    study = STUDY.with_seeds(7)
+    there = filled(study, lambda config: {"test_accuracy": math.inf})
+    assert Reading(study, there).least_seeds == 7
+    probed = next(run for run, record in there.items() if record.config.probes)
+    assert Reading(study, {k: v for k, v in there.items() if k != probed}).least_seeds == 4
+
+
+def test_sliders_stop_where_runs_are_recorded_of_both_arms(plain):
+    for probed in (True, False):
+        found = findings.sliders(plain, probed)
+        assert found["method"]["values"] == list(METHODS)
+        assert found["size"]["values"] == list(SIZES)
+
+    def lost(config):
+        return config.batch_size == 256 and config.warmup_steps > 0 and config.momentum > 0
+
+    part = made(lost=lost)
+    for probed in (True, False):
+        found = findings.sliders(part, probed)
+        assert (found["method"]["values"], found["size"]["values"]) == (list(METHODS), [4, IMAGES])
+
+
+def test_where_warm_up_helps_is_said_with_bonferronis_correction():
+    tail = " 5 epochs are 1,280, 20, 5 updates at B = 4, 256, 1,024."
+    none = findings.where_it_helps(made())
+    assert none == (
+        "Of 6 batch sizes and methods whose highest usable rate is known, warm-up raises it for 0, "
+        f"Bonferroni's correction made.{tail}"
+    )
+    gains = {1: (1, 1, 1), 2: (-1, -1, -1)}
+
+    def edge(config):
+        larger = bool(config.momentum) + 1
+        gain = by_seed(*gains[larger])(config) if config.warmup_steps else 0
+        if config.batch_size == 4:
+            return -1.5
+        return 0.5 + 2 * bool(config.momentum) + gain * (config.batch_size == 256)
+
+    said = findings.where_it_helps(made(edge=edge))
+    assert "raises it for 1, Bonferroni's correction made: SGD at B = 256, by +1.00 [+1.00," in said
+    # Five standard errors on three seeds: p = 0.04 is enough for one alone, not for one of six.
+    gains[1] = (1, 2, 2)
+    assert "raises it for 0, " in findings.where_it_helps(made(edge=edge))
+    known = findings.where_it_helps(made(edge=lambda config: 9.0 if config.momentum else -1.5))
+    assert known.startswith("Of 3 batch sizes and methods")
