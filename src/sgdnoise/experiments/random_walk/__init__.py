@@ -1,0 +1,1 @@
+"""Unlimited epochs: its grid and its findings."""

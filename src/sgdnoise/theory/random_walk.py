@@ -1,0 +1,348 @@
+"""A random walk on a random potential: H17's model of the weights' distance from their start (§3).
+
+The potential is Gaussian, with increments E (V(x) − V(y))² = |x − y|^α. To move by d the walker has
+to climb about d^(α/2) against the temperature T, which takes a time exp(d^(α/2)/T), so that
+
+    |x_t − x_0| ~ (T log t)^(2/α),    E |x_t − x_0|² ~ (T log t)^(4/α)
+
+(H17 eq. 3, and the line below it): for any 0 < α < 2. At α = 2, the value that H17 finds, such a
+potential is a plane of random slope: it has no barrier, and the walker slides off at a constant
+speed.
+
+On a line the potential is exact: fractional Brownian motion, at α = 1 with independent increments,
+which is the walk of Sinai (1982). Its bonds carry V, and a step leads to the right with probability
+1/(1 + exp(u/T)), u = V(right bond) − V(left bond), so that log(q/p) = u/T, as Sinai has it. In more
+dimensions the potential is a sum of random waves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import eigh_tridiagonal
+from scipy.special import gamma
+
+from sgdnoise.errors import InputError, shown
+from sgdnoise.jit import compiled
+from sgdnoise.theory.stability import check_count, check_positive
+
+FloatArray = NDArray[np.float64]
+
+SINAI_SECOND_MOMENT = 61 / 45
+"""lim E x_t² / (T log t)⁴ at α = 1, of the law that Kesten and Golosov found in 1986."""
+
+
+def check_alpha(alpha: object) -> float:
+    """α as a number, refused unless it lies in (0, 2].
+
+    Raises:
+        InputError: no potential has increments with such an exponent.
+    """
+    legal = isinstance(alpha, int | float | np.number) and not isinstance(alpha, bool)
+    if not legal or not 0 < alpha <= 2:  # type: ignore[operator]
+        raise InputError(
+            f"alpha must lie in (0, 2], because no potential has increments that grow as a larger "
+            f"power of distance, got {shown(alpha)}: choose 1 for Sinai's walk"
+        )
+    return float(alpha)  # type: ignore[arg-type]
+
+
+def increments(alpha: float, count: int, potentials: int, rng: np.random.Generator) -> FloatArray:
+    """V(x + 1) − V(x) of potentials on a line, shape (potentials, count), each of variance 1.
+
+    Fractional Gaussian noise, of exact covariance ½(|k+1|^α − 2|k|^α + |k−1|^α), by embedding it in
+    a circulant matrix (Davies and Harte 1987).
+
+    Raises:
+        InputError: for an α outside (0, 2].
+        ValueError: for counts below 1.
+    """
+    alpha = check_alpha(alpha)
+    check_count("count", count)
+    check_count("potentials", potentials)
+    if alpha == 1:
+        return rng.standard_normal((potentials, count))
+    if alpha == 2:
+        return np.repeat(rng.standard_normal((potentials, 1)), count, axis=1)
+    k = np.arange(count + 1.0)
+    covariance = ((k + 1) ** alpha - 2 * k**alpha + np.abs(k - 1) ** alpha) / 2
+    circle = np.concatenate([covariance, covariance[-2:0:-1]])
+    # Never negative but for rounding, for this covariance.
+    power = np.maximum(np.fft.fft(circle).real, 0)
+    shape = (potentials, circle.size)
+    draws = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    noise = np.fft.fft(np.sqrt(power / circle.size) * draws, axis=1)
+    return np.ascontiguousarray(noise.real[:, :count])
+
+
+def _right(u: FloatArray, temperature: float) -> FloatArray:
+    """The probability of a step to the right at each site; the ends reflect."""
+    right = 1 / (1 + np.exp(np.minimum(u / temperature, 700.0)))
+    right[..., 0], right[..., -1] = 1.0, 0.0
+    return np.ascontiguousarray(right)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Walkers on potentials of their own.
+
+    Attributes:
+        times: steps, shape (times,).
+        squares: mean of (x_t − x_0)² over the walkers of each potential, shape (potentials, times).
+        at_end: share of the walkers that ever met an end of the lattice.
+    """
+
+    times: NDArray[np.int64]
+    squares: FloatArray
+    at_end: float
+
+    @property
+    def rms(self) -> FloatArray:
+        """Root mean square distance over all potentials, shape (times,)."""
+        return np.asarray(np.sqrt(self.squares.mean(axis=0)))
+
+    def groups(self, count: int) -> FloatArray:
+        """The rms distance of so many groups of potentials, shape (count, times)."""
+        parts = np.array_split(self.squares, count)
+        return np.stack([np.sqrt(part.mean(axis=0)) for part in parts])
+
+
+def log_times(first: int, last: int, count: int) -> NDArray[np.int64]:
+    """About `count` whole numbers of steps, evenly spaced in their logarithm.
+
+    All even: a walk on a line is at an even distance then.
+    """
+    times = np.round(np.geomspace(first, last, count) / 2).astype(np.int64) * 2
+    return np.unique(np.maximum(times, 2))
+
+
+def walk(
+    alpha: float,
+    temperature: float,
+    times: ArrayLike,
+    *,
+    potentials: int,
+    walkers: int = 1,
+    reach: int = 4096,
+    seed: int = 0,
+) -> Walk:
+    """Walks on a line, step by step, each potential with so many walkers from its middle.
+
+    10⁸ steps of walkers take about a second on one core.
+
+    Args:
+        alpha: exponent of the potential's increments, in (0, 2].
+        temperature: T, in units of the potential's change from one site to the next.
+        times: whole numbers of steps, rising.
+        potentials: how many are drawn.
+        walkers: on each of them.
+        reach: sites to either side of the start; see `Walk.at_end`.
+        seed: of potentials and steps.
+
+    Raises:
+        InputError: for an α outside (0, 2].
+        ValueError: for a temperature that is not positive, or other numbers below 1.
+    """
+    alpha, t = check_alpha(alpha), float(check_positive("temperature", temperature))
+    check_count("walkers", walkers)
+    check_count("reach", reach)
+    wanted = np.asarray(times, dtype=np.int64)
+    rng = np.random.default_rng([seed, round(1000 * alpha), round(1e6 * t)])
+    squares, met, block = np.empty((potentials, wanted.size)), 0, max(1, 2**22 // (2 * reach + 1))
+    for first in range(0, potentials, block):
+        some = min(block, potentials - first)
+        right = _right(increments(alpha, 2 * reach + 1, some, rng), t)
+        seeds = rng.integers(1, 2**63, size=(some, walkers), dtype=np.uint64)
+        met += int(_steps(right, seeds, wanted, squares[first : first + some]))
+    return Walk(wanted, squares, met / (potentials * walkers))
+
+
+@compiled()
+def _steps(
+    right: FloatArray, seeds: NDArray[np.uint64], times: NDArray[np.int64], squares: FloatArray
+) -> int:
+    """Walks of all walkers; fills `squares`, and gives the number that met an end."""
+    middle, last, met = right.shape[1] // 2, right.shape[1] - 1, 0
+    for k in range(right.shape[0]):
+        chance = right[k]
+        squares[k, :] = 0.0
+        for w in range(seeds.shape[1]):
+            state, x, step, ended = seeds[k, w], middle, 0, False
+            for i in range(times.size):
+                while step < times[i]:
+                    # xorshift64* (Vigna 2016): its upper 53 bits are a uniform number.
+                    state ^= state >> np.uint64(12)
+                    state ^= state << np.uint64(25)
+                    state ^= state >> np.uint64(27)
+                    draw = (state * np.uint64(2685821657736338717)) >> np.uint64(11)
+                    x += 2 * int(draw * (1.0 / 9007199254740992.0) < chance[x]) - 1
+                    ended = ended or x == 0 or x == last
+                    step += 1
+                squares[k, i] += float((x - middle) ** 2) / seeds.shape[1]
+            met += ended
+    return met
+
+
+def exact_squares(u: FloatArray, temperature: float, times: ArrayLike) -> FloatArray:
+    """E (x_t − x_0)² on one potential at any time, shape (times,), with no random numbers.
+
+    The walk is reversible: similar to a symmetric tridiagonal matrix, whose eigenvalues to the
+    power of t give the law at t. Rounding allows t up to 10¹² or so.
+
+    Args:
+        u: the potential's increments, shape (sites,), an odd number; the walk starts in the middle.
+        temperature: T.
+        times: whole numbers of steps, all even.
+    """
+    right = _right(u[None, :], temperature)[0]
+    middle = u.size // 2
+    values, vectors = eigh_tridiagonal(
+        np.zeros(u.size), np.sqrt(right[:-1] * (1 - right[1:])), check_finite=False
+    )
+    # log π(x+1)/π(x) = log p(x)/q(x+1): the law is √(π(x)/π(middle)) times the symmetric one.
+    steps = np.log(np.maximum(right[:-1], 1e-300)) - np.log(np.maximum(1 - right[1:], 1e-300))
+    weight = np.concatenate([[0.0], np.cumsum(steps)]) / 2
+    weight -= weight[middle]
+    distance = (np.arange(u.size) - middle) ** 2.0
+    found = []
+    for t in np.asarray(times, dtype=np.float64):
+        with np.errstate(divide="ignore"):
+            decay = np.exp(t * np.log(np.abs(values)))
+        symmetric = vectors @ (decay * vectors[middle])
+        # What is far up in the potential has no weight, and rounding there no say.
+        law = np.exp(np.minimum(weight, 300)) * np.maximum(symmetric, 0)
+        found.append(float(law @ distance / law.sum()))
+    return np.array(found)
+
+
+# --- More dimensions --------------------------------------------------------------------------
+
+FEATURES = 256
+LONGEST, SHORTEST = 2.0**-8, 2.0**6
+"""Bounds of the waves' inverse lengths: between their inverses increments grow as |r|^α."""
+
+
+@dataclass(frozen=True)
+class Waves:
+    """A Gaussian potential in D dimensions, nearly: V(w) = a · Σ cos(k_j · w + φ_j) − V(0).
+
+    Attributes:
+        k: wave vectors, shape (features, D).
+        phase: φ, shape (features,).
+        amplitude: a.
+    """
+
+    k: FloatArray
+    phase: FloatArray
+    amplitude: float
+
+    def __call__(self, w: FloatArray) -> FloatArray:
+        """V at points of shape (…, D)."""
+        waves = np.cos(w @ self.k.T + self.phase) - np.cos(self.phase)
+        return np.asarray(self.amplitude * waves.sum(axis=-1))
+
+
+def waves(
+    alpha: float, dimensions: int, rng: np.random.Generator, features: int = FEATURES
+) -> Waves:
+    """A potential with E (V(w₁) − V(w₂))² = |w₁ − w₂|^α, as far as its waves' lengths reach.
+
+    k = s g with g standard normal and s of density ∝ s^(−1−α), whose transform is that power
+    (`wave_increments`).
+
+    Raises:
+        InputError: for an α outside (0, 2), the plane of α = 2 having no waves.
+    """
+    alpha = check_alpha(alpha)
+    if alpha == 2:
+        raise InputError("alpha 2 is a plane, which has no waves: choose an alpha below 2")
+    check_count("dimensions", dimensions)
+    low, high = LONGEST**-alpha, SHORTEST**-alpha
+    s = (low + rng.random(features) * (high - low)) ** (-1 / alpha)
+    k = s[:, None] * rng.standard_normal((features, dimensions))
+    amplitude = np.sqrt(2 * _variance(alpha) / features)
+    return Waves(k, rng.uniform(0, 2 * np.pi, features), float(amplitude))
+
+
+def _variance(alpha: float) -> float:
+    """The variance of V, from the transform: ∫(1 − exp(−s²r²/2)) s^(−1−α) ds = c r^α, 2 c A = 1."""
+    c = gamma(1 - alpha / 2) / alpha * 2 ** (-alpha / 2)
+    return float((LONGEST**-alpha - SHORTEST**-alpha) / (2 * c * alpha))
+
+
+def wave_increments(alpha: float, distance: ArrayLike) -> FloatArray:
+    """E (V(w₁) − V(w₂))² of `waves` at a distance, by quadrature: r^α but for the ends' part."""
+    r = np.atleast_1d(np.asarray(distance, dtype=np.float64))
+    s = np.geomspace(LONGEST, SHORTEST, 20_001)
+    density = s**-alpha  # of log s
+    density /= np.trapezoid(density, np.log(s))
+    kept = 1 - np.exp(-((s * r[:, None]) ** 2) / 2)
+    return np.asarray(2 * _variance(alpha) * np.trapezoid(kept * density, np.log(s), axis=1))
+
+
+def field_walk(
+    alpha: float,
+    temperature: float,
+    times: ArrayLike,
+    *,
+    dimensions: int,
+    potentials: int,
+    stride: float = 1.0,
+    seed: int = 0,
+) -> Walk:
+    """Metropolis walks in D dimensions, each on a potential of its own.
+
+    A step is proposed along a normal vector of root mean square length `stride`, and taken with
+    probability min(1, exp(−ΔV/T)).
+
+    Raises:
+        InputError: for an α outside (0, 2).
+        ValueError: for a temperature or a stride that is not positive, or numbers below 1.
+    """
+    t = float(check_positive("temperature", temperature))
+    check_positive("stride", stride)
+    wanted = np.asarray(times, dtype=np.int64)
+    rng = np.random.default_rng([seed, dimensions])
+    squares = np.empty((potentials, wanted.size))
+    for k in range(potentials):
+        field = waves(alpha, dimensions, rng)
+        _metropolis(
+            field.k, field.phase, field.amplitude / t, stride / np.sqrt(dimensions), wanted,
+            int(rng.integers(2**31)), squares[k],
+        )  # fmt: skip
+    return Walk(wanted, squares, 0.0)
+
+
+@compiled()
+def _metropolis(
+    k: FloatArray,
+    phase: FloatArray,
+    amplitude: float,
+    scale: float,
+    times: NDArray[np.int64],
+    seed: int,
+    squares: FloatArray,
+) -> None:
+    np.random.seed(seed)
+    features, dimensions = k.shape
+    w, new = np.zeros(dimensions), np.zeros(dimensions)
+    here = amplitude * np.cos(phase).sum()
+    step = 0
+    for i in range(times.size):
+        while step < times[i]:
+            for j in range(dimensions):
+                new[j] = w[j] + scale * np.random.normal()
+            there = 0.0
+            for f in range(features):
+                angle = phase[f]
+                for j in range(dimensions):
+                    angle += k[f, j] * new[j]
+                there += np.cos(angle)
+            there *= amplitude
+            if there <= here or np.random.random() < np.exp(here - there):
+                w[:] = new
+                here = there
+            step += 1
+        squares[i] = (w * w).sum()
