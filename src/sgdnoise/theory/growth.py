@@ -11,11 +11,14 @@ the likelihoods are of the same numbers:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
+
+from sgdnoise.theory.stability import check_momentum, check_positive
 
 FloatArray = NDArray[np.float64]
 
@@ -114,10 +117,10 @@ def lead_of_log(time: ArrayLike, distance: ArrayLike) -> float:
     return power_law(time, distance).aic - log_law(time, distance).aic
 
 
-def _least(misfit: object) -> float:
+def _least(misfit: Callable[[float], float]) -> float:
     """The power of the least misfit: the best of a grid, then Brent's method about it."""
     grid = np.linspace(*POWERS, 101)
-    at = int(np.argmin([misfit(float(p)) for p in grid]))  # type: ignore[operator]
+    at = int(np.argmin([misfit(float(p)) for p in grid]))
     bounds = (grid[max(at - 1, 0)], grid[min(at + 1, 100)])
     found = minimize_scalar(misfit, bounds=bounds, method="bounded", options={"xatol": 1e-10})
     return float(found.x)
@@ -177,17 +180,17 @@ def separable_logistic(
         ValueError: for margins or a learning rate that are not positive, or a momentum outside
             [0, 1).
     """
-    from sgdnoise.theory.stability import check_momentum, check_positive
-
     m = np.atleast_1d(check_positive("margin", margins))
-    lr, beta = float(check_positive("learning rate", learning_rate)), float(check_momentum(momentum))
+    lr, beta = (
+        float(check_positive("learning rate", learning_rate)),
+        float(check_momentum(momentum)),
+    )
     wanted = np.asarray(times, dtype=np.int64)
-    found, w, v, step = np.empty(wanted.size), 0.0, 0.0, 0
-    for i, until in enumerate(wanted):
-        for step in range(step, int(until)):  # noqa: B020, PLR1704
+    found, w, v = np.empty(wanted.size), 0.0, 0.0
+    for i, steps in enumerate(np.diff(wanted, prepend=0)):
+        for _ in range(steps):
             v = beta * v + float((m / (1 + np.exp(m * w))).mean())
             w += lr * v
-        step = int(until)
         found[i] = w
     return found
 
@@ -201,8 +204,6 @@ def separable_logistic_ode(margin: float, learning_rate: float, times: ArrayLike
     Raises:
         ValueError: for a margin or a learning rate that is not positive.
     """
-    from sgdnoise.theory.stability import check_positive
-
     m = float(check_positive("margin", margin))
     lr = float(check_positive("learning rate", learning_rate))
     c = 1 + lr * m * m * np.asarray(times, dtype=np.float64)

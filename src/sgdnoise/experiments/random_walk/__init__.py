@@ -1,1 +1,1 @@
-"""Unlimited epochs: its grid and its findings."""
+"""The random walk: its grid and its findings."""
