@@ -47,7 +47,7 @@ FROZEN = {
     ("generalization-gap", "paper"): (15, "869c4d18103a93b4"),
     ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
-    ("random-walk", "digits"): (200, "5ab09de1e85f7994"),
+    ("random-walk", "digits"): (200, "0e1a5d1227a8139c"),
     ("random-walk", "cpu"): (100, "604d235dcaa3b02e"),
     ("random-walk", "gpu"): (36, "0d9835602fb61606"),
     ("random-walk", "paper"): (100, "121bd1d1848e03b1"),
