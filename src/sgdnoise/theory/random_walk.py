@@ -225,28 +225,27 @@ def exact_squares(u: FloatArray, temperature: float, doublings: int) -> FloatArr
 # --- More dimensions --------------------------------------------------------------------------
 
 FEATURES = 256
-LONGEST, SHORTEST = 2.0**-8, 2.0**6
-"""Bounds of the waves' inverse lengths: between their inverses increments grow as |r|^α."""
+LOWEST, HIGHEST = 2.0**-10, 2.0**10
+"""Bounds of the waves' inverse lengths: increments grow as |r|^α well between their inverses."""
 
 
 @dataclass(frozen=True)
 class Waves:
-    """A Gaussian potential in D dimensions, nearly: V(w) = a · Σ cos(k_j · w + φ_j) − V(0).
+    """A Gaussian potential in D dimensions, nearly: V(w) = Σ a_j (cos(k_j · w + φ_j) − cos φ_j).
 
     Attributes:
         k: wave vectors, shape (features, D).
         phase: φ, shape (features,).
-        amplitude: a.
+        amplitude: a, shape (features,).
     """
 
     k: FloatArray
     phase: FloatArray
-    amplitude: float
+    amplitude: FloatArray
 
     def __call__(self, w: FloatArray) -> FloatArray:
         """V at points of shape (…, D)."""
-        waves = np.cos(w @ self.k.T + self.phase) - np.cos(self.phase)
-        return np.asarray(self.amplitude * waves.sum(axis=-1))
+        return np.asarray((np.cos(w @ self.k.T + self.phase) - np.cos(self.phase)) @ self.amplitude)
 
 
 def waves(
@@ -254,8 +253,8 @@ def waves(
 ) -> Waves:
     """A potential with E (V(w₁) − V(w₂))² = |w₁ − w₂|^α, as far as its waves' lengths reach.
 
-    k = s g with g standard normal and s of density ∝ s^(−1−α), whose transform is that power
-    (`wave_increments`).
+    k = s g with g standard normal and s evenly spread in its logarithm; a² ∝ s^(−α) makes that
+    power of the transform of a normal (`wave_increments`).
 
     Raises:
         InputError: for an α outside (0, 2), the plane of α = 2 having no waves.
@@ -264,27 +263,24 @@ def waves(
     if alpha == 2:
         raise InputError("alpha 2 is a plane, which has no waves: choose an alpha below 2")
     check_count("dimensions", dimensions)
-    low, high = LONGEST**-alpha, SHORTEST**-alpha
-    s = (low + rng.random(features) * (high - low)) ** (-1 / alpha)
+    octaves = np.log(HIGHEST / LOWEST)
+    s = LOWEST * np.exp(octaves * (np.arange(features) + rng.random(features)) / features)
     k = s[:, None] * rng.standard_normal((features, dimensions))
-    amplitude = np.sqrt(2 * _variance(alpha) / features)
-    return Waves(k, rng.uniform(0, 2 * np.pi, features), float(amplitude))
+    amplitude = np.sqrt(octaves * s**-alpha / (_transform(alpha) * features))
+    return Waves(k, rng.uniform(0, 2 * np.pi, features), amplitude)
 
 
-def _variance(alpha: float) -> float:
-    """The variance of V, from the transform: ∫(1 − exp(−s²r²/2)) s^(−1−α) ds = c r^α, 2 c A = 1."""
-    c = gamma(1 - alpha / 2) / alpha * 2 ** (-alpha / 2)
-    return float((LONGEST**-alpha - SHORTEST**-alpha) / (2 * c * alpha))
+def _transform(alpha: float) -> float:
+    """c of ∫ (1 − exp(−s² r²/2)) s^(−1−α) ds = c r^α, over all s > 0."""
+    return float(gamma(1 - alpha / 2) / alpha * 2 ** (-alpha / 2))
 
 
 def wave_increments(alpha: float, distance: ArrayLike) -> FloatArray:
     """E (V(w₁) − V(w₂))² of `waves` at a distance, by quadrature: r^α but for the ends' part."""
     r = np.atleast_1d(np.asarray(distance, dtype=np.float64))
-    s = np.geomspace(LONGEST, SHORTEST, 20_001)
-    density = s**-alpha  # of log s
-    density /= np.trapezoid(density, np.log(s))
-    kept = 1 - np.exp(-((s * r[:, None]) ** 2) / 2)
-    return np.asarray(2 * _variance(alpha) * np.trapezoid(kept * density, np.log(s), axis=1))
+    log = np.linspace(np.log(LOWEST), np.log(HIGHEST), 20_001)
+    kept = 1 - np.exp(-((np.exp(log) * r[:, None]) ** 2) / 2)
+    return np.asarray(np.trapezoid(kept * np.exp(-alpha * log), log, axis=1) / _transform(alpha))
 
 
 def field_walk(
@@ -324,7 +320,7 @@ def field_walk(
 def _metropolis(
     k: FloatArray,
     phase: FloatArray,
-    amplitude: float,
+    amplitude: FloatArray,
     scale: float,
     times: NDArray[np.int64],
     rng: np.random.Generator,
@@ -332,7 +328,7 @@ def _metropolis(
 ) -> None:
     features, dimensions = k.shape
     w, new = np.zeros(dimensions), np.zeros(dimensions)
-    here = amplitude * np.cos(phase).sum()
+    here = (amplitude * np.cos(phase)).sum()
     step = 0
     for i in range(times.size):
         while step < times[i]:
@@ -343,8 +339,7 @@ def _metropolis(
                 angle = phase[f]
                 for j in range(dimensions):
                     angle += k[f, j] * new[j]
-                there += np.cos(angle)
-            there *= amplitude
+                there += amplitude[f] * np.cos(angle)
             if there <= here or rng.random() < np.exp(here - there):
                 w[:] = new
                 here = there
