@@ -49,6 +49,9 @@ def rows() -> Iterator[Row]:
         baseline_s=baseline_s,
         required=5,
         agreement=f"rms distance after {few:,} steps within {apart:.1%}",
-        note=f"seconds of one thread; {ALLOWED_S:g} s are allowed; baseline from {few:,} steps of each walker",
+        note=(
+            f"seconds of one thread; {ALLOWED_S:g} s are allowed; baseline from {few:,} steps of "
+            "each walker"
+        ),
         agrees=ours_s <= ALLOWED_S and apart < 0.15,
     )

@@ -13,7 +13,7 @@ from sgdnoise.schedule import scale_learning_rate
 from sgdnoise.theory import minibatch
 
 N = 6
-GRADIENTS = np.random.default_rng(4).standard_normal((N, 3)) + [1.0, 0.3, -0.5]
+GRADIENTS = np.random.default_rng(4).standard_normal((N, 3)) + np.array([1.0, 0.3, -0.5])
 
 
 def every_batch(m: int, sampling: str) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +111,7 @@ def test_multiplied_noise_adds_the_uncentred_moment():
 
 
 def test_the_variance_that_matches_is_the_optimizers():
-    mean, uncentred, centred = minibatch.moments_of(GRADIENTS)
+    _, uncentred, centred = minibatch.moments_of(GRADIENTS)
     share = float(np.trace(centred) / np.trace(uncentred))
     exact = minibatch.matching_variance(GRADIENTS, 4, 2)
     assert exact == pytest.approx(optim.noise_variance(4, 2, N, share))

@@ -309,10 +309,9 @@ def field_walk(
     squares = np.empty((potentials, wanted.size))
     for k in range(potentials):
         field = waves(alpha, dimensions, rng)
-        _metropolis(
-            field.k, field.phase, field.amplitude / t, stride / np.sqrt(dimensions), wanted,
-            rng, squares[k],
-        )  # fmt: skip
+        moves = rng.standard_normal((int(wanted[-1]), dimensions)) * (stride / np.sqrt(dimensions))
+        bounds = -np.log1p(-rng.random(int(wanted[-1])))
+        _metropolis(field.k, field.phase, field.amplitude / t, moves, bounds, wanted, squares[k])
     return Walk(wanted, squares, 0.0)
 
 
@@ -321,11 +320,12 @@ def _metropolis(
     k: FloatArray,
     phase: FloatArray,
     amplitude: FloatArray,
-    scale: float,
+    moves: FloatArray,
+    bounds: FloatArray,
     times: NDArray[np.int64],
-    rng: np.random.Generator,
     squares: FloatArray,
 ) -> None:
+    """One walk; a move is made where V/T rises by less than its exponential bound."""
     features, dimensions = k.shape
     w, new = np.zeros(dimensions), np.zeros(dimensions)
     here = (amplitude * np.cos(phase)).sum()
@@ -333,14 +333,14 @@ def _metropolis(
     for i in range(times.size):
         while step < times[i]:
             for j in range(dimensions):
-                new[j] = w[j] + scale * rng.standard_normal()
+                new[j] = w[j] + moves[step, j]
             there = 0.0
             for f in range(features):
                 angle = phase[f]
                 for j in range(dimensions):
                     angle += k[f, j] * new[j]
                 there += amplitude[f] * np.cos(angle)
-            if there <= here or rng.random() < np.exp(here - there):
+            if there - here <= bounds[step]:
                 w[:] = new
                 here = there
             step += 1
