@@ -2,8 +2,8 @@
 
 The walk on a random potential is simulated (`sgdnoise.theory.random_walk`). Beside it stand three
 that have no potential: free diffusion, growth as t^¼ (the law of scale-invariant weights under
-noise alone, whose step shrinks as they grow), and gradient descent on separable logistic regression,
-which has no noise either.
+noise alone, whose step shrinks as they grow), and gradient descent on separable logistic
+regression, which has no noise either.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from sgdnoise.theory import growth, random_walk
 
@@ -40,6 +41,32 @@ def walked(alpha: float, temperature: float) -> random_walk.Walk:
     t = times.astype(np.float64)
     squares = (t[:, None] ** 2 * drift + t[:, None] * (1 - drift)) @ (weight / weight.sum())
     return random_walk.Walk(times, squares[None, :], 0.0)
+
+
+@cache
+def convex_draws() -> tuple[FloatArray, FloatArray]:
+    """H17's appendix B on a convex loss: distances z and changes of the loss.
+
+    Softmax regression on scikit-learn's digits, about weights drawn as a net's are; 1,000 draws
+    w₀ + z v, z uniform up to 10 and v a random direction. No part of this loss is random.
+    """
+    from sgdnoise.data import registry
+
+    data = registry.load("digits")
+    images = data.train_images.numpy().reshape(len(data.train_labels), -1) / data.scale
+    x, labels = np.hstack([images, np.ones((len(images), 1))]), data.train_labels.numpy()
+    rng = np.random.default_rng(17)
+    start = rng.standard_normal((x.shape[1], len(data.classes))) * np.sqrt(2 / x.shape[1])
+    here, z = x @ start, rng.uniform(0, 10, 1000)
+
+    def loss(logits: FloatArray) -> float:
+        return float((logsumexp(logits, axis=1) - logits[np.arange(len(x)), labels]).mean())
+
+    changes = []
+    for distance in z:
+        v = rng.standard_normal(start.shape)
+        changes.append(loss(here + x @ (distance * v / np.linalg.norm(v))) - loss(here))
+    return z, np.array(changes)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def told_apart() -> Styler:
                 "over a factor of": f"{window:,}",
                 "R² of a + b log t": f"{path.log.r_squared:.3f}",
                 "residuals' correlation": f"{path.log.autocorrelation:.2f}",
-                "ΔAIC, log ahead": f"{path.lead:+.0f}",
+                "ΔAIC, log ahead": _lead(path),
                 "p of c t^p": f"{path.power.parameters[1]:.2f}",
                 "p of a + b t^p": f"{path.free:.2f}",
             }
@@ -67,18 +67,26 @@ def told_apart() -> Styler:
     )
 
 
+def _lead(path: chapter.Path) -> str:
+    """ΔAIC; of a power that is drawn by formula only rounding would be left to measure."""
+    exact = path.power.r_squared > 1 - 1e-9
+    return "−∞, an exact power" if exact else f"{path.lead:+.0f}"
+
+
 def in_words() -> Markdown:
     """What the table says, by its numbers."""
     walk, quarter, logistic, _ = _paths(chapter.WINDOW)
+    least = min(walk.log.r_squared, quarter.log.r_squared)
     return Markdown(
-        f"Over a factor of {chapter.WINDOW}, R² is {min(walk.log.r_squared, quarter.log.r_squared):.2f} "
-        "or more for the walk and for t^¼: it tells neither from the line, nor from each other. "
-        "ΔAIC compares a + b log t with c t^p, which has as many parameters: it is "
-        f"{walk.lead:+.0f} for the walk and {quarter.lead:+.0f} for t^¼. It counts each point as "
-        "a draw of its own, and they are not: the residuals' correlation, near 1, says that what "
-        "is left is a bend and no noise. So a ΔAIC within one curve ranks two laws and proves "
-        "neither; the experiment takes its spread from seeds. The last column frees the power: 0 "
-        f"is log t, and it finds {walk.free:.2f} for the walk, {quarter.free:.2f} for t^¼ and "
+        f"Over a factor of {chapter.WINDOW}, R² is {least:.2f} or more for the walk and for t^¼: "
+        "it tells neither from the line, nor from each other. ΔAIC compares a + b log t with "
+        f"c t^p, which has as many parameters: it is {walk.lead:+.0f} for the walk, so that on a "
+        "true random potential a power of t may still win. "
+        "And it counts each point as a draw of its own, which these are not: a correlation of "
+        f"each residual with the next, {walk.log.autocorrelation:.2f} here, says that what is left "
+        "is a bend and no noise. So a ΔAIC within one curve ranks two laws and proves neither; "
+        "the experiment takes its spread from seeds. The last column frees the power: 0 is log t, "
+        f"and it finds {walk.free:.2f} for the walk, {quarter.free:.2f} for t^¼ and "
         f"{logistic.free:.2f} for logistic regression."
     )
 
