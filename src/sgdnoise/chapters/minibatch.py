@@ -20,7 +20,7 @@ from sgdnoise.theory import minibatch
 FloatArray = NDArray[np.float64]
 
 EXAMPLES = 64
-BATCHES = (1, 4, 16, 32, 48, 56, 64)
+BATCHES = (4, 8, 16, 32, 48, 56, 64)
 """Batch sizes of the cloud's slider."""
 
 NAMES: dict[minibatch.Sampling, str] = {

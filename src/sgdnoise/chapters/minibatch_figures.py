@@ -33,8 +33,8 @@ def cloud_figure(batch_size: int) -> go.Figure:
         x_unit=None,
         y="gradient, second coordinate",
         y_unit=None,
-        x_range=(-1.5, 3.5),
-        y_range=(-1.5, 3.5),
+        x_range=(-0.3, 2.3),
+        y_range=(-0.3, 2.3),
         title=(
             f"M/N = {part(batch_size)}: spread {without:.3f} without replacement, "
             f"{having:.3f} with, {coins:.3f} by coins"
@@ -78,9 +78,9 @@ def clouds() -> Explorer:
         {"batch_size": Slider(chapter.BATCHES, label="M/N", value=32, format=part)},
         caption=(
             "Move to the right, to a batch of everything: the blue cloud shrinks to a point, and "
-            "the orange one does not. The green one shrinks too, but is always longer along the "
-            "mean gradient: a coin for each example makes the number of examples random, and with "
-            "it the length of the step. Move to the left: the three become one."
+            "the orange one does not. Move to the left: these two become one. The green cloud "
+            "stays longer along the mean gradient at every size but the last: a coin for each "
+            "example makes the number of examples random, and with it the length of the step."
         ),
     )
 

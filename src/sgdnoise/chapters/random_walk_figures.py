@@ -85,8 +85,8 @@ def law_figure(alpha: float, temperature: float) -> go.Figure:
         x_range=(9, 33_000),
         y_range=(1, 40_000),
         title=(
-            f"Over the last factor of 100 it grows as (log t)^{q:.2f}, or as t^{p:.2f}; "
-            f"in the long run H17 has (log t)^{2 / alpha:.3g}"
+            f"Over the last factor of 100 as (log t)^{q:.2f}, or as t^{p:.2f}; "
+            f"H17, in the long run: (log t)^{2 / alpha:.3g}"
         ),
         alt="Distance of the walk against time, beside a power of log t and free diffusion",
     )
@@ -130,9 +130,8 @@ def sinai_figure() -> go.Figure:
         x_range=(8, 1e11),
         y_range=(0.5, 100),
         title=(
-            f"At α = 1 the limit is {SINAI_SECOND_MOMENT:.3f} = 61/45, "
-            f"and after 10¹⁰ steps the walk is still {_scaled()[-1] / SINAI_SECOND_MOMENT:.1f} "
-            "times as far out"
+            f"After 10¹⁰ steps E x² is still {_scaled()[-1] / SINAI_SECOND_MOMENT:.1f} times its "
+            "limit, 61/45 (T log t)⁴"
         ),
         alt="Scaled mean square distance of Sinai's walk against time, and its limit",
     )

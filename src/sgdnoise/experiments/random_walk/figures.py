@@ -30,8 +30,9 @@ RATES = {SAME: "one learning rate", ROOT: "rate ∝ √B"}
 
 
 def _signs(k: int) -> tuple[str, str, str]:
-    """Colour, dash and symbol of the k-th batch size."""
-    return PALETTE[k % 6], DASHES[k % 6], SYMBOLS[k % 6]
+    """Colour, dash and symbol of the k-th batch size; the seventh is told from the first."""
+    colours = (*PALETTE, INK)
+    return colours[k % len(colours)], DASHES[k % 6], SYMBOLS[(k + k // 6) % 6]
 
 
 def _mean_curve(reading: Reading, state: object, name: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -225,6 +226,29 @@ def table(reading: Reading) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).replace({"nan": "–", "+nan": "–"})
+
+
+def by_updates(reading: Reading) -> str:
+    """How far apart the batch sizes are after as many updates as the largest one has."""
+    means = {
+        size: found
+        for size, state in findings.constant_rate(reading, SAME).items()
+        if (found := _mean_curve(reading, state, "distance")) is not None
+    }
+    if len(means) < 2:
+        return ""
+    last = min(t[-1] for t, _ in means.values())
+    then = {size: float(np.interp(np.log(last), np.log(t), d)) for size, (t, d) in means.items()}
+    ends = {size: float(d[-1]) for size, (_, d) in means.items()}
+
+    def span(values: dict[int, float]) -> str:
+        return f"from {min(values.values()):.2f} to {max(values.values()):.2f}"
+
+    return (
+        f"After equal epochs the mean distances go {span(ends)}; after equally many updates, "
+        f"{last:,.0f}, they go {span(then)}. What is left of the order then is not a matter of how "
+        "many updates there were."
+    )
 
 
 def spread(reading: Reading) -> go.Figure | str:
