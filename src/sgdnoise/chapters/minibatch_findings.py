@@ -18,11 +18,11 @@ def opening() -> Markdown:
     """What the first figure shows where its slider stands at first."""
     without, having, coins = (figures.spread_of(32, s) for s in minibatch.SAMPLINGS)
     return Markdown(
-        f"**With half of the examples in a batch, how it was drawn decides how noisy it is: the "
+        "**With half of the examples in a batch, how it was drawn decides how noisy it is: the "
         f"spread is {without:.3f} of a single gradient's without replacement, {having:.3f} with "
         f"replacement, and {coins:.3f} if each example enters by the toss of a coin, which is what "
-        "H17's appendix derives. While the batch is a small part of the data the first two agree; the "
-        "third has more noise at any size, the longer the mean gradient the more.**"
+        "H17's appendix derives. While the batch is a small part of the data the first two agree; "
+        "the third has more noise at any size, the longer the mean gradient the more.**"
     )
 
 

@@ -34,7 +34,9 @@ def walked(alpha: float, temperature: float) -> random_walk.Walk:
     """800 walkers on 400 potentials; at α = 2 the exact law of a walk on a plane."""
     times = random_walk.log_times(FIRST, LAST, 29)
     if alpha < 2:
-        return random_walk.walk(alpha, temperature, times, potentials=400, walkers=2, seed=3)
+        return random_walk.walk(
+            alpha, temperature, times, potentials=400, walkers=2, reach=2048, seed=3
+        )
     # A plane has one slope u ~ N(0, 1), and its walk the drift tanh(u/2T).
     u, weight = np.polynomial.hermite_e.hermegauss(120)
     drift = np.tanh(u / (2 * temperature)) ** 2

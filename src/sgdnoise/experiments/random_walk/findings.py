@@ -345,10 +345,13 @@ def draws(reading: Reading) -> list[tuple[FloatArray, FloatArray]]:
 
 
 def binned(z: FloatArray, change: FloatArray, bins: int) -> tuple[FloatArray, FloatArray]:
-    """Mean distance and rms change of the loss in equal bins of distance; empty ones drop."""
+    """Rms distance and rms change of the loss in equal bins of distance; empty ones drop.
+
+    Rms both: then what is in proportion stays so in bins of any width.
+    """
     place = np.minimum((z / z.max() * bins).astype(int), bins - 1)
     there = np.unique(place)
-    distance = np.array([z[place == k].mean() for k in there])
+    distance = np.array([np.sqrt((z[place == k] ** 2).mean()) for k in there])
     return distance, np.array([np.sqrt((change[place == k] ** 2).mean()) for k in there])
 
 
