@@ -136,7 +136,7 @@ def sinai(temperature: float) -> tuple[FloatArray, FloatArray]:
     """t = 2, 4, 8, … and the exact E x² at α = 1, averaged over 100 potentials."""
     u = random_walk.increments(1.0, 257, 100, np.random.default_rng(11))
     squares = random_walk.exact_squares(u, temperature, 36).mean(axis=0)
-    return 2.0 ** np.arange(1, 37), squares
+    return np.exp2(np.arange(1.0, 37.0)), np.asarray(squares)
 
 
 DIMENSIONS = (2, 16)

@@ -23,6 +23,7 @@ from sgdnoise.figures.theme import (
     provenance,
 )
 from sgdnoise.figures.tuned import source
+from sgdnoise.study.grid import SweepState
 from sgdnoise.theory import growth
 
 RATES = {SAME: "one learning rate", ROOT: "rate ∝ √B"}
@@ -35,18 +36,20 @@ def _signs(k: int) -> tuple[str, str, str]:
     return colours[k % len(colours)], DASHES[k % 6], SYMBOLS[(k + k // 6) % 6]
 
 
-def _mean_curve(reading: Reading, state: object, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+def _mean_curve(
+    reading: Reading, state: SweepState, name: str
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean distance over the seeds at the steps that all their curves have."""
     curves = []
-    for record in findings.finished(reading, state).values():  # type: ignore[arg-type]
+    for record in findings.finished(reading, state).values():
         steps, values = record.curves.get("step", []), record.curves.get(name, [])
         found = {t: d for t, d in zip(steps, values, strict=False) if t and d is not None}
         if found:
             curves.append(found)
     if not curves:
         return None
-    steps = sorted(set.intersection(*(set(one) for one in curves)))
-    return np.array(steps), np.array([np.mean([one[t] for one in curves]) for t in steps])
+    common = sorted(set.intersection(*(set(one) for one in curves)))
+    return np.array(common), np.array([np.mean([one[t] for one in curves]) for t in common])
 
 
 def measured_rates(reading: Reading) -> list[str]:

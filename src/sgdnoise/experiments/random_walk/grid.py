@@ -79,7 +79,7 @@ def random_walk(
             )
     for then in (STOP, DROP):
         for length in phases:
-            whole = {"epochs": length}
+            whole: dict[str, Any] = {"epochs": length}
             if then == DROP:
                 whole = {"epochs": length + after, "phases": ((length, 1.0, 0.1),)}
             sweeps.append(
