@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from sgdnoise.analysis import Reading
+from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments import study_of
 from sgdnoise.experiments.random_walk import figures, findings
 from sgdnoise.experiments.random_walk.grid import random_walk
@@ -113,6 +113,16 @@ def test_growth_as_log_t_is_reproduced(straight):
     assert verdict.unit == "ΔAIC"
     assert verdict.effect > 2
     assert "last factor of 100" in verdict.why
+
+
+def test_a_lead_that_is_sure_and_too_small_leaves_it_undecided(straight, monkeypatch):
+    for least, word in ((2.2, "reproduced"), (1.8, "undecided")):
+        leads = {8: Estimate(least, 0.01, 7), 16: Estimate(9.0, 0.1, 7)}
+        monkeypatch.setattr(findings, "_leads", lambda reading, leads=leads: leads)
+        verdict = judged(straight, "distance-grows-as-log")
+        assert verdict.word == word
+        assert ("At B = 8 the lead is within 2" in verdict.why) == (word == "undecided")
+        assert "would decide it" not in verdict.why
 
 
 def test_growth_as_a_power_is_contradicted():
