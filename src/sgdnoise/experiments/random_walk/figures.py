@@ -198,6 +198,12 @@ def slopes_of(reading: Reading) -> go.Figure:
             marker={"symbol": symbol, "color": colour, "size": 8},
             name=name,
         )
+    spans = [
+        f"from {min(trace.y):.2f} to {max(trace.y):.2f} at {trace.name}"
+        for trace in fig.data
+        if len(trace.y)
+    ]
+    fig.update_layout(title={"text": "Slopes go " + ", ".join(spans) if spans else ""})
     sizes = list(findings.constant_rate(reading, SAME))
     fig.update_xaxes(tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
     return provenance(fig, source(reading).and_also("Bars: 95% intervals over seeds."))
