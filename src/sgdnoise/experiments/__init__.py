@@ -21,6 +21,7 @@ NAMES = (
     "generalization-gap",
     "initial-final-lr",
     "discriminating",
+    "random-walk",
     "parts-checked",
     "training-set-size",
     "sharpness",

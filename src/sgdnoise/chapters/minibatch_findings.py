@@ -1,0 +1,99 @@
+"""Tables of the chapter on a minibatch's update, and its sentences that have numbers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
+
+from sgdnoise.chapters import folded, table
+from sgdnoise.chapters import minibatch as chapter
+from sgdnoise.chapters import minibatch_figures as figures
+from sgdnoise.theory import minibatch
+
+
+def opening() -> Markdown:
+    """What the first figure shows where its slider stands at first."""
+    without, having, coins = (figures.spread_of(32, s) for s in minibatch.SAMPLINGS)
+    return Markdown(
+        "**With half of the examples in a batch, how it was drawn decides how noisy it is: the "
+        f"spread is {without:.3f} of a single gradient's without replacement, {having:.3f} with "
+        f"replacement, and {coins:.3f} if each example enters by the toss of a coin, which is what "
+        "H17's appendix derives. While the batch is a small part of the data the first two agree; "
+        "the third has more noise at any size, the longer the mean gradient the more.**"
+    )
+
+
+def by_hand(covariance: Callable[[np.ndarray, int], np.ndarray]) -> Styler:
+    """The page's own formula beside drawing, by its trace."""
+    rows = []
+    for m in (4, 16, 32, 56):
+        off = chapter.cloud(m, "without") - chapter.toy().mean
+        sizes = (off**2).sum(axis=1)
+        rows.append(
+            {
+                "batch size M": m,
+                "M/N": figures.part(m),
+                "tr cov ĝ, code above": f"{np.trace(covariance(chapter.toy().gradients, m)):.4f}",
+                f"drawn {chapter.REPEATS:,} times": (
+                    f"{sizes.mean():.4f} ± {sizes.std() / np.sqrt(len(sizes)):.4f}"
+                ),
+                "H17's equation 6, S/M": f"{chapter.toy().uncentred / m:.4f}",
+            }
+        )
+    return table(rows)
+
+
+def noise() -> Styler:
+    """The variance of multiplicative noise that gives a batch the covariance of a smaller one."""
+    return table(
+        [
+            {
+                "batch size M": row.batch_size,
+                "σ² as printed, ∝ M: M/M_S": f"{row.printed:g}",
+                "M/M_S − 1": f"{row.simple:g}",
+                "exact σ²": f"{row.exact:.3f}",
+                "drawn with it, of the covariance at M_S": f"{row.drawn:.3f} ± {row.error:.3f}",
+            }
+            for row in chapter.matched()
+        ]
+    )
+
+
+def noise_in_words() -> Markdown:
+    """What the table of the noise says."""
+    last = chapter.matched()[-1]
+    return Markdown(
+        f"The batch of all {last.batch_size} has no noise of its own, and takes σ² = "
+        f"{last.exact:.2f} to have that of {chapter.SMALL}. It is less than M/M_S − 1 = "
+        f"{last.simple:g}, because noise multiplies whole gradients, the mean included, and the "
+        "mean is long here. Where it is short beside the spread, as early in training, M/M_S − 1 "
+        "is right."
+    )
+
+
+def three_ways() -> Markdown:
+    """The exact coefficients, folded away."""
+    rows = []
+    for sampling, name in chapter.NAMES.items():
+        a, b = minibatch.coefficients(32, chapter.EXAMPLES, sampling)
+        form = {
+            "without": "(N − M)/(M (N − 1)) C",
+            "with": "C/M",
+            "bernoulli": "(1/M − 1/N) (C + g gᵀ)",
+        }[sampling]
+        rows.append(
+            {
+                "batches drawn": name,
+                "cov ĝ": form,
+                "of C, M = 32, N = 64": f"{a:.5f}",
+                "of g gᵀ": f"{b:.5f}",
+            }
+        )
+    return folded(
+        "The three covariances in one table",
+        "C is the centred second moment of the gradients, g their mean.",
+        table(rows),
+    )

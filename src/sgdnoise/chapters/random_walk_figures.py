@@ -1,0 +1,217 @@
+"""Figures of the chapter on random walks."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from sgdnoise.chapters import computed_here, line, marks
+from sgdnoise.chapters import random_walk as chapter
+from sgdnoise.figures.explorer import Explorer, Slider, explorer
+from sgdnoise.figures.theme import BLUE, DASHES, INK, MUTED, PALETTE, SYMBOLS, VERMILLION, figure
+from sgdnoise.theory.random_walk import SINAI_SECOND_MOMENT
+
+
+def slow_figure(alpha: float, temperature: float) -> go.Figure:
+    """Four distances over two decades against log t, each from 0 to 1, and the line."""
+    walk = chapter.walk_path(alpha, temperature)
+    others = chapter.other_paths()
+    fig = figure(
+        x="steps t",
+        x_unit=None,
+        y="distance, its rise over the window",
+        y_unit=None,
+        log="x",
+        x_range=(walk.time[0] * 0.95, walk.time[-1] * 1.05),
+        y_range=(-0.03, 1.03),
+        title=(
+            f"R² of a line in log t: {walk.log.r_squared:.3f} on a random potential, "
+            f"{others[0].log.r_squared:.3f} for t^¼ without one"
+        ),
+        alt="Four distances against the logarithm of time, and a straight line",
+    )
+    line(fig, walk.time[[0, -1]], [0, 1], "a line in log t", color=MUTED, dash="dot", width=2)
+    for k, path in enumerate((walk, *others)):
+        fig.add_scatter(
+            x=path.time,
+            y=path.rising,
+            mode="lines+markers",
+            line={"color": PALETTE[k], "dash": DASHES[k]},
+            marker={"symbol": SYMBOLS[k], "size": 6},
+            name=f"{path.name.split(',')[0]}: R² {path.log.r_squared:.3f}",
+        )
+    fig.update_layout(legend={"traceorder": "normal"})
+    return computed_here(fig, "800 walkers on 400 potentials, and three laws in closed form")
+
+
+def slow() -> Explorer:
+    """The four distances, moved by α and temperature."""
+    return explorer(
+        slow_figure,
+        {
+            "alpha": Slider(
+                chapter.ALPHAS,
+                label="exponent α",
+                value=chapter.START[0],
+            ),
+            "temperature": Slider(
+                chapter.TEMPERATURES,
+                label="temperature T",
+                value=chapter.START[1],
+            ),
+        },
+        caption=(
+            "Only the blue walk moves. Lower the temperature and it bends to the line and beyond; "
+            "raise it, and it bends away as free diffusion does. At α = 2, the value that H17 "
+            "reads off its nets, the potential is a plane, and the walker leaves in proportion to "
+            "t. Most of these curves would pass for a line in log t, with a few seeds' noise."
+        ),
+    )
+
+
+def law_figure(alpha: float, temperature: float) -> go.Figure:
+    """The walk's rms distance beside (log t)^(2/α) and √t, both through its last point."""
+    walk = chapter.walked(alpha, temperature)
+    t, rms = walk.times.astype(float), walk.rms
+    late = t >= chapter.LAST / chapter.WINDOW
+    q = np.polyfit(np.log(np.log(t[late])), np.log(rms[late]), 1)[0]
+    p = np.polyfit(np.log(t[late]), np.log(rms[late]), 1)[0]
+    fig = figure(
+        x="steps t",
+        x_unit=None,
+        y="rms distance",
+        y_unit="sites",
+        log="xy",
+        x_range=(9, 33_000),
+        y_range=(1, 40_000),
+        title=(
+            f"Over the last factor of 100 as (log t)^{q:.2f}, or as t^{p:.2f}; "
+            f"H17, in the long run: (log t)^{2 / alpha:.3g}"
+        ),
+        alt="Distance of the walk against time, beside a power of log t and free diffusion",
+    )
+    marks(fig, t, rms, "the walk", color=BLUE, size=7)
+    line(
+        fig,
+        t,
+        rms[-1] * (np.log(t) / np.log(t[-1])) ** (2 / alpha),
+        "(log t)^(2/α) through the last point",
+        color=VERMILLION,
+    )
+    line(fig, t, np.sqrt(t), "free diffusion, √t", color=INK, dash="dash")
+    return computed_here(fig, "800 walkers on 400 potentials; at α = 2 in closed form")
+
+
+def law() -> Explorer:
+    """The law of equation 3, moved by α and temperature."""
+    return explorer(
+        law_figure,
+        {
+            "alpha": Slider(chapter.ALPHAS, label="exponent α", value=1.0),
+            "temperature": Slider(chapter.TEMPERATURES, label="temperature T", value=0.5),
+        },
+        caption=(
+            "Look for the position at which the marks lie on the orange curve: few do, within "
+            "30,000 steps. A cold walker waits at its first barriers, a hot one has not met them. "
+            "Move α to 2: the marks rise faster than free diffusion, and the orange curve, which "
+            "is log t there, has nothing to do with them."
+        ),
+    )
+
+
+def sinai_figure() -> go.Figure:
+    """E x² over (T log t)⁴ at α = 1, in exact laws up to 10¹⁰ steps, and its known limit."""
+    fig = figure(
+        x="steps t",
+        x_unit=None,
+        y="E x² / (T log t)⁴",
+        y_unit=None,
+        log="xy",
+        x_range=(8, 1e11),
+        y_range=(0.5, 100),
+        title=(
+            f"After 10¹⁰ steps E x² is still {_scaled()[-1] / SINAI_SECOND_MOMENT:.1f} times its "
+            "limit, 61/45 (T log t)⁴"
+        ),
+        alt="Scaled mean square distance of Sinai's walk against time, and its limit",
+    )
+    time, _ = chapter.sinai(0.25)
+    keep = time >= 8
+    line(fig, time[keep], _scaled()[keep], "exact, mean of 100 potentials, T = ¼", color=BLUE)
+    line(
+        fig,
+        [8, 1e11],
+        [SINAI_SECOND_MOMENT] * 2,
+        "limit (Kesten; Golosov 1986)",
+        color=MUTED,
+        dash="dot",
+    )
+    return computed_here(fig, "powers of the chance to step from site to site, no random numbers")
+
+
+def _scaled() -> np.ndarray:
+    time, squares = chapter.sinai(0.25)
+    return np.asarray(squares / (0.25 * np.log(time)) ** 4)
+
+
+def field_figure() -> go.Figure:
+    """Walks in more dimensions, hot and cold."""
+    cold, hot = (chapter.field(16, t) for t in chapter.FIELD_TEMPERATURES)
+    fig = figure(
+        x="steps t",
+        x_unit=None,
+        y="rms distance",
+        y_unit="proposed step",
+        log="xy",
+        title=(
+            f"In 16 dimensions, after {cold.times[-1]:,} steps: {cold.rms[-1]:.0f} cold, "
+            f"{hot.rms[-1]:.0f} hot, {np.sqrt(cold.times[-1]):.0f} free"
+        ),
+        alt="Distance of walks in 2 and 16 dimensions against time at two temperatures",
+    )
+    for k, dimensions in enumerate(chapter.DIMENSIONS):
+        for j, temperature in enumerate(chapter.FIELD_TEMPERATURES):
+            walk = chapter.field(dimensions, temperature)
+            fig.add_scatter(
+                x=walk.times,
+                y=walk.rms,
+                mode="lines+markers",
+                line={"color": PALETTE[k], "dash": DASHES[j]},
+                marker={"symbol": SYMBOLS[k], "size": 6},
+                name=f"{dimensions} dimensions, T = {temperature:g}",
+            )
+    line(fig, walk.times, np.sqrt(walk.times), "free, √t", color=MUTED, dash="dot")
+    return computed_here(fig, "α = 1, 40 fields of 256 random waves a curve, Metropolis steps")
+
+
+def logistic_figure() -> go.Figure:
+    """Separable logistic regression: recursion and closed form, at three margins."""
+    fig = figure(
+        x="steps t",
+        x_unit=None,
+        y="weight w",
+        y_unit=None,
+        log="x",
+        title=f"Gain a factor of e in steps: {_gains()}, as 1/margin has it",
+        alt="Weight of logistic regression on separable data against steps at three margins",
+    )
+    for k, margin in enumerate(chapter.MARGINS):
+        time, steps, exact = chapter.logistic(margin)
+        marks(
+            fig,
+            time,
+            steps,
+            f"margin {margin:g}, gradient descent",
+            color=PALETTE[k],
+            symbol=SYMBOLS[k],
+        )
+        line(fig, time, exact, f"margin {margin:g}, closed form", color=PALETTE[k], dash=DASHES[k])
+    return computed_here(fig, "gradient descent at ε = 0.1, and the solution of its flow")
+
+
+def _gains() -> str:
+    found = []
+    for margin in chapter.MARGINS:
+        time, steps, _ = chapter.logistic(margin)
+        found.append(f"{(steps[-1] - steps[-4]) / np.log(time[-1] / time[-4]):.2f}")
+    return ", ".join(found)

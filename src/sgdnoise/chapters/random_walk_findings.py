@@ -1,0 +1,119 @@
+"""Tables of the chapter on random walks, and its sentences that have numbers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
+
+from sgdnoise.chapters import folded, table
+from sgdnoise.chapters import random_walk as chapter
+from sgdnoise.theory import random_walk
+
+
+def opening() -> Markdown:
+    """What the first figure shows where its sliders stand at first."""
+    walk = chapter.walk_path(*chapter.START)
+    quarter, logistic, free = chapter.other_paths()
+    return Markdown(
+        f"**A straight line against log t does not show a random potential. Over a factor of "
+        f"{chapter.WINDOW} in steps such a line has an R² of {walk.log.r_squared:.3f} on a walk "
+        f"through a random potential, {quarter.log.r_squared:.3f} on growth as t^¼, which has "
+        f"none, {logistic.log.r_squared:.3f} on logistic regression, which has not even noise, and "
+        f"{free.log.r_squared:.3f} on free diffusion.**"
+    )
+
+
+def by_hand(walk: Callable[[int, float], np.ndarray]) -> Styler:
+    """The page's own walk beside the library's, at α = 1."""
+    times = [10, 100, 1000]
+    mine = random_walk.walk(1.0, 1.0, times, potentials=2000, walkers=2, reach=512, seed=9)
+    rows = []
+    for steps, rms in zip(times, mine.rms, strict=True):
+        places = walk(steps, 1.0)
+        rows.append(
+            {
+                "steps": steps,
+                "rms distance, code above": f"{np.sqrt((places**2.0).mean()):.1f}",
+                "library, other potentials": f"{rms:.1f}",
+                "free": f"{steps**0.5:.1f}",
+            }
+        )
+    return table(rows)
+
+
+def _paths(window: float) -> tuple[chapter.Path, ...]:
+    return (chapter.walk_path(*chapter.START, window), *chapter.other_paths(window))
+
+
+def told_apart() -> Styler:
+    """What fits of log t can and cannot tell apart."""
+    return table(
+        [
+            {
+                "what grows": path.name,
+                "over a factor of": f"{window:,}",
+                "R² of a + b log t": f"{path.log.r_squared:.3f}",
+                "residuals' correlation": f"{path.log.autocorrelation:.2f}",
+                "ΔAIC, log ahead": _lead(path),
+                "p of c t^p": f"{path.power.parameters[1]:.2f}",
+                "p of a + b t^p": f"{path.free:.2f}",
+            }
+            for window in (10, 100, 1000)
+            for path in _paths(window)
+        ]
+    )
+
+
+def _lead(path: chapter.Path) -> str:
+    """ΔAIC; of a power that is drawn by formula only rounding would be left to measure."""
+    exact = path.power.r_squared > 1 - 1e-9
+    return "−∞, an exact power" if exact else f"{path.lead:+.0f}"
+
+
+def in_words() -> Markdown:
+    """What the table says, by its numbers."""
+    walk, quarter, logistic, _ = _paths(chapter.WINDOW)
+    least = min(walk.log.r_squared, quarter.log.r_squared)
+    return Markdown(
+        f"Over a factor of {chapter.WINDOW}, R² is {least:.2f} or more for the walk and for t^¼: "
+        "it tells neither from the line, nor from each other. ΔAIC compares a + b log t with "
+        f"c t^p, which has as many parameters: it is {walk.lead:+.0f} for the walk, so that on a "
+        "true random potential a power of t may still win. "
+        "And it counts each point as a draw of its own, which these are not: a correlation of "
+        f"each residual with the next, {walk.log.autocorrelation:.2f} here, says that what is left "
+        "is a bend and no noise. So a ΔAIC within one curve ranks two laws and proves neither; "
+        "the experiment takes its spread from seeds. The last column frees the power: 0 is log t, "
+        f"and it finds {walk.free:.2f} for the walk, {quarter.free:.2f} for t^¼ and "
+        f"{logistic.free:.2f} for logistic regression."
+    )
+
+
+def increments_hold() -> Markdown:
+    """How nearly the potentials have the increments that they should."""
+    rows = []
+    for alpha in (0.5, 1.0, 1.5):
+        rng = np.random.default_rng(5)
+        u = random_walk.increments(alpha, 100, 4000, rng)
+        squares = np.cumsum(u, axis=1)[:, [0, 9, 99]] ** 2
+        waves = random_walk.wave_increments(alpha, [1, 10])
+        rows.append(
+            {
+                "α": f"{alpha:g}",
+                "on a line, distance 1, 10, 100": ", ".join(
+                    f"{v:.3g}" for v in squares.mean(axis=0)
+                ),
+                "r^α": ", ".join(f"{v:.3g}" for v in np.array([1, 10, 100]) ** alpha),
+                "waves, distance 1, 10": ", ".join(f"{v:.3g}" for v in waves),
+            }
+        )
+    return folded(
+        "The potentials, and whether their increments are right",
+        "On a line the potential is fractional Brownian motion, drawn exactly by a circulant "
+        "matrix; the second column is the mean square of 4,000 of them. In more dimensions it is a "
+        "sum of 256 waves, whose finite lengths take a few percent off (last column, by "
+        "quadrature).",
+        table(rows),
+    )

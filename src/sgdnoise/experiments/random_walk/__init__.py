@@ -1,0 +1,1 @@
+"""The random walk: its grid and its findings."""
