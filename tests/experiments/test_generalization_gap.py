@@ -299,7 +299,7 @@ LEVELS = {
     **{"16": 97.0, "32": 96.0, "64": 95.0, "128": 94.0, "256": 93.0, "512": 92.0},
     **{"+LR 512": 94.0, "+LR 256": 95.0, "noise 512": 94.0, "noise 256": 95.0},
     **{"+GBN 512": 95.0, "ghost-noise 512": 94.6},
-    **{"+RA 128": 97.0, "+RA 256": 97.1, "+RA 512": 97.2},
+    **{"+RA 256": 97.1, "+RA 512": 97.2},
 }
 
 
@@ -374,11 +374,13 @@ def test_the_rise_is_that_of_a_fitted_line(slope):
     verdict = judged_as("error-rises-with-batch", about(levels))
     fitted = np.polyfit(range(6), list(levels.values()), 1)[0]
     assert verdict.effect == pytest.approx(-5 * fitted)
-    # All means are as well known: the line's end over its start is, by 5/√Sxx, times √(1/3)·apart.
     apart = 0.4 / HALF
     error = 5 / math.sqrt(17.5) * apart / math.sqrt(3)
     low, high = verdict.interval
-    assert (high - low) / 2 == pytest.approx(quantile(12) * error)
+    # All means are as well known, but weigh differently: Welch's degrees of freedom.
+    x = np.arange(6) - 2.5
+    freedom = 2 * (x**2).sum() ** 2 / (x**4).sum()
+    assert (high - low) / 2 == pytest.approx(quantile(freedom) * error)
     best = max(levels, key=levels.get)
     assert f"it is lowest at B = {best}." in verdict.why
 
@@ -407,7 +409,7 @@ def test_each_word_about_the_error_over_batch_sizes(fall, half, word):
         (-1.1, "contradicted"),
     ],
 )
-@pytest.mark.parametrize("size", [128, 256, 512])
+@pytest.mark.parametrize("size", [256, 512])
 def test_every_large_batch_has_to_match_the_small_one(size, lead, word):
     verdict = judged_as("adapted-regimes-match", about({f"+RA {size}": 97.0 + lead}))
     assert verdict.word == word
@@ -415,8 +417,8 @@ def test_every_large_batch_has_to_match_the_small_one(size, lead, word):
         assert verdict.effect == pytest.approx(lead)
         assert verdict.interval == pytest.approx((lead - 0.4, lead + 0.4))
     assert f"{lead:+.2f} [" in verdict.why
-    assert verdict.why.endswith("no worse means above −0.5.")
-    for each in (128, 256, 512):
+    assert "no worse means above −0.5." in verdict.why
+    for each in (256, 512):
         assert f"at B = {each}" in verdict.why
 
 
@@ -442,8 +444,9 @@ def test_more_updates_are_compared_with_half_the_batch_as_it_is(lead, half, word
         (JUST - 0.1, "reproduced"),
         (0.1 + JUST, "undecided"),
         (-0.1 - JUST, "undecided"),
-        (0.9 + JUST, "contradicted"),
-        (-0.9 - JUST, "contradicted"),
+        # Two parts at half the batch: Bonferroni's correction asks for more there.
+        (1.3, "contradicted"),
+        (-1.3, "contradicted"),
     ],
 )
 @pytest.mark.parametrize("size", [256, 512])
@@ -468,15 +471,15 @@ def test_noise_and_rate_have_to_go_alike_on_the_way_too(moved):
 
 
 NEEDS = {
-    "error-rises-with-batch": ["16", "64", "512"],
-    "adapted-regimes-match": ["16", "512", "+RA 128", "+RA 512"],
+    "error-rises-with-batch": ["16", "64", "256", "512"],
+    "adapted-regimes-match": ["16", "512", "+RA 256", "+RA 512"],
     "more-updates-beat-none": ["16", "256", "+RA 512"],
     "noise-replaces-rate": ["16", "512", "+LR 512", "noise 512"],
     "noise-and-rate-alike": ["16", "256", "+LR 256", "noise 256"],
 }
 
 
-@pytest.mark.parametrize("lost", ["16", "64", "256", "512", "+RA 128", "+RA 512", "noise 256"])
+@pytest.mark.parametrize("lost", ["16", "64", "256", "512", "+RA 256", "+RA 512", "noise 256"])
 def test_what_diverged_is_compared_with_nothing(lost):
     of = about({lost: math.inf})
     for claim, needs in NEEDS.items():
@@ -519,7 +522,7 @@ def test_noise_can_only_replace_a_rate_that_has_an_effect(size, effect):
 def test_the_noise_of_ghosts_is_said_beside_ghost_norm(whole, good):
     assert findings.ghost_noise(whole) == (
         "Over +LR the noise of ghosts alone makes +0.60 [+0.20, +1.00] points, where ghost batch "
-        "norm makes +1.00 [+0.60, +1.40]; the noise less ghost batch norm is -0.40 [-0.80, +0.00]."
+        "norm makes +1.00 [+0.60, +1.40]; the noise less ghost batch norm is -0.40 [-0.80, -0.00]."
     )
     assert findings.ghost_noise(good) == findings.NO_SUCH_RUNS
     lost = about({"ghost-noise 512": math.inf})
@@ -527,15 +530,16 @@ def test_the_noise_of_ghosts_is_said_beside_ghost_norm(whole, good):
 
 
 def test_the_switches_of_the_public_code_have_each_its_own_effect():
-    of = about({"reset SB": 96.0, "reset LB": 82.0, "first SB": 97.2, "first +RA": math.inf})
+    of = about({"reset SB": 96.0, "reset LB": 82.0, "first SB": 97.2, "first +GBN": math.inf})
     table = findings.switches(of).set_index("Rung")
     reset, clipped = table.columns[1:]
     assert table[reset]["SB"] == "-1.00 [-1.40, -0.60]"
     assert table[reset]["LB"] == "-10.00 [-10.40, -9.60]"
     assert table[clipped]["SB"] == "+0.20 [-0.20, +0.60]"
-    assert table[clipped]["+RA"] == "3 of 3 runs of +RA, clip_steps 10, diverged."
+    assert table[clipped]["+GBN"] == "3 of 3 runs of +GBN, clip_steps 10, diverged."
+    assert table[clipped]["+RA"] == "not measured"
     # 64 updates an epoch, and two of which the first has a tenth and the second 0.19 of it.
-    assert list(table.iloc[:, 0])[:2] == ["87%", "14%"]
+    assert list(table.iloc[:, 0])[:2] == ["86%", "15%"]
     assert findings.gap_of_the_code(of) == (
         "With the momentum reset, as in the public code, LB is -14.00 [-14.40, -13.60] points from "
         "SB; without, -5.00 [-5.40, -4.60]."
@@ -562,7 +566,7 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
     of = reading("generalization-gap", "cpu", 3, ending)
     assert list(ladder.ladders(of)) == ["", "c1", "6,000 images of MNIST"]
     assert ladder.rows(ladder.main(of)).accuracy[0] == pytest.approx(95.1)
-    assert findings.other_ladders(of) == ["c1", "6,000 images of MNIST"]
+    assert ladder.other_ladders(of) == ["c1", "6,000 images of MNIST"]
     beside = findings.recipe_table(of, "c1")
     assert beside["Test accuracy (%)"][0] == "60.10 ± 0.10"
     assert list(beside["H17 (%)"]) == ["87.80", "83.95", "86.15", "86.40", "88.20"]
@@ -579,7 +583,7 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     plain, adapted = fig.data
     assert list(plain.x) == [16, 32, 64, 128, 256, 512]
     assert list(plain.y) == pytest.approx([3, 4, 5, 6, 7, 8])
-    assert list(adapted.x) == [128, 256, 512]
+    assert list(adapted.x) == [256, 512]
     fig = figures.noise_and_rate(whole)
     assert [trace.name for trace in fig.data] == ["neither", "+LR", "noise"]
     assert [trace.y[-1] for trace in fig.data] == pytest.approx([93, 95, 95])
@@ -633,7 +637,7 @@ def test_half_of_the_large_batch_has_to_be_among_the_sizes():
             large=512,
             between=(32, 64),
             adapted=(),
-            switched=(),
+            switched={},
         )
 
 
