@@ -213,7 +213,7 @@ def test_an_experiment_without_two_methods_is_compared_too():
 
 @pytest.mark.parametrize("shift", [0.0, 5.0])
 def test_recipes_that_tune_nothing_are_compared_by_their_accuracies(shift):
-    study = study_of("generalization-gap", "cpu", 5)
+    study = study_of("generalization-gap", "gpu", 5)
 
     def ending(shift):
         return lambda config: {"test_accuracy": 90 + 0.1 * config.seed + shift}

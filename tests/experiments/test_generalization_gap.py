@@ -351,6 +351,7 @@ def whole():
 
 
 def test_what_stands_about_the_ladder_is_reproduced_where_it_is_as_h17_has_it(whole):
+    assert list(findings.recipe_table(whole).Rung) == list(RUNGS)
     new = findings.CLAIMS[5:]
     assert len(new) == 5
     said = {claim.id: claim.judge(whole) for claim in new}
@@ -569,6 +570,9 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
     assert ladder.other_ladders(of) == ["c1", "6,000 images of MNIST"]
     beside = findings.recipe_table(of, "c1")
     assert beside["Test accuracy (%)"][0] == "60.10 ± 0.10"
+    tables = findings.other_tables(of)
+    assert list(tables.Ladder) == ["c1"] * 5 + ["6,000 images of MNIST"] * 5
+    assert list(tables["Test accuracy (%)"])[:5] == list(beside["Test accuracy (%)"])
     assert list(beside["H17 (%)"]) == ["87.80", "83.95", "86.15", "86.40", "88.20"]
     # LB of 1,024 is worse; its +LR is no better, and has the same level to every digit.
     assert list(beside["Word"])[1:] == ["reproduced at another size", *["absent"] * 3]
@@ -590,6 +594,8 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     assert fig.data[0].x[-1] == 80
     for draw in (figures.by_batch_size, figures.noise_and_rate):
         assert draw(good) == findings.NO_SUCH_RUNS
+    assert findings.switches(good) == findings.NO_SUCH_RUNS
+    assert findings.gap_of_the_code(good) == findings.other_tables(good) == ""
     assert figures.ladder(good).layout.title.text == (
         "LB is 6.8 points below SB, and +RA 0.2 points above"
     )

@@ -26,6 +26,7 @@ from sgdnoise.experiments.generalization_gap.ladder import (
     main,
     momentum_left,
     names_of,
+    other_ladders,
     rows,
     rung_of,
     step,
@@ -326,6 +327,16 @@ def recipe_table(reading: Reading, name: str | None = None) -> pd.DataFrame:
             "Of the gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
         }
     )
+
+
+def other_tables(reading: Reading) -> pd.DataFrame | str:
+    """The ladders beside the one that is drawn, each as `recipe_table` has it; empty for none."""
+    found = []
+    for name in other_ladders(reading):
+        rungs = recipe_table(reading, name)
+        rungs.insert(0, "Ladder", name or "main")
+        found.append(rungs)
+    return pd.concat(found) if found else ""
 
 
 def _shown(found: Estimate) -> str:

@@ -19,7 +19,7 @@ import pandas as pd
 from sgdnoise import data
 from sgdnoise.analysis import Estimate, Reading, without
 from sgdnoise.config import RunConfig
-from sgdnoise.experiments.generalization_gap.grid import NOISE
+from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.papers.numbers import H17_NETWORKS, table
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key, SweepState
@@ -40,11 +40,11 @@ def names_of(key: Key) -> set[str]:
 
 
 def is_main(key: Key) -> bool:
-    return names_of(key) == {"rung"}
+    return _is_named(key, ())
 
 
 def _is_named(key: Key, name: Key) -> bool:
-    return without(key, "rung") == name
+    return without(key, "rung") == name and dict(key)["rung"] in RUNGS
 
 
 def ladders(reading: SomeReading) -> dict[str, SomeReading]:
