@@ -402,7 +402,7 @@ def test_what_stands_about_a_ladder_differs_from_its_rung_in_one_thing(scale):
     seen = set()
     for sweep, runs in planned("generalization-gap", scale, 1):
         key, run = dict(sweep.key), runs[0]
-        if len(key) == 1 and key["rung"] in RUNGS or {"net", "images"} & set(key):
+        if (len(key) == 1 and key["rung"] in RUNGS) or {"net", "images"} & set(key):
             continue
         rung, size = key.pop("rung"), key.pop("batch_size", large)
         seen.add((rung, size, *key))
