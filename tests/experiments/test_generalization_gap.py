@@ -18,6 +18,7 @@ from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.experiments.generalization_gap import figures, findings, grid, ladder
 from sgdnoise.experiments.generalization_gap.grid import RUNGS, recipe
+from sgdnoise.figures import tuned
 
 GOOD = {"SB": 92.8, "LB": 86.0, "+LR": 89.0, "+GBN": 90.5, "+RA": 93.0}
 HALF = quantile(4) * math.sqrt(2 / 3)
@@ -599,6 +600,13 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     assert figures.ladder(good).layout.title.text == (
         "LB is 6.8 points below SB, and +RA 0.2 points above"
     )
+
+
+def test_the_seeds_behind_a_word_are_the_fewest_of_what_it_compares():
+    of = about(seeds=12)
+    assert judged_as("no-gap-left", of).seeds == 10
+    assert judged_as("error-rises-with-batch", of).seeds == 12
+    assert "10 to 12 seeds a point, all kept" in tuned.provenance_line(of)
 
 
 # --- Bad input --------------------------------------------------------------------------------
