@@ -86,7 +86,7 @@ class Reading:
 
     @property
     def seeds(self) -> int:
-        """Runs a grid point that there should be: the study's, or fewer where a sweep has enough."""
+        """Runs a grid point that there should be: the study's, or fewer where that is enough."""
         return min([self.study.seeds, *(state.sweep.most_seeds for state in self.states)])
 
     @property

@@ -108,7 +108,8 @@ def row_of(state: SweepState, records: Mapping[str, Record]) -> dict[str, object
     values = [float(run.metrics["test_accuracy"] or 0.0) for run in runs if run.status == "done"]
     diverged = len(runs) - len(values)
     whole = bool(values) and not diverged
-    printed = table("H17-T1").set_index("network").loc[H17_NETWORKS[config.model]]
+    rows_of = table("H17-T1").set_index("network")
+    printed: dict[str, float] = rows_of.loc[H17_NETWORKS[config.model]].to_dict()
     rung = rung_of(state)
     return {
         "rung": rung,
@@ -123,7 +124,7 @@ def row_of(state: SweepState, records: Mapping[str, Record]) -> dict[str, object
         "std": float(np.std(values, ddof=1)) if whole and len(values) > 1 else math.nan,
         "half": Estimate.mean(values).interval.half if whole else math.nan,
         "fitted": _fitted(runs) if whole else math.nan,
-        "printed": float(printed.get(rung, math.nan)),
+        "printed": printed.get(rung, math.nan),
         "settled": state.settled,
     }
 
