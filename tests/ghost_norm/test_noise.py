@@ -22,16 +22,17 @@ def norm_of(channels, ghost, **options):
     return norm
 
 
-def by_hand(x, norm, sizes):
-    """Each channel and ghost in a loop: by the batch's statistics, then by the next ghost's."""
+def by_hand(x, norm, sizes, shift=0):
+    """Each channel and ghost in a loop: by the batch's statistics, then by a sample's."""
     out = torch.empty_like(x)
     edges = [sum(sizes[:k]) for k in range(len(sizes) + 1)]
     for c in range(x.shape[1]):
         values = x[:, c]
         z = (values - values.mean()) / (values.var(correction=0) + EPS).sqrt()
         for k in range(len(sizes)):
-            after = (k + 1) % len(sizes)
-            other = z[edges[after] : edges[after + 1]]
+            other = torch.stack(
+                [z[i] for i in range(len(z)) if i % len(sizes) == (k + shift) % len(sizes)]
+            )
             own = z[edges[k] : edges[k + 1]]
             disturbed = (own - other.mean()) / (other.var(correction=0) + EPS).sqrt()
             out[edges[k] : edges[k + 1], c] = norm.weight[c] * disturbed + norm.bias[c]
@@ -39,10 +40,12 @@ def by_hand(x, norm, sizes):
 
 
 @pytest.mark.parametrize("shape", [(12, 3), (14, 3), (13, 3), (12, 3, 5), (8, 3, 4, 2)])
-def test_it_is_the_next_ghosts_statistics_on_the_whole_batchs(shape):
+@pytest.mark.parametrize("shift", [0, 1, 5])
+def test_it_is_a_samples_statistics_on_the_whole_batchs(shape, shift):
     torch.manual_seed(0)
     norm, x = norm_of(3, 4), torch.randn(shape, dtype=torch.float64) * 3 + 1
-    expected = by_hand(x, norm, ghost_sizes(shape[0], 4))
+    norm.shift = shift
+    expected = by_hand(x, norm, ghost_sizes(shape[0], 4), shift)
     torch.testing.assert_close(norm(x), expected, rtol=1e-10, atol=1e-10)
 
 
@@ -88,12 +91,32 @@ def test_the_noise_has_the_size_of_ghosts_and_no_part_in_the_gradient():
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_the_noise_adds_up_from_layer_to_layer_and_no_faster():
+    torch.manual_seed(0)
+    ghost, depth = 16, 5
+    norm, x = GhostNoiseNorm(256, ghost), torch.randn(4096, 256)
+    for norm.shift in range(depth):
+        # Channels mixed, as a layer mixes them, so that what is normalised stays near Gaussian.
+        x = norm(x) @ torch.linalg.qr(torch.randn(256, 256)).Q
+    x = x.detach()
+    # The part v of the variance that is shared within a ghost: from 1/16, by 1/16 a layer, of what
+    # is then 1 + 1/16. By one other ghost's statistics it would be 2v + 1/16 of 1 + v + 1/16: 0.82;
+    # by the same examples' in each layer 0.66.
+    expected = 1 / ghost
+    for _ in range(depth):
+        expected = (expected + 1 / ghost) / (1 + 1 / ghost)
+    shared = x.view(-1, ghost, 256).mean(1).var() / x.var()
+    assert float(shared) == pytest.approx(expected, abs=0.06)
+
+
 def test_a_model_is_turned_in_place_and_a_ghost_has_two_examples_at_least():
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU())
     weights = copy.deepcopy(model.state_dict())
     assert to_ghost_noise_norm(model, 8) is model
     assert type(model[1]) is GhostNoiseNorm
     assert model[1].ghost_batch_size == 8
+    deep = to_ghost_noise_norm(nn.Sequential(nn.BatchNorm1d(3), nn.ReLU(), nn.BatchNorm1d(3)), 8)
+    assert [deep[0].shift, deep[2].shift] == [0, 1]
     assert all(torch.equal(a, weights[name]) for name, a in model.state_dict().items())
     with pytest.raises(InputError, match="at least 2"):
         to_ghost_noise_norm(model, 1)

@@ -1,8 +1,7 @@
 """The noise of ghosts without their statistics: what is left of ghost batch norm's help by itself.
 
 Kosson, Fan and Jaggi 2023 (arXiv 2305.17205) hold that ghost batch norm helps by the noise in its
-statistics, and inject that noise into a norm over the whole batch. Here it is drawn as they draw
-it, from ghosts that an example is no part of.
+statistics, and inject that noise into a norm over the whole batch.
 """
 
 from __future__ import annotations
@@ -16,17 +15,22 @@ from sgdnoise.ghost_norm.routes import ghost_batch_norm
 
 
 class GhostNoiseNorm(GhostBatchNorm):
-    """Batch norm over the whole batch, shifted and scaled as another ghost's statistics would.
+    """Batch norm over the whole batch, shifted and scaled as a ghost's statistics would.
 
-    With z the batch normalised by its own mean and variance, and m and s² the mean and variance
-    that z has over a ghost, an example of ghost l gives
+    With z the batch of G ghosts normalised by its own mean and variance, an example of ghost l
+    (from 0) gives
 
-        weight (z - m_{l+1}) / √(s²_{l+1} + eps) + bias,
+        weight (z - m_l) / √(s²_l + eps) + bias,
 
-    the ghosts in a ring. The noise has the size of ghost batch norm's own, but an example has no
-    part in it, and no gradient flows through it. Running statistics are those of whole batches. A
-    batch that is a single ghost has no noise. Arguments and errors are those of `GhostBatchNorm`.
+    where m_l and s²_l are the mean and variance of the examples k, k + G, k + 2G, ..., with
+    k = (l + shift) mod G: of as many as make a ghost, from all over the batch. Each layer has a
+    `shift` of its own. From one other ghost, or from the same examples in every layer, the noise of
+    earlier layers would come back at full size, and grow with the depth. No gradient flows through
+    the noise. Running statistics are those of whole batches. A batch that is a single ghost has no
+    noise. Arguments and errors are those of `GhostBatchNorm`.
     """
+
+    shift = 0
 
     def forward(self, x: Tensor) -> Tensor:
         if not self._uses_ghosts():
@@ -38,28 +42,29 @@ class GhostNoiseNorm(GhostBatchNorm):
         if self.running_mean is not None:
             self._update_running(mean, variance)
         if len(sizes) > 1:
-            z = _disturbed(z, sizes, self.eps)
+            z = _disturbed(z, sizes, self.shift, self.eps)
         if self.weight is not None:
             channels = (1, -1, *[1] * (x.dim() - 2))
             z = z * self.weight.view(channels) + self.bias.view(channels)
         return z.to(x.dtype)
 
 
-def _disturbed(z: Tensor, sizes: list[int], eps: float) -> Tensor:
-    """z, each ghost by the mean and variance that the next one has."""
-    ghosts = z.split(sizes)
+def _disturbed(z: Tensor, sizes: list[int], shift: int, eps: float) -> Tensor:
+    """z, each ghost by the mean and variance of a sample of its size."""
+    exact = z.detach().to(torch.promote_types(z.dtype, torch.float32))
     over = (0, *range(2, z.dim()))
     pieces = []
-    for own, other in zip(ghosts, (*ghosts[1:], ghosts[0]), strict=True):
-        exact = other.detach().to(torch.promote_types(z.dtype, torch.float32))
-        variance, mean = torch.var_mean(exact, over, correction=0, keepdim=True)
+    for k, own in enumerate(z.split(sizes)):
+        sample = exact[(k + shift) % len(sizes) :: len(sizes)]
+        variance, mean = torch.var_mean(sample, over, correction=0, keepdim=True)
         pieces.append((own - mean) * (variance + eps).rsqrt())
     return torch.cat(pieces)
 
 
 def to_ghost_noise_norm(model: nn.Module, ghost_batch_size: int) -> nn.Module:
     """As `to_ghost_batch_norm`, with norms over the whole batch that have the noise of ghosts."""
-    for module in to_ghost_batch_norm(model, ghost_batch_size).modules():
-        if type(module) is GhostBatchNorm:
-            module.__class__ = GhostNoiseNorm
+    norms = to_ghost_batch_norm(model, ghost_batch_size).modules()
+    for place, module in enumerate(m for m in norms if type(m) is GhostBatchNorm):
+        module.__class__ = GhostNoiseNorm
+        module.shift = place
     return model
