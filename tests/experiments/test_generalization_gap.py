@@ -590,7 +590,9 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     assert list(plain.y) == pytest.approx([3, 4, 5, 6, 7, 8])
     assert list(adapted.x) == [256, 512]
     fig = figures.noise_and_rate(whole)
-    assert [trace.name for trace in fig.data] == ["neither", "+LR", "noise"]
+    assert [trace.name for trace in fig.data] == [
+        f"{name}, B = 256" for name in ("neither", "+LR", "noise")
+    ]
     assert [trace.y[-1] for trace in fig.data] == pytest.approx([93, 95, 95])
     assert fig.data[0].x[-1] == 80
     for draw in (figures.by_batch_size, figures.noise_and_rate):

@@ -68,6 +68,8 @@ def ladder(reading: Reading) -> go.Figure:
         name="H17, table 1 (its own data and length)",
     )
     fig.update_xaxes(categoryorder="array", categoryarray=list(RUNGS))
+    # The legend stands between the title and the plot.
+    fig.update_layout(title={"y": 0.97, "yanchor": "top"}, margin={"t": 90})
     return provenance(fig, source(reading))
 
 
@@ -146,7 +148,6 @@ def by_batch_size(reading: Reading) -> go.Figure | str:
         y="test error",
         y_unit="%",
         log="x",
-        title="One recipe at equal epochs, and +RA at equal updates",
         alt="Test error against the batch size, with one recipe and with as many updates",
     )
     drawn = {
@@ -188,8 +189,7 @@ def noise_and_rate(reading: Reading) -> go.Figure | str:
         x_unit=None,
         y="test accuracy",
         y_unit="%",
-        title=f"At B = {half:,}: noise beside the larger learning rate",
-        alt="Test accuracy along training with noise, with a larger rate, and with neither",
+        alt=f"Test accuracy along training at B = {half:,}: noise, a larger rate, and neither",
     )
     for k, (name, key) in enumerate(keys.items()):
         (state,) = [s for s in reading.states if s.sweep.key == key]
@@ -201,7 +201,7 @@ def noise_and_rate(reading: Reading) -> go.Figure | str:
             mode="lines+markers",
             line={"color": PALETTE[k], "dash": DASHES[k]},
             marker={"symbol": SYMBOLS[k], "size": 8},
-            name=name,
+            name=f"{name}, B = {half:,}",
         )
     return provenance(fig, source(reading))
 

@@ -167,7 +167,11 @@ def more_updates(reading: Reading) -> Verdict:
 def noise_for_rate(reading: Reading) -> Verdict:
     """Whether multiplicative noise ends where the larger learning rate does (H17 §4)."""
     found = step(reading, at(NOISE), at("+LR"))
-    return alike(f"noise less +LR is {found} points.", found, unit="points", margin=NO_LOSS)
+    why = (
+        f"noise less +LR is {found} points; less LB, which has neither, it is "
+        f"{step(reading, at(NOISE), LB)}."
+    )
+    return alike(why, found, unit="points", margin=NO_LOSS)
 
 
 def noise_along_the_way(reading: Reading) -> Verdict:

@@ -179,10 +179,10 @@ _F1 = {"dataset": "mnist", "model": "f1"}
 _DIGITS = {"dataset": "digits", "model": "f1-64", "augment": "none"}
 
 _CODE = (
-    "Regime, clipping and augmentation are those of H17's code; that code also forgets the "
-    "momentum at every epoch's start, which is left out as an accident."
+    "Regime and clipping are those of H17's code, and so is augmentation where there is one; that "
+    "code also forgets the momentum at every epoch's start, which is left out as an accident."
 )
-_MEASURED = "Its effect is measured by itself, and so is that of clipping after the first updates."
+_MEASURED = "What that does is measured beside the ladder, as is clipping the first updates only."
 
 
 def _digits() -> list[Sweep]:
