@@ -66,5 +66,6 @@ def to_ghost_noise_norm(model: nn.Module, ghost_batch_size: int) -> nn.Module:
     norms = to_ghost_batch_norm(model, ghost_batch_size).modules()
     for place, module in enumerate(m for m in norms if type(m) is GhostBatchNorm):
         module.__class__ = GhostNoiseNorm
+        assert isinstance(module, GhostNoiseNorm)  # the checker is not told by the line above
         module.shift = place
     return model

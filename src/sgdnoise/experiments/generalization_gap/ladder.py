@@ -109,7 +109,7 @@ def row_of(state: SweepState, records: Mapping[str, Record]) -> dict[str, object
     diverged = len(runs) - len(values)
     whole = bool(values) and not diverged
     rows_of = table("H17-T1").set_index("network")
-    printed: dict[str, float] = rows_of.loc[H17_NETWORKS[config.model]].to_dict()
+    printed = {str(name): value for name, value in rows_of.loc[H17_NETWORKS[config.model]].items()}
     rung = rung_of(state)
     return {
         "rung": rung,
