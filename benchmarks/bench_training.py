@@ -15,6 +15,7 @@ from sgdnoise import data, models
 from sgdnoise.config import RunConfig, make_config
 from sgdnoise.data import Dataset
 from sgdnoise.data.dataset import from_arrays
+from sgdnoise.experiments.generalization_gap.grid import recipe
 from sgdnoise.schedule import log_spaced_steps
 from sgdnoise.training.result import CURVE_POINTS
 from sgdnoise.training.run import build_model
@@ -28,12 +29,13 @@ IMAGE_STEPS, BATCH = 40, 128
 
 
 def rows() -> Iterator[Row]:
-    """The bundle at three batch sizes, then WRN-10-1 at B = 128."""
+    """The bundle at three batch sizes, then WRN-10-1 and F1 at B = 128."""
     torch.set_num_threads(1)
     digits = data.load("digits")
     for batch_size in (1, 4, 16):
         yield _bundle(digits, batch_size)
-    yield _engine()
+    yield _wide_resnet()
+    yield _ladder()
 
 
 def _bundle(digits: Dataset, batch_size: int) -> Row:
@@ -96,17 +98,7 @@ def _eager(run: RunConfig, digits: Dataset, sets: list[tuple[torch.Tensor, torch
     return curve[-2][0]
 
 
-def _engine() -> Row:
-    """Images a second; made-up images, since a convolution does not care what it sees."""
-    generator = torch.Generator().manual_seed(0)
-
-    def split(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = torch.randint(0, 256, (n, 32, 32, 3), generator=generator, dtype=torch.uint8)
-        return pixels, torch.randint(0, 10, (n,), generator=generator)
-
-    (x, y), (u, v) = split(2000), split(100)
-    arrays = {"train_images": x, "train_labels": y, "test_images": u, "test_labels": v}
-    images = from_arrays("made-up", {k: t.numpy() for k, t in arrays.items()}, tuple("abcdefghij"))
+def _wide_resnet() -> Row:
     config = make_config(
         dataset="made-up",
         model="wrn-10-1",
@@ -118,6 +110,51 @@ def _engine() -> Row:
         augment="s20",
         steps=IMAGE_STEPS,
     )
+    return _engine(
+        config,
+        _made_up(32, 3),
+        0.85,
+        "WRN-10-1 at B = 128: the engine, all included",
+        "same net; ghost norm, augmentation and logging are ours alone",
+    )
+
+
+def _ladder() -> Row:
+    """The small-batch rung of H17's ladder on images of MNIST's shape."""
+    config = make_config(
+        dataset="made-up",
+        **{
+            **recipe({"model": "f1"}, "SB", epochs=1.0, small=BATCH, batch_size=32 * BATCH),
+            "epochs": None,
+            "steps": 5 * IMAGE_STEPS,
+        },
+    )
+    return _engine(
+        config,
+        _made_up(28, 1),
+        0.75,
+        "F1 at B = 128, H17's small batch: the engine, all included",
+        "same net; augmentation, clipping and logging are ours alone",
+    )
+
+
+def _made_up(side: int, channels: int) -> Dataset:
+    """Made-up images, since a net's speed does not depend on what it sees."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        shape = (n, side, side, channels)
+        pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        return pixels, torch.randint(0, 10, (n,), generator=generator)
+
+    (x, y), (u, v) = split(2000), split(100)
+    arrays = {"train_images": x, "train_labels": y, "test_images": u, "test_labels": v}
+    return from_arrays("made-up", {k: t.numpy() for k, t in arrays.items()}, tuple("abcdefghij"))
+
+
+def _engine(config: RunConfig, images: Dataset, required: float, name: str, agreement: str) -> Row:
+    """Images a second of the engine, beside a plain loop over the same net with batch norm."""
+    steps = config.total_steps(len(images.train_labels))
 
     def ours() -> float:
         ticks: list[float] = []
@@ -131,10 +168,12 @@ def _engine() -> Row:
 
     def plain() -> float:
         inputs, labels = images.train_arrays()
-        model = models.build("wrn-10-1", input_shape=images.image_shape, norm="batch", seed=0)
-        optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=5e-4)
+        model = models.build(config.model, input_shape=images.image_shape, norm="batch", seed=0)
+        optimizer = torch.optim.SGD(
+            model.parameters(), config.learning_rate, 0.9, weight_decay=config.weight_decay
+        )
         ticks = []
-        for step in range(IMAGE_STEPS):
+        for step in range(steps):
             chosen = torch.arange(step * BATCH, (step + 1) * BATCH) % len(labels)
             loss = F.cross_entropy(model(inputs[chosen]), labels[chosen])
             optimizer.zero_grad()
@@ -146,13 +185,13 @@ def _engine() -> Row:
     # Interleaved, so that a busy neighbour slows both.
     times = [(ours(), plain()) for _ in range(3)]
     mine, theirs = (statistics.median(t) for t in zip(*times, strict=True))
-    speed = (IMAGE_STEPS - 5) * BATCH / mine
+    speed = (steps - 5) * BATCH / mine
     return Row(
-        "WRN-10-1 at B = 128: the engine, all included",
+        name,
         mine,
         theirs,
-        0.85,
-        "same net; ghost norm, augmentation and logging are ours alone",
+        required,
+        agreement,
         f"{speed:.0f} images/s, one thread, medians of 3 interleaved; baseline: plain eager loop",
     )
 

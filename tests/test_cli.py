@@ -14,6 +14,7 @@ import pytest
 from made_up import fill, noisy
 
 from sgdnoise import cli, reproduce
+from sgdnoise.book import scorecard
 from sgdnoise.claims import Word
 from sgdnoise.experiments import EXPERIMENTS, findings, studies
 from sgdnoise.papers.numbers import waiting
@@ -286,7 +287,7 @@ def test_records_that_are_unsound_or_of_two_devices_never_give_a_verdict(
         assert says in row["why"]
 
 
-def test_a_claim_that_waits_says_for_what(capsys, store):
+def test_a_claim_that_waits_says_for_what(capsys, store, monkeypatch):
     arguments = ["claims", "--results", str(store), "--claim", "H17-E4.distance-grows-as-log"]
     code, out, _ = run(capsys, *arguments)
     assert code == 0
@@ -298,8 +299,10 @@ def test_a_claim_that_waits_says_for_what(capsys, store):
         *("", "random-walk", None, ""),
     )
     assert run(capsys, *arguments, "--scale", "cpu")[1] == ""
-    one = ["claims", "--results", str(store), "--claim", "H17-F1.error-rises-with-batch"]
-    assert "it waits for more sweeps of generalization-gap." in run(capsys, *one)[1]
+    # An experiment that stands, and does not test it yet.
+    there = {**scorecard.EXPERIMENTS, "random-walk": None}
+    monkeypatch.setattr(scorecard, "EXPERIMENTS", there)
+    assert "it waits for more sweeps of random-walk." in run(capsys, *arguments)[1]
 
 
 def test_a_dry_run_lists_and_trains_nothing(capsys, tmp_path):

@@ -51,6 +51,11 @@ ALLOWED: dict[str, set[str]] = {
     "experiments.grid": {"ground", "study", "papers", "records"},
     # The parts, checked, builds its nets, and shows its runs in the tables of the chapters.
     "experiments.findings": READ | PARTS | {"experiments.grid", "experiments.measured", "chapters"},
+    "experiments.findings": READ | PARTS | {"experiments.grid", "experiments.ladder", "chapters"},
+    # What findings and figures of the ladder both stand on.
+    "experiments.ladder": READ - {"figures"} | {"experiments.grid"},
+    "experiments.figures": READ
+    | {"experiments.grid", "experiments.ladder", "experiments.findings"},
     "experiments.comparisons": PARTS | {"chapters"},
     "experiments.measured": READ | {"experiments.grid", "records"},
     "chapters": {"ground", "theory", "data", "papers", "figures", "claims"},

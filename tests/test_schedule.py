@@ -120,6 +120,11 @@ def test_every_h17_regime_changes_at_whole_epochs():
             np.testing.assert_array_equal(ends, [epoch * per_epoch for epoch, _ in regime.drops])
 
 
+def test_nets_of_one_regime_share_it():
+    assert s.H17_REGIMES["f1-64"] == s.H17_REGIMES["f1"]
+    assert s.H17_REGIMES["h17-wrn-16-4"] == s.H17_REGIMES["wrn-16-4"]
+
+
 def test_cosine_is_symmetric_and_falls():
     table = s.tabulate(s.cosine(1000), 1001)
     assert table[0] == 1

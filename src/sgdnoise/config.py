@@ -53,7 +53,8 @@ class RunConfig(BaseModel):
         train_size: size of the fixed, class-balanced subset trained on; None for all.
         model: name of the model, as `sgdnoise.models.build` knows it.
         norm: the normalisation that replaces the model's batch norms; None for a model that has
-            no choice. `none` is Regularized SkipInit where the model is a residual net.
+            no choice. `none` is Regularized SkipInit where the model is a residual net;
+            `ghost-noise` is over the whole batch, with the noise that ghosts would give it.
         ghost_batch_size: S20 and H17's ghost; the effective one is min(this, batch size).
         optimizer: name of the update rule, as `sgdnoise.optim` knows it.
         learning_rate: initial ε.
@@ -92,7 +93,7 @@ class RunConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=1)]
     learning_rate: Positive
     train_size: Annotated[int, Field(ge=1)] | None = None
-    norm: Literal["batch", "ghost", "none"] | None = None
+    norm: Literal["batch", "ghost", "ghost-noise", "none"] | None = None
     ghost_batch_size: Annotated[int, Field(ge=2)] = 64
     optimizer: str = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -240,6 +240,9 @@ code's default for the other two, whose example commands pass 100, where only th
 fires. The paper names no length.
 """
 
+# H17's own wide net, which is not S20's; and F1 in a size for small images.
+H17_REGIMES |= {"h17-wrn-16-4": H17_REGIMES["wrn-16-4"], "f1-64": H17_REGIMES["f1"]}
+
 
 class Phase(NamedTuple):
     """From an epoch on, another batch size and another learning rate.

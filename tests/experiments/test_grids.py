@@ -10,6 +10,7 @@ import re
 import pytest
 from made_up import filled
 
+from sgdnoise.data.sizes import TRAIN_SIZES
 from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.experiments.constant_step.grid import FAIR
@@ -42,9 +43,10 @@ FROZEN = {
     ("initial-final-lr", "cpu"): (240, "933877a4088a10c6"),
     ("initial-final-lr", "gpu"): (180, "93c47b67adcc8e68"),
     ("initial-final-lr", "paper"): (2352, "6e5cd6fed3854832"),
-    ("generalization-gap", "cpu"): (25, "881b09313ca9508c"),
+    ("generalization-gap", "digits"): (588, "cbde308970c0ad32"),
+    ("generalization-gap", "cpu"): (146, "7b4f62afc0945721"),
     ("generalization-gap", "gpu"): (15, "2e904ab84792351e"),
-    ("generalization-gap", "paper"): (15, "869c4d18103a93b4"),
+    ("generalization-gap", "paper"): (115, "3782e16367b1c81b"),
     ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
     ("discriminating", "cpu"): (216, "41ca3c1b3be6a101"),
@@ -142,7 +144,9 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
         assert re.search(rf"\b{epochs[-1]:g} (\(\d+\) )?epochs", text), text
         if name in ("unlimited-epochs", "initial-final-lr"):
             assert sizes[0] == 64 or f"batches of {sizes[0]} in place of 64" in text
-    assert ("CIFAR-10" in text) == (runs[0].dataset != "cifar10" and name != "generalization-gap")
+    # H17's F1 is a net for MNIST; C1 beside it, at scale cpu, is one for CIFAR-10.
+    told = runs[0].dataset != "cifar10" if name != "generalization-gap" else scale == "cpu"
+    assert ("CIFAR-10" in text) == told
 
 
 def test_scale_paper_is_s20s_protocol():
@@ -236,6 +240,11 @@ def test_which_grids_are_refined_and_where_seeds_are_enough(name, scale):
     few = [sweep for sweep in sweeps if sweep.most_seeds != FRESH_SEED - 1]
     if name == "sharpness":
         assert few == [sweep for sweep in sweeps if not sweep.axes]
+    if name == "generalization-gap":
+        rungs = {(dict(sweep.key)["rung"], sweep.most_seeds) for sweep in few}
+        c1 = {(rung, 3) for rung in RUNGS}
+        enough = {"digits": {("SB", 16), ("+RA", 10)}, "cpu": c1, "gpu": set()}
+        assert rungs == enough.get(scale, {("+RA", 3)})
         return
     if (name, scale) != ("constant-step", "cpu"):
         assert not few
@@ -334,21 +343,42 @@ def test_layerwise_rules_meet_the_batch_sizes_that_g20_speaks_of():
         assert {(run.model, run.dataset) for run in runs} == {("resnet18", "cifar10")}
 
 
-@pytest.mark.parametrize("scale", ["gpu", "paper"])
-def test_the_ladder_is_h17s(scale):
-    runs = {dict(s.key)["rung"]: r[0] for s, r in planned("generalization-gap", scale, 1)}
-    assert tuple(runs) == RUNGS == tuple(table("H17-T1").columns[1:])
-    small = printed("H17-protocol.small_batch").value
+def ladder_of(scale, **name):
+    """The first run of each rung of one ladder."""
+    of = {}
+    for sweep, runs in planned("generalization-gap", scale, 1):
+        key = dict(sweep.key)
+        rung = key.pop("rung")
+        if key == name and rung != "noise":
+            of[rung] = runs[0]
+    assert tuple(of) == RUNGS == tuple(table("H17-T1").columns[1:])
+    return of
+
+
+@pytest.mark.parametrize(
+    ("scale", "model", "name"),
+    [
+        ("gpu", "resnet44", {}),
+        ("paper", "f1", {}),
+        *(("paper", net, {"net": net}) for net in ("c1", "resnet44", "c3", "h17-wrn-16-4")),
+    ],
+)
+def test_the_ladder_is_h17s(scale, model, name):
+    runs = ladder_of(scale, **name)
+    # H17 §6: 256 for WResnet, 128 for all others.
+    small = 256 if model == "h17-wrn-16-4" else printed("H17-protocol.small_batch").value
     large = printed("H17-protocol.large_batch").value
     sb, lb, lr, gbn, ra = runs.values()
     assert [run.batch_size for run in runs.values()] == [small, large, large, large, large]
-    assert {run.model for run in runs.values()} == {"resnet44"}
+    assert {run.model for run in runs.values()} == {model}
+    assert {run.train_size for run in runs.values()} == {None}
     # SB and LB differ in the batch alone: one regime, epoch for epoch.
     assert sb.replace(batch_size=large) == lb
-    regime = H17_REGIMES["resnet44"]
-    assert (sb.learning_rate, sb.momentum, sb.weight_decay) == (0.1, 0.9, 1e-4)
-    assert (sb.schedule, sb.norm) == ("h17", "batch")
-    assert scale != "paper" or sb.epochs == regime.epochs == 200
+    regime = H17_REGIMES[model]
+    assert sb.learning_rate == regime.learning_rate
+    assert (sb.momentum, sb.weight_decay) == (regime.momentum, regime.weight_decay)
+    assert (sb.schedule, sb.norm, sb.clip_norm, sb.augment) == ("h17", "batch", 5.0, "h17")
+    assert scale != "paper" or sb.epochs == regime.epochs
     # η_L = √(|B_L| / |B_S|) η_S, and nothing else.
     assert lr.replace(learning_rate=lb.learning_rate) == lb
     assert lr.learning_rate / lb.learning_rate == pytest.approx(math.sqrt(large / small))
@@ -356,16 +386,66 @@ def test_the_ladder_is_h17s(scale):
     assert gbn.ghost_batch_size == printed("H17-protocol.ghost_batch_size").value
     assert ra.replace(epochs=gbn.epochs) == gbn
     # "the same number of iterations for each batch size used"
-    assert ra.total_steps(50_000) == sb.total_steps(50_000)
+    images = TRAIN_SIZES[sb.dataset]
+    assert ra.total_steps(images) == sb.total_steps(images)
 
 
-def test_the_small_ladder_keeps_h17s_ratio_of_the_batches():
-    runs = {dict(s.key)["rung"]: r[0] for s, r in planned("generalization-gap", "cpu", 1)}
+@pytest.mark.parametrize(
+    ("scale", "name", "images"),
+    [("digits", {}, 1024), ("cpu", {}, 60_000), ("cpu", {"images": 6000}, 6000)],
+)
+def test_the_small_ladders_keep_h17s_ratio_of_the_batches(scale, name, images):
+    runs = ladder_of(scale, **name)
     ratio = printed("H17-protocol.large_batch").value / printed("H17-protocol.small_batch").value
     assert runs["LB"].batch_size / runs["SB"].batch_size == ratio
     assert runs["+GBN"].ghost_batch_size == runs["SB"].batch_size
-    assert runs["+RA"].total_steps(6000) == runs["SB"].total_steps(6000)
-    assert "F1" in set(table("H17-T1").network)
+    assert runs["+RA"].total_steps(images) == runs["SB"].total_steps(images)
+
+
+def test_c1_at_scale_cpu_has_a_large_batch_that_two_cores_can_afford():
+    runs = ladder_of("cpu", net="c1")
+    assert [runs[rung].batch_size for rung in ("SB", "LB")] == [128, 1024]
+    assert {run.train_size for run in runs.values()} == {5000}
+    assert runs["+RA"].total_steps(5000) == runs["SB"].total_steps(5000)
+
+
+@pytest.mark.parametrize("scale", ["digits", "cpu"])
+def test_what_stands_about_a_ladder_differs_from_its_rung_in_one_thing(scale):
+    of = ladder_of(scale)
+    large, half = of["LB"].batch_size, of["LB"].batch_size // 2
+    small = of["SB"].batch_size
+    seen = set()
+    for sweep, runs in planned("generalization-gap", scale, 1):
+        key, run = dict(sweep.key), runs[0]
+        if (len(key) == 1 and key["rung"] in RUNGS) or {"net", "images"} & set(key):
+            continue
+        rung, size = key.pop("rung"), key.pop("batch_size", large)
+        seen.add((rung, size, *key))
+        if rung == "noise":
+            # σ² = M/M_S − 1, by itself, at the small batch's rate.
+            assert run.gradient_noise**2 == pytest.approx(size / small - 1)
+            assert run.replace(gradient_noise=0.0, batch_size=large) == of["LB"]
+        elif not key:
+            assert run.batch_size == size < large
+            grown = math.sqrt(size / small) if rung in ("+LR", "+RA") else 1
+            assert run.learning_rate == pytest.approx(of["SB"].learning_rate * grown)
+            same = {"batch_size": large, "learning_rate": of[rung].learning_rate}
+            assert run.replace(**same, epochs=of[rung].epochs) == of[rung]
+            if rung == "+RA":
+                images = TRAIN_SIZES[run.dataset]
+                assert run.total_steps(images) == of["SB"].total_steps(images)
+        else:
+            (name,) = key
+            assert getattr(run, name) == key[name] != getattr(of[rung], name)
+            assert run.replace(**{name: getattr(of[rung], name)}) == of[rung]
+    assert {("noise", half), ("noise", large), ("+LR", half), ("LB", half), ("+RA", half)} <= seen
+    assert ("+GBN", large, "norm") in seen
+    switched = {(rung, name) for rung, _, *name in seen for name in name if name != "norm"}
+    ladder = RUNGS if scale == "digits" else RUNGS[:-1]
+    assert switched == {
+        *((rung, "momentum_reset") for rung in ladder),
+        *((rung, "clip_steps") for rung in RUNGS[:-1]),
+    }
 
 
 def test_recipes_that_are_not_tuned_ask_for_no_fresh_seeds():

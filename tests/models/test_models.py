@@ -25,6 +25,7 @@ LIGHT += ["lstm-small", "autoencoder"]
     ("name", "count"),
     [
         ("f1", 1_462_794),
+        ("f1-64", 5 * (65 * 64 + 2 * 64) + 65 * 10),
         ("resnet44", 661_338),
         ("wrn-16-4", 2_748_890),
         ("wrn-28-10", 36_479_194),  # as published with the WRN code: 36.5 M

@@ -132,9 +132,17 @@ class Estimate:
     @classmethod
     def average(cls, estimates: Sequence[Estimate]) -> Estimate:
         """The mean of independent estimates."""
-        error = math.hypot(*(one.error for one in estimates))
-        value = sum(one.value for one in estimates) / len(estimates)
-        return cls(value, error / len(estimates), _welch(estimates, error))
+        return cls.weighted(estimates, [1 / len(estimates)] * len(estimates))
+
+    @classmethod
+    def weighted(cls, estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+        """The sum of independent estimates, each times its weight."""
+        terms = [
+            cls(weight * one.value, abs(weight) * one.error, one.dof)
+            for one, weight in zip(estimates, weights, strict=True)
+        ]
+        error = math.hypot(*(term.error for term in terms))
+        return cls(sum(term.value for term in terms), error, _welch(terms, error))
 
     @property
     def interval(self) -> Interval:

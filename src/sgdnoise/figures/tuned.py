@@ -121,11 +121,15 @@ def provenance_line(reading: Reading) -> str:
 
     dates = sorted(str(p.get("date", "")) for p in made)
     asked = len({c.id for s in reading.states for c in s.needed} & reading.records.keys())
-    kept = best_of(reading.seeds, reading.states[0].sweep.best)
+    sweeps = [state.sweep for state in reading.states]
+    seeds = sorted({min(study.seeds, sweep.most_seeds) for sweep in sweeps})
+    each = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    best = sweeps[0].best
+    kept = "all" if best == 1 else f"best {best_of(reading.seeds, best)}"
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Scale {study.scale}: {asked} runs, {reading.seeds} seeds a point, best "
-        f"{kept} kept; code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
+        f"Scale {study.scale}: {asked} runs, {each} a point, {kept} kept; "
+        f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
 
 

@@ -7,11 +7,13 @@ from sgdnoise.ghost_norm.layer import (
     norm_relu,
     to_ghost_batch_norm,
 )
+from sgdnoise.ghost_norm.noise import GhostNoiseNorm, to_ghost_noise_norm
 from sgdnoise.ghost_norm.plain import ghost_sizes
 from sgdnoise.ghost_norm.routes import Route, forced_route, ghost_batch_norm
 
 __all__ = [
     "GhostBatchNorm",
+    "GhostNoiseNorm",
     "NormReLUSequential",
     "Route",
     "RunningUpdate",
@@ -20,4 +22,5 @@ __all__ = [
     "ghost_sizes",
     "norm_relu",
     "to_ghost_batch_norm",
+    "to_ghost_noise_norm",
 ]

@@ -55,17 +55,23 @@ class F1(nn.Sequential):
     """H17's F1 for MNIST: five layers of 512 with batch norm and ReLU, then the classes.
 
     1,462,794 parameters at 784 inputs and 10 classes. Torch's default initialisation, as in H17's
-    code. Input (batch, ...) is flattened.
+    code. Input (batch, ...) is flattened. A smaller `width` makes it fit smaller images.
     """
 
-    def __init__(self, inputs: int = 784, num_classes: int = 10, batch_norm: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int = 784,
+        num_classes: int = 10,
+        batch_norm: bool = True,
+        width: int = 512,
+    ) -> None:
         layers: list[nn.Module] = [nn.Flatten()]
-        for fan_in in (inputs, 512, 512, 512, 512):
-            layers.append(nn.Linear(fan_in, 512))
+        for fan_in in (inputs, *[width] * 4):
+            layers.append(nn.Linear(fan_in, width))
             if batch_norm:
-                layers.append(nn.BatchNorm1d(512))
+                layers.append(nn.BatchNorm1d(width))
             layers.append(nn.ReLU(inplace=True))
-        super().__init__(*layers, nn.Linear(512, num_classes))
+        super().__init__(*layers, nn.Linear(width, num_classes))
 
 
 class Autoencoder(nn.Module):

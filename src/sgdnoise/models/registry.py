@@ -13,13 +13,13 @@ import torch
 from torch import Generator, nn
 
 from sgdnoise.errors import InputError
-from sgdnoise.ghost_norm import to_ghost_batch_norm
+from sgdnoise.ghost_norm import to_ghost_batch_norm, to_ghost_noise_norm
 from sgdnoise.models.convnets import VGG, VGG_LAYERS, AlexNetCifar, ShallowConvNet
 from sgdnoise.models.lstm import LSTM_SIZES, ZarembaLSTM
 from sgdnoise.models.mlp import DIGITS_SIZES, F1, Autoencoder, DigitsMLP
 from sgdnoise.models.residual import ResNet, WideResNet
 
-Norm = Literal["batch", "ghost", "none"]
+Norm = Literal["batch", "ghost", "ghost-noise", "none"]
 Shape = tuple[int, ...]
 
 
@@ -39,7 +39,7 @@ class ModelSpec:
     make: Callable[[int, Shape, bool], nn.Module]
     input_shape: Shape = (3, 32, 32)
     num_classes: int | None = 10
-    norms: tuple[Norm, ...] = ("batch", "ghost", "none")
+    norms: tuple[Norm, ...] = ("batch", "ghost", "ghost-noise", "none")
     smallest_image: int = 1
 
 
@@ -82,6 +82,11 @@ MODELS: dict[str, ModelSpec] = {
     "f1": ModelSpec(
         lambda classes, shape, bn: F1(math.prod(shape), classes, bn), (1, 28, 28), smallest_image=0
     ),
+    "f1-64": ModelSpec(
+        lambda classes, shape, bn: F1(math.prod(shape), classes, bn, width=64),
+        (64,),
+        smallest_image=0,
+    ),
     "autoencoder": ModelSpec(
         lambda _, shape, __: Autoencoder(math.prod(shape)),
         (1, 28, 28),
@@ -103,7 +108,7 @@ MODELS: dict[str, ModelSpec] = {
     ),
     "resnet18": ModelSpec(partial(_resnet, (64, 128, 256, 512), 2, False)),
     "resnet50": ModelSpec(
-        partial(_torchvision, "resnet50"), (3, 224, 224), 1000, ("batch", "ghost")
+        partial(_torchvision, "resnet50"), (3, 224, 224), 1000, ("batch", "ghost", "ghost-noise")
     ),
     "h17-wrn-16-4": ModelSpec(partial(_resnet, (64, 128, 256), 2, True), num_classes=100),
 }
@@ -164,8 +169,9 @@ def build(
         name: see `names()`.
         num_classes: outputs, or words of a language model; the model's own default for None.
         input_shape: of one example, images as (channels, height, width); likewise.
-        norm: "batch", "ghost" (`ghost_batch_size` examples each), or "none", which in residual nets
-            means Regularized SkipInit; None for the model's own default.
+        norm: "batch", "ghost" (`ghost_batch_size` examples each), "ghost-noise" (the noise of such
+            ghosts alone), or "none", which in residual nets means Regularized SkipInit; None for
+            the model's own default.
         seed: 0 if neither it nor a generator is given.
 
     Raises:
@@ -190,6 +196,8 @@ def build(
         torch.set_rng_state(generator.get_state())
         module = model.make(classes, shape, norm != "none")
         generator.set_state(torch.get_rng_state())
+    if norm == "ghost-noise":
+        return to_ghost_noise_norm(module, ghost_batch_size)
     return to_ghost_batch_norm(module, ghost_batch_size) if norm == "ghost" else module
 
 

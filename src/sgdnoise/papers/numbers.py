@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-H17_NETWORKS = {"f1": "F1", "resnet44": "ResNet44"}
-"""What H17's table 1 calls the models of its grids."""
+H17_NETWORKS = {
+    "f1": "F1",
+    "f1-64": "F1",
+    "c1": "C1",
+    "resnet44": "ResNet44",
+    "c3": "C3",
+    "h17-wrn-16-4": "WResnet16-4",
+}
+"""What H17's table 1 calls the models of its grids, or the one that a smaller one stands for."""
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ _DATA = {
     "cifar10": "CIFAR-10",
     "cifar10-16": "CIFAR-10 pooled to 16 × 16",
     "mnist": "MNIST",
+    "cifar100": "CIFAR-100",
 }
 _MODELS = {
     "digits-mlp": "an MLP 64-64-10",
@@ -98,6 +99,10 @@ _MODELS = {
     "resnet18": "ResNet-18",
     "resnet44": "ResNet-44",
     "f1": "F1",
+    "f1-64": "F1 with layers of 64",
+    "c1": "C1",
+    "c3": "C3",
+    "h17-wrn-16-4": "H17's WRN-16-4",
 }
 
 
@@ -140,8 +145,8 @@ def _data(runs: Sequence[RunConfig]) -> str:
 
 def _norms(runs: Sequence[RunConfig]) -> str:
     words = {
-        f"ghosts of {run.ghost_batch_size}"
-        if run.norm == "ghost"
+        f"{'noise of ' * (run.norm == 'ghost-noise')}ghosts of {run.ghost_batch_size}"
+        if run.norm in ("ghost", "ghost-noise")
         else {"batch": "batch norm"}.get(str(run.norm), "no norm")
         for run in runs
     }

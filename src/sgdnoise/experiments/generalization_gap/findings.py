@@ -1,94 +1,350 @@
-"""H17's ladder from records: what each rung reaches, how much of the gap it closes, and verdicts.
-
-The recipes are fixed and nothing is tuned, so that each rung's statistic is the mean over all its
-seeds, with Student's t on its own variance. A rung of which a run diverged has no mean.
-"""
+"""What the records say of H17's ladder and of what stands about it: verdicts, tables, sentences."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from sgdnoise import data
-from sgdnoise.analysis import Reading
-from sgdnoise.analysis.intervals import Estimate
-from sgdnoise.claims import Claim, Verdict, directional
-from sgdnoise.experiments.generalization_gap.grid import RUNGS
+from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS, SWITCHES
+from sgdnoise.experiments.generalization_gap.ladder import (
+    at,
+    called,
+    closed,
+    half_of,
+    has,
+    is_main,
+    ladders,
+    lost_runs,
+    main,
+    momentum_left,
+    names_of,
+    other_ladders,
+    rows,
+    rung_of,
+    step,
+    train_size_of,
+)
 from sgdnoise.papers.numbers import H17_NETWORKS, table
-from sgdnoise.records.record import Record
-from sgdnoise.study.grid import SweepState
+from sgdnoise.study.grid import Key
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+LB = at("LB")
 
 
-def rows(reading: Reading) -> pd.DataFrame:
-    """One row a rung: its recipe, what it reached, and what H17 prints.
+# --- Claims: what they compare, and what they need --------------------------------------------
 
-    Columns: `rung`, `batch_size`, `learning_rate`, `norm` (whose examples share statistics),
-    `epochs`, `updates`, `seeds` (recorded), `diverged`, `accuracy` and `std` (over all seeds, NaN
-    where one diverged or none is there), `error` (of the mean, NaN for one seed), `fitted` (mean
-    training accuracy, likewise), `printed`, `settled` (whether all its seeds are there).
+
+def _no_gap(reading: Reading, *keys: Key, large: Key = LB) -> str:
+    """What sweeps lack to close a gap: one between the small batch and a large one.
+
+    Args:
+        reading: with SB among its sweeps.
+        keys: of what is to close it, none of whose runs may be lost.
+        large: of the large batch with the small one's recipe.
     """
-    return pd.DataFrame([_row(state, reading.records) for state in reading.states])
+    if lost := lost_runs(reading, (at("SB"), large, *keys)):
+        return lost
+    if step(reading, at("SB"), large).interval.low > 0:
+        return ""
+    return (
+        f"no gap shows that could be closed: {called(large)} is "
+        f"{step(reading, large, at('SB'))} points from SB with the small batch's recipe."
+    )
 
 
-def _row(state: SweepState, records: Mapping[str, Record]) -> dict[str, object]:
-    config = state.needed[0]
-    runs = [records[c.id] for c in state.needed if c.id in records]
-    runs = [run for run in runs if run.status != "failed"]
-    values = [float(run.metrics["test_accuracy"] or 0.0) for run in runs if run.status == "done"]
-    diverged = len(runs) - len(values)
-    whole = bool(values) and not diverged
-    std = float(np.std(values, ddof=1)) if whole and len(values) > 1 else math.nan
-    rung = str(dict(state.sweep.key)["rung"])
+def _theirs(reading: Reading, above: str, below: str) -> float | None:
+    """The same step in H17's table 1, in points, for the net that is trained here."""
     printed = table("H17-T1").set_index("network")
-    return {
-        "rung": rung,
-        "batch_size": config.batch_size,
-        "learning_rate": config.learning_rate,
-        "norm": config.ghost_batch_size if config.norm == "ghost" else config.batch_size,
-        "epochs": config.epochs,
-        "updates": config.total_steps(config.train_size or data.train_size(config.dataset)),
-        "seeds": len(runs),
-        "diverged": diverged,
-        "accuracy": float(np.mean(values)) if whole else math.nan,
-        "std": std,
-        "error": std / math.sqrt(len(values)) if whole else math.nan,
-        "fitted": _fitted(runs) if whole else math.nan,
-        "printed": float(printed[rung][H17_NETWORKS[config.model]]),
-        "settled": state.settled,
+    row = printed[printed.index == H17_NETWORKS.get(reading.states[0].needed[0].model)]
+    return None if row.empty else float((row[above] - row[below]).iloc[0])
+
+
+def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
+    """Whether one rung is better than another, or worse for a sign of −1."""
+    found = step(reading, at(above), at(below))
+    return directional(
+        f"{above} less {below} is {found} points.",
+        found,
+        unit="points",
+        sign=sign,
+        margin=NO_LOSS,
+        printed=_theirs(reading, above, below),
+    )
+
+
+def _no_worse(why: str, found: Mapping[str, Estimate]) -> Verdict:
+    """Whether each of some differences is above −NO_LOSS: how far above does not matter."""
+    moved = {name: replace(one, value=one.value + NO_LOSS) for name, one in found.items()}
+    verdict = every("", moved, unit="points")
+    worst = min(found.values(), key=lambda one: one.interval.low)
+    interval = worst.interval
+    return replace(
+        verdict,
+        why=f"{why}; no worse means above −{NO_LOSS:g}.",
+        effect=worst.value if math.isfinite(worst.value) else None,
+        interval=(interval.low, interval.high) if verdict.interval else None,
+        margin=NO_LOSS,
+        p=None,
+    )
+
+
+def no_gap_left(reading: Reading) -> Verdict:
+    """Whether the last rung is no worse than the small batch, by less than a margin.
+
+    H17 calls its gap closed where +RA is 0.13 below SB, and prints one run a cell.
+    """
+    found = step(reading, at("+RA"), at("SB"))
+    verdict = _no_worse(f"+RA less SB is {found} points", {"+RA": found})
+    return replace(verdict, printed=_theirs(reading, "+RA", "SB"))
+
+
+def _plain(reading: Reading) -> dict[int, Key]:
+    """The sweeps of the small batch's recipe by their batch size, the smallest first."""
+    keys = {s.needed[0].batch_size: s.sweep.key for s in reading.states if rung_of(s) in RUNGS[:2]}
+    return dict(sorted(keys.items()))
+
+
+def error_rises(reading: Reading) -> Verdict:
+    """Whether the error grows with the batch size: of a line over log₂ B, its rise from end to end.
+
+    Figure 1 has one curve a batch size and prints no number.
+    """
+    keys = _plain(reading)
+    reached = [reading.reached(key) for key in keys.values()]
+    found = _rise([math.log2(size) for size in keys], reached)
+    best = list(keys)[int(np.argmax([one.value for one in reached]))]
+    return directional(
+        f"from B = {min(keys):,} to {max(keys):,} the error rises by {found} points along a line "
+        f"in log₂ B; it is lowest at B = {best:,}.",
+        found,
+        unit="points",
+        margin=NO_LOSS,
+    )
+
+
+def _rise(x: Sequence[float], accuracies: Sequence[Estimate]) -> Estimate:
+    """How much lower the least-squares line through accuracies is at the largest x than at the
+    smallest."""
+    away = np.array(x) - np.mean(x)
+    weights = -np.ptp(x) * away / np.square(away).sum()
+    return Estimate.weighted(accuracies, [float(weight) for weight in weights])
+
+
+def _adapted(reading: Reading) -> dict[int, Key]:
+    """The sweeps of +RA by their batch size."""
+    keys = {s.needed[0].batch_size: s.sweep.key for s in reading.states if rung_of(s) == "+RA"}
+    return dict(sorted(keys.items()))
+
+
+def adapted_regimes(reading: Reading) -> Verdict:
+    """Whether +RA is no worse than SB at any of its batch sizes (H17's figure 3)."""
+    found = {
+        f"B = {size:,}": step(reading, key, at("SB")) for size, key in _adapted(reading).items()
     }
+    said = ", ".join(f"{one} at {name}" for name, one in found.items())
+    return _no_worse(f"+RA less SB is {said}, in points", found)
 
 
-def _fitted(runs: Sequence[Record]) -> float:
-    found = [run.metrics.get("train_accuracy") for run in runs]
-    return float(np.mean([math.nan if value is None else value for value in found]))
+def more_updates(reading: Reading) -> Verdict:
+    """Whether +RA is better than half its batch without any adaptation (H17's figure 5)."""
+    half = half_of(reading)
+    found = step(reading, at("+RA"), at("LB", batch_size=half))
+    return directional(
+        f"+RA less B = {half:,} with the small batch's recipe is {found} points.",
+        found,
+        unit="points",
+        margin=NO_LOSS,
+    )
 
 
-def recipe_table(reading: Reading) -> pd.DataFrame:
-    """The rungs as H17's table 1, with the recipe that each stands for."""
-    rungs = rows(reading)
+def noise_for_rate(reading: Reading) -> Verdict:
+    """Whether multiplicative noise ends where the larger learning rate does (H17 §4)."""
+    found = step(reading, at(NOISE), at("+LR"))
+    why = (
+        f"noise less +LR is {found} points; less LB, which has neither, it is "
+        f"{step(reading, at(NOISE), LB)}."
+    )
+    return alike(why, found, unit="points", margin=NO_LOSS)
+
+
+def noise_along_the_way(reading: Reading) -> Verdict:
+    """Whether the two go alike at half the large batch: at the end, and on average before it."""
+    half = half_of(reading)
+    noise, rate = at(NOISE, batch_size=half), at("+LR", batch_size=half)
+    parts = {"the end": step(reading, noise, rate)}
+    before = _along(reading, noise), _along(reading, rate)
+    if all(math.isfinite(one.value) for one in before):
+        parts["the mean on the way"] = before[0] - before[1]
+    said = ", ".join(f"{one} at {name}" for name, one in parts.items())
+    why = f"at B = {half:,}, noise less +LR is {said}, in points."
+    return replace(every(why, parts, unit="points", margin=NO_LOSS, same=True), why=why)
+
+
+def _along(reading: Reading, key: Key) -> Estimate:
+    """A sweep's test accuracy, averaged over where it was measured before the end."""
+    (state,) = (state for state in reading.states if state.sweep.key == key)
+    curves = [reading.records[c.id].curves.get("test_accuracy", []) for c in state.needed]
+    return Estimate.mean([float(np.mean([v or 0.0 for v in c])) for c in curves if c])
+
+
+_STEPS = {
+    "rate-helps": ("+LR", "LB"),
+    "ghosts-help": ("+GBN", "+LR"),
+    "updates-help": ("+RA", "+GBN"),
+}
+
+
+def _gap_lacks(reading: Reading) -> str:
+    return lost_runs(reading, (at("SB"), at("LB")))
+
+
+def _step_claim(name: str, above: str, below: str) -> Claim:
+    """The claim that a rung is better than the one before it."""
+
+    def lacks(reading: Reading) -> str:
+        return _no_gap(reading, at(above), at(below))
+
+    better = partial(_order, above=above, below=below, sign=1)
+    return Claim(f"H17-T1.{name}", better, needs=lacks, of=is_main)
+
+
+def _close_lacks(reading: Reading) -> str:
+    return _no_gap(reading, at("+RA"))
+
+
+def _sizes_lack(reading: Reading) -> str:
+    return lost_runs(reading, _plain(reading).values())
+
+
+def _adapted_lacks(reading: Reading) -> str:
+    return _no_gap(reading, *_adapted(reading).values())
+
+
+def _half_lacks(reading: Reading) -> str:
+    return _no_gap(reading, at("+RA"), large=at("LB", batch_size=half_of(reading)))
+
+
+def _noise_lacks(reading: Reading, **size: int) -> str:
+    """What noise lacks to stand in for the larger rate: an effect of that rate, on a gap."""
+    plain, rate, noise = at("LB", **size), at("+LR", **size), at(NOISE, **size)
+    if lacking := _no_gap(reading, rate, noise, large=plain):
+        return lacking
+    effect = step(reading, rate, plain)
+    if not effect.interval.holds(0):
+        return ""
+    return (
+        "the larger rate has no effect that noise could have in its place: "
+        f"{called(rate)} less {called(plain)} is {effect} points."
+    )
+
+
+def _noise_lacks_at_half(reading: Reading) -> str:
+    return _noise_lacks(reading, batch_size=half_of(reading))
+
+
+def _is_plain(key: Key) -> bool:
+    return dict(key)["rung"] in RUNGS[:2] and names_of(key) <= {"rung", "batch_size"}
+
+
+def _is_adapted(key: Key) -> bool:
+    return is_main(key) or (dict(key)["rung"] == "+RA" and names_of(key) == {"rung", "batch_size"})
+
+
+def _is_about_noise(key: Key) -> bool:
+    return names_of(key) <= {"rung", "batch_size"}
+
+
+_AROUND = ("digits", "cpu")
+"""The scales whose grids have more than the ladder."""
+
+CLAIMS = (
+    Claim(
+        "H17-T1.large-is-worse",
+        partial(_order, above="LB", below="SB", sign=-1),
+        needs=_gap_lacks,
+        of=is_main,
+    ),
+    *(_step_claim(name, *rungs) for name, rungs in _STEPS.items()),
+    Claim("H17-T1.no-gap-left", no_gap_left, needs=_close_lacks, of=is_main),
+    Claim("H17-F1.error-rises-with-batch", error_rises, _AROUND, needs=_sizes_lack, of=_is_plain),
+    Claim(
+        "H17-F3.adapted-regimes-match",
+        adapted_regimes,
+        _AROUND,
+        needs=_adapted_lacks,
+        of=_is_adapted,
+    ),
+    Claim(
+        "H17-F5.more-updates-beat-none",
+        more_updates,
+        _AROUND,
+        needs=_half_lacks,
+        of=_is_about_noise,
+    ),
+    Claim(
+        "H17-N.noise-replaces-rate", noise_for_rate, _AROUND, needs=_noise_lacks, of=_is_about_noise
+    ),
+    Claim(
+        "H17-F6.noise-and-rate-alike",
+        noise_along_the_way,
+        _AROUND,
+        needs=_noise_lacks_at_half,
+        of=_is_about_noise,
+    ),
+)
+
+
+# --- What is said beside the claims -----------------------------------------------------------
+
+
+def recipe_table(reading: Reading, name: str | None = None) -> pd.DataFrame:
+    """The rungs of a ladder as H17's table 1, each with its recipe, its step and the word for it.
+
+    Args:
+        reading: of the experiment.
+        name: of a ladder, as `ladders` has it; None for the one that is drawn.
+    """
+    of = main(reading) if name is None else ladders(reading)[name]
+    rungs = rows(of)
+    verdicts = [claim.judge(of) for claim in CLAIMS[: len(RUNGS) - 1]]
+    steps = [step(of, at(above), at(below)) for below, above in itertools.pairwise(RUNGS)]
     return pd.DataFrame(
         {
             "Rung": rungs.rung,
             "Batch size": rungs.batch_size,
             "Learning rate": [f"{rate:.3g}" for rate in rungs.learning_rate],
             "Norm over": rungs.norm,
-            "Epochs": [f"{epochs:g}" for epochs in rungs.epochs],
+            "Epochs": [f"{epochs:,g}" for epochs in rungs.epochs],
             "Updates": [f"{updates:,}" for updates in rungs.updates],
             "Test accuracy (%)": [_reached(row) for row in rungs.itertuples()],
+            "Step": ["", *map(_shown, steps)],
+            "Word": ["", *(verdict.word for verdict in verdicts)],
             "Of the gap closed": [_percent(share) for share in closed(rungs.accuracy)],
             "H17 (%)": [f"{value:.2f}" for value in rungs.printed],
             "Of the gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
         }
     )
+
+
+def other_tables(reading: Reading) -> pd.DataFrame | str:
+    """The ladders beside the one that is drawn, each as `recipe_table` has it; empty for none."""
+    found = []
+    for name in other_ladders(reading):
+        rungs = recipe_table(reading, name)
+        rungs.insert(0, "Ladder", name or "main")
+        found.append(rungs)
+    return pd.concat(found) if found else ""
+
+
+def _shown(found: Estimate) -> str:
+    return str(found) if math.isfinite(found.value) else ""
 
 
 def _reached(row: object) -> str:
@@ -101,224 +357,17 @@ def _reached(row: object) -> str:
     return f"{row.accuracy:.2f}{spread}"  # type: ignore[attr-defined]
 
 
-def closed(accuracy: pd.Series) -> list[float]:
-    """Part of the gap between SB and LB that each rung closes; NaN where there is no gap."""
-    small, large = float(accuracy.iloc[0]), float(accuracy.iloc[1])
-    gap = small - large
-    return [(float(a) - large) / gap if gap > 0 else math.nan for a in accuracy]
-
-
 def _percent(share: float) -> str:
     return f"{share:.0%}" if math.isfinite(share) else ""
 
 
-def ladder(reading: Reading) -> go.Figure:
-    """Test accuracy rung by rung: ours with its standard deviation, and H17's own."""
-    from sgdnoise.figures.theme import BLUE, figure, paper_value, provenance
-    from sgdnoise.figures.tuned import source
-
-    rungs = rows(reading)
-    fig = figure(
-        x="rung",
-        x_unit=None,
-        y="test accuracy",
-        y_unit="%",
-        alt="Test accuracy of each rung of H17's ladder, ours and the paper's",
-    )
-    fig.add_scatter(
-        x=rungs.rung,
-        y=rungs.accuracy,
-        error_y={"array": rungs["std"], "thickness": 1.5, "width": 4},
-        mode="lines+markers",
-        marker={"size": 11, "color": BLUE},
-        line={"color": BLUE, "dash": "dot"},
-        name="measured",
-    )
-    paper_value(
-        fig,
-        rungs.rung.tolist(),
-        rungs.printed.tolist(),
-        name="H17, table 1 (its own data and length)",
-    )
-    fig.update_xaxes(categoryorder="array", categoryarray=list(RUNGS))
-    return provenance(fig, source(reading))
-
-
-def climbed(reading: Reading) -> list[str]:
-    """The rungs of which at least one run did not diverge."""
-    rungs = rows(reading)
-    return rungs.rung[rungs.seeds > rungs.diverged].tolist()
-
-
-def climb(reading: Reading, rung: str) -> go.Figure:
-    """One rung's test accuracy along its training, every seed, over that of SB."""
-    from sgdnoise.figures.theme import DASHES, PALETTE, SYMBOLS, figure, provenance
-    from sgdnoise.figures.tuned import source
-
-    records = reading.records
-    fig = figure(
-        x="updates",
-        x_unit=None,
-        y="test accuracy",
-        y_unit="%",
-        log="x",
-        y_range=_accuracies(records),
-        title=f"{rung} beside SB",
-        alt=f"Test accuracy against updates on rung {rung}, beside the small batch",
-    )
-    for k, name in enumerate(dict.fromkeys(("SB", rung))):
-        (state,) = [s for s in reading.states if dict(s.sweep.key)["rung"] == name]
-        for i, config in enumerate(state.needed):
-            record = records.get(config.id)
-            if record is None or record.status != "done":
-                continue
-            x, y = _test_curve(record)
-            fig.add_scatter(
-                x=x,
-                y=y,
-                mode="lines+markers",
-                line={"color": PALETTE[k], "dash": DASHES[k], "width": 1.5},
-                marker={"symbol": SYMBOLS[k], "size": 6},
-                name=name,
-                legendgroup=name,
-                showlegend=i == 0,
-            )
-    return provenance(fig, source(reading))
-
-
-def _test_curve(record: Record) -> tuple[list[float], list[float]]:
-    """Updates and test accuracy along a run, its end included."""
-    steps = [float(step or 0) for step in record.curves.get("test_step", [])]
-    values = [float(v or 0) for v in record.curves.get("test_accuracy", [])][: len(steps)]
-    config = record.config
-    last = config.total_steps(config.train_size or data.train_size(config.dataset))
-    return [*steps, float(last)], [*values, float(record.metrics["test_accuracy"] or 0.0)]
-
-
-def _accuracies(records: Mapping[str, Record]) -> tuple[float, float]:
-    seen = [v for r in records.values() if r.status == "done" for v in _test_curve(r)[1]]
-    return (min(seen) - 2, max(seen) + 2) if seen else (0.0, 100.0)
-
-
-def distances(reading: Reading) -> go.Figure:
-    """H17's figure 2: ‖w − w₀‖ against the logarithm of the step, one run of each rung."""
-    from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, SYMBOLS, figure, provenance
-    from sgdnoise.figures.tuned import source
-
-    records = reading.records
-    fig = figure(
-        x="updates",
-        x_unit=None,
-        y="distance from the start ‖w − w₀‖",
-        y_unit=None,
-        log="x",
-        alt="Distance of the weights from their start against updates, one run of each rung",
-    )
-    for k, state in enumerate(reading.states):
-        done = [c for c in state.needed if c.id in records and records[c.id].curves]
-        if not done:
-            continue
-        curves = records[done[0].id].curves
-        fig.add_scatter(
-            x=curves["step"],
-            y=curves["distance"],
-            mode="lines+markers",
-            line={"color": PALETTE[k], "dash": DASHES[k]},
-            marker={"symbol": SYMBOLS[k], "size": 6},
-            name=str(dict(state.sweep.key)["rung"]),
-        )
-    fig.add_annotation(
-        text="a straight line is growth with log t",
-        xref="paper",
-        yref="paper",
-        x=0.02,
-        y=0.98,
-        showarrow=False,
-        font={"color": MUTED},
-    )
-    return provenance(fig, source(reading))
-
-
-def _step(reading: Reading, above: str, below: str) -> Estimate:
-    """The difference of two rungs, by all their seeds."""
-    mine, theirs = (reading.reached((("rung", rung),)) for rung in (above, below))
-    return mine - theirs
-
-
-def _lost(reading: Reading, *rungs: str) -> str:
-    """What a comparison of rungs lacks: that none of their runs is lost."""
-    by = rows(reading).set_index("rung").loc[list(rungs)]
-    for rung, lost, seeds in zip(by.index, by.diverged, by.seeds, strict=True):
-        if lost:
-            return f"{lost} of {seeds} runs of {rung} diverged."
-    return ""
-
-
-def _no_gap(reading: Reading, *rungs: str) -> str:
-    """What rungs lack to climb the ladder: a gap between the small batch and the large one."""
-    if lost := _lost(reading, "SB", "LB", *rungs):
-        return lost
-    if _step(reading, "SB", "LB").interval.low > 0:
-        return ""
-    return (
-        f"no gap shows that could be closed: LB is {_step(reading, 'LB', 'SB')} points from SB "
-        "with the small batch's recipe."
-    )
-
-
-def _theirs(reading: Reading, above: str, below: str) -> float | None:
-    """The same step in H17's table 1, in points, for the net that is trained here."""
-    config = next(iter(reading.records.values())).config
-    printed = table("H17-T1").set_index("network")
-    row = printed[printed.index == H17_NETWORKS.get(config.model)]
-    return None if row.empty else float((row[above] - row[below]).iloc[0])
-
-
-def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
-    """Whether one rung is better than another, or worse for a sign of −1."""
-    found = _step(reading, above, below)
-    return directional(
-        f"{above} less {below} is {found} points.",
-        found,
-        unit="points",
-        sign=sign,
-        margin=NO_GAP,
-        printed=_theirs(reading, above, below),
-    )
-
-
-NO_GAP = 0.5
-"""Points within which no gap is left: H17 calls its gap closed where +RA is 0.13 below SB, and
-prints one run a cell, without a spread."""
-
-
-def no_gap_left(reading: Reading) -> Verdict:
-    """Whether the last rung is no worse than the small batch, by less than a margin."""
-    found = _step(reading, "+RA", "SB")
-    # No worse is what is claimed: how much better it is does not matter.
-    above = replace(found, value=found.value + NO_GAP)
-    verdict = directional(
-        f"+RA less SB is {found} points; no worse means above −{NO_GAP:g}.",
-        above,
-        unit="points",
-    )
-    interval = found.interval
-    return replace(
-        verdict,
-        effect=found.value if math.isfinite(found.value) else None,
-        interval=(interval.low, interval.high) if verdict.interval else None,
-        margin=NO_GAP,
-        printed=_theirs(reading, "+RA", "SB"),
-        p=None,
-    )
-
-
 def without_a_gap(reading: Reading) -> str:
     """What the ladder tells where the large batch is not worse to begin with; empty where it is."""
-    if _lost(reading, *RUNGS) or not _no_gap(reading):
+    drawn = main(reading)
+    if lost_runs(drawn, map(at, RUNGS)) or not _no_gap(drawn):
         return ""
     said = "Where no gap shows none can be closed: the rungs tell what each recipe does."
-    fitted = rows(reading).set_index("rung").fitted
+    fitted = rows(drawn).set_index("rung").fitted
     if math.isfinite(fitted["SB"] + fitted["+RA"]):
         said += (
             f" SB ends with {fitted['SB']:.1f} % of the training images classified rightly, "
@@ -327,37 +376,64 @@ def without_a_gap(reading: Reading) -> str:
     return said
 
 
-_STEPS = {
-    "rate-helps": ("+LR", "LB"),
-    "ghosts-help": ("+GBN", "+LR"),
-    "updates-help": ("+RA", "+GBN"),
+NO_SUCH_RUNS = "*This scale has the ladder alone.*"
+
+
+def ghost_noise(reading: Reading) -> str:
+    """What the noise of ghosts does without their statistics, beside ghost batch norm itself."""
+    noise = at("+GBN", norm="ghost-noise")
+    if not has(reading, noise):
+        return NO_SUCH_RUNS
+    if lost := lost_runs(reading, (at("+LR"), at("+GBN"), noise)):
+        return lost
+    alone = step(reading, noise, at("+LR"))
+    both = step(reading, noise, at("+GBN"))
+    return (
+        f"Over +LR the noise of ghosts alone makes {alone} points, where ghost batch norm makes "
+        f"{step(reading, at('+GBN'), at('+LR'))}; the noise less ghost batch norm is {both}."
+    )
+
+
+def switches(reading: Reading) -> pd.DataFrame | str:
+    """What H17's public code does beside its paper, rung by rung: each switch's own effect."""
+    if not has(reading, *(at("SB", **fields) for fields in SWITCHES.values())):
+        return NO_SUCH_RUNS
+    there = {state.sweep.key: state for state in reading.states}
+    found = []
+    for rung in RUNGS:
+        config = there[at(rung)].needed[0]
+        left = momentum_left(config.batch_size, train_size_of(config), config.momentum)
+        row = {"Rung": rung, "Momentum left by its reset": f"{left:.0%}"}
+        for name, fields in SWITCHES.items():
+            key = at(rung, **fields)
+            row[_SWITCHED[name]] = (
+                _switched(reading, key, at(rung)) if key in there else "not measured"
+            )
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+_SWITCHED = {
+    "momentum_reset": "Momentum reset at each epoch, in points",
+    "clip_steps": "Clipped in the first ten updates only, in points",
 }
 
 
-def _gap_lacks(reading: Reading) -> str:
-    return _lost(reading, "SB", "LB")
+def _switched(reading: Reading, key: Key, other: Key) -> str:
+    return (
+        lost_runs(reading, (key, other)) or _shown(step(reading, key, other)) or "not yet measured"
+    )
 
 
-def _step_claim(name: str, above: str, below: str) -> Claim:
-    """The claim that a rung is better than the one before it."""
-
-    def lacks(reading: Reading) -> str:
-        return _no_gap(reading, above, below)
-
-    better = partial(_order, above=above, below=below, sign=1)
-    return Claim(f"H17-T1.{name}", better, needs=lacks)
-
-
-def _close_lacks(reading: Reading) -> str:
-    return _no_gap(reading, "+RA")
-
-
-CLAIMS = (
-    Claim(
-        "H17-T1.large-is-worse",
-        partial(_order, above="LB", below="SB", sign=-1),
-        needs=_gap_lacks,
-    ),
-    *(_step_claim(name, *rungs) for name, rungs in _STEPS.items()),
-    Claim("H17-T1.no-gap-left", no_gap_left, needs=_close_lacks),
-)
+def gap_of_the_code(reading: Reading) -> str:
+    """How large the gap is under the protocol of the public code, momentum reset included."""
+    reset = SWITCHES["momentum_reset"]
+    small, large = at("SB", **reset), at("LB", **reset)
+    if not has(reading, small, large):
+        return ""
+    if lost := lost_runs(reading, (small, large, at("SB"), at("LB"))):
+        return lost
+    return (
+        f"With the momentum reset, as in the public code, LB is {step(reading, large, small)} "
+        f"points from SB; without, {step(reading, at('LB'), at('SB'))}."
+    )

@@ -1,0 +1,256 @@
+"""The figures of H17's ladder, and of what stands about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.experiments.generalization_gap.findings import NO_SUCH_RUNS
+from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
+from sgdnoise.experiments.generalization_gap.ladder import (
+    at,
+    half_of,
+    has,
+    main,
+    rows,
+    rung_of,
+    step,
+    train_size_of,
+)
+from sgdnoise.figures.theme import (
+    DASHES,
+    MUTED,
+    PALETTE,
+    SYMBOLS,
+    figure,
+    paper_value,
+    provenance,
+)
+from sgdnoise.figures.tuned import source, ticks_at
+from sgdnoise.records.record import Record
+from sgdnoise.study.grid import SweepState
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def ladder(reading: Reading) -> go.Figure:
+    """Test accuracy rung by rung: ours with the mean's 95% interval, and H17's own."""
+    drawn = main(reading)
+    rungs = rows(drawn)
+    fig = figure(
+        x="rung",
+        x_unit=None,
+        y="test accuracy",
+        y_unit="%",
+        title=_finding(drawn),
+        alt="Test accuracy of each rung of H17's ladder, ours and the paper's",
+    )
+    fig.add_scatter(
+        x=rungs.rung,
+        y=rungs.accuracy,
+        error_y={"array": rungs.half, "thickness": 1.5, "width": 4},
+        mode="lines+markers",
+        marker={"size": 11, "color": PALETTE[0]},
+        line={"color": PALETTE[0], "dash": "dot"},
+        name="measured, 95 % of the mean",
+    )
+    if math.isfinite(rungs.accuracy[0]):
+        fig.add_hline(y=rungs.accuracy[0], line={"color": MUTED, "dash": "dash", "width": 1})
+    paper_value(
+        fig,
+        rungs.rung.tolist(),
+        rungs.printed.tolist(),
+        name="H17, table 1 (its own data and length)",
+    )
+    fig.update_xaxes(categoryorder="array", categoryarray=list(RUNGS))
+    # The legend stands between the title and the plot.
+    fig.update_layout(title={"y": 0.97, "yanchor": "top"}, margin={"t": 90})
+    return provenance(fig, source(reading))
+
+
+def _finding(drawn: Reading) -> str | None:
+    """What the ladder shows, in numbers; None for as long as an end of it is missing."""
+    large, last = step(drawn, at("LB"), at("SB")).value, step(drawn, at("+RA"), at("SB")).value
+    if not (math.isfinite(large) and math.isfinite(last)):
+        return None
+    return f"LB is {_apart(large)} SB, and +RA {_apart(last)}"
+
+
+def _apart(points: float) -> str:
+    return f"{abs(points):.1f} points {'below' if points < 0 else 'above'}"
+
+
+def climbed(reading: Reading) -> list[str]:
+    """The rungs of which at least one run did not diverge."""
+    rungs = rows(main(reading))
+    return rungs.rung[rungs.seeds > rungs.diverged].tolist()
+
+
+def climb(reading: Reading, rung: str) -> go.Figure:
+    """One rung's test accuracy along its training, every seed, over that of SB."""
+    drawn = main(reading)
+    records = drawn.records
+    fig = figure(
+        x="updates",
+        x_unit=None,
+        y="test accuracy",
+        y_unit="%",
+        log="x",
+        y_range=_accuracies(drawn.runs),
+        title=f"{rung} beside SB",
+        alt=f"Test accuracy against updates on rung {rung}, beside the small batch",
+    )
+    for k, name in enumerate(dict.fromkeys(("SB", rung))):
+        (state,) = [s for s in drawn.states if rung_of(s) == name]
+        for i, config in enumerate(state.needed):
+            record = records.get(config.id)
+            if record is None or record.status != "done":
+                continue
+            x, y = _test_curve(record)
+            fig.add_scatter(
+                x=x,
+                y=y,
+                mode="lines+markers",
+                line={"color": PALETTE[k], "dash": DASHES[k], "width": 1.5},
+                marker={"symbol": SYMBOLS[k], "size": 6},
+                name=name,
+                legendgroup=name,
+                showlegend=i == 0,
+            )
+    return provenance(fig, source(reading))
+
+
+def _test_curve(record: Record) -> tuple[list[float], list[float]]:
+    """Updates and test accuracy along a run, its end included."""
+    steps = [float(step or 0) for step in record.curves.get("test_step", [])]
+    values = [float(v or 0) for v in record.curves.get("test_accuracy", [])][: len(steps)]
+    last = record.config.total_steps(train_size_of(record.config))
+    return [*steps, float(last)], [*values, float(record.metrics["test_accuracy"] or 0.0)]
+
+
+def _accuracies(runs: Sequence[Record]) -> tuple[float, float]:
+    seen = [v for r in runs if r.status == "done" for v in _test_curve(r)[1]]
+    return (min(seen) - 2, max(seen) + 2) if seen else (0.0, 100.0)
+
+
+def by_batch_size(reading: Reading) -> go.Figure | str:
+    """H17's figures 1, 3 and 5: the small batch's recipe, and +RA, against the batch size."""
+    if not has(reading, at("LB", batch_size=half_of(reading))):
+        return NO_SUCH_RUNS
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="test error",
+        y_unit="%",
+        log="x",
+        alt="Test error against the batch size, with one recipe and with as many updates",
+    )
+    drawn = {
+        "one recipe, equal epochs (figure 1)": ("SB", "LB"),
+        "+RA: equal updates (figure 3)": ("+RA",),
+    }
+    for k, (name, rungs) in enumerate(drawn.items()):
+        states = [s for s in reading.states if rung_of(s) in rungs]
+        states = [s for s in states if {part for part, _ in s.sweep.key} <= {"rung", "batch_size"}]
+        states.sort(key=lambda s: s.needed[0].batch_size)
+        sizes = [s.needed[0].batch_size for s in states]
+        reached = [reading.reached(s.sweep.key) for s in states]
+        fig.add_scatter(
+            x=sizes,
+            y=[100 - one.value for one in reached],
+            error_y={"array": [one.interval.half for one in reached], "thickness": 1.5, "width": 4},
+            mode="lines+markers",
+            line={"color": PALETTE[k], "dash": DASHES[k]},
+            marker={"symbol": SYMBOLS[k], "size": 9},
+            name=name,
+        )
+        if k == 0:
+            ticks_at(fig, sizes)
+    return provenance(fig, source(reading))
+
+
+def noise_and_rate(reading: Reading) -> go.Figure | str:
+    """H17's figure 6: at half the large batch, noise on the losses beside a larger rate."""
+    half = half_of(reading)
+    keys = {
+        "neither": at("LB", batch_size=half),
+        "+LR": at("+LR", batch_size=half),
+        "noise": at(NOISE, batch_size=half),
+    }
+    if not has(reading, *keys.values()):
+        return NO_SUCH_RUNS
+    fig = figure(
+        x="updates",
+        x_unit=None,
+        y="test accuracy",
+        y_unit="%",
+        alt=f"Test accuracy along training at B = {half:,}: noise, a larger rate, and neither",
+    )
+    for k, (name, key) in enumerate(keys.items()):
+        (state,) = [s for s in reading.states if s.sweep.key == key]
+        x, means = _mean_curve(state, reading.records)
+        fig.add_scatter(
+            x=x,
+            y=[one.value for one in means],
+            error_y={"array": [one.interval.half for one in means], "thickness": 1.5, "width": 4},
+            mode="lines+markers",
+            line={"color": PALETTE[k], "dash": DASHES[k]},
+            marker={"symbol": SYMBOLS[k], "size": 8},
+            name=f"{name}, B = {half:,}",
+        )
+    return provenance(fig, source(reading))
+
+
+def _mean_curve(
+    state: SweepState, records: Mapping[str, Record]
+) -> tuple[list[float], list[Estimate]]:
+    """Updates, and the mean over a sweep's finished runs of the test accuracy there."""
+    runs = [records[c.id] for c in state.needed if c.id in records]
+    curves = [_test_curve(run) for run in runs if run.status == "done"]
+    if not curves:
+        return [], []
+    x = curves[0][0]
+    values = np.array([y for steps, y in curves if steps == x])
+    return x, [Estimate.mean(column) for column in values.T]
+
+
+def distances(reading: Reading) -> go.Figure:
+    """H17's figure 2: ‖w − w₀‖ against the logarithm of the step, one run of each rung."""
+    drawn = main(reading)
+    records = drawn.records
+    fig = figure(
+        x="updates",
+        x_unit=None,
+        y="distance from the start ‖w − w₀‖",
+        y_unit=None,
+        log="x",
+        alt="Distance of the weights from their start against updates, one run of each rung",
+    )
+    for k, state in enumerate(drawn.states):
+        done = [c for c in state.needed if c.id in records and records[c.id].curves]
+        if not done:
+            continue
+        curves = records[done[0].id].curves
+        fig.add_scatter(
+            x=curves["step"],
+            y=curves["distance"],
+            mode="lines+markers",
+            line={"color": PALETTE[k], "dash": DASHES[k]},
+            marker={"symbol": SYMBOLS[k], "size": 6},
+            name=rung_of(state),
+        )
+    fig.add_annotation(
+        text="a straight line is growth with log t",
+        xref="paper",
+        yref="paper",
+        x=0.02,
+        y=0.98,
+        showarrow=False,
+        font={"color": MUTED},
+    )
+    return provenance(fig, source(reading))

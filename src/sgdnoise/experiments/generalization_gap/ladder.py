@@ -1,0 +1,183 @@
+"""The sweeps of H17's ladder by their names, and what each reached.
+
+The recipes are fixed and nothing is tuned, so that each sweep's statistic is the mean over all its
+seeds, with Student's t on its own variance. A sweep of which a run diverged has no mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from sgdnoise import data
+from sgdnoise.analysis import Estimate, Reading, without
+from sgdnoise.config import RunConfig
+from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
+from sgdnoise.papers.numbers import H17_NETWORKS, table
+from sgdnoise.records.record import Record
+from sgdnoise.study.grid import Key, SweepState
+
+SomeReading = TypeVar("SomeReading", bound=Reading)
+
+
+# --- Which sweeps -----------------------------------------------------------------------------
+
+
+def at(rung: str, **more: Any) -> Key:
+    """The key of a sweep of the main ladder, or about it."""
+    return (("rung", rung), *more.items())
+
+
+def names_of(key: Key) -> set[str]:
+    return {name for name, _ in key}
+
+
+def is_main(key: Key) -> bool:
+    return _is_named(key, ())
+
+
+def _is_named(key: Key, name: Key) -> bool:
+    return without(key, "rung") == name and dict(key)["rung"] in RUNGS
+
+
+def ladders(reading: SomeReading) -> dict[str, SomeReading]:
+    """Each ladder by its name, the main one's being empty; the keys of each are those of rungs."""
+    found: dict[str, SomeReading] = {}
+    for state in reading.states:
+        name = without(state.sweep.key, "rung")
+        if not names_of(name) <= {"net", "images"}:
+            continue
+        shown = " ".join(_CALLED[part].format(value) for part, value in name)
+        if shown not in found:
+            part = reading.part(partial(_is_named, name=name))
+            found[shown] = dataclasses.replace(part)
+            states = [replace(s, sweep=replace(s.sweep, key=at(rung_of(s)))) for s in part.states]
+            found[shown].__dict__.update(known=part.known, states=states)
+    return found
+
+
+_CALLED = {"net": "{}", "images": "{:,} images of MNIST"}
+
+
+def main(reading: SomeReading) -> SomeReading:
+    """The ladder that a page draws: the one that is judged, or another until it is measured."""
+    found = list(ladders(reading).values())
+    return next((one for one in found if one.runs), found[0])
+
+
+def has(reading: Reading, *keys: Key) -> bool:
+    """Whether this scale has these sweeps."""
+    return set(keys) <= {state.sweep.key for state in reading.states}
+
+
+def half_of(reading: Reading) -> int:
+    """Half of the large batch: where H17 has 2,048; 0 where no sweep is of it."""
+    sizes = [dict(s.sweep.key).get("batch_size", 0) for s in reading.states if rung_of(s) == NOISE]
+    return max(sizes, default=0)
+
+
+def rung_of(state: SweepState) -> str:
+    return str(dict(state.sweep.key)["rung"])
+
+
+# --- What each sweep reached ------------------------------------------------------------------
+
+
+def rows(reading: Reading) -> pd.DataFrame:
+    """One row a rung of one ladder: its recipe, what it reached, and what H17 prints.
+
+    Columns: `rung`, `batch_size`, `learning_rate`, `norm` (whose examples share statistics),
+    `epochs`, `updates`, `seeds` (recorded), `diverged`, `accuracy` and `std` (over all seeds, NaN
+    where one diverged or none is there), `half` (of the mean's 95% interval, NaN for one seed),
+    `fitted` (mean training accuracy, likewise), `printed`, `settled` (whether all are there).
+    """
+    return pd.DataFrame([row_of(state, reading.records) for state in reading.states])
+
+
+def row_of(state: SweepState, records: Mapping[str, Record]) -> dict[str, object]:
+    config = state.needed[0]
+    runs = [records[c.id] for c in state.needed if c.id in records]
+    runs = [run for run in runs if run.status != "failed"]
+    values = [float(run.metrics["test_accuracy"] or 0.0) for run in runs if run.status == "done"]
+    diverged = len(runs) - len(values)
+    whole = bool(values) and not diverged
+    rows_of = table("H17-T1").set_index("network")
+    printed = {str(name): value for name, value in rows_of.loc[H17_NETWORKS[config.model]].items()}
+    rung = rung_of(state)
+    return {
+        "rung": rung,
+        "batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+        "norm": config.ghost_batch_size if config.norm == "ghost" else config.batch_size,
+        "epochs": config.epochs,
+        "updates": config.total_steps(train_size_of(config)),
+        "seeds": len(runs),
+        "diverged": diverged,
+        "accuracy": float(np.mean(values)) if whole else math.nan,
+        "std": float(np.std(values, ddof=1)) if whole and len(values) > 1 else math.nan,
+        "half": Estimate.mean(values).interval.half if whole else math.nan,
+        "fitted": _fitted(runs) if whole else math.nan,
+        "printed": printed.get(rung, math.nan),
+        "settled": state.settled,
+    }
+
+
+def train_size_of(config: RunConfig) -> int:
+    return config.train_size or data.train_size(config.dataset)
+
+
+def _fitted(runs: Sequence[Record]) -> float:
+    found = [run.metrics.get("train_accuracy") for run in runs]
+    return float(np.mean([math.nan if value is None else value for value in found]))
+
+
+def closed(accuracy: pd.Series) -> list[float]:
+    """Part of the gap between SB and LB that each rung closes; NaN where there is no gap."""
+    small, large = float(accuracy.iloc[0]), float(accuracy.iloc[1])
+    gap = small - large
+    return [(float(a) - large) / gap if gap > 0 else math.nan for a in accuracy]
+
+
+def other_ladders(reading: Reading) -> list[str]:
+    """The names of the ladders beside the one that is drawn."""
+    drawn = main(reading)
+    return [name for name, one in ladders(reading).items() if one.states != drawn.states]
+
+
+def step(reading: Reading, above: Key, below: Key) -> Estimate:
+    """The difference of two sweeps in test accuracy, by all their seeds."""
+    return reading.reached(above) - reading.reached(below)
+
+
+def lost_runs(reading: Reading, keys: Iterable[Key]) -> str:
+    """What a comparison of sweeps lacks: that none of their runs is lost."""
+    by = {state.sweep.key: state for state in reading.states}
+    for key in keys:
+        row = row_of(by[key], reading.records) if key in by else None
+        if row and row["diverged"]:
+            return f"{row['diverged']} of {row['seeds']} runs of {called(key)} diverged."
+    return ""
+
+
+def called(key: Key) -> str:
+    """A sweep in words."""
+    parts = dict(key)
+    rung, size = parts.pop("rung"), parts.pop("batch_size", None)
+    more = "".join(f", {name} {value}," for name, value in parts.items())
+    return f"{rung}{more}" + (f" at B = {size:,}" if size else "")
+
+
+def momentum_left(batch_size: int, train_size: int, momentum: float) -> float:
+    """Part of 1/(1 − m) that an update has on average where the momentum is reset each epoch.
+
+    The k-th update after a reset adds 1 − m^k of what a steady momentum adds.
+    """
+    updates = max(1, round(train_size / batch_size))
+    return 1 - float(np.mean(momentum ** np.arange(1, updates + 1)))
