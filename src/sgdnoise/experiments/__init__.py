@@ -20,6 +20,7 @@ NAMES = (
     "layerwise-lr",
     "generalization-gap",
     "initial-final-lr",
+    "gradient-statistics",
     "parts-checked",
 )
 """In the order in which they are worth having; where each stands in the book is for its contents
