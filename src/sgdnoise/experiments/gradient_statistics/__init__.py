@@ -1,1 +1,1 @@
-"""What batch size does to gradients, steps and losses: G20 section 2."""
+"""Gradient statistics: its grid, what its records measure, and its findings."""
