@@ -1,4 +1,4 @@
-"""The three theory pages have one shape, and what computes does not draw."""
+"""The theory pages have one shape, and what computes does not draw."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ PAGES = {
     "temperature": "temperature",
     "critical-learning-rate": "critical",
     "noisy-quadratic": "noisy_quadratic",
+    "gradients": "gradients",
 }
 
 

@@ -92,38 +92,38 @@ def fit_size_law(n: ArrayLike, mean_size: ArrayLike, size: float = math.inf) -> 
     return SizeLaw(float(floor), float(noise), size)
 
 
-def own_loss_drop(
-    n: ArrayLike,
-    signal: float,
-    trace: float,
-    size: float = math.inf,
-) -> FloatArray:
-    """The drop of a batch's own loss in one step, over ε, to first order in it: E|g|².
+@dataclass(frozen=True)
+class Bowl:
+    """What a step of SGD meets on a quadratic loss whose samples share one Hessian H.
 
-    This is G20-E8 with |G|² = `signal` put back beside trΣ = `trace`.
-    """
-    return np.asarray(signal + trace * finite(n, size))
-
-
-def whole_loss_drop(
-    rate: float,
-    n: ArrayLike,
-    signal: float,
-    bent_signal: float,
-    bent_trace: float,
-    size: float = math.inf,
-) -> FloatArray:
-    """The drop of the loss of all examples in one step, over ε; exact where it is quadratic.
-
-    |G|² − ½ ε (GᵀHG + tr(HΣ) (1/n − 1/N)): it rises with n, and is a rise of the loss where the
-    noise is large.
-
-    Args:
-        rate: ε.
-        n: batch sizes.
-        signal: |G|².
+    Attributes:
+        signal: |G|², the squared gradient of the loss of all.
+        trace: trΣ, of the covariance of single gradients.
         bent_signal: GᵀHG.
         bent_trace: tr(HΣ).
         size: N.
     """
-    return np.asarray(signal - rate / 2 * (bent_signal + bent_trace * finite(n, size)))
+
+    signal: float
+    trace: float
+    bent_signal: float
+    bent_trace: float
+    size: float = math.inf
+
+    def own_drop(self, rate: float, n: ArrayLike) -> FloatArray:
+        """The mean fall of the batch's own loss in a step of rate ε, over ε.
+
+        E|g|² − ½ ε E gᵀHg. The first term is G20-E8 with |G|² put back beside trΣ/n.
+        """
+        x = finite(n, self.size)
+        bent = self.bent_signal + self.bent_trace * x
+        return np.asarray(self.signal + self.trace * x - rate / 2 * bent)
+
+    def whole_drop(self, rate: float, n: ArrayLike) -> FloatArray:
+        """The mean fall of the loss of all examples in a step of rate ε, over ε.
+
+        |G|² − ½ ε (GᵀHG + tr(HΣ) (1/n − 1/N)): it rises with n, and is negative, the loss rising,
+        where the noise is large.
+        """
+        bent = self.bent_signal + self.bent_trace * finite(n, self.size)
+        return np.asarray(self.signal - rate / 2 * bent)

@@ -37,7 +37,7 @@ NEGLIGIBLE = 0.1
 "orders of magnitude lower"; as a norm this is a factor of three."""
 
 SAME_SIZE = 1.0
-"""Log₂ within which two radii count as one: a factor of two. G20 calls the ratio a rough estimate."""
+"""Log₂ within which two radii count as one, a factor of two: to G20 it is a rough estimate."""
 
 WIDELY = math.log2(10)
 """Log₂ of the ratio of radii that layers differ widely by; G20 gives no number for its figure 2."""
@@ -461,8 +461,8 @@ def loss_sentence(reading: Reading) -> str:
     k = n.index(m.LEAST) if m.LEAST in n else len(n) // 2
     return (
         f"At the start a step from a single example lowers that example's loss by "
-        f"{said['batch'][0]:.3g} and changes the loss of all by {-said['whole'][0]:+.3g}, both over "
-        f"the learning rate. At a batch of {n[k]} it is {said['batch'][k]:.3g} and "
+        f"{said['batch'][0]:.3g} and changes the loss of all by {-said['whole'][0]:+.3g}, both "
+        f"over the learning rate. At a batch of {n[k]} it is {said['batch'][k]:.3g} and "
         f"{-said['whole'][k]:+.3g}, and with all {n[-1]:,} examples {said['batch'][-1]:.3g} and "
         f"{-said['whole'][-1]:+.3g}."
     )

@@ -29,7 +29,7 @@ STATISTICS = ("batch-gradients", "gradient-statistics")
 
 
 def scaled_rate(batch_size: int, meet: int, rate: float) -> float:
-    """The rate that the power law through G20's two printed pairs has, scaled to `rate` at `meet`."""
+    """The power law through G20's two printed pairs, scaled to be `rate` at `meet`."""
     sizes, rates = (
         [printed(f"G20-{place}.{name}").value for place in ("F13", "F11")]
         for name in ("batch_size", "learning_rate")
