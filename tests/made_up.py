@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from made_up_gradients import probe_curves
 
 from sgdnoise.analysis import Estimate, Interval, Reading, Regimes, Tuning
 from sgdnoise.analysis.intervals import quantile
@@ -68,6 +69,8 @@ def record(config: RunConfig, ending: Ending, seconds: float = 1.0) -> Record:
         "test_step": [50.0],
         "test_accuracy": [accuracy - 5],
     }
+    if "epochs" in config.probes:
+        curves |= probe_curves(config)
     metrics = {"train_accuracy": accuracy, "train_loss": 1.0, **metrics}
     return record_of(Result(config, "done", metrics, curves, seconds))
 
