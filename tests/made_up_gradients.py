@@ -69,7 +69,7 @@ def probe_curves(config: RunConfig, law: Law = G20) -> dict[str, list[float]]:
     rng = np.random.default_rng([config.seed, config.batch_size, round(1e6 * config.learning_rate)])
 
     def off() -> float:
-        return float(1 + law.jitter * rng.standard_normal())
+        return float(np.exp(law.jitter * rng.standard_normal()))
 
     names = TENSORS[config.model]
     n = config.batch_size

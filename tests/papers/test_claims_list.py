@@ -17,7 +17,6 @@ ITEMS = [item for of in items().values() for item in of]
 
 TO_COME = {
     "random-walk",
-    "gradient-statistics",
     "larger-gradients",
     "discriminating",
     "other-architectures",
