@@ -149,7 +149,8 @@ class Probes:
         """Adds what is measured at the end of an epoch, 0 standing for the initial weights."""
         state = self.state
         if "epochs" in state.config.probes:
-            loss, _ = evaluate(state.task, state.task.train, state.model, state.config)
+            with _modes_kept(self.net):
+                loss, _ = evaluate(state.task, state.task.train, state.model, state.config)
             state.progress.add(epoch_loss=significant(loss, 4))
             if epoch:
                 strides = state.progress.curves["epoch_stride"]
