@@ -193,6 +193,15 @@ def test_a_layer_without_curvature_has_no_median():
     assert CLAIMS["G20-E28.weights-near-minima"].judge(got).word == "reproduced"
 
 
+def test_biases_that_start_at_zero_are_no_obstacle_and_later_ones_are():
+    got = reading()
+    curve = m.measured_layers(got, 64)[1].curves["layer_ratio/layers.1.bias"]
+    for at, said in ((0, "reproduced"), (1, "not tested here")):
+        curve[at] = 0.0
+        assert CLAIMS["G20-E17.ratio-is-radius"].judge(got).word == said
+        assert CLAIMS["G20-F2.curvature-varies"].judge(got).word == "reproduced"
+
+
 # --- Numbers by another route -------------------------------------------------------------------
 
 
