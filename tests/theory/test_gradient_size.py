@@ -70,7 +70,7 @@ def test_a_fit_of_pure_noise_has_no_floor():
 
 @pytest.mark.parametrize("mean", [[1.0, 0.0], [1.0, math.nan], [1.0]])
 def test_what_cannot_be_fitted_is_refused(mean):
-    with pytest.raises(ValueError, match="needed|positive"):
+    with pytest.raises(ValueError, match=r"needed|positive"):
         fit_size_law([1, 2], mean)
 
 

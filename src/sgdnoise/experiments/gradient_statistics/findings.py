@@ -390,7 +390,7 @@ def near_minima(reading: Reading) -> Verdict:
 
 
 def _layers_lack(reading: Reading, quantity: str, sizes: Sequence[int], start: int = 0) -> str:
-    """What a verdict on curvature lacks: a positive, finite median in each run, from a moment on."""
+    """What a verdict on curvature lacks: positive, finite medians in each run, from a moment on."""
     for size in sizes:
         found, wanted = m.measured_layers(reading, size), reading.study.seeds
         if len(found) < wanted:

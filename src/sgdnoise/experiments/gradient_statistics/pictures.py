@@ -68,6 +68,7 @@ def gradient_sizes(reading: Reading, layer: str, step: int) -> go.Figure:
         rows = np.array([m.mean_sizes(r, layer)[_moment(r, step)] for r in found])
         laws = [m.size_law(r, layer, _moment(r, step)) for r in found]
         mean = rows.mean(axis=0)
+        cross = 2 ** float(np.mean(np.log2([max(law.crossover, 1e-9) for law in laws])))
         fig.add_scatter(
             x=n,
             y=mean,
@@ -81,7 +82,7 @@ def gradient_sizes(reading: Reading, layer: str, step: int) -> go.Figure:
             y=np.mean([law.at(n) for law in laws], axis=0),
             mode="lines",
             line={"color": BLUE},
-            name="√(a² + b² (1/n − 1/N)), fitted",
+            name=f"√(a² + b² (1/n − 1/N)), b²/a² = {_short(cross)}",
         )
         fig.add_scatter(
             x=n,
@@ -92,12 +93,11 @@ def gradient_sizes(reading: Reading, layer: str, step: int) -> go.Figure:
         )
         floor = float(np.mean([law.floor for law in laws]))
         fig.add_hline(y=floor, line={"color": MUTED, "dash": "dot", "width": 1})
-        cross = 2 ** float(np.mean(np.log2([max(law.crossover, 1e-9) for law in laws])))
         when = "at the start" if step == 0 else f"after {step:,} updates"
         fig.update_layout(
             title={
-                "text": f"{when}, {layer}: noise and signal are alike at n = {_short(cross)}; "
-                f"all examples leave {mean[-1] / mean[0]:.0%}, the law {n[-1] ** -0.5:.0%}"
+                "text": f"{layer} {when}: all examples leave {mean[-1] / mean[0]:.0%}, "
+                f"G20's law {n[-1] ** -0.5:.0%}"
             }
         )
     return provenance(fig, source(reading))
@@ -161,8 +161,8 @@ def loss_drops(reading: Reading, step: int) -> go.Figure:
         when = "At the start" if step == 0 else f"After {step:,} updates"
         fig.update_layout(
             title={
-                "text": f"{when} a step of one example {_moves(whole.mean(axis=0)[0])} the loss of "
-                f"all; a step of all {_moves(whole.mean(axis=0)[-1])} it"
+                "text": f"{when} a step of one example {_moves(whole.mean(axis=0)[0])} the loss "
+                "of all"
             }
         )
     return provenance(fig, source(reading))
@@ -293,15 +293,15 @@ def training(reading: Reading, size: int) -> go.Figure:
                 y=loss,
                 mode="lines",
                 line={"color": PALETTE[k], "dash": DASHES[k], "width": 1.2},
-                name=f"B = {size:,}, {_rule(reading, rule)}",
+                name=f"{rule} rate, ε = {record.config.learning_rate:.2g}",
                 legendgroup=rule,
                 showlegend=first,
             )
             first = False
         values = m.over_seeds(found, m.fluctuation)
         if np.isfinite(values).any():
-            said.append(f"{np.nanmean(values):.2g} at the {rule} rate")
-    text = f"B = {size:,}: late fluctuation {' and '.join(said)}" if said else f"B = {size:,}"
+            said.append(f"{np.nanmean(values):.2g} ({rule})")
+    text = f"B = {size:,}: late fluctuation {', '.join(said)}" if said else f"B = {size:,}"
     fig.update_layout(title={"text": text})
     return provenance(fig, source(reading))
 
@@ -362,16 +362,14 @@ def radii(reading: Reading, layer: str) -> go.Figure:
                     legendgroup="others",
                     showlegend=k == (at == 0),
                 )
-        low, error, high = (
-            _typical(found, f"layer_error{q}")[:, at] for q in ("_low", "", "_high")
-        )
+        low, high = (_typical(found, f"layer_error_{q}")[:, at] for q in ("low", "high"))
         band(
             fig,
             x,
             radius[:, at] * low,
             radius[:, at] * high,
             color=VERMILLION,
-            name="half of the single |w/g|, over their own radius",
+            name="half of the weights",
         )
         fig.add_scatter(
             x=x, y=radius[:, at], mode="lines+markers", line={"color": BLUE}, name=f"{layer}, true"
@@ -385,9 +383,8 @@ def radii(reading: Reading, layer: str) -> go.Figure:
         )
         fig.update_layout(
             title={
-                "text": f"{layer}: |w/g| is {ratio[0, at] / radius[0, at]:.2g} times the radius at "
-                f"the start, {ratio[-1, at] / radius[-1, at]:.2g} times at the end "
-                f"(single weights: {error[0]:.2g} and {error[-1]:.2g})"
+                "text": f"|w/g| over the radius: {ratio[0, at] / radius[0, at]:.2g} at the start, "
+                f"{ratio[-1, at] / radius[-1, at]:.2g} at the end"
             }
         )
     return provenance(fig, source(reading))
