@@ -101,7 +101,7 @@ def probe_curves(config: RunConfig, law: Law = G20) -> dict[str, list[float]]:
         away = math.log2(n / MIDDLE[config.dataset])
         rough = 1e-6 * 2.0 ** (law.ends[int(away > 0)] * min(1.0, abs(away) / 2)) * off()
         curves["epoch_loss"] = [
-            1.0 - fall + rough * (-1) ** k if k else 1.0 for k in range(epochs + 1)
+            1.0 - bool(k) * fall + bool(k > 1) * rough * (-1) ** k for k in range(epochs + 1)
         ]
     if "layer-curvature" in config.probes:
         curves["layer_curvature_epoch"] = [0, 1, 3]

@@ -319,7 +319,7 @@ def test_batches_of_all_sizes_at_the_initial_weights(digits, micro_batch, monkey
 
 def test_each_epochs_way_and_loss(digits):
     one = small(probes=("epochs",), learning_rate=0.3, steps=None, epochs=1.5, batch_size=50)
-    got, model = run(one, digits)
+    got, _ = run(one, digits)
     x, y = digits.train_arrays()
     assert len(got.curves["epoch_loss"]) == 3
     assert got.curves["epoch_loss"][0] == pytest.approx(
