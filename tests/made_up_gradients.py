@@ -80,14 +80,14 @@ def probe_curves(config: RunConfig, law: Law = G20) -> dict[str, list[float]]:
             left = 1 - b / POPULATION if law.finite else 1.0
             for name in names:
                 size = math.hypot(law.floor, b**law.bend * math.sqrt(left)) * seed[name]
-                curves[f"batch_gradient_abs/{b}/{name}"] = [size * off()] * (1 + len(STEPS))
+                curves[f"batch_gradient_abs/{b}/{name}"] = _shrinking(size * off())
             variance = law.excess * b**law.variance * seed["variance"]
             curves[f"batch_gradient_variance/{b}"] = [
                 0.0 if b == POPULATION else variance * off() for _ in range(1 + len(STEPS))
             ]
             for of, power in (("batch", law.own), ("whole", law.whole)):
                 fall = b**power * seed[of] * off()
-                curves[f"{of}_loss_drop/{b}"] = [fall] * (1 + len(STEPS))
+                curves[f"{of}_loss_drop/{b}"] = _shrinking(fall)
     if "gradient-statistics" in config.probes:
         curves["gradient_covariance_trace"] = [1.0] * len(STEPS)
         curves["mean_gradient_norm"] = [math.sqrt(law.signal) * off()] * len(STEPS)
@@ -119,3 +119,8 @@ def probe_curves(config: RunConfig, law: Law = G20) -> dict[str, list[float]]:
             }
             curves |= {f"{q}/{name}": [value] * 3 for q, value in quantities.items()}
     return curves
+
+
+def _shrinking(value: float) -> list[float]:
+    """A number at the start and at the steps that follow, smaller at each."""
+    return [value * 0.9**k for k in range(1 + len(STEPS))]

@@ -115,7 +115,7 @@ def _gradient(signal: float) -> FloatArray:
 def bowl(signal: float) -> Bowl:
     """The quadratic at weights whose gradient is G; single gradients have variance 1 each."""
     h, g = _curvatures(), _gradient(signal)
-    return Bowl(g @ g, float(DIMENSIONS), g @ (h * g), float(h.sum()))
+    return Bowl(float(g @ g), float(DIMENSIONS), float(g @ (h * g)), float(h.sum()))
 
 
 @cache

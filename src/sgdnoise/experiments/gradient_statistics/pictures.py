@@ -266,6 +266,11 @@ def fluctuations(reading: Reading) -> go.Figure:
     return against_size(reading, m.fluctuation, "fluctuation of the training loss", "nats")
 
 
+def trained(reading: Reading) -> list[int]:
+    """The batch sizes of which at least one run is recorded and did not diverge."""
+    return [n for n in m.sizes(reading) if any(r for k in RULES for r in m.runs(reading, k, n))]
+
+
 def training(reading: Reading, size: int) -> go.Figure:
     """G20's figures 5 and 8 at one batch size: loss at each epoch's end, every seed, both rules."""
     from sgdnoise.figures.theme import DASHES, PALETTE, figure, provenance
@@ -293,7 +298,7 @@ def training(reading: Reading, size: int) -> go.Figure:
                 y=loss,
                 mode="lines",
                 line={"color": PALETTE[k], "dash": DASHES[k], "width": 1.2},
-                name=f"{rule} rate, ε = {record.config.learning_rate:.2g}",
+                name=f"B = {size:,}, {rule} rate, ε = {record.config.learning_rate:.2g}",
                 legendgroup=rule,
                 showlegend=first,
             )
