@@ -200,8 +200,8 @@ def falls_to_zero(reading: Reading) -> Verdict:
     found = m.drawn(reading)
     parts = {t: _mean(found, lambda r, t=t: _floor_share(r, t)) for t in m.tensors(found[0])}  # type: ignore[misc]
     why = (
-        f"what no batch size takes away, as a share of mean |g| at a batch of {m.LEAST}, fitted to "
-        f"all batches but the whole set; G20's law has {zero():.3f} left at its largest."
+        f"the share of mean |g| at a batch of {m.LEAST} that is left however large the batch, "
+        f"fitted to all but the whole set; G20's law leaves {zero():.3f} at its largest."
     )
     return every(why, parts, unit="of it", margin=zero(), same=True)
 
