@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from made_up_gradients import probe_curves
 
 from sgdnoise.analysis import Estimate, Interval, Reading, Regimes, Tuning
 from sgdnoise.analysis.intervals import quantile
@@ -71,6 +72,8 @@ def record(config: RunConfig, ending: Ending, seconds: float = 1.0) -> Record:
     if "sharpness" in config.probes:
         curves |= {"train_loss": [2.3, 1.0, 0.5], "sharpness": [8.0, 4.0, 3.0]}
         curves |= {"batch_sharpness": [4.0, 3.0, 5.0]}
+    if "epochs" in config.probes:
+        curves |= probe_curves(config)
     metrics = {"train_accuracy": accuracy, "train_loss": 1.0, **metrics}
     return record_of(Result(config, "done", metrics, curves, seconds))
 

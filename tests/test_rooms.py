@@ -56,6 +56,9 @@ ALLOWED: dict[str, set[str]] = {
     "experiments.ladder": READ - {"figures"} | {"experiments.grid"},
     "experiments.figures": READ
     | {"experiments.grid", "experiments.ladder", "experiments.findings"},
+    # What findings judge and draw, as numbers and as figures.
+    "experiments.measured": READ | {"experiments.grid"},
+    "experiments.pictures": READ | {"experiments.grid", "experiments.measured"},
     "experiments.comparisons": PARTS | {"chapters"},
     "experiments.measured": READ | {"experiments.grid", "records"},
     "chapters": {"ground", "theory", "data", "papers", "figures", "claims"},

@@ -31,6 +31,9 @@ Probe = Literal[
     "curvature-radius",
     "gradient-statistics",
     "random-draws",
+    "batch-gradients",
+    "epochs",
+    "layer-curvature",
 ]
 """What a run may measure on its way: `training.probes` says what each records."""
 

@@ -15,6 +15,7 @@ PAGES = {
     "noisy-quadratic": "noisy_quadratic",
     "random-walk-theory": "random_walk",
     "minibatch": "minibatch",
+    "gradients": "gradients",
 }
 
 

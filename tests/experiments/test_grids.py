@@ -54,6 +54,9 @@ FROZEN = {
     ("random-walk", "cpu"): (100, "604d235dcaa3b02e"),
     ("random-walk", "gpu"): (36, "0d9835602fb61606"),
     ("random-walk", "paper"): (100, "121bd1d1848e03b1"),
+    ("gradient-statistics", "digits"): (85, "fbc2165ec545568a"),
+    ("gradient-statistics", "cpu"): (35, "94bff6ff11323d56"),
+    ("gradient-statistics", "gpu"): (33, "3d88e2199bbd9c0f"),
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
     ("training-set-size", "digits"): (2125, "b5e9c8ad830beadf"),
     ("sharpness", "digits"): (1320, "a47bcb07e59fdb81"),
@@ -127,7 +130,7 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
     text = study_of(name, scale).leaves_out.replace(",", "")
     runs = [run for _, runs in planned(name, scale, 1) for run in runs]
     sizes = sorted({run.batch_size for run in runs})
-    if name == "layerwise-lr":
+    if name in ("layerwise-lr", "gradient-statistics"):
         # G20 states no budget to put another one in place of.
         assert re.search(rf"atches of {sizes[0]} to {sizes[-1]} ", text)
         assert f"; {runs[0].epochs:g} epochs; " in text or scale == "gpu"

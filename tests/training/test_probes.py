@@ -35,7 +35,9 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     """Sizes at which a test takes seconds."""
-    for name, value in {"EXAMPLES": 64, "BATCHES": 3, "DIAGONAL_PROBES": 2, "DRAWS": 5}.items():
+    few = {"EXAMPLES": 64, "BATCHES": 3, "DIAGONAL_PROBES": 2, "DRAWS": 5}
+    few |= {"POPULATION": 24, "BATCH_DRAWS": 3, "CURVATURE_MOMENTS": 2}
+    for name, value in few.items():
         monkeypatch.setattr(probes, name, value)
     monkeypatch.setattr(probes, "_LANCZOS_STEPS", 6)
 
@@ -101,11 +103,31 @@ def test_a_run_is_the_same_with_and_without(images, changes):
         "noise_scale",
         "random_draw_distance",
         "random_draw_loss_change",
+        "batch_gradient_abs",
+        "batch_gradient_variance",
+        "batch_loss_drop",
+        "whole_loss_drop",
+        "epoch_loss",
+        "epoch_stride",
+        "layer_curvature_epoch",
+        "layer_radius",
+        "layer_ratio",
+        "layer_error_low",
+        "layer_error",
+        "layer_error_high",
+        "layer_distance",
+        "layer_negative",
     }
+    epochs = 1  # seven batches of 32 examples, of 200
     for name in added:
         points = 5 if name.startswith("random_draw") else len(got.curves["step"])
+        points += name.startswith(("batch_gradient", "batch_loss", "whole_loss"))
+        points = epochs + 1 if name.startswith(("layer", "epoch_loss")) else points
+        points = epochs if name == "epoch_stride" else points
         assert len(got.curves[name]) == points, name
-        assert not any(map(math.isnan, got.curves[name])), name
+        # At the start SkipInit's branches have neither gradient nor curvature.
+        values = got.curves[name][name.startswith(("layer_error", "layer_ratio")) :]
+        assert not any(map(math.isnan, values)), name
 
 
 def test_measuring_leaves_modes_gradients_and_running_statistics(images):
@@ -256,6 +278,87 @@ def test_gradient_statistics_are_those_of_single_examples(digits):
     assert curves["gradient_covariance_trace"] == pytest.approx(trace, rel=1e-3)
     assert curves["mean_gradient_norm"] == pytest.approx(math.sqrt(signal), rel=1e-3)
     assert curves["noise_scale"] == pytest.approx(trace / signal, rel=1e-3)
+
+
+@pytest.mark.parametrize("micro_batch", [1000, 5])
+def test_batches_of_all_sizes_at_the_initial_weights(digits, micro_batch, monkeypatch):
+    monkeypatch.setattr(probes, "POPULATION", N)
+    one = small(probes=("batch-gradients",), learning_rate=0.2)
+    got, _ = run(one, digits, micro_batch=micro_batch)
+    sizes = [1, 2, 4, 8, 16, 32, 64, 128, N]
+    assert [n for n in sizes if f"batch_gradient_variance/{n}" in got.curves] == sizes
+    # By plain autograd, and each step taken by the weights themselves.
+    model = build_model(one, digits)
+    x, y = (part[torch.randperm(N, generator=stream(0, "probe/examples"))]
+            for part in digits.train_arrays())  # fmt: skip
+    seed = stream(0, "probe/batch-gradients/0").initial_seed()
+    generator = torch.Generator().manual_seed(seed)
+    weights = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    for n in sizes:
+        gradients, own, whole = [], [], []
+        for _ in range(3 if n < N else 1):
+            index = torch.randperm(N, generator=generator)[:n]
+            nn.utils.vector_to_parameters(weights, model.parameters())
+            before = [F.cross_entropy(model(x[i]), y[i]) for i in (index, slice(None))]
+            gradients.append(gradient_of(before[0], model))
+            nn.utils.vector_to_parameters(weights - 0.2 * gradients[-1], model.parameters())
+            after = [F.cross_entropy(model(x[i]), y[i]) for i in (index, slice(None))]
+            for falls, a, b in zip((own, whole), before, after, strict=True):
+                falls.append((a - b).item() / 0.2)
+        g = torch.stack(gradients).double()
+        curves = {name: values[0] for name, values in got.curves.items()}
+        first = g[:, : 64 * 64].abs().mean().item()
+        assert curves[f"batch_gradient_abs/{n}/layers.0.weight"] == pytest.approx(first, rel=1e-3)
+        last = g[:, -10:].abs().mean().item()
+        assert curves[f"batch_gradient_abs/{n}/layers.1.bias"] == pytest.approx(last, rel=1e-3)
+        spread = ((g - g.mean(0)) ** 2).sum().item() / max(1, len(g) - 1)
+        assert curves[f"batch_gradient_variance/{n}"] == pytest.approx(spread, rel=1e-3)
+        assert curves[f"batch_loss_drop/{n}"] == pytest.approx(np.mean(own), rel=2e-3)
+        assert curves[f"whole_loss_drop/{n}"] == pytest.approx(np.mean(whole), rel=2e-3, abs=1e-4)
+
+
+def test_each_epochs_way_and_loss(digits):
+    one = small(probes=("epochs",), learning_rate=0.3, steps=None, epochs=1.5, batch_size=50)
+    got, _ = run(one, digits)
+    x, y = digits.train_arrays()
+    assert len(got.curves["epoch_loss"]) == 3
+    assert got.curves["epoch_loss"][0] == pytest.approx(
+        F.cross_entropy(build_model(one, digits)(x), y).item(), rel=1e-3
+    )
+    assert got.curves["epoch_loss"][-1] == pytest.approx(got.metrics["train_loss"], rel=1e-3)
+    # Six updates: four an epoch, and two of a second one. All are logged, each with its length.
+    assert got.curves["step"] == list(range(1, 7))
+    lengths = np.split(np.array(got.curves["stride_abs"]), [4])
+    assert got.curves["epoch_stride"] == pytest.approx([sum(part) for part in lengths], rel=1e-3)
+
+
+def test_layers_curvature_is_the_diagonals_beside_the_whole_sets_gradient(digits, monkeypatch):
+    monkeypatch.setattr(probes, "EXAMPLES", 64)
+    got, model = run(small(probes=("layer-curvature",), batch_size=N), digits)
+    assert got.curves["layer_curvature_epoch"] == [0, 1]
+    x, y = digits.train_arrays()
+    bias = model.layers[1].bias
+    (g,) = torch.autograd.grad(F.cross_entropy(model(x), y), bias)
+    (part,) = torch.autograd.grad(of_subset(digits, model)[1], bias, create_graph=True)
+    h = torch.stack(
+        [torch.autograd.grad(part[i], bias, retain_graph=True)[0][i] for i in range(10)]
+    )
+
+    def median(values):
+        return values.detach().abs().sort().values[4].item()
+
+    radius, ratio = (1 + g**2) ** 1.5 / h.abs(), bias / g
+    for quantity, values in {
+        "layer_radius": radius,
+        "layer_ratio": ratio,
+        "layer_error": ratio / radius,
+        "layer_distance": g / h,
+    }.items():
+        found = got.curves[f"{quantity}/layers.1.bias"]
+        assert found[-1] == pytest.approx(median(values), rel=1e-2), quantity
+    low, high = (got.curves[f"layer_error_{q}/layers.1.bias"][-1] for q in ("low", "high"))
+    assert low < got.curves["layer_error/layers.1.bias"][-1] < high
+    assert got.curves["layer_negative/layers.1.bias"][-1] == (h < 0).float().mean().item()
 
 
 @pytest.mark.parametrize("micro_batch", [1000, 10])

@@ -39,6 +39,12 @@ class LayerRadius:
     approximate: Quartiles
     """The same of |w/g| (G20-E17). Zero where w = 0, infinite where g = 0 ≠ w, nan where at least
     a quarter (half, three quarters) has no value."""
+    ratio: Quartiles
+    """The same of |w/g| over (1 + g²)^1.5/|h|, parameter by parameter: how far off the
+    approximation is, |w/(w − b)| for a parabola about b. Nan where none is defined."""
+    distance: Quartiles
+    """The same of |g/h|, the distance to the minimum of the parabola that has this slope and this
+    curvature (G20-E26), in units of the parameter. Infinite where h = 0 ≠ g."""
     from_rms: float
     """1/√(mean of h²), with the estimator's own variance taken out of h²: the radius where the
     layer curves most, and the one to use for a large tensor where `relative_error` is large.
@@ -75,6 +81,7 @@ def curvature_radii(
     probes: int = 100,
     seed: int = 0,
     batch_size: int = 1024,
+    whole: Data | None = None,
 ) -> CurvatureRadii:
     """True and approximate curvature radius of the mean loss, per parameter tensor (G20 figure 2).
 
@@ -86,6 +93,8 @@ def curvature_radii(
     Args:
         diagonal: "exact" by one Hessian-vector product a parameter, "hutchinson" by `probes`
             random ones; None: exact up to 20,000 parameters.
+        whole: what g is the gradient of the mean loss on, where that is more than `data`, from
+            which h is taken; None: the same.
 
     Raises:
         InputError: as `MeanLoss`; another name for the diagonal; fewer than 2 probes.
@@ -97,7 +106,8 @@ def curvature_radii(
     loss = MeanLoss(model, loss_fn, data, batch_size=batch_size)
     if diagonal is None:
         diagonal = "exact" if loss.size <= EXACT_UP_TO else "hutchinson"
-    gradient = loss.split(loss.gradient())
+    slope = loss if whole is None else MeanLoss(model, loss_fn, whole, batch_size=batch_size)
+    gradient = loss.split(slope.gradient())
     if diagonal == "exact":
         curvature, error = exact_diagonal(loss), torch.zeros(loss.size)
     else:
@@ -124,6 +134,7 @@ def _layer(name: str, weight: Tensor, grad: Tensor, h_tensor: Tensor, se: Tensor
         true = (1 + g**2) ** 1.5 / np.abs(h)
         approximate = np.abs(w / g)
         undefined = np.isnan(approximate)
+        ratio, distance = approximate / true, np.abs(g / h)
         from_rms = 1 / np.sqrt(max(0.0, np.mean(h**2 - error**2)))
         relative_error = np.median(np.where(error == 0, 0.0, error / np.abs(h)))
     return LayerRadius(
@@ -131,6 +142,8 @@ def _layer(name: str, weight: Tensor, grad: Tensor, h_tensor: Tensor, se: Tensor
         shape=tuple(weight.shape),
         true=_quartiles(true),
         approximate=_quartiles(approximate[~undefined]),
+        ratio=_quartiles(ratio[~np.isnan(ratio)]),
+        distance=_quartiles(distance[~np.isnan(distance)]),
         from_rms=float(from_rms),
         negative=float((h < 0).mean()),
         undefined=float(undefined.mean()),

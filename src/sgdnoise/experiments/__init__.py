@@ -22,6 +22,7 @@ NAMES = (
     "initial-final-lr",
     "discriminating",
     "random-walk",
+    "gradient-statistics",
     "parts-checked",
     "training-set-size",
     "sharpness",

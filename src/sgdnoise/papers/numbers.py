@@ -6,8 +6,11 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 H17_NETWORKS = {
     "f1": "F1",
@@ -42,6 +45,8 @@ def printed(name: str) -> Printed:
 def table(name: str) -> pd.DataFrame:
     """A printed table by its id, such as `S20-T1`, with `attrs["where"]` telling its place."""
     content = _content()["tables"][name]
+    import pandas as pd
+
     frame = pd.DataFrame(content["rows"], columns=content["columns"])
     frame.attrs["where"] = content["where"]
     return frame

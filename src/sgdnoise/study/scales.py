@@ -103,6 +103,7 @@ _MODELS = {
     "c1": "C1",
     "c3": "C3",
     "h17-wrn-16-4": "H17's WRN-16-4",
+    "alexnet-cifar": "AlexNet",
 }
 
 

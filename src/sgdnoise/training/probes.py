@@ -25,8 +25,9 @@ from sgdnoise import curvature
 from sgdnoise.config import Probe
 from sgdnoise.curvature import MeanLoss
 from sgdnoise.errors import InputError
+from sgdnoise.schedule import log_spaced_steps
 from sgdnoise.training.result import significant
-from sgdnoise.training.state import RunState, parts
+from sgdnoise.training.state import RunState, evaluate, parts
 from sgdnoise.training.streams import stream
 from sgdnoise.training.tasks import NextWord, Task
 
@@ -45,9 +46,29 @@ DRAWS = 1000
 DRAW_RANGE = 10.0
 """Their largest distance: H17's c, which is about as far as its runs went."""
 
+POPULATION = 1024
+"""Training examples that batches of every size are drawn from, at most: all of a small set, whose
+mean gradient is then that of the loss which is trained."""
+
+BATCH_DRAWS = 16
+"""Batches of each size that are drawn at the same weights."""
+
+CURVATURE_MOMENTS = 4
+"""Ends of epochs, evenly spaced in log, at which the curvature of layers is measured."""
+
 _LANCZOS_STEPS = 50
 _GRADIENTS_IN_MEMORY = 1 << 26
 """Numbers that the gradients of single examples may take at once: 256 MiB."""
+
+_LAYER_QUANTITIES = (
+    "layer_radius",
+    "layer_ratio",
+    "layer_error_low",
+    "layer_error",
+    "layer_error_high",
+    "layer_distance",
+    "layer_negative",
+)
 
 
 class _Net(nn.Module):
@@ -76,8 +97,11 @@ class Probes:
         self.state, self.micro_batch = state, max(1, micro_batch)
         config, task = state.config, state.task
         self.names = [name for name, _ in state.model.named_parameters()]
+        self.ends: dict[int, int] = {}
         if not config.probes:
             return
+        if {"epochs", "layer-curvature"} & set(config.probes):
+            self.ends = _epoch_ends(state)
         if "gradient-statistics" in config.probes and state.size < 8:
             raise InputError(
                 f"{state.size} training examples are too few for gradient-statistics: "
@@ -86,15 +110,56 @@ class Probes:
         self.net = _Net(task, state.model)
         index = torch.randperm(state.size, generator=stream(config.seed, "probe/examples"))
         self.data = self._examples(index[:EXAMPLES])
+        if "batch-gradients" in config.probes:
+            self.population = self._examples(index[:POPULATION])
 
     def start(self) -> None:
-        """Measures what is measured once, at the initial weights."""
-        if "random-draws" in self.state.config.probes and self.state.progress.step == 0:
+        """Measures what is measured at the initial weights."""
+        probes = self.state.config.probes
+        if self.state.progress.step:
+            return
+        if "random-draws" in probes:
             distances, changes = self._random_draws()
             self.state.progress.curves |= {
                 "random_draw_distance": [significant(value, 4) for value in distances],
                 "random_draw_loss_change": [significant(value, 4) for value in changes],
             }
+        if "batch-gradients" in probes:
+            self._add("batch-gradients", self._batch_gradients)
+        self._measure_epoch(0)
+
+    def before_update(self) -> None:
+        """Keeps the weights that an update is about to change, where its length is asked for."""
+        if "epochs" in self.state.config.probes:
+            self.before = self._weights()
+
+    def after_update(self) -> None:
+        """Takes the length of the update, and at an epoch's end what is measured there."""
+        progress = self.state.progress
+        if "epochs" in self.state.config.probes:
+            strides = progress.curves.setdefault("epoch_stride", [])
+            # One epoch more than has ended: in the curves, so that a checkpoint holds it.
+            if len(strides) < len(progress.curves["epoch_loss"]):
+                strides.append(0.0)
+            strides[-1] += float((self._weights() - self.before).abs().mean())
+        if progress.step in self.ends:
+            self._measure_epoch(self.ends[progress.step])
+
+    def _measure_epoch(self, epoch: int) -> None:
+        """Adds what is measured at the end of an epoch, 0 standing for the initial weights."""
+        state = self.state
+        if "epochs" in state.config.probes:
+            with _modes_kept(self.net):
+                loss, _ = evaluate(state.task, state.task.train, state.model, state.config)
+            state.progress.add(epoch_loss=significant(loss, 4))
+            if epoch:
+                strides = state.progress.curves["epoch_stride"]
+                strides[-1] = significant(strides[-1], 4)
+        if "layer-curvature" in state.config.probes:
+            moments = log_spaced_steps(max(self.ends.values()), CURVATURE_MOMENTS)
+            if epoch in (0, *moments):
+                state.progress.add(layer_curvature_epoch=epoch)
+                self._add("layer-curvature", self._layer_curvature)
 
     def measure(self) -> None:
         """Adds the numbers of every probe at the step just logged to the run's curves."""
@@ -104,18 +169,22 @@ class Probes:
             "batch-sharpness": self._batch_sharpness,
             "curvature-radius": self._curvature_radius,
             "gradient-statistics": self._gradient_statistics,
+            "batch-gradients": self._batch_gradients,
         }
         for name in self.state.config.probes:
-            if name not in measures:
-                continue
-            with _modes_kept(self.net):
-                self.net.eval()
-                try:
-                    numbers = measures[name]()
-                except InputError:
-                    numbers = dict.fromkeys(self.curves(name), math.nan)
-            assert list(numbers) == self.curves(name)
-            self.state.progress.add(**{k: significant(v, 4) for k, v in numbers.items()})
+            if name in measures:
+                self._add(name, measures[name])
+
+    def _add(self, name: Probe, measure: Callable[[], dict[str, float]]) -> None:
+        """Adds one probe's numbers at the present weights, of the net as it is evaluated."""
+        with _modes_kept(self.net):
+            self.net.eval()
+            try:
+                numbers = measure()
+            except InputError:
+                numbers = dict.fromkeys(self.curves(name), math.nan)
+        assert list(numbers) == self.curves(name)
+        self.state.progress.add(**{k: significant(v, 4) for k, v in numbers.items()})
 
     def curves(self, probe: Probe) -> list[str]:
         """The names of the curves that a probe adds to."""
@@ -134,8 +203,28 @@ class Probes:
                 "noise_scale",
             ],
             "random-draws": ["random_draw_distance", "random_draw_loss_change"],
+            "batch-gradients": [
+                name
+                for n in self.sizes
+                for name in (
+                    *self._for_each(f"batch_gradient_abs/{n}"),
+                    f"batch_gradient_variance/{n}",
+                    f"batch_loss_drop/{n}",
+                    f"whole_loss_drop/{n}",
+                )
+            ],
+            "epochs": ["epoch_loss", "epoch_stride"],
+            "layer-curvature": [
+                name for quantity in _LAYER_QUANTITIES for name in self._for_each(quantity)
+            ],
         }
         return each[probe]
+
+    @property
+    def sizes(self) -> list[int]:
+        """The batch sizes that are drawn at the same weights: powers of two, and all there is."""
+        most = min(self.state.size, POPULATION)
+        return [*(2**k for k in range((most - 1).bit_length())), most]
 
     def _for_each(self, quantity: str) -> list[str]:
         return [f"{quantity}/{name}" for name in self.names]
@@ -233,6 +322,96 @@ class Probes:
             "noise_scale": noise.value,
         }
 
+    def _batch_gradients(self) -> dict[str, float]:
+        """What batches of every size have for a gradient at the present weights (G20 figure 3).
+
+        Of `BATCH_DRAWS` batches of n examples, drawn without replacement from the `POPULATION`: the
+        mean |g| over each tensor; the trace of their covariance, unbiased; and by how much a plain
+        step at the run's present rate ε lowers the loss, over ε: the batch's own loss, and that of
+        the whole population (G20-E8). The first point is at the initial weights, the others at the
+        logged steps.
+        """
+        state = self.state
+        x, y = self.population
+        rate = float(state.rates[min(state.progress.step, state.total - 1)])
+        loss = MeanLoss(self.net, self._loss, self.population, batch_size=self.micro_batch)
+        generator = torch.Generator().manual_seed(self._seed("batch-gradients"))
+        numbers: dict[str, float] = {}
+        before = self._losses_at({})
+        for n in self.sizes:
+            gradients, own, whole = [], [], []
+            for _ in range(BATCH_DRAWS if n < len(y) else 1):
+                index = torch.randperm(len(y), generator=generator)[:n].to(x.device)
+                pieces = index.split(self.micro_batch)
+                g = sum(
+                    (len(p) / n * loss.batch_gradient(x[p], y[p]) for p in pieces),
+                    start=torch.zeros(loss.size, dtype=loss.dtype, device=loss.device),
+                )
+                moved = {
+                    name: (p - rate * step).detach()
+                    for (name, p), step in zip(
+                        self.net.named_parameters(), loss.split(g).values(), strict=True
+                    )
+                }
+                after = self._losses_at(moved)
+                gradients.append(g)
+                own.append(float((before[index] - after[index]).mean()) / rate)
+                whole.append(float((before - after).mean()) / rate)
+            stacked = torch.stack(gradients)
+            sizes = [p.numel() for p in loss.parameters]
+            each = [float(part.abs().mean()) for part in stacked.split(sizes, dim=1)]
+            spread = float(stacked.double().var(dim=0).sum()) if len(gradients) > 1 else 0.0
+            numbers |= dict(zip(self._for_each(f"batch_gradient_abs/{n}"), each, strict=True))
+            numbers[f"batch_gradient_variance/{n}"] = spread
+            numbers[f"batch_loss_drop/{n}"] = sum(own) / len(own)
+            numbers[f"whole_loss_drop/{n}"] = sum(whole) / len(whole)
+        return numbers
+
+    @torch.no_grad()
+    def _losses_at(self, parameters: dict[str, Tensor]) -> Tensor:
+        """The loss of each of the population with these parameters in place of the net's."""
+        x, y = self.population
+        pieces = zip(x.split(self.micro_batch), y.split(self.micro_batch), strict=True)
+        return torch.cat(
+            [
+                self.state.task.losses(functional_call(self.net, parameters, (a,)), b).double()
+                for a, b in pieces
+            ]
+        )
+
+    def _layer_curvature(self) -> dict[str, float]:
+        """Each tensor's radius of curvature beside |w/g|, and its distance to the minimum.
+
+        Medians over its parameters (G20-E16, E17, E26); of the ratio of the two radii, parameter by
+        parameter, the quartiles too; and the share along which the loss curves down. The gradient
+        is that of the whole training set, the curvature that of the fixed subset.
+        """
+        everything = self._examples(torch.arange(self.state.size))
+        layers = curvature.curvature_radii(
+            self.net,
+            self._loss,
+            self.data,
+            probes=DIAGONAL_PROBES,
+            seed=self._seed("layer-curvature"),
+            batch_size=self.micro_batch,
+            whole=everything,
+        ).layers
+        rows = [
+            (
+                layer.true[1],
+                layer.approximate[1],
+                *layer.ratio,
+                layer.distance[1],
+                layer.negative,
+            )
+            for layer in layers
+        ]
+        numbers = [value for column in zip(*rows, strict=True) for value in column]
+        return dict(zip(self.curves("layer-curvature"), numbers, strict=True))
+
+    def _weights(self) -> Tensor:
+        return torch.cat([p.detach().reshape(-1) for p in self.state.model.parameters()])
+
     @torch.no_grad()
     def _random_draws(self) -> tuple[list[float], list[float]]:
         """Distances z and changes of the loss L(w₀ + z v) − L(w₀), of each draw (H17 appendix B).
@@ -291,3 +470,12 @@ def _modes_kept(net: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+def _epoch_ends(state: RunState) -> dict[int, int]:
+    """The updates with which an epoch ends, and its number; the run's last one ends one too."""
+    whole = [state.batches.seen(step) // state.size for step in range(state.total + 1)]
+    ends = [step for step in range(1, state.total + 1) if whole[step] > whole[step - 1]]
+    if not ends or ends[-1] != state.total:
+        ends.append(state.total)
+    return {step: epoch for epoch, step in enumerate(ends, 1)}

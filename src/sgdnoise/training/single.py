@@ -88,11 +88,13 @@ def train_single(
                 break
             if config.clip_norm is not None:
                 optim.clip_gradient(model.parameters(), config.clip_norm, step, config.clip_steps)
+            probes.before_update()
             if progress.step in state.logged:
                 state.log()
                 probes.measure()
             else:
                 optimizer.step()
+            probes.after_update()
             if progress.step in state.evaluated:
                 state.look_at_test_set()
             if on_step is not None:

@@ -1,0 +1,113 @@
+"""Tables of the chapter on gradients, and its sentences that have numbers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML, Markdown
+from pandas.io.formats.style import Styler
+
+from sgdnoise.chapters import fraction, short, table
+from sgdnoise.chapters import gradients as chapter
+from sgdnoise.chapters.errata_findings import anchor
+from sgdnoise.chapters.errata_g20 import ERRATA, printed_law
+
+
+def opening() -> Markdown:
+    """What the first figure shows where its sliders stand at first."""
+    seen = chapter.simulated(chapter.SPREAD)
+    at = chapter.SIZES.index(1024)
+    half = round(1 / chapter.SPREAD**2)
+    return Markdown(
+        "**A larger batch averages noise away, and not the gradient. "
+        f"Where signal is 1/{1 / chapter.SPREAD:g} of the noise, the two are alike at n = {half}; "
+        f"at n = 1,024 the mean gradient is {seen[at] / printed_law(1024.0):.1f} times G20's law, "
+        f"and with all {chapter.EXAMPLES:,} examples {seen[-1] / printed_law(4096.0):.1f} times.**"
+    )
+
+
+def agreement(mean_size: Callable[[float, float, float], float]) -> Styler:
+    """The page's own law beside the simulation, and what is read off it."""
+    rows = []
+    for spread in chapter.SPREADS:
+        seen, fit = chapter.simulated(spread), chapter.refitted(spread)
+        off = [
+            mean_size(n, spread, chapter.EXAMPLES) / value - 1
+            for n, value in zip(chapter.SIZES[:-1], seen[:-1], strict=True)
+        ]
+        rows.append(
+            {
+                "τ/σ": fraction(spread) if spread else "0",
+                "law over simulation, furthest": f"{max(off, key=abs):+.1%}",
+                "crossover (σ/τ)²": f"{1 / spread**2:,.0f}" if spread else "none",
+                "read off by a fit": _crossover(fit.crossover),
+            }
+        )
+    return table(rows)
+
+
+def _crossover(value: float) -> str:
+    return f"{value:,.0f}" if value < 1e6 else "none"
+
+
+def one_parameter() -> Markdown:
+    """How far the root of squares is from the exact mean, and where."""
+    exact, root = chapter.one_parameter()
+    over = root / exact - 1
+    return Markdown(
+        f"The two agree at both ends and are {over.max():.1%} apart at most, where the true "
+        f"gradient is {chapter.RATIOS[over.argmax()]:.2g} deviations of its noise. "
+        "Over a layer whose true gradients are normal the root is exact."
+    )
+
+
+def finite_set() -> Styler:
+    """What is left of 1/n where the set is finite."""
+    return table(
+        [
+            {
+                "n": f"{n:,}",
+                "n/N": fraction(n / chapter.EXAMPLES),
+                "(1/n − 1/N) / (1/n)": f"{chapter.noise_left(n):.3f}",
+                "mean |g| of pure noise / G20's": f"{np.sqrt(chapter.noise_left(n) / 2):.3f}",
+            }
+            for n in (1, 64, 1024, 2048, 4096)
+        ]
+    )
+
+
+def loss_in_words() -> Markdown:
+    """What the two falls of the loss are at both ends of the batch sizes."""
+    rate, signal = chapter.OPENS
+    at = chapter.bowl(signal)
+    (own, far), (whole, end) = (
+        f(rate, np.array([1.0, chapter.SIZES[-1]])) for f in (at.own_drop, at.whole_drop)
+    )
+    return Markdown(
+        f"From n = 1 to {chapter.SIZES[-1]:,} the fall of the batch's own loss goes from "
+        f"{short(own)} to {short(far)} ε, and that of the loss of all from {_signed(whole)} to "
+        f"{_signed(end)} ε. They meet where the noise is gone."
+    )
+
+
+def _signed(value: float) -> str:
+    return ("−" if value < 0 else "+") + short(abs(value))
+
+
+def errata() -> HTML:
+    """Every form of G20 that is wrong as printed, its correction, and its section among errata."""
+    rows = [
+        {
+            "where": escape(e.place),
+            "what is wrong": escape(e.wrong),
+            "printed": escape(e.printed),
+            "corrected": escape(e.corrected),
+            "check": f'<a href="errata.html#{anchor(e.id)}">{e.id}</a>',
+        }
+        for e in ERRATA
+    ]
+    frame = pd.DataFrame(rows)
+    return HTML(frame.to_html(index=False, justify="left", border=0, escape=False))

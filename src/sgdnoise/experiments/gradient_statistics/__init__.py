@@ -1,0 +1,1 @@
+"""Gradient statistics: its grid, what its records measure, and its findings."""

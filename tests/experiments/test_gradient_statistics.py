@@ -1,0 +1,325 @@
+"""Gradient statistics: each word of a predicate is reached, each number has another way to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import made_up
+import numpy as np
+import pytest
+from made_up_gradients import G20, SIZES, Law, probe_curves
+
+from sgdnoise.analysis import Reading
+from sgdnoise.errors import InputError
+from sgdnoise.experiments import study_of
+from sgdnoise.experiments.gradient_statistics import findings, pictures
+from sgdnoise.experiments.gradient_statistics import measured as m
+from sgdnoise.experiments.gradient_statistics.grid import scaled_rate
+from sgdnoise.papers.numbers import printed
+from sgdnoise.records.made import record_of
+from sgdnoise.training.result import Result
+
+CLAIMS = {claim.id: claim for claim in findings.CLAIMS}
+NAME = "gradient-statistics"
+
+
+def accuracy(config):
+    """Falls with the batch size, by half a point for every doubling beyond 64."""
+    return 97 - max(0.0, math.log2(config.batch_size / 64)) / 2 + 0.01 * config.seed
+
+
+def reading(law=G20, ending=accuracy, scale="digits", diverged=lambda config: False):
+    study = study_of(NAME, scale)
+    records = {}
+    for config in study.needed({}):
+        curves = {"step": [1.0, 10.0, 100.0], **probe_curves(config, law)}
+        metrics = {"test_accuracy": ending(config), "train_loss": 0.1}
+        done = Result(config, "done", metrics, curves)
+        lost = Result(config, "diverged", {"diverged_at": 1}, {})
+        records[config.id] = record_of(lost if diverged(config) else done)
+    return Reading(study, records)
+
+
+def word(claim, **given):
+    return CLAIMS[claim].judge(reading(**given)).word
+
+
+def law(**changes):
+    return {"law": replace(G20, **changes)}
+
+
+WORDS = {
+    "G20-E4.gradient-falls-as-root": [
+        ({}, "reproduced"),
+        (law(floor=0.5), "contradicted"),
+        (law(bend=-0.35), "contradicted"),
+        (law(bend=-0.65), "contradicted"),
+        (law(bend=-0.42, jitter=0.3), "undecided"),
+    ],
+    "G20-E4.gradient-falls-to-zero": [
+        (law(floor=1e-4, finite=True, jitter=0.001), "reproduced"),
+        (law(floor=0.05, finite=True), "contradicted"),
+        (law(floor=0.003, finite=True, jitter=0.05), "undecided"),
+    ],
+    "G20-F3.first-gradient": [
+        ({}, "reproduced"),
+        (law(floor=0.1), "contradicted"),
+        (law(bend=-0.42, jitter=0.3), "undecided"),
+    ],
+    "G20-E6.step-falls-as-root": [
+        ({}, "reproduced"),
+        (law(step=-0.2), "contradicted"),
+        (law(step=-0.8), "contradicted"),
+        (law(step=-0.4, jitter=0.3), "undecided"),
+    ],
+    "G20-F4.first-epoch-step": [
+        ({}, "reproduced"),
+        (law(step=0.2), "contradicted"),
+        (law(step=0.0), "absent"),
+        (law(step=0.0, jitter=0.4), "undecided"),
+    ],
+    "G20-F5.search-space": [
+        ({}, "reproduced"),
+        (law(step=1.5), "contradicted"),
+    ],
+    "G20-E8.loss-step-falls-with-batch": [
+        ({}, "reproduced"),
+        (law(whole=0.05), "contradicted"),
+        (law(own=-0.2), "contradicted"),
+        (law(own=-0.9, jitter=0.3), "undecided"),
+    ],
+    "G20-F7.first-epoch-loss": [
+        ({}, "reproduced"),
+        (law(first=0.3), "contradicted"),
+        (law(first=-0.005, jitter=0.1), "absent"),
+    ],
+    "G20-F8.fluctuation": [
+        ({}, "reproduced"),
+        (law(ends=(2.0, -2.0)), "contradicted"),
+        (law(ends=(-2.0, 2.0)), "contradicted"),
+        (law(ends=(2.0, 0.0)), "absent"),
+        (law(ends=(0.5, 0.5), jitter=0.5), "undecided"),
+    ],
+    "G20-F1.accuracy-falls-with-batch": [
+        ({}, "reproduced"),
+        ({"ending": lambda c: 97 + math.log2(c.batch_size) + 0.01 * c.seed}, "contradicted"),
+        ({"ending": lambda c: 97 + 0.01 * c.seed}, "absent"),
+        ({"ending": lambda c: 97 + (c.seed % 2 - 0.5) * math.log2(c.batch_size) / 20}, "absent"),
+        ({"ending": lambda c: 97 + (1 - c.seed) * math.log2(c.batch_size) / 9}, "undecided"),
+        ({"diverged": lambda c: c.batch_size == 1024 and c.seed == 1}, "not tested here"),
+    ],
+    "G20-F2.curvature-varies": [
+        ({}, "reproduced"),
+        (law(spread=2.0), "contradicted"),
+        (law(spread=math.log2(10), jitter=0.1), "undecided"),
+    ],
+    "G20-E17.ratio-is-radius": [
+        ({}, "reproduced"),
+        (law(off=2.0), "contradicted"),
+        (law(off=-2.0), "contradicted"),
+        (law(off=1.0, jitter=0.1), "undecided"),
+    ],
+    "G20-E28.weights-near-minima": [
+        ({}, "reproduced"),
+        (law(near=0.3), "contradicted"),
+        (law(near=-0.02, jitter=0.25), "absent"),
+        (law(near=-0.03, jitter=0.45), "undecided"),
+    ],
+    "S20-E2.noise-falls-with-batch": [
+        ({}, "reproduced"),
+        (law(variance=-0.7), "contradicted"),
+        (law(variance=-1.3), "contradicted"),
+        (law(variance=-0.9, jitter=0.3), "undecided"),
+    ],
+    "H17-E6.covariance-falls-with-batch": [
+        ({}, "reproduced"),
+        (law(signal=0.3), "contradicted"),
+        (law(excess=1.05), "reproduced"),
+        (law(excess=1.3), "contradicted"),
+        (law(excess=1.1, jitter=0.1), "undecided"),
+    ],
+    "H17-E7.root-scaling-keeps-covariance": [
+        ({}, "reproduced"),
+        (law(variance=-0.8), "contradicted"),
+        (law(variance=-1.2), "contradicted"),
+        (law(variance=-1.02, jitter=0.2), "undecided"),
+    ],
+    "H17-C2.mean-step-negligible": [
+        ({}, "reproduced"),
+        (law(signal=0.1), "contradicted"),
+        (law(signal=0.1 / 64, jitter=0.3), "undecided"),
+    ],
+}
+CASES = [(claim, given, said) for claim, cases in WORDS.items() for given, said in cases]
+
+
+def test_every_claim_has_words():
+    assert WORDS.keys() == CLAIMS.keys()
+
+
+@pytest.mark.parametrize(
+    ("claim", "given", "said"), CASES, ids=[f"{c}-{k}-{s}" for k, (c, _, s) in enumerate(CASES)]
+)
+def test_each_word_is_reached(claim, given, said):
+    assert word(claim, **given) == said
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_was_not_measured_is_not_tested(claim):
+    verdict = CLAIMS[claim].judge(reading(diverged=lambda config: config.seed == 2))
+    assert verdict.word == "not tested here"
+    assert "diverged" in verdict.why or "of 5 runs" in verdict.why
+
+
+def test_a_loss_that_rises_has_no_law():
+    got = reading()
+    m.runs(got, "scaled", 512)[3].curves["epoch_loss"][1] = 1.2
+    verdict = CLAIMS["G20-F7.first-epoch-loss"].judge(got)
+    assert verdict.word == "not tested here"
+    assert "B = 512 and the scaled rate" in verdict.why
+    (record,) = m.drawn(got)[:1]
+    record.curves["whole_loss_drop/64"][0] = -0.1
+    verdict = CLAIMS["G20-E8.loss-step-falls-with-batch"].judge(got)
+    assert verdict.word == "not tested here"
+    assert "rise" in verdict.why
+
+
+def test_a_layer_without_curvature_has_no_median():
+    got = reading()
+    m.measured_layers(got, 64)[1].curves["layer_radius/layers.1.bias"][1] = None
+    for claim in ("G20-F2.curvature-varies", "G20-E17.ratio-is-radius"):
+        verdict = CLAIMS[claim].judge(got)
+        assert verdict.word == "not tested here"
+        assert "no curvature" in verdict.why
+    assert CLAIMS["G20-E28.weights-near-minima"].judge(got).word == "reproduced"
+
+
+def test_biases_that_start_at_zero_are_no_obstacle_and_later_ones_are():
+    got = reading()
+    curve = m.measured_layers(got, 64)[1].curves["layer_ratio/layers.1.bias"]
+    for at, said in ((0, "reproduced"), (1, "not tested here")):
+        curve[at] = 0.0
+        assert CLAIMS["G20-E17.ratio-is-radius"].judge(got).word == said
+        assert CLAIMS["G20-F2.curvature-varies"].judge(got).word == "reproduced"
+
+
+# --- Numbers by another route -------------------------------------------------------------------
+
+
+def test_numbers_of_a_run_are_those_of_its_curves():
+    got = reading(law=Law(jitter=0.0))
+    (record,) = m.runs(got, "equal", 16)[:1]
+    rate, updates = record.config.learning_rate, 1024 // 16
+    assert m.first_step(record) == pytest.approx(16**-0.5)
+    assert m.mean_step(record) == pytest.approx(16**-0.5)
+    assert m.way(record) == pytest.approx(30 * updates * rate * 16**-0.5)
+    assert m.first_fall(record) == pytest.approx(1e-3 / 16, rel=1e-2)
+    assert m.slope_over_sizes(got, "scaled", m.mean_step).value == pytest.approx(-0.5)
+    drawn = m.drawn(got)[0]
+    assert m.relative_noise(drawn)[:-1] == pytest.approx(1.0)
+    assert m.second_moment(drawn) == pytest.approx(1 + G20.signal)
+
+
+def test_fluctuation_is_the_deviation_of_noise_about_a_straight_trend():
+    got = reading()
+    record = m.runs(got, "equal", 64)[0]
+    rng = np.random.default_rng(1)
+    noise = 0.02 * rng.standard_normal(4001)
+    record.curves["epoch_loss"] = [
+        *(5 + 0.3 * np.arange(4000)),
+        *(3 - 1e-4 * np.arange(4001) + noise),
+    ]
+    assert m.fluctuation(record) == pytest.approx(0.02, rel=0.05)
+
+
+def test_the_scaled_rate_goes_through_both_printed_pairs():
+    small, large = (
+        (printed(f"G20-{f}.batch_size").value, printed(f"G20-{f}.learning_rate").value)
+        for f in ("F13", "F11")
+    )
+    assert scaled_rate(large[0], small[0], small[1]) == pytest.approx(large[1])
+    assert scaled_rate(64, 64, 0.1) == 0.1
+
+
+def test_the_rules_share_the_middle_batch_size():
+    got = reading()
+    assert m.meeting(got) == 64
+    assert m.runs(got, "scaled", 64) == m.runs(got, "equal", 64)
+    assert m.runs(got, "scaled", 4) != m.runs(got, "equal", 4)
+    sizes = m.sizes(got)
+    assert sizes[0] * sizes[-1] == 64**2
+
+
+def test_h17s_batches_are_the_same_part_of_the_training_set():
+    n = np.array(SIZES)
+    share = printed("H17-protocol.large_batch").value / 50_000
+    large = n[findings._h17_size(n, "large_batch")]
+    assert large / 1024 <= share < 2 * large / 1024
+
+
+# --- Pages --------------------------------------------------------------------------------------
+
+
+def test_a_layer_that_is_none_is_refused_with_the_legal_ones():
+    got = reading()
+    for draw in (
+        lambda: pictures.gradient_sizes(got, "conv9", 0),
+        lambda: pictures.radii(got, "x"),
+    ):
+        with pytest.raises(
+            InputError, match=r"layers\.0\.weight, layers\.0\.bias, layers\.1"
+        ) as no:
+            draw()
+        assert "\n" not in str(no.value)
+
+
+def test_layers_stand_in_the_nets_order_however_a_store_sorts_them():
+    record = m.drawn(reading())[0]
+    record = replace(record, curves=dict(sorted(record.curves.items())))
+    names = ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
+    assert m.tensors(record) == names
+
+
+def test_the_first_figure_shows_what_is_measured_and_the_law():
+    got = reading(law=Law(floor=0.1, jitter=0.0))
+    fig = pictures.first_gradients(got)
+    measured, fitted, printed_law = fig.data[:3]
+    assert np.array(measured.y) == pytest.approx(np.hypot(0.1, np.array(SIZES) ** -0.5))
+    assert np.array(printed_law.y)[-1] == pytest.approx(measured.y[0] / 32)
+    assert np.array(fitted.y)[3] == pytest.approx(measured.y[3], rel=0.02)
+    assert "layers.0.weight" in fig.layout.title.text
+
+
+def test_the_table_of_laws_reads_the_floor_and_the_crossover():
+    rows = findings.law_table(reading(law=Law(floor=0.1, jitter=0.0)))
+    assert len(rows) == 8
+    # Made up without a finite set: the fit puts 1/N of noise into the floor.
+    assert float(rows.a[0].split()[0]) == pytest.approx(math.hypot(0.1, 1 / 32), rel=0.01)
+    assert float(rows["Crossover b²/a²"][0].split()[0]) == pytest.approx(
+        1 / (0.01 + 1 / 1024), rel=0.02
+    )
+
+
+def test_every_figure_draws_at_every_scale_with_and_without_runs():
+    draws = (
+        pictures.accuracies, pictures.first_steps, pictures.first_falls, pictures.ways,
+        pictures.fluctuations, pictures.distances, pictures.first_gradients,
+    )  # fmt: skip
+    for scale in ("digits", "cpu", "gpu"):
+        for got in (reading(scale=scale), reading(scale=scale, diverged=lambda config: True)):
+            for draw in draws:
+                assert draw(got).layout.xaxis.title.text.startswith("batch size")
+            assert pictures.training(got, m.sizes(got)[0]) is not None
+            assert findings.law_table(got) is not None
+
+
+def test_a_sentence_tells_both_losses():
+    said = findings.loss_sentence(reading(law=Law(whole=0.0, jitter=0.0)))
+    assert "lowers that example's loss by 1" in said
+    assert "-1" in said
+    assert findings.loss_sentence(reading(diverged=lambda config: True)) == ""
+
+
+def test_made_up_runs_are_those_of_the_pages():
+    assert made_up.probe_curves is probe_curves
