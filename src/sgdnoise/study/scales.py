@@ -98,6 +98,7 @@ _MODELS = {
     "resnet18": "ResNet-18",
     "resnet44": "ResNet-44",
     "f1": "F1",
+    "alexnet-cifar": "AlexNet",
 }
 
 

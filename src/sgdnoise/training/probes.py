@@ -134,6 +134,7 @@ class Probes:
                 "noise_scale",
             ],
             "random-draws": ["random_draw_distance", "random_draw_loss_change"],
+            "epoch-loss": ["epoch_loss"],
         }
         return each[probe]
 

@@ -1,0 +1,390 @@
+"""What the records say of G20's two ways to enlarge the gradient (§3, figures 9 to 14).
+
+Accuracies are those of fresh seeds, each arm at its own tuned rate. Gradients and fluctuations,
+which nothing tuned, are compared seed by seed, the first update of all arms being of one net and
+one batch. Spreads are compared by F.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sgdnoise.analysis import Estimate, Interval, Reading
+from sgdnoise.analysis.intervals import COVERAGE, spread_ratio
+from sgdnoise.analysis.needs import no_optimum
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, Word, directional, every
+from sgdnoise.experiments.larger_gradients.grid import FRACTIONS
+from sgdnoise.study.grid import Key, SweepState
+
+ARMS = {
+    "none": "nothing left out",
+    "loss": "small losses left out",
+    "random": "as many left out at random",
+    "whole": "the large batch throughout",
+    "small": "a small batch in the first epoch",
+    "slow": "a low rate in the first epoch",
+    "throughout": "the small batch throughout",
+}
+"""What the arms are called."""
+
+GROWTH = -math.log2(1 - FRACTIONS[0]) / 2
+"""log₂ by which a gradient counts as larger: what leaving out the least part at random gives."""
+
+APART = 0.5
+"""log₂ by which fluctuations and spreads count as different, a factor of √2: G20 shows them in
+plots and prints no number."""
+
+EARLY = 0.8
+"""The part of a run in which its loss fluctuates: G20's 80 epochs, of our 100."""
+
+
+def _of_part(key: Key, part: str) -> bool:
+    return dict(key)["part"] == part
+
+
+OF = {p: partial(_of_part, part=p) for p in ("gradient", "discarding", "first-epoch")}
+"""Which sweeps are of a part."""
+
+
+def _state(reading: Reading, **wanted: Any) -> SweepState:
+    (found,) = (s for s in reading.states if wanted.items() <= dict(s.sweep.key).items())
+    return found
+
+
+def _key(reading: Reading, **wanted: Any) -> Key:
+    return _state(reading, **wanted).sweep.key
+
+
+def _sizes(reading: Reading) -> list[int]:
+    return sorted({int(dict(state.sweep.key)["batch_size"]) for state in reading.states})
+
+
+# --- The gradient ---------------------------------------------------------------------------------
+
+
+def first_gradients(reading: Reading, arm: str, left_out: float) -> np.ndarray:
+    """Mean |g| over all weights at the first update, a number a seed; NaN for what is not there.
+
+    Args:
+        reading: of the part `gradient`.
+        arm: which examples are left out.
+        left_out: how many, as a part of the batch.
+    """
+    runs = _state(reading, arm=arm, left_out=left_out).needed
+    found = [reading.records.get(run.id) for run in runs]
+    values = [
+        record.curves.get("gradient_abs", [math.nan])[0] if record else None for record in found
+    ]
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def enlarges(reading: Reading) -> Verdict:
+    """Whether small losses left out enlarge the gradient, more than as many left out at random.
+
+    On the mean over figure 9's fractions, seed by seed.
+    """
+    with np.errstate(divide="ignore"):
+        whole = np.log2(first_gradients(reading, "none", 0.0))
+        small, blind = (
+            np.mean([np.log2(first_gradients(reading, arm, p)) for p in FRACTIONS], axis=0)
+            for arm in ("loss", "random")
+        )
+    over_all, over_random = (_mean(small - other) for other in (whole, blind))
+    why = (
+        f"on average over the fractions log₂ of the mean |g| grows by {over_all} with small losses "
+        f"left out, and by {_mean(blind - whole)} with as many left out at random: apart by "
+        f"{over_random}."
+    )
+    parts = {"the growth": over_all, "the growth over that at random": over_random}
+    return every(why, parts, unit="log2 ratio", margin=GROWTH)
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    return Estimate.mean(values[np.isfinite(values)])
+
+
+# --- What leaving out gains -----------------------------------------------------------------------
+
+
+def printed_sizes(reading: Reading) -> list[int]:
+    """The batch sizes that stand for figure 10's 2,000 and 8,000."""
+    return _sizes(reading)[:2]
+
+
+def beyond(reading: Reading) -> list[int]:
+    """The batch sizes beyond these."""
+    return _sizes(reading)[2:]
+
+
+def gain(
+    reading: Reading, size: int, arm: str = "loss", over: str = "none", updates: str = "free"
+) -> Estimate:
+    """Accuracy of one arm of the part `discarding` over that of another at a batch size."""
+    mine, theirs = (
+        reading.reached(_key(reading, batch_size=size, arm=name, updates=updates))
+        for name in (arm, over)
+    )
+    return mine - theirs
+
+
+def _gains(
+    reading: Reading, sizes: Iterable[int], over: str = "none", updates: str = "free"
+) -> dict[str, Estimate]:
+    return {f"B = {size:,}": gain(reading, size, over=over, updates=updates) for size in sizes}
+
+
+def _listed(parts: dict[str, Estimate]) -> str:
+    return ", ".join(f"{part} points at {name}" for name, part in parts.items())
+
+
+def helps(reading: Reading) -> Verdict:
+    """Whether leaving out 30 % of small loss gains accuracy at both of figure 10's batch sizes."""
+    return _gained(reading, printed_sizes(reading), "free")
+
+
+def _gained(reading: Reading, sizes: Iterable[int], updates: str) -> Verdict:
+    parts = _gains(reading, sizes, updates=updates)
+    blind = _gains(reading, sizes, "random", updates)
+    why = f"it gains {_listed(parts)}; over as many left out at random {_listed(blind)}."
+    return every(why, parts, unit="points", margin=NO_LOSS)
+
+
+def not_beyond(reading: Reading) -> Verdict:
+    """Whether it changes the accuracy by next to nothing at every larger batch."""
+    parts = _gains(reading, beyond(reading))
+    why = f"it gains {_listed(parts)}."
+    return every(why, parts, unit="points", margin=NO_LOSS, same=True)
+
+
+def lost(reading: Reading, size: int) -> Estimate:
+    """What a batch loses against the smallest one, with nothing left out."""
+    smallest = _sizes(reading)[0]
+    at = (_key(reading, batch_size=b, arm="none", updates="free") for b in (smallest, size))
+    small, large = map(reading.reached, at)
+    return small - large
+
+
+def with_a_gap(reading: Reading) -> list[int]:
+    """The batch sizes that lose more than next to nothing against the smallest."""
+    return [size for size in _sizes(reading)[1:] if lost(reading, size).value >= NO_LOSS]
+
+
+def _lacks(reading: Reading, **choices: Iterable[Any]) -> str:
+    """What a comparison of sweeps lacks, by the parts of their keys."""
+    for state in reading.states:
+        key = dict(state.sweep.key)
+        asked = all(key[name] in allowed for name, allowed in choices.items())
+        if asked and (lacking := no_optimum(reading, [state.sweep.key])):
+            return f"with {ARMS[key['arm']]}, {lacking}"
+    return ""
+
+
+def _helps_lacks(reading: Reading) -> str:
+    """What figure 10 lacks: tuned rates, and something lost at the larger batch to win back."""
+    small, large = printed_sizes(reading)
+    arms = ("none", "loss", "random")
+    if lacking := _lacks(reading, batch_size=(small, large), arm=arms, updates=("free",)):
+        return lacking
+    gap = lost(reading, large)
+    if gap.value >= NO_LOSS:
+        return ""
+    return (
+        f"B = {large:,} loses {gap} points against B = {small:,}: a larger gradient has nothing to "
+        "win back."
+    )
+
+
+def _beyond_lacks(reading: Reading) -> str:
+    sizes = beyond(reading)
+    return _lacks(reading, batch_size=sizes, arm=("none", "loss"), updates=("free",))
+
+
+# --- The first epoch ------------------------------------------------------------------------------
+
+
+def fluctuation(losses: Iterable[float]) -> float:
+    """How much a loss fluctuates from epoch to epoch: a standard deviation, in octaves.
+
+    Of log₂ of the losses about a straight line through each three: the variance is the mean of
+    (a − 2b + c)² / 6 (Gasser, Sroka and Jennen-Steinmetz 1986), so that a steady fall, however
+    steep, counts as none. NaN for fewer than three, and where a loss is not positive.
+    """
+    course = np.array([math.nan if x is None or not x > 0 else x for x in losses], dtype=np.float64)
+    if len(course) < 3:
+        return math.nan
+    bends = np.diff(np.log2(course), 2)
+    return float(np.sqrt(np.mean(bends**2) / 6))
+
+
+def fluctuations(
+    reading: Reading, arm: str, updates: str = "free"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fluctuations of the loss early and late, each of shape (seeds,), the first epoch left out.
+
+    At the rate that is best for the large batch throughout, which all arms have after the first
+    epoch; of the seeds that tuned it, for what is measured is not what was tuned.
+    """
+    whole, mine = (_state(reading, arm=a, updates=updates) for a in ("whole", arm))
+    best = whole.tuned.get("test_accuracy")
+    if best is None:
+        return np.full(0, math.nan), np.full(0, math.nan)
+    found = []
+    for seed in range(reading.seeds):
+        config = mine.sweep.config(best.point, seed)
+        record = reading.records.get(config.id)
+        course = list(record.curves.get("epoch_loss", [])) if record else []
+        until = round(EARLY * float(config.epochs or 0))
+        found.append((fluctuation(course[1:until]), fluctuation(course[until:])))
+    early, late = np.array(found, dtype=np.float64).T
+    return early, late
+
+
+def fluctuates_early(reading: Reading) -> Verdict:
+    """Whether the large batch's loss fluctuates more in the first four fifths than after them."""
+    early, late = fluctuations(reading, "whole")
+    more = _mean(_log2(early) - _log2(late))
+    why = (
+        f"from epoch to epoch it fluctuates by {_percent(early)} early and {_percent(late)} late: "
+        f"log₂ of their ratio is {more}."
+    )
+    return directional(why, more, unit="log2 ratio", margin=APART)
+
+
+def _log2(values: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log2(values))
+
+
+def _percent(octaves: np.ndarray) -> str:
+    """A fluctuation in octaves as a part of the loss; the median over seeds."""
+    finite = octaves[np.isfinite(octaves)]
+    return f"{2 ** np.median(finite) - 1:.1%}" if len(finite) else "nothing known"
+
+
+def calms(reading: Reading, arm: str = "small", updates: str = "free") -> Verdict:
+    """Whether the loss of later epochs fluctuates less after another first epoch, seed by seed."""
+    whole, mine = (fluctuations(reading, a, updates)[0] for a in ("whole", arm))
+    less = _mean(_log2(mine) - _log2(whole))
+    why = (
+        f"after it the loss fluctuates by {_percent(mine)} from epoch to epoch, without it by "
+        f"{_percent(whole)}: log₂ of their ratio is {less}."
+    )
+    return directional(why, less, unit="log2 ratio", sign=-1, margin=APART)
+
+
+def fresh_accuracies(reading: Reading, arm: str, updates: str = "free") -> np.ndarray:
+    """The accuracies of an arm's fresh seeds at its tuned rate, in percent."""
+    runs = _state(reading, arm=arm, updates=updates).fresh_runs
+    return np.array([reading.known[run]["test_accuracy"] for run in runs if run in reading.known])
+
+
+def _scatter(reading: Reading, arm: str, other: str, coverage: float = COVERAGE) -> Interval:
+    return spread_ratio(fresh_accuracies(reading, arm), fresh_accuracies(reading, other), coverage)
+
+
+def _spread(reading: Reading, arm: str) -> str:
+    return f"{np.nanstd(fresh_accuracies(reading, arm), ddof=1):.2f}"
+
+
+def scatters(reading: Reading) -> Verdict:
+    """Whether runs of the large batch end further apart than runs of the small one."""
+    found = _scatter(reading, "whole", "throughout")
+    sizes = [dict(_key(reading, arm=arm, updates="free"))["batch_size"] for arm in _ENDS]
+    why = (
+        f"their standard deviation is {_spread(reading, 'whole')} points at B = {sizes[0]:,} and "
+        f"{_spread(reading, 'throughout')} at {sizes[1]:,}: log₂ of the ratio is {found}."
+    )
+    return directional(why, found, unit="log2 ratio", margin=APART)
+
+
+_ENDS = ("whole", "throughout")
+
+
+def higher_and_closer(reading: Reading, arm: str = "small") -> Verdict:
+    """Whether another first epoch makes runs end higher, and less far apart.
+
+    Reproduced where both hold; one that does not decides against it, at half the level.
+    """
+    mine, whole = (reading.reached(_key(reading, arm=a, updates="free")) for a in (arm, "whole"))
+    gained, found = mine - whole, _scatter(reading, arm, "whole")
+    why = (
+        f"it gains {gained} points, and log₂ of the ratio of the standard deviations, "
+        f"{_spread(reading, arm)} and {_spread(reading, 'whole')} points, is {found}."
+    )
+    half = 1 - (1 - COVERAGE) / 2
+    judged = [
+        (
+            directional(why, gained, unit="points", margin=NO_LOSS),
+            directional(why, gained.at(half), unit="points", margin=NO_LOSS),
+        ),
+        (
+            directional(why, found, unit="log2 ratio", sign=-1, margin=APART),
+            directional(
+                why,
+                _scatter(reading, arm, "whole", half),
+                unit="log2 ratio",
+                sign=-1,
+                margin=APART,
+            ),
+        ),
+    ]
+    against = [strict.word for _, strict in judged]
+    word: Word = "undecided"
+    if all(one.word == "reproduced" for one, _ in judged):
+        word = "reproduced"
+    elif "contradicted" in against:
+        word = "contradicted"
+    elif "absent" in against:
+        word = "absent"
+    # The part that keeps the claim from being reproduced tells effect and interval.
+    said = next((one for one, _ in judged if one.word != "reproduced"), judged[0][0])
+    return replace(said, word=word)
+
+
+def _whole_lacks(reading: Reading) -> str:
+    return _lacks(reading, arm=("whole",), updates=("free",))
+
+
+def _ends_lack(reading: Reading) -> str:
+    return _lacks(reading, arm=_ENDS, updates=("free",))
+
+
+def _calms_lacks(reading: Reading) -> str:
+    """What a calmer loss lacks: a rate, and fluctuations to be calmed."""
+    if lacking := _whole_lacks(reading):
+        return lacking
+    more = fluctuates_early(reading)
+    if more.effect is None or more.effect > 0:
+        return ""
+    return f"the large batch's loss does not fluctuate early: {more.why}"
+
+
+def _small_lacks(reading: Reading) -> str:
+    return _lacks(reading, arm=("whole", "small"), updates=("free",))
+
+
+CLAIMS = (
+    Claim("G20-F9.discarding-enlarges", enlarges, of=OF["gradient"]),
+    Claim("G20-F10.discarding-helps", helps, needs=_helps_lacks, of=OF["discarding"]),
+    Claim("G20-F10.not-beyond", not_beyond, needs=_beyond_lacks, of=OF["discarding"]),
+    Claim(
+        "G20-F11.loss-fluctuates-early",
+        fluctuates_early,
+        needs=_whole_lacks,
+        of=OF["first-epoch"],
+    ),
+    Claim("G20-F12.accuracies-scatter", scatters, needs=_ends_lack, of=OF["first-epoch"]),
+    Claim("G20-F13.small-first-epoch-calms", calms, needs=_calms_lacks, of=OF["first-epoch"]),
+    Claim(
+        "G20-F14.small-first-epoch-helps",
+        higher_and_closer,
+        needs=_small_lacks,
+        of=OF["first-epoch"],
+    ),
+)
