@@ -388,3 +388,129 @@ CLAIMS = (
         of=OF["first-epoch"],
     ),
 )
+
+BY = {claim.id: claim for claim in CLAIMS}
+
+
+# --- Which explanation survives -------------------------------------------------------------------
+
+
+def first_steps(reading: Reading) -> str:
+    """How long the first update is with a small first batch, at a tenth of the rate; empty for none.
+
+    G20 has it that the small batch makes it longer.
+    """
+    reading = reading.part(OF["first-epoch"])
+    ratios = {}
+    for name in ("gradient_abs", "stride_abs"):
+        whole, small = (_first(reading, arm, name) for arm in ("whole", "small"))
+        ratio = small / whole
+        ratios[name] = float(np.median(ratio[np.isfinite(ratio)])) if len(ratio) else math.nan
+    if not all(map(math.isfinite, ratios.values())):
+        return ""
+    grown, step = ratios["gradient_abs"], ratios["stride_abs"]
+    return (
+        f"At the first update the small batch's mean |g| is {grown:.2g} times the large batch's, "
+        f"and its step, at a tenth of the rate, {step:.2g} times as long: G20 calls it amplified."
+    )
+
+
+def _first(reading: Reading, arm: str, name: str) -> np.ndarray:
+    """A quantity at the first update of an arm's runs at the large batch's tuned rate, a seed."""
+    whole, mine = (_state(reading, arm=a, updates="free") for a in ("whole", arm))
+    best = whole.tuned.get("test_accuracy")
+    if best is None:
+        return np.full(0, math.nan)
+    runs = [mine.sweep.config(best.point, seed).id for seed in range(reading.seeds)]
+    curves = [reading.records[run].curves if run in reading.records else {} for run in runs]
+    return np.array([(curve.get(name) or [math.nan])[0] for curve in curves], dtype=np.float64)
+
+
+def survives(reading: Reading) -> str:
+    """What is left of G20's explanation of each method, a sentence each, from words alone."""
+    grew = BY["G20-F9.discarding-enlarges"].judge(reading).word
+    part = reading.part(OF["discarding"])
+    free, equal = (_where_lost(part, updates) for updates in ("free", "equal"))
+    calm, end = (
+        BY[f"G20-{name}"].judge(reading).word
+        for name in ("F13.small-first-epoch-calms", "F14.small-first-epoch-helps")
+    )
+    part = reading.part(OF["first-epoch"])
+    untuned = _lacks(part, arm=("whole", "slow"), updates=("free",))
+    slow: tuple[Word, Word] = ("not tested here", "not tested here")
+    if not untuned:
+        slow = (calms(part, "slow").word, higher_and_closer(part, "slow").word)
+    return f"{of_discarding(grew, free, equal)} {of_first_epoch((calm, end), slow)}"
+
+
+def _where_lost(reading: Reading, updates: str) -> Word:
+    """Whether small losses left out gain accuracy at the batch sizes that lose some."""
+    sizes = [] if _lacks(reading, arm=("none",), updates=("free",)) else with_a_gap(reading)
+    there = {dict(state.sweep.key)["updates"] for state in reading.states}
+    arms = ("none", "loss", "random")
+    if not sizes or updates not in there:
+        return "not tested here"
+    if _lacks(reading, batch_size=sizes, arm=arms, updates=(updates,)):
+        return "not tested here"
+    return _gained(reading, sizes, updates).word
+
+
+AGAINST = ("absent", "contradicted")
+"""The words that deny an effect."""
+
+
+def of_discarding(grew: Word, free: Word, equal: Word) -> str:
+    """What is left of the explanation that a larger gradient is why leaving out helps.
+
+    Args:
+        grew: whether the gradient grows, more than by chance.
+        free: whether accuracy is gained where large batches lose some.
+        equal: the same where all updates are equally long.
+    """
+    if free == "reproduced" and equal in AGAINST:
+        return (
+            "**Larger gradients survive**: leaving out small losses wins accuracy back where large "
+            "batches lose it, and does not where all updates are equally long."
+        )
+    if free == equal == "reproduced":
+        return (
+            "**Larger gradients do not survive**: leaving out small losses wins accuracy back "
+            "where large batches lose it, and does so too where all updates are equally long."
+        )
+    if free in AGAINST and grew == "reproduced":
+        return (
+            "**Larger gradients do not survive**: leaving out small losses enlarges the gradient, "
+            "and wins nothing back where large batches lose accuracy."
+        )
+    return (
+        "**Larger gradients are not decided**: that leaving out small losses enlarges the gradient "
+        f"is {grew}, that it wins accuracy back where large batches lose some {free}, and that it "
+        f"does so with updates of equal length {equal}."
+    )
+
+
+def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word]) -> str:
+    """What is left of the explanation that a small first batch lengthens the steps.
+
+    Args:
+        small: whether it calms the loss, and whether runs end higher and closer.
+        slow: the same of a first epoch at the low rate alone, in large batches.
+    """
+    shown = [other for mine, other in zip(small, slow, strict=True) if mine == "reproduced"]
+    if shown and all(other in AGAINST for other in shown):
+        return "**The small first batch survives**: what it does the lower rate alone does not do."
+    if shown and all(other == "reproduced" for other in shown):
+        return (
+            "**The small first batch does not survive**: what it does the lower rate of that epoch "
+            "does alone, in large batches."
+        )
+    if all(word in AGAINST for word in small):
+        return (
+            "**The small first batch does not survive**: it neither calms the loss nor makes runs "
+            "end better, so that there is nothing for a longer step to explain."
+        )
+    return (
+        f"**The small first batch is not decided**: that it calms the loss is {small[0]}, and that "
+        f"runs end higher and closer {small[1]}; of the lower rate alone the words are {slow[0]} "
+        f"and {slow[1]}."
+    )
