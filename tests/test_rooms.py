@@ -50,7 +50,9 @@ ALLOWED: dict[str, set[str]] = {
     # What a parts' check has to reach is judged on its record.
     "experiments.grid": {"ground", "study", "papers", "records"},
     # The parts, checked, builds its nets, and shows its runs in the tables of the chapters.
-    "experiments.findings": READ | PARTS | {"experiments.grid", "chapters"},
+    "experiments.findings": READ | PARTS | {"experiments.grid", "experiments.measured", "chapters"},
+    "experiments.measured": {"ground", "analysis", "study"},
+    "experiments.figures": READ | {"experiments.grid", "experiments.measured"},
     "experiments.comparisons": PARTS | {"chapters"},
     "chapters": {"ground", "theory", "data", "papers", "figures", "claims"},
 }

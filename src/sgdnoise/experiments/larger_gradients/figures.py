@@ -10,14 +10,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise.analysis import Reading
-from sgdnoise.experiments.larger_gradients.findings import (
+from sgdnoise.experiments.larger_gradients.grid import FRACTIONS
+from sgdnoise.experiments.larger_gradients.measured import (
     ARMS,
     OF,
     first_gradients,
     fluctuations,
     fresh_accuracies,
 )
-from sgdnoise.experiments.larger_gradients.grid import FRACTIONS
 from sgdnoise.figures.tables import bounded_power
 from sgdnoise.figures.theme import DASHES, INK, PALETTE, SYMBOLS, figure, interval_marks, provenance
 from sgdnoise.figures.tuned import source

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,15 @@ from sgdnoise.analysis.intervals import COVERAGE, spread_ratio
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, Word, directional, every
 from sgdnoise.experiments.larger_gradients.grid import FRACTIONS
-from sgdnoise.study.grid import Key, SweepState
-
-ARMS = {
-    "none": "nothing left out",
-    "loss": "small losses left out",
-    "random": "as many left out at random",
-    "whole": "the large batch throughout",
-    "small": "a small batch in the first epoch",
-    "slow": "a low rate in the first epoch",
-    "throughout": "the small batch throughout",
-}
-"""What the arms are called."""
+from sgdnoise.experiments.larger_gradients.measured import (
+    ARMS,
+    OF,
+    first_gradients,
+    fluctuations,
+    fresh_accuracies,
+    state_of,
+)
+from sgdnoise.study.grid import Key
 
 GROWTH = -math.log2(1 - FRACTIONS[0]) / 2
 """log₂ by which a gradient counts as larger: what leaving out the least part at random gives."""
@@ -40,25 +36,9 @@ APART = 0.5
 """log₂ by which fluctuations and spreads count as different, a factor of √2: G20 shows them in
 plots and prints no number."""
 
-EARLY = 0.8
-"""The part of a run in which its loss fluctuates: G20's 80 epochs, of our 100."""
-
-
-def _of_part(key: Key, part: str) -> bool:
-    return dict(key)["part"] == part
-
-
-OF = {p: partial(_of_part, part=p) for p in ("gradient", "discarding", "first-epoch")}
-"""Which sweeps are of a part."""
-
-
-def _state(reading: Reading, **wanted: Any) -> SweepState:
-    (found,) = (s for s in reading.states if wanted.items() <= dict(s.sweep.key).items())
-    return found
-
 
 def _key(reading: Reading, **wanted: Any) -> Key:
-    return _state(reading, **wanted).sweep.key
+    return state_of(reading, **wanted).sweep.key
 
 
 def _sizes(reading: Reading) -> list[int]:
@@ -66,22 +46,6 @@ def _sizes(reading: Reading) -> list[int]:
 
 
 # --- The gradient ---------------------------------------------------------------------------------
-
-
-def first_gradients(reading: Reading, arm: str, left_out: float) -> np.ndarray:
-    """Mean |g| over all weights at the first update, a number a seed; NaN for what is not there.
-
-    Args:
-        reading: of the part `gradient`.
-        arm: which examples are left out.
-        left_out: how many, as a part of the batch.
-    """
-    runs = _state(reading, arm=arm, left_out=left_out).needed
-    found = [reading.records.get(run.id) for run in runs]
-    values = [
-        record.curves.get("gradient_abs", [math.nan])[0] if record else None for record in found
-    ]
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def enlarges(reading: Reading) -> Verdict:
@@ -208,43 +172,6 @@ def _beyond_lacks(reading: Reading) -> str:
 # --- The first epoch ------------------------------------------------------------------------------
 
 
-def fluctuation(losses: Iterable[float]) -> float:
-    """How much a loss fluctuates from epoch to epoch: a standard deviation, in octaves.
-
-    Of log₂ of the losses about a straight line through each three: the variance is the mean of
-    (a − 2b + c)² / 6 (Gasser, Sroka and Jennen-Steinmetz 1986), so that a steady fall, however
-    steep, counts as none. NaN for fewer than three, and where a loss is not positive.
-    """
-    course = np.array([math.nan if x is None or not x > 0 else x for x in losses], dtype=np.float64)
-    if len(course) < 3:
-        return math.nan
-    bends = np.diff(np.log2(course), 2)
-    return float(np.sqrt(np.mean(bends**2) / 6))
-
-
-def fluctuations(
-    reading: Reading, arm: str, updates: str = "free"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fluctuations of the loss early and late, each of shape (seeds,), the first epoch left out.
-
-    At the rate that is best for the large batch throughout, which all arms have after the first
-    epoch; of the seeds that tuned it, for what is measured is not what was tuned.
-    """
-    whole, mine = (_state(reading, arm=a, updates=updates) for a in ("whole", arm))
-    best = whole.tuned.get("test_accuracy")
-    if best is None:
-        return np.full(0, math.nan), np.full(0, math.nan)
-    found = []
-    for seed in range(reading.seeds):
-        config = mine.sweep.config(best.point, seed)
-        record = reading.records.get(config.id)
-        course = list(record.curves.get("epoch_loss", [])) if record else []
-        until = round(EARLY * float(config.epochs or 0))
-        found.append((fluctuation(course[1:until]), fluctuation(course[until:])))
-    early, late = np.array(found, dtype=np.float64).T
-    return early, late
-
-
 def fluctuates_early(reading: Reading) -> Verdict:
     """Whether the large batch's loss fluctuates more in the first four fifths than after them."""
     early, late = fluctuations(reading, "whole")
@@ -276,12 +203,6 @@ def calms(reading: Reading, arm: str = "small", updates: str = "free") -> Verdic
         f"{_percent(whole)}: log₂ of their ratio is {less}."
     )
     return directional(why, less, unit="log2 ratio", sign=-1, margin=APART)
-
-
-def fresh_accuracies(reading: Reading, arm: str, updates: str = "free") -> np.ndarray:
-    """The accuracies of an arm's fresh seeds at its tuned rate, in percent."""
-    runs = _state(reading, arm=arm, updates=updates).fresh_runs
-    return np.array([reading.known[run]["test_accuracy"] for run in runs if run in reading.known])
 
 
 def _scatter(reading: Reading, arm: str, other: str, coverage: float = COVERAGE) -> Interval:
@@ -393,37 +314,6 @@ BY = {claim.id: claim for claim in CLAIMS}
 
 
 # --- Which explanation survives -------------------------------------------------------------------
-
-
-def first_steps(reading: Reading) -> str:
-    """How long the first update is with a small first batch, at a tenth of the rate; empty for none.
-
-    G20 has it that the small batch makes it longer.
-    """
-    reading = reading.part(OF["first-epoch"])
-    ratios = {}
-    for name in ("gradient_abs", "stride_abs"):
-        whole, small = (_first(reading, arm, name) for arm in ("whole", "small"))
-        ratio = small / whole
-        ratios[name] = float(np.median(ratio[np.isfinite(ratio)])) if len(ratio) else math.nan
-    if not all(map(math.isfinite, ratios.values())):
-        return ""
-    grown, step = ratios["gradient_abs"], ratios["stride_abs"]
-    return (
-        f"At the first update the small batch's mean |g| is {grown:.2g} times the large batch's, "
-        f"and its step, at a tenth of the rate, {step:.2g} times as long: G20 calls it amplified."
-    )
-
-
-def _first(reading: Reading, arm: str, name: str) -> np.ndarray:
-    """A quantity at the first update of an arm's runs at the large batch's tuned rate, a seed."""
-    whole, mine = (_state(reading, arm=a, updates="free") for a in ("whole", arm))
-    best = whole.tuned.get("test_accuracy")
-    if best is None:
-        return np.full(0, math.nan)
-    runs = [mine.sweep.config(best.point, seed).id for seed in range(reading.seeds)]
-    curves = [reading.records[run].curves if run in reading.records else {} for run in runs]
-    return np.array([(curve.get(name) or [math.nan])[0] for curve in curves], dtype=np.float64)
 
 
 def survives(reading: Reading) -> str:

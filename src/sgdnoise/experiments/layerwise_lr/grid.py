@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from sgdnoise.study.grid import Sweep, rounded
-from sgdnoise.study.scales import CIFAR10, CPU, METHODS, rates, sweep_of
+from sgdnoise.study.scales import CIFAR10, CPU, DIGITS, METHODS, rates, sweep_of
 from sgdnoise.study.study import Experiment
 
 RULES = ("momentum", "lars", "percent-delta", "mclr")
@@ -101,6 +101,19 @@ def _figure_16() -> list[Sweep]:
 EXPERIMENT = Experiment(
     name="layerwise-lr",
     sweeps={
+        # Centred on pilots of one run a rate (seed 900, no record kept) at B = 128 and 1,024, 30
+        # epochs. The smallest batch stands for G20's 1,024 of 50,000, which is 21 of these.
+        "digits": partial(
+            layerwise_lr,
+            DIGITS,
+            epochs=20.0,
+            sizes=(5, 7, 9, 10),
+            offset=6,
+            cap=2,
+            centres={"lars": -4, "percent-delta": -3, "mclr": -6, "mclr-signed": -8, "lamb": -3},
+            reach=2,
+            rules=MORE_RULES,
+        ),
         "cpu": partial(
             layerwise_lr,
             CPU,
@@ -113,7 +126,7 @@ EXPERIMENT = Experiment(
         ),
         "gpu": partial(_on_cifar10, sizes=(9, 10, 12, 13, 14)),
     },
-    seeds={"cpu": 3, "gpu": 3},
+    seeds={"digits": 5, "cpu": 3, "gpu": 3},
     reference={"": _figure_16},
     reference_states=("data", "net", "batch sizes"),
     remarks={"": _OPEN},
