@@ -113,7 +113,8 @@ def first_steps(reading: Reading) -> str:
     for name in ("gradient_abs", "stride_abs"):
         whole, small = (_first(reading, arm, name) for arm in ("whole", "small"))
         ratio = small / whole
-        ratios[name] = float(np.median(ratio[np.isfinite(ratio)])) if len(ratio) else math.nan
+        ratio = ratio[np.isfinite(ratio)]
+        ratios[name] = float(np.median(ratio)) if len(ratio) else math.nan
     if not all(map(math.isfinite, ratios.values())):
         return ""
     grown, step = ratios["gradient_abs"], ratios["stride_abs"]
