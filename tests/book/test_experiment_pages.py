@@ -209,7 +209,7 @@ def test_contents_that_name_no_experiment_or_no_scale_of_its_are_refused(tmp_pat
     for wrong, why in (
         ("gpu/gap", "no experiment is called 'gap'"),
         ("big/constant-epoch", "no scale is called 'big'"),
-        ("digits/layerwise-lr", "layerwise-lr does not stand at scale digits"),
+        ("paper/layerwise-lr", "layerwise-lr does not stand at scale paper"),
     ):
         contents_of(tmp_path, "gpu/generalization-gap", wrong)
         with pytest.raises(InputError, match=why):

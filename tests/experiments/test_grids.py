@@ -45,8 +45,12 @@ FROZEN = {
     ("generalization-gap", "cpu"): (25, "881b09313ca9508c"),
     ("generalization-gap", "gpu"): (15, "2e904ab84792351e"),
     ("generalization-gap", "paper"): (15, "869c4d18103a93b4"),
+    ("layerwise-lr", "digits"): (700, "e2d990bf115ad0f5"),
     ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
+    ("larger-gradients", "digits"): (1140, "5912515accece3e2"),
+    ("larger-gradients", "cpu"): (298, "0aa09e08908c402a"),
+    ("larger-gradients", "gpu"): (298, "7573b1d2403d24d4"),
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
 }
 STANDING = [(name, scale) for name, e in EXPERIMENTS.items() for scale in e.sweeps]
@@ -116,10 +120,11 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
     text = study_of(name, scale).leaves_out.replace(",", "")
     runs = [run for _, runs in planned(name, scale, 1) for run in runs]
     sizes = sorted({run.batch_size for run in runs})
-    if name == "layerwise-lr":
+    if name in ("layerwise-lr", "larger-gradients"):
         # G20 states no budget to put another one in place of.
         assert re.search(rf"atches of {sizes[0]} to {sizes[-1]} ", text)
-        assert f"; {runs[0].epochs:g} epochs; " in text or scale == "gpu"
+        spans = name == "larger-gradients" or scale == "gpu"
+        assert f"; {runs[0].epochs:g} epochs; " in text or spans
         assert "epochs in place of" not in text
     elif runs[0].steps is not None:
         steps = sorted({run.steps for run in runs})
@@ -221,6 +226,11 @@ def test_which_grids_are_refined_and_where_seeds_are_enough(name, scale):
     assert {sweep.halvings for sweep in sweeps} == {2 if (name, scale) in HALVED else 0}
     assert all(len(sweep.axes) == 1 or not sweep.halvings for sweep in sweeps)
     few = [sweep for sweep in sweeps if sweep.most_seeds != FRESH_SEED - 1]
+    if name == "larger-gradients":
+        # Spreads take more runs than accuracies do.
+        assert {sweep.most_seeds for sweep in few} == ({5, 10} if scale == "digits" else {3})
+        assert {dict(sweep.key)["part"] for sweep in few} == {"discarding"}
+        return
     if (name, scale) != ("constant-step", "cpu"):
         assert not few
         return
@@ -405,8 +415,8 @@ def test_assumed_seconds_are_those_that_the_engine_is_held_to():
 
 
 def test_no_scale_that_does_not_stand_and_no_absurd_seeds_make_a_study():
-    with pytest.raises(InputError, match="does not stand at scale digits: choose one of cpu, gpu"):
-        study_of("layerwise-lr", "digits")
+    with pytest.raises(InputError, match="does not stand at scale paper: choose one of digits, "):
+        study_of("layerwise-lr", "paper")
     with pytest.raises(InputError, match="no experiment is called 'gap': choose one of constant-"):
         study_of("gap", "cpu")
     with pytest.raises(InputError, match="no scale is called 'big': choose one of digits, cpu"):
