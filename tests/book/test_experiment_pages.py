@@ -129,7 +129,7 @@ def test_a_page_renders_what_there_is_of_a_sweep_and_judges_nothing(tmp_path, sh
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_complete_page_has_its_figures_and_verdicts(tmp_path, shown, name):
     experiment = EXPERIMENTS[name]
-    store = fill(tmp_path, experiment, "gpu", 3, ending_of(name))
+    store = fill(tmp_path, experiment, "gpu", experiment.seeds["gpu"], ending_of(name))
     outputs = shown(experiment.notebook, scale="gpu", seeds=None, results=str(store.root))
     said = text(outputs)
     assert "ot yet measured" not in said

@@ -98,6 +98,20 @@ def along_the_run(reading: Reading, left_out: float) -> go.Figure:
     return provenance(fig, source(reading).and_also("Medians over seeds."))
 
 
+def measured_fractions(reading: Reading) -> list[float]:
+    """The parts left out of which a gradient is recorded."""
+    reading = reading.part(OF["gradient"])
+    return [
+        p
+        for p in FRACTIONS
+        if any(
+            record.curves.get("gradient_abs")
+            for state in _states(reading, left_out=p)
+            for record in _runs(reading, state)
+        )
+    ]
+
+
 def _gradient_frame(reading: Reading) -> tuple[float, float] | None:
     """One range for all positions of the slider."""
     seen = [
@@ -199,10 +213,14 @@ def rates_of_first_epochs(reading: Reading) -> list[float]:
     """log₂ of the rates at which runs of the part `first-epoch` are recorded, free updates."""
     reading = reading.part(OF["first-epoch"])
     (state,) = _states(reading, arm="whole", updates="free")
-    return sorted(
-        point[0]
+    runs = {
+        point[0]: [state.sweep.config(point, seed).id for seed in range(SHOWN)]
         for point in state.points
-        if any(state.sweep.config(point, seed).id in reading.records for seed in range(SHOWN))
+    }
+    return sorted(
+        rate
+        for rate, ids in runs.items()
+        if any(reading.records[i].curves.get("epoch_loss") for i in ids if i in reading.records)
     )
 
 
