@@ -48,9 +48,9 @@ FROZEN = {
     ("layerwise-lr", "digits"): (700, "e2d990bf115ad0f5"),
     ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
-    ("larger-gradients", "digits"): (1140, "5912515accece3e2"),
-    ("larger-gradients", "cpu"): (298, "0aa09e08908c402a"),
-    ("larger-gradients", "gpu"): (298, "7573b1d2403d24d4"),
+    ("larger-gradients", "digits"): (1140, "a65a081001179580"),
+    ("larger-gradients", "cpu"): (298, "970031c9615c2abb"),
+    ("larger-gradients", "gpu"): (298, "ba43b31742e203b3"),
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
 }
 STANDING = [(name, scale) for name, e in EXPERIMENTS.items() for scale in e.sweeps]

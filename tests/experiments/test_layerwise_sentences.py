@@ -187,6 +187,11 @@ def test_steps_are_those_of_the_tuned_rate_seed_by_seed():
         # Three seeds whose slopes are −0.01, 0 and 0.01 off.
         assert found.error == pytest.approx(0.01 / math.sqrt(3), rel=1e-6)
     assert not any(t.y is None for t in findings.step_lengths(of).data)
+    drawn = findings.accuracies(of).data
+    hidden = {t.name for t in drawn if t.visible == "legendonly"}
+    assert {name.split(",")[0] for name in hidden} == {"MCLR to the letter"}
+    shown = [t.name for t in drawn if t.showlegend is not False]
+    assert shown == [NAMES[rule] for rule in NAMES if rule in MORE_RULES]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ GRADIENT_NORM = 2.0**-10
 the last digits of a run. The weight decay is brought to the size that it has beside a gradient of
 norm 1."""
 
+_ALONE = ("epoch-loss",)
+
 Centres = Mapping[tuple[int, str], int]
 """log₂ of the effective rate about which a grid stands, by batch size and length of the updates."""
 
@@ -58,7 +60,8 @@ def gradients(base: dict[str, Any], *, batch_size: int, epochs: float, rate: flo
         sweep_of(
             base,
             {**_key("gradient", batch_size, arm), "left_out": left_out},
-            {**fixed, **_discarding(arm, left_out)},
+            # Named, so that no plain run trains in a bundle, which measures no gradient.
+            {**fixed, **_discarding(arm, left_out), "probes": () if left_out else _ALONE},
             (),
         )
         for arm, left_out in arms

@@ -70,6 +70,26 @@ def measured_sizes(reading: Reading) -> list[int]:
     )
 
 
+def accuracies(reading: Reading) -> go.Figure:
+    """Every rule's accuracy at its tuned rate against the batch size.
+
+    MCLR to the letter is drawn on request: its fall would leave no room for the others.
+    """
+    from sgdnoise.figures import tuned
+
+    fig = tuned.against(reading, "batch_size")
+    if "mclr-signed" not in _rules(reading):
+        return fig
+    for trace in fig.data:
+        name = trace.name or ""
+        if name.endswith("fresh seeds"):
+            trace.showlegend = False
+        if name.startswith(NAMES["mclr-signed"]):
+            trace.visible = "legendonly"
+    fig.layout.annotations[-1].text += " Hollow: fresh seeds. MCLR to the letter: click its name."
+    return fig
+
+
 def away_from_tuned(reading: Reading, step: int) -> go.Figure:
     """Every rule at a fixed factor from its tuned rate at each batch size, beside the tuned one."""
     from sgdnoise.figures.theme import figure, provenance
