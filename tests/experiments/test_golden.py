@@ -24,6 +24,8 @@ SENTENCES = {
     "unlimited-epochs": ("interpolation",),
     "initial-final-lr": ("bounds",),
     "generalization-gap": ("without_a_gap",),
+    "layerwise-lr": ("falls_from", "against_nesterov", "survives"),
+    "larger-gradients": ("survives",),
 }
 """What pages say beside claims, as functions of the findings."""
 
