@@ -475,3 +475,26 @@ def test_gains_are_of_independent_means():
     assert found.value == pytest.approx(1.0)
     assert found.interval.half == pytest.approx(0.1)
     assert findings.gain(part, 40, "none", "loss").value == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("gain", "half", "word"),
+    [
+        (1.0, 1.0 / 1.23, "reproduced"),
+        (1.0, 1.01, "undecided"),
+        (-1.0, 1.0 / 1.23, "contradicted"),
+        (0.0, 0.5 / 1.23, "absent"),
+    ],
+)
+def test_what_equal_lengths_gain_by_themselves(monkeypatch, gain, half, word):
+    monkeypatch.setattr(findings, "_lacks", lambda *_, **__: "")
+    part = gaining(half, equal_none_640=gain, equal_loss_640=7.0, loss_640=-7.0)
+    said = findings.equally_long(part)
+    assert f"{gain:+.2f} [" in said
+    assert f"at B = 640 (*{word}*)" in said
+    assert "B = 40" not in said
+
+
+def test_what_equal_lengths_gain_takes_tuned_rates():
+    assert "+0.00" not in findings.equally_long(made(losing, away=20.0))
+    assert findings.equally_long(made(losing, away=20.0)) == ""

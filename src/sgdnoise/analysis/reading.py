@@ -213,7 +213,10 @@ class Reading:
 
     @property
     def least_seeds(self) -> int:
-        """The fewest seeds that are recorded at any grid point as first planned or grown."""
+        """The fewest seeds that are recorded at any grid point as first planned or grown.
+
+        A point of a sweep to which fewer are enough, and which has them, lacks none.
+        """
         counts: list[int] = []
         for state in self.states:
             seeds: dict[RunConfig, int] = {}
@@ -221,7 +224,8 @@ class Reading:
                 if config.seed < FRESH_SEED:
                     point = config.model_copy(update={"seed": 0})
                     seeds[point] = seeds.get(point, 0) + (config.id in self.known)
-            counts.extend(seeds.values())
+            enough = min(self.study.seeds, state.sweep.most_seeds)
+            counts.extend(self.seeds if n == enough else n for n in seeds.values())
         return min(counts, default=0)
 
 

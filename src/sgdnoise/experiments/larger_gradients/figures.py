@@ -24,8 +24,8 @@ from sgdnoise.figures.tuned import source
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import SweepState
 
-LENGTHS = {"free": "", "equal": ", updates equally long"}
-"""What is said of an arm by the length of its updates."""
+LENGTHS = {"free": "", "equal": ", equally long"}
+"""What is said of an arm whose updates are all equally long."""
 
 
 def accuracies(reading: Reading) -> go.Figure:
@@ -63,7 +63,12 @@ def accuracies(reading: Reading) -> go.Figure:
             )
     ticks = sorted(sizes)
     fig.update_xaxes(tickvals=ticks, ticktext=[f"{size:,}" for size in ticks])
-    return provenance(fig, source(reading).and_also("Bars: 95 % intervals, by fresh seeds."))
+    return provenance(
+        fig,
+        source(reading).and_also(
+            "Fresh seeds; bars: 95 % intervals. Dotted: all updates equally long."
+        ),
+    )
 
 
 def along_the_run(reading: Reading, left_out: float) -> go.Figure:
@@ -130,7 +135,7 @@ def first_update(reading: Reading) -> go.Figure:
     fig = figure(
         x="left out of the batch",
         x_unit="%",
-        y="mean |g|, over that of the whole batch",
+        y="mean |g| / that of all",
         y_unit=None,
         alt="Growth of the first gradient against the part left out, by loss and at random",
     )

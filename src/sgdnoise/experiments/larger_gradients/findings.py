@@ -126,6 +126,41 @@ def not_beyond(reading: Reading) -> Verdict:
     return every(why, parts, unit="points", margin=NO_LOSS, same=True)
 
 
+def equally_long(reading: Reading) -> str:
+    """What updates of equal length alone gain, with nothing left out; empty where none are run.
+
+    Asked after the runs had been seen.
+    """
+    part = reading.part(OF["discarding"])
+    there = {dict(state.sweep.key)["updates"] for state in part.states}
+    sizes = sorted(
+        {
+            int(key["batch_size"])
+            for key in (dict(state.sweep.key) for state in part.states)
+            if key["updates"] == "equal"
+        }
+    )
+    if "equal" not in there or _lacks(part, batch_size=sizes, arm=("none",), updates=there):
+        return ""
+    gains = {}
+    for size in sizes:
+        equal, free = (
+            part.reached(_key(part, batch_size=size, arm="none", updates=updates))
+            for updates in ("equal", "free")
+        )
+        gains[f"B = {size:,}"] = equal - free
+    level = 1 - (1 - COVERAGE) / len(gains)
+    words = {
+        name: directional("", one.at(level), unit="points", margin=NO_LOSS).word
+        for name, one in gains.items()
+    }
+    listed = ", ".join(f"{one} at {name} (*{words[name]}*)" for name, one in gains.items())
+    return (
+        f"Updates of equal length by themselves, with nothing left out, gain {listed} points. "
+        "That was asked after the runs had been seen."
+    )
+
+
 def lost(reading: Reading, size: int) -> Estimate:
     """What a batch loses against the smallest one, with nothing left out."""
     smallest = _sizes(reading)[0]
