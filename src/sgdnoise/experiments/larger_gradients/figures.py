@@ -81,7 +81,6 @@ def along_the_run(reading: Reading, left_out: float) -> go.Figure:
         y_unit=None,
         log="xy",
         y_range=_gradient_frame(reading),
-        title=f"{left_out:.0%} of each batch left out",
         alt=f"Mean size of the gradient along training with {left_out:.0%} of each batch left out",
     )
     for k, arm in enumerate(("none", "loss", "random")):
@@ -178,8 +177,7 @@ def courses(reading: Reading, exponent: float) -> go.Figure:
         y_unit="nats",
         log="y",
         y_range=_loss_frame(reading),
-        title=f"effective rate {bounded_power(exponent, 0)} after the first epoch",
-        alt="Training loss of each epoch, a line a seed, with three kinds of first epoch",
+        alt=f"Training loss of each epoch at rate {bounded_power(exponent, 0)}, a line a seed",
     )
     for k, arm in enumerate(("whole", "small", "slow")):
         (state,) = _states(reading, arm=arm, updates="free")
@@ -207,7 +205,8 @@ SHOWN = 5
 def _loss_frame(reading: Reading) -> tuple[float, float] | None:
     seen = [
         value
-        for record in reading.records.values()
+        for state in _states(reading, updates="free")
+        for record in _runs(reading, state)
         for value in record.curves.get("epoch_loss", [])
         if value
     ]
