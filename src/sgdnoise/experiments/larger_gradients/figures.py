@@ -182,8 +182,8 @@ def courses(reading: Reading, exponent: float) -> go.Figure:
     for k, arm in enumerate(("whole", "small", "slow")):
         (state,) = _states(reading, arm=arm, updates="free")
         wanted = {state.sweep.config((exponent,), seed).id for seed in range(SHOWN)}
-        lines = [reading.records[run].curves for run in sorted(wanted) if run in reading.records]
-        lines = [curve["epoch_loss"] for curve in lines if curve.get("epoch_loss")]
+        curves = [reading.records[run].curves for run in sorted(wanted) if run in reading.records]
+        lines = [curve["epoch_loss"] for curve in curves if curve.get("epoch_loss")]
         for i, loss in enumerate(lines):
             fig.add_scatter(
                 x=list(range(1, len(loss) + 1)),

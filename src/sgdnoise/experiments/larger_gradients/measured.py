@@ -60,7 +60,7 @@ def first_gradients(reading: Reading, arm: str, left_out: float) -> np.ndarray:
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
-def fluctuation(losses: Iterable[float]) -> float:
+def fluctuation(losses: Iterable[float | None]) -> float:
     """How much a loss fluctuates from epoch to epoch: a standard deviation, in octaves.
 
     Of log₂ of the losses about a straight line through each three: the variance is the mean of
