@@ -68,12 +68,15 @@ def record(config: RunConfig, ending: Ending, seconds: float = 1.0) -> Record:
         "distance": [0.1, 1.0, 2.0],
         "test_step": [50.0],
         "test_accuracy": [accuracy - 5],
+        "gradient_abs": [0.1 / (1 - config.discard_fraction), 0.05, 0.02],
     }
     if "sharpness" in config.probes:
         curves |= {"train_loss": [2.3, 1.0, 0.5], "sharpness": [8.0, 4.0, 3.0]}
         curves |= {"batch_sharpness": [4.0, 3.0, 5.0]}
     if "epochs" in config.probes:
         curves |= probe_curves(config)
+    if "epoch-loss" in config.probes:
+        curves["epoch_loss"] = [config.learning_rate / epoch for epoch in range(1, 9)]
     metrics = {"train_accuracy": accuracy, "train_loss": 1.0, **metrics}
     return record_of(Result(config, "done", metrics, curves, seconds))
 

@@ -53,6 +53,7 @@ def test_every_field_but_the_defaults_is_identity():
         "ghost_batch_size": 32,
         "optimizer": "lars",
         "momentum": 0.5,
+        "nesterov": True,
         "weight_decay": 0.1,
         "trust_coefficient": 0.1,
         "epochs": 2.0,
@@ -65,6 +66,7 @@ def test_every_field_but_the_defaults_is_identity():
         "clip_steps": 5,
         "gradient_noise": 0.1,
         "discard_fraction": 0.3,
+        "discard_by": "random",
         "discard_epochs": 1.0,
         "sampling": "independent",
         "augment": "s20",
@@ -74,7 +76,11 @@ def test_every_field_but_the_defaults_is_identity():
         "engine_version": 99,
     }
     assert changed.keys() | {"steps"} == RunConfig.model_fields.keys()
-    ids = {plain.replace(**{name: value}).id for name, value in changed.items()}
+    # Two fields are legal beside another one alone.
+    beside = {"nesterov": {"momentum": 0.5}, "discard_by": {"discard_fraction": 0.3}}
+    ids = {
+        plain.replace(**{name: value}, **beside.get(name, {})).id for name, value in changed.items()
+    }
     assert len(ids | {plain.id}) == len(changed) + 1
 
 
@@ -112,6 +118,14 @@ def test_identity_rebuilds_the_config():
         ({"phases": ((1.0, 2, 1),)}, "at or after the end"),
         ({"probes": ("blur",)}, "'weight-distance', 'sharpness'.* got 'blur'"),
         ({"momentum_reset": True, "optimizer": "lamb"}, "heavy ball"),
+        ({"nesterov": True}, "nesterov is of sgd with a momentum"),
+        ({"nesterov": True, "momentum": 0.9, "optimizer": "lars"}, "nesterov is of sgd"),
+        ({"discard_by": "random"}, "give a discard_fraction too"),
+        ({"discard_by": "size", "discard_fraction": 0.3}, "'loss' or 'random', got 'size'"),
+        ({"discard_fraction": 1.0}, "discard_fraction: .* less than 1, got 1.0"),
+        ({"discard_fraction": -0.1}, "discard_fraction: .* greater than or equal to 0"),
+        ({"trust_coefficient": 0.0}, "trust_coefficient: .* greater than 0"),
+        ({"learning_rate": -0.1}, "learning_rate: .* greater than 0"),
         ({"epochs": None}, "exactly one of epochs and steps"),
         ({"batchsize": 3}, "batchsize"),
     ],

@@ -50,17 +50,21 @@ ALLOWED: dict[str, set[str]] = {
     # What a parts' check has to reach is judged on its record.
     "experiments.grid": {"ground", "study", "papers", "records"},
     # The parts, checked, builds its nets, and shows its runs in the tables of the chapters.
-    "experiments.findings": READ | PARTS | {"experiments.grid", "experiments.measured", "chapters"},
-    "experiments.findings": READ | PARTS | {"experiments.grid", "experiments.ladder", "chapters"},
-    # What findings and figures of the ladder both stand on.
-    "experiments.ladder": READ - {"figures"} | {"experiments.grid"},
-    "experiments.figures": READ
-    | {"experiments.grid", "experiments.ladder", "experiments.findings"},
-    # What findings judge and draw, as numbers and as figures.
-    "experiments.measured": READ | {"experiments.grid"},
-    "experiments.pictures": READ | {"experiments.grid", "experiments.measured"},
-    "experiments.comparisons": PARTS | {"chapters"},
+    "experiments.findings": READ
+    | PARTS
+    | {"experiments.grid", "experiments.measured", "experiments.ladder", "chapters"},
+    # What findings judge and draw: as numbers, and as figures.
     "experiments.measured": READ | {"experiments.grid", "records"},
+    "experiments.ladder": READ - {"figures"} | {"experiments.grid"},
+    "experiments.pictures": READ | {"experiments.grid", "experiments.measured"},
+    "experiments.figures": READ
+    | {
+        "experiments.grid",
+        "experiments.ladder",
+        "experiments.measured",
+        "experiments.findings",
+    },
+    "experiments.comparisons": PARTS | {"chapters"},
     "chapters": {"ground", "theory", "data", "papers", "figures", "claims"},
 }
 """For each room what it may import; what is not listed stands above all."""

@@ -34,6 +34,7 @@ Probe = Literal[
     "batch-gradients",
     "epochs",
     "layer-curvature",
+    "epoch-loss",
 ]
 """What a run may measure on its way: `training.probes` says what each records."""
 
@@ -62,6 +63,7 @@ class RunConfig(BaseModel):
         optimizer: name of the update rule, as `sgdnoise.optim` knows it.
         learning_rate: initial ε.
         momentum: m in [0, 1).
+        nesterov: whether SGD's momentum looks ahead, as `torch.optim.SGD(nesterov=True)` has it.
         weight_decay: coefficient of the L2 term's gradient.
         trust_coefficient: γ of the layer-wise rules (G20), None for the rule's own default.
         batch_size: B, examples in an update.
@@ -78,7 +80,9 @@ class RunConfig(BaseModel):
         clip_norm: bound on the gradient's global norm.
         clip_steps: number of first updates that are clipped; None for all of them.
         gradient_noise: σ of multiplicative noise z ~ N(1, σ²) on each example's loss (H17).
-        discard_fraction: part of each batch, the smallest losses, that is left out (G20 §3.1).
+        discard_fraction: part of each batch that is left out of its mean loss (G20 §3.1).
+        discard_by: which part: `loss` leaves out the smallest losses, as G20 does, `random` as
+            many examples at random.
         discard_epochs: epochs during which it is; None for all of them.
         sampling: `reshuffle` takes consecutive slices of a permutation drawn each epoch,
             permutations joined; `independent` draws each batch afresh without replacement.
@@ -100,6 +104,7 @@ class RunConfig(BaseModel):
     ghost_batch_size: Annotated[int, Field(ge=2)] = 64
     optimizer: str = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    nesterov: bool = False
     weight_decay: NonNegative = 0.0
     trust_coefficient: Positive | None = None
     epochs: Positive | None = None
@@ -113,6 +118,7 @@ class RunConfig(BaseModel):
     clip_steps: Annotated[int, Field(ge=1)] | None = None
     gradient_noise: NonNegative = 0.0
     discard_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    discard_by: Literal["loss", "random"] = "loss"
     discard_epochs: Positive | None = None
     sampling: Literal["reshuffle", "independent"] = "reshuffle"
     augment: str = "none"
@@ -147,6 +153,18 @@ class RunConfig(BaseModel):
     def _momentum_to_reset(self) -> RunConfig:
         if self.momentum_reset and self.optimizer == "lamb":
             raise ValueError("momentum_reset is of the heavy ball: lamb has none, leave it out")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _momentum_to_look_ahead(self) -> RunConfig:
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError("nesterov is of sgd with a momentum: give both, or leave it out")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _something_to_discard(self) -> RunConfig:
+        if self.discard_by != "loss" and not self.discard_fraction:
+            raise ValueError("discard_by says which examples: give a discard_fraction too")
         return self
 
     @functools.cached_property

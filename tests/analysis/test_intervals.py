@@ -15,6 +15,7 @@ from sgdnoise.analysis.intervals import (
     pooled_variance,
     quantile,
     slope_through,
+    spread_ratio,
 )
 
 
@@ -153,3 +154,36 @@ def test_the_slope_through_intervals_is_least_squares_of_their_values():
 @pytest.mark.parametrize("x", [[], [7.0], [7.0, 7.0]])
 def test_one_place_has_no_slope(x):
     assert math.isnan(slope_through(x, [Interval(1.0, 0.0, 2.0)] * len(x)).value)
+
+
+@pytest.mark.parametrize("seeds", [5, 15])
+@pytest.mark.parametrize("step", [0.0, 100 / 773])
+def test_spreads_hold_the_truth_as_often_as_they_say(seeds, step):
+    """Also of accuracies that go in whole examples, each a good part of their spread."""
+    rng = np.random.default_rng(seeds)
+    held = 0
+    for _ in range(1000):
+        wide, narrow = 0.5 * rng.standard_normal(seeds), 0.25 * rng.standard_normal(seeds)
+        if step:
+            # As scattered as the rounded values are, which rounding adds a little to.
+            wide, narrow = (step * np.round(values / step) for values in (wide, narrow))
+        truth = np.log2((0.5**2 + step**2 / 12) / (0.25**2 + step**2 / 12)) / 2
+        held += spread_ratio(wide, narrow).holds(truth)
+    assert 930 <= held <= 970
+
+
+def test_a_ratio_of_spreads_is_that_of_f():
+    found = spread_ratio([1.0, 3.0, math.nan, 5.0], [1.0, 2.0, 3.0])
+    assert found.value == pytest.approx(1.0)
+    # F of 2 and 2 degrees of freedom is a ratio of exponentials: its quantile is p / (1 − p).
+    assert 2 ** (2 * (found.high - found.value)) == pytest.approx(0.975 / 0.025)
+    assert 2 ** (2 * (found.value - found.low)) == pytest.approx(0.975 / 0.025)
+    turned = spread_ratio([1.0, 2.0, 3.0], [1.0, 3.0, 5.0])
+    assert (turned.value, turned.low, turned.high) == pytest.approx(
+        (-found.value, -found.high, -found.low)
+    )
+    wider = spread_ratio([1.0, 3.0, 5.0], [1.0, 2.0, 3.0], 0.975)
+    assert wider.low < found.low < found.high < wider.high
+    for lone in ([1.0], [], [2.0, 2.0], [math.nan, 1.0]):
+        assert math.isnan(spread_ratio(lone, [1.0, 2.0]).value)
+        assert math.isnan(spread_ratio([1.0, 2.0], lone).low)

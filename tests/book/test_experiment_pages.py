@@ -136,8 +136,9 @@ def test_a_page_renders_what_there_is_of_a_sweep_and_judges_nothing(tmp_path, sh
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_complete_page_has_its_figures_and_verdicts(tmp_path, shown, name):
     experiment, scale = EXPERIMENTS[name], scale_of(name)
-    store = fill(tmp_path, experiment, scale, 3, ending_of(name))
-    outputs = shown(experiment.notebook, scale=scale, seeds=None, results=str(store.root))
+    seeds = experiment.seeds[scale] if scale == "gpu" else 3
+    store = fill(tmp_path, experiment, scale, seeds, ending_of(name))
+    outputs = shown(experiment.notebook, scale=scale, seeds=seeds, results=str(store.root))
     said = text(outputs)
     assert "ot yet measured" not in said
     assert "not complete" not in said
@@ -216,7 +217,7 @@ def test_contents_that_name_no_experiment_or_no_scale_of_its_are_refused(tmp_pat
     for wrong, why in (
         ("gpu/gap", "no experiment is called 'gap'"),
         ("big/constant-epoch", "no scale is called 'big'"),
-        ("digits/layerwise-lr", "layerwise-lr does not stand at scale digits"),
+        ("paper/layerwise-lr", "layerwise-lr does not stand at scale paper"),
     ):
         contents_of(tmp_path, "gpu/generalization-gap", wrong)
         with pytest.raises(InputError, match=why):

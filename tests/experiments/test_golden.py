@@ -26,6 +26,8 @@ SENTENCES = {
     "generalization-gap": ("without_a_gap",),
     "training-set-size": ("boundary_growth",),
     "sharpness": ("limits", "where_it_helps"),
+    "layerwise-lr": ("falls_from", "against_nesterov", "survives"),
+    "larger-gradients": ("survives",),
 }
 """What pages say beside claims, as functions of the findings."""
 

@@ -57,6 +57,11 @@ FROZEN = {
     ("gradient-statistics", "digits"): (85, "fbc2165ec545568a"),
     ("gradient-statistics", "cpu"): (35, "94bff6ff11323d56"),
     ("gradient-statistics", "gpu"): (33, "3d88e2199bbd9c0f"),
+    ("generalization-gap", "paper"): (15, "869c4d18103a93b4"),
+    ("layerwise-lr", "digits"): (700, "e2d990bf115ad0f5"),
+    ("larger-gradients", "digits"): (1140, "a65a081001179580"),
+    ("larger-gradients", "cpu"): (298, "970031c9615c2abb"),
+    ("larger-gradients", "gpu"): (298, "ba43b31742e203b3"),
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
     ("training-set-size", "digits"): (2125, "b5e9c8ad830beadf"),
     ("sharpness", "digits"): (1320, "a47bcb07e59fdb81"),
@@ -131,9 +136,11 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
     runs = [run for _, runs in planned(name, scale, 1) for run in runs]
     sizes = sorted({run.batch_size for run in runs})
     if name in ("layerwise-lr", "gradient-statistics"):
+    if name in ("layerwise-lr", "larger-gradients"):
         # G20 states no budget to put another one in place of.
         assert re.search(rf"atches of {sizes[0]} to {sizes[-1]} ", text)
-        assert f"; {runs[0].epochs:g} epochs; " in text or scale == "gpu"
+        spans = name == "larger-gradients" or scale == "gpu"
+        assert f"; {runs[0].epochs:g} epochs; " in text or spans
         assert "epochs in place of" not in text
     elif runs[0].steps is not None:
         steps = sorted({run.steps for run in runs})
@@ -248,6 +255,10 @@ def test_which_grids_are_refined_and_where_seeds_are_enough(name, scale):
         c1 = {(rung, 3) for rung in RUNGS}
         enough = {"digits": {("SB", 16), ("+RA", 10)}, "cpu": c1, "gpu": set()}
         assert rungs == enough.get(scale, {("+RA", 3)})
+    if name == "larger-gradients":
+        # Spreads take more runs than accuracies do.
+        assert {sweep.most_seeds for sweep in few} == ({5, 10} if scale == "digits" else {3})
+        assert {dict(sweep.key)["part"] for sweep in few} == {"discarding"}
         return
     if (name, scale) != ("constant-step", "cpu"):
         assert not few
@@ -504,8 +515,8 @@ def test_assumed_seconds_are_those_that_the_engine_is_held_to():
 
 
 def test_no_scale_that_does_not_stand_and_no_absurd_seeds_make_a_study():
-    with pytest.raises(InputError, match="does not stand at scale digits: choose one of cpu, gpu"):
-        study_of("layerwise-lr", "digits")
+    with pytest.raises(InputError, match="does not stand at scale paper: choose one of digits, "):
+        study_of("layerwise-lr", "paper")
     with pytest.raises(InputError, match="no experiment is called 'gap': choose one of constant-"):
         study_of("gap", "cpu")
     with pytest.raises(InputError, match="no scale is called 'big': choose one of digits, cpu"):

@@ -200,6 +200,32 @@ def product(loss, model, vector):
     return gradient_of(gradient_of(loss, model, graph=True) @ vector, model)
 
 
+@pytest.mark.parametrize(
+    ("changes", "batches"),
+    [
+        # Of 200 examples: epochs begin within a batch, which counts where its own examples begin.
+        ({"batch_size": 30, "epochs": 3.0}, [7, 7, 6]),
+        ({"batch_size": 20, "epochs": 2.0}, [10, 10]),
+        # The first epoch in batches of 5.
+        ({"epochs": 2.0, "phases": ((0, 0.25, 0.1), (1, 1, 1))}, [40, 10]),
+    ],
+)
+def test_the_loss_of_each_epoch_is_the_mean_over_its_batches(digits, monkeypatch, changes, batches):
+    losses, count = [], state.RunState.count
+
+    def noting(self, loss):
+        losses.append(loss)
+        return count(self, loss)
+
+    monkeypatch.setattr(state.RunState, "count", noting)
+    base = {"steps": None, "probes": ("epoch-loss",), **changes}
+    got, _ = run(small(**base), digits)
+    want = [np.mean(part) for part in np.split(losses, np.cumsum(batches)[:-1])]
+    assert got.curves["epoch_loss"] == pytest.approx(want, rel=1e-3)
+    plain, _ = run(small(**{**base, "probes": ()}), digits)
+    assert plain.metrics == got.metrics
+
+
 def test_weight_distance_of_all_and_of_each_tensor(digits):
     got, model = run(small(learning_rate=0.5, steps=9, probes=("weight-distance",)), digits)
     start = build_model(small(), digits)

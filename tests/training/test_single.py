@@ -154,6 +154,21 @@ def test_gradient_noise_and_discarding_are_what_they_say(images):
     assert got["gradient_norm"][0] == pytest.approx(want, rel=2e-3)
 
 
+def test_discarding_at_random_leaves_as_many_out_whatever_their_losses(images):
+    one = config(steps=1, batch_size=64, discard_fraction=0.25, discard_by="random")
+    model = build_model(one, images).train()
+    index = batch_indices(one, 256, 0, 1)[0]
+    x = augmentation("s20", images)(images.train_images[index], stream(0, "augment/0"))
+    losses = F.cross_entropy(model(x), images.train_labels[index], reduction="none")
+    keep = torch.rand(64, generator=stream(0, "discard/0")).argsort()[16:]
+    losses[keep].mean().backward()
+    want = torch.cat([p.grad.reshape(-1) for p in model.parameters()]).norm().item()
+    got = run(one, images)
+    assert got.curves["gradient_norm"][0] == pytest.approx(want, rel=2e-3)
+    by_loss = run(one.replace(discard_by="loss"), images).curves["gradient_norm"][0]
+    assert abs(by_loss / want - 1) > 0.02
+
+
 @pytest.mark.parametrize("sampling", ["reshuffle", "independent"])
 @pytest.mark.parametrize(
     ("batch_size", "epochs", "steps"),

@@ -19,6 +19,7 @@ from sgdnoise.errors import InputError
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.training import mlp_kernel, stacked
 from sgdnoise.training.result import bundles, significant
+from sgdnoise.training.single import train_single
 from sgdnoise.training.stacked import train_stacked
 from sgdnoise.training.streams import batch_indices, stream
 
@@ -60,7 +61,11 @@ def eager(one, digits, build=build):
     model = build(one)
     start = torch.cat([p.detach().reshape(-1) for p in model.parameters()]).double()
     optimizer = torch.optim.SGD(
-        model.parameters(), one.learning_rate, one.momentum, weight_decay=one.weight_decay
+        model.parameters(),
+        one.learning_rate,
+        one.momentum,
+        weight_decay=one.weight_decay,
+        nesterov=one.nesterov,
     )
     total = one.total_steps(1024)
     schedule = hold_then_decay(total, one.decay_factor)
@@ -116,6 +121,23 @@ def test_equals_the_autograd_loop(digits, sampling, batch_size):
     ]
     for result in train_stacked(runs, digits, build):
         assert_equals_eager(result, eager(result.config, digits))
+
+
+@pytest.mark.parametrize("batch_size", [16, 100])
+def test_nesterov_is_torchs_in_both_loops(digits, batch_size):
+    rates = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.01, "steps": 60}
+    one = config(batch_size=batch_size, nesterov=True, **rates)
+    for change in ({}, {"learning_rate": 0.02, "seed": 1}):
+        run = one.replace(**change)
+        want = eager(run, digits)
+        (bundled,) = train_stacked([run], digits, build)
+        assert_equals_eager(bundled, want)
+        alone = nn.Sequential(nn.Flatten(), *build(run))
+        assert_equals_eager(train_single(run, digits, alone), want)
+    # It is not the heavy ball, with which it shares no bundle.
+    plain = one.replace(nesterov=False)
+    assert abs(eager(plain, digits)["distance"] / eager(one, digits)["distance"] - 1) > 0.01
+    assert len(bundles([one, plain])) == 2
 
 
 @pytest.mark.parametrize("hidden", [(), (64,), (20, 30, 12)])

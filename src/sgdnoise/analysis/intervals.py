@@ -205,3 +205,24 @@ def pooled_variance(groups: Iterable[Sequence[float] | np.ndarray]) -> tuple[flo
             squares += float(((values - values.mean()) ** 2).sum())
             dof += len(values) - 1
     return (squares / dof, dof) if dof else (math.nan, 0)
+
+
+def spread_ratio(
+    mine: Sequence[float] | np.ndarray,
+    theirs: Sequence[float] | np.ndarray,
+    coverage: float = COVERAGE,
+) -> Interval:
+    """log₂ of how much further runs scatter than others: of their standard deviations' ratio.
+
+    The interval is that of F, exact for independent normal values. Only finite values count; bounds
+    of NaN where either has fewer than two, or no spread at all.
+    """
+    (one, many), (other, few) = pooled_variance([mine]), pooled_variance([theirs])
+    if not (one > 0 and other > 0):
+        return Interval(math.nan, math.nan, math.nan)
+    value = math.log2(one / other) / 2
+    low, high = (
+        value - math.log2(float(stats.f.ppf(level, many, few))) / 2
+        for level in ((1 + coverage) / 2, (1 - coverage) / 2)
+    )
+    return Interval(value, low, high)

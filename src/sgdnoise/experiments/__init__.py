@@ -18,6 +18,7 @@ NAMES = (
     "constant-step",
     "unlimited-epochs",
     "layerwise-lr",
+    "larger-gradients",
     "generalization-gap",
     "initial-final-lr",
     "discriminating",

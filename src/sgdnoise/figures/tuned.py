@@ -83,8 +83,13 @@ def groups(keys: Iterable[Key], x: str) -> list[Group]:
         place = max(_place(method), found[-1][0] + 1 if found else 0)
         more = variant_name(analysis.without(of, "method"))
         name = ", ".join(filter(None, [NAMES.get(method, method), more]))
-        styles = (style[place % len(style)] for style in (PALETTE, DASHES, SYMBOLS))
-        found.append((place, Group(of, x, name, *styles)))
+        # Beyond the palette's end a colour comes again, with other dashes and symbols.
+        again = place + place // len(PALETTE)
+        colour, dash, symbol = (
+            style[at % len(style)]
+            for style, at in ((PALETTE, place), (DASHES, again), (SYMBOLS, again))
+        )
+        found.append((place, Group(of, x, name, colour, dash, symbol)))
     return [group for _, group in found]
 
 

@@ -85,6 +85,7 @@ def build_optimizer(
     trust_coefficient: float | None = None,
     generator: torch.Generator | None = None,
     fused: bool = False,
+    nesterov: bool = False,
 ) -> torch.optim.Optimizer:
     """The optimizer of this name, as a run config gives it.
 
@@ -100,6 +101,7 @@ def build_optimizer(
         generator: of the random probes of `cblr`, on the CPU.
         fused: SGD's update as one kernel, which on a GPU may read its learning rate from the
             device; the other rules are as they are.
+        nesterov: whether SGD's momentum looks ahead; of `sgd` alone.
 
     Raises:
         InputError: for an unknown name, hyperparameters that are not legal (a momentum of 1 or
@@ -114,6 +116,8 @@ def build_optimizer(
     params = list(parameters.parameters() if isinstance(parameters, nn.Module) else parameters)
     if not params:
         raise InputError(f"nothing for {name} to train: the model has no parameters")
+    if nesterov and (name != "sgd" or not momentum):
+        raise InputError("nesterov is of sgd with a momentum: give both, or leave it out")
     if name == "sgd":
         return torch.optim.SGD(
             params,
@@ -121,6 +125,7 @@ def build_optimizer(
             momentum=momentum,
             weight_decay=weight_decay,
             fused=fused or None,
+            nesterov=nesterov,
         )
     if name == "lamb":
         return LAMB(params, learning_rate, betas=(momentum, 0.999), weight_decay=weight_decay)

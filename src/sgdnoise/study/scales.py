@@ -19,6 +19,9 @@ NAMES = {
     "lars": "LARS",
     "percent-delta": "PercentDelta",
     "mclr": "MCLR",
+    "nesterov": "Nesterov's momentum 0.9",
+    "lamb": "LAMB",
+    "mclr-signed": "MCLR to the letter",
 }
 """What the methods are called."""
 

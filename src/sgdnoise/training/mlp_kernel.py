@@ -129,7 +129,7 @@ def _exponentials(logits, top, total):  # type: ignore[no-untyped-def]
 
 @_compiled
 def train_steps(  # type: ignore[no-untyped-def]
-    flat, velocity, sizes, x, labels, batches, order_of, rates, momentum, decay, running
+    flat, velocity, sizes, x, labels, batches, order_of, rates, momentum, decay, running, nesterov
 ):
     """Takes steps of SGD with momentum and weight decay, as torch.optim.SGD defines them, in place.
 
@@ -145,6 +145,7 @@ def train_steps(  # type: ignore[no-untyped-def]
         momentum: float32, shape (runs,).
         decay: coefficient of weight decay, float32, shape (runs,).
         running: whether the run takes part, shape (runs,).
+        nesterov: whether the momentum of all runs looks ahead.
     """
     steps, batch_size = batches.shape[1:]
     block, size = min(_BLOCK, batch_size), np.float32(batch_size)
@@ -153,7 +154,7 @@ def train_steps(  # type: ignore[no-untyped-def]
     deltas = [np.empty((block, width), np.float32) for width in sizes[:-1]]
     hidden = values[1:]
     top, total = np.empty(block, np.float32), np.empty(block, np.float32)
-    gradient = np.empty(flat.shape[1], np.float32)
+    gradient, pull = np.empty(flat.shape[1], np.float32), np.empty(flat.shape[1], np.float32)
     d_weights, d_biases = _layers(gradient, sizes)
     last = len(d_weights) - 1
     for run in range(flat.shape[0]):
@@ -193,14 +194,23 @@ def train_steps(  # type: ignore[no-untyped-def]
                             delta[b, j] = np.float32(0) if h[b, j] <= 0 else delta[b, j]
                             d_bias[j] += delta[b, j]
                     np.dot(values[k - 1][:count].T, delta, d_weights[k - 1])
-                if start == 0:
+                if nesterov:
+                    for i in range(w.size):
+                        before = d * w[i] if start == 0 else pull[i]
+                        pull[i] = before + gradient[i]
+                elif start == 0:
                     for i in range(w.size):
                         v[i] = m * v[i] + d * w[i] + gradient[i]
                 else:
                     for i in range(w.size):
                         v[i] += gradient[i]
-            for i in range(w.size):
-                w[i] -= rate * v[i]
+            if nesterov:
+                for i in range(w.size):
+                    v[i] = m * v[i] + pull[i]
+                    w[i] -= rate * (pull[i] + m * v[i])
+            else:
+                for i in range(w.size):
+                    w[i] -= rate * v[i]
 
 
 @_compiled

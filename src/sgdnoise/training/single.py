@@ -137,7 +137,10 @@ def _weights(
     def weigh(losses: torch.Tensor, part: slice) -> torch.Tensor:
         weights = torch.ones_like(losses)
         if config.discard_fraction and discarding:
-            weights = optim.discard_weights(losses.detach(), config.discard_fraction)
+            order = losses.detach()
+            if config.discard_by == "random":
+                order = torch.rand(size, generator=stream(config.seed, f"discard/{step}"))
+            weights = optim.discard_weights(order.to(losses.device), config.discard_fraction)
         if noise is not None:
             weights = weights * noise[part].to(losses.device)
         return weights

@@ -147,6 +147,7 @@ def train_stacked(
                 momentum,
                 decay,
                 running,
+                first.nesterov,
             )
             if stop in measured_at:
                 measure(stop)

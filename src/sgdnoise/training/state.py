@@ -63,6 +63,8 @@ class Progress:
     step: int = 0
     loss_sum: float = 0.0
     loss_count: float = 0
+    epoch_sum: float = 0.0
+    epoch_count: float = 0
     seconds: float = 0.0
     diverged_at: int | None = None
     curves: dict[str, list[float]] = field(default_factory=dict)
@@ -139,6 +141,7 @@ class RunState:
             trust_coefficient=config.trust_coefficient,
             generator=stream(config.seed, "curvature"),
             fused=fused,
+            nesterov=config.nesterov,
         )
         state = cls(
             config,
@@ -203,6 +206,13 @@ class RunState:
         progress.loss_sum += weight * loss
         progress.loss_count += weight
         progress.step += 1
+        if "epoch-loss" in self.config.probes:
+            progress.epoch_sum += weight * loss
+            progress.epoch_count += weight
+            if progress.step == self.total or self._starts_epoch(progress.step):
+                mean = progress.epoch_sum / progress.epoch_count
+                progress.add(epoch_loss=significant(mean, 4))
+                progress.epoch_sum, progress.epoch_count = 0.0, 0
         return True
 
     def log(self) -> None:
@@ -329,7 +339,8 @@ class RunState:
 
 def _is_sound(progress: Progress, batches: BatchSchedule, batch_size: int) -> bool:
     """Whether what was read is what a run of these batches may have measured on its way."""
-    numbers = (progress.loss_sum, progress.seconds, *itertools.chain(*progress.curves.values()))
+    sums = (progress.loss_sum, progress.epoch_sum, progress.epoch_count, progress.seconds)
+    numbers = (*sums, *itertools.chain(*progress.curves.values()))
     return (
         type(progress.step) is int
         and type(progress.loss_count) in (int, float)  # a float with the first loss that counts

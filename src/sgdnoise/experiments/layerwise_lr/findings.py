@@ -17,7 +17,7 @@ import pandas as pd
 
 from sgdnoise import analysis, data
 from sgdnoise.analysis import Reading, Tuning
-from sgdnoise.analysis.intervals import Estimate
+from sgdnoise.analysis.intervals import COVERAGE, Estimate
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.layerwise_lr.grid import RULES
@@ -70,6 +70,26 @@ def measured_sizes(reading: Reading) -> list[int]:
     )
 
 
+def accuracies(reading: Reading) -> go.Figure:
+    """Every rule's accuracy at its tuned rate against the batch size.
+
+    MCLR to the letter is drawn on request: its fall would leave no room for the others.
+    """
+    from sgdnoise.figures import tuned
+
+    fig = tuned.against(reading, "batch_size")
+    if "mclr-signed" not in _rules(reading):
+        return fig
+    for trace in fig.data:
+        name = trace.name or ""
+        if name.endswith("fresh seeds"):
+            trace.showlegend = False
+        if name.startswith(NAMES["mclr-signed"]):
+            trace.visible = "legendonly"
+    fig.layout.annotations[-1].text += " Hollow: fresh seeds. MCLR to the letter: click its name."
+    return fig
+
+
 def away_from_tuned(reading: Reading, step: int) -> go.Figure:
     """Every rule at a fixed factor from its tuned rate at each batch size, beside the tuned one."""
     from sgdnoise.figures.theme import figure, provenance
@@ -84,7 +104,7 @@ def away_from_tuned(reading: Reading, step: int) -> go.Figure:
         log="x",
         y_range=_frame(tuned),
         title=f"each rule at {power_of_two(step)} times its tuned rate",
-        alt="Test accuracy against batch size with the rates off by a factor, four update rules",
+        alt="Test accuracy against batch size with the rates off by a factor, by update rule",
     )
     sizes = sorted({int(dict(key)["batch_size"]) for key in tuned})
     for group in groups(tuned, "batch_size"):
@@ -131,7 +151,7 @@ def sweep_at(reading: Reading, batch_size: int) -> go.Figure:
         y_unit="%",
         log="x",
         y_range=frame,
-        alt=f"Test accuracy of every run against its rate at batch size {batch_size}, four rules",
+        alt=f"Test accuracy of every run against its rate at batch size {batch_size}, by rule",
     )
     for group in groups(tuned, "batch_size"):
         one = group.tunings(tuned)[batch_size]
@@ -189,10 +209,16 @@ def table(reading: Reading) -> pd.DataFrame:
     rows = []
     for size in _stations(optima):
         row: dict[str, object] = {"Batch size": size}
-        for rule in RULES:
+        for rule in _rules(reading):
             row[NAMES[rule]] = _cell(_row(optima, rule, size))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _rules(reading: Reading) -> list[str]:
+    """The rules that this scale has, as they are listed everywhere."""
+    there = {str(dict(state.sweep.key)["method"]) for state in reading.states}
+    return [rule for rule in NAMES if rule in there]
 
 
 def _row(optima: pd.DataFrame, rule: str, size: int) -> pd.Series:
@@ -294,6 +320,164 @@ def helps(reading: Reading, rule: str) -> Verdict:
 def _helps_lacks(reading: Reading, rule: str) -> str:
     sizes = _stations(reading.optima())
     return _lacks(reading, rule, "momentum", sizes[0], sizes[-1])
+
+
+# --- Beside the claims ----------------------------------------------------------------------------
+
+
+def falls_from(reading: Reading, rule: str = "mclr") -> str:
+    """From which batch size on a reading of MCLR is surely behind LARS, every larger one included.
+
+    At a level that Bonferroni divides among the batch sizes. Empty where the scale has no such
+    rule.
+    """
+    if rule not in _rules(reading):
+        return ""
+    sizes, behind = _stations(reading.optima()), []
+    level = 1 - (1 - COVERAGE) / len(sizes)
+    known = [size for size in sizes if not _lacks(reading, rule, "lars", size)]
+    gaps = {size: _ahead(reading, rule, "lars", size) for size in known}
+    for size in reversed(known):
+        if not gaps[size].at(level).high < 0:
+            break
+        behind.append(size)
+    listed = ", ".join(f"{gap} at B = {size:,}" for size, gap in gaps.items())
+    left = [size for size in sizes if size not in known]
+    lacking = f" (not compared at {', '.join(f'{size:,}' for size in left)})" if left else ""
+    start = f"from B = {behind[-1]:,} on" if behind else "at no batch size up to the largest"
+    return f"{NAMES[rule]} is surely behind LARS {start}{lacking}: {listed or 'nothing'} points."
+
+
+def against_nesterov(reading: Reading) -> str:
+    """Whether tuned Nesterov momentum does as well as LARS, as Nado et al. (2021) have it.
+
+    Empty where the scale has no such rule.
+    """
+    if "nesterov" not in _rules(reading):
+        return ""
+    sizes = _stations(reading.optima())
+    if lacking := _lacks(reading, "nesterov", "lars", *sizes):
+        return f"That tuned Nesterov momentum does as well as LARS is *not tested here*: {lacking}"
+    parts = {f"B = {size:,}": _ahead(reading, "nesterov", "lars", size) for size in sizes}
+    verdict = every("", parts, unit="points", margin=NEGLIGIBLE, same=True)
+    listed = ", ".join(f"{gap} at {name}" for name, gap in parts.items())
+    return (
+        "That tuned Nesterov momentum does as well as LARS, within "
+        f"{NEGLIGIBLE:g} point, is *{verdict.word}*: its lead is {listed} points."
+    )
+
+
+def first_steps(reading: Reading, rule: str) -> dict[int, np.ndarray]:
+    """‖Δw‖ of the first update at the tuned rate by batch size, a number a seed.
+
+    It is the distance that a run is measured to have come after its first step. NaN where none is.
+    """
+    found = {}
+    for size in _stations(reading.optima()):
+        (state,) = (
+            s
+            for s in reading.states
+            if {"method": rule, "batch_size": size}.items() <= dict(s.sweep.key).items()
+        )
+        best = state.tuned.get("test_accuracy")
+        values = []
+        for seed in range(reading.seeds):
+            run = state.sweep.config(best.point, seed).id if best else ""
+            curves = reading.records[run].curves if run in reading.records else {}
+            first = (curves.get("step") or [0])[0] == 1
+            values.append((curves.get("distance") or [math.nan])[0] if first else math.nan)
+        found[size] = np.array(values, dtype=np.float64)
+    return found
+
+
+def steps_slope(reading: Reading, rule: str) -> Estimate:
+    """Slope of log₂ of the first step's length against log₂ of the batch size, seed by seed."""
+    steps = first_steps(reading, rule)
+    x = np.log2(list(steps))
+    each = np.log2(np.array(list(steps.values())))
+    each = each[:, np.isfinite(each).all(axis=0)]
+    slopes = (x - x.mean()) @ each / ((x - x.mean()) ** 2).sum()
+    return Estimate.mean(slopes)
+
+
+def step_lengths(reading: Reading) -> go.Figure:
+    """The first step's length of each rule at its tuned rate, against the batch size."""
+    from sgdnoise.figures.theme import figure, provenance
+    from sgdnoise.figures.tuned import groups, source, ticks_at
+
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="length of the first update ‖Δw‖",
+        y_unit=None,
+        log="xy",
+        alt="Length of the first update at the tuned rate against batch size, by update rule",
+    )
+    ticks_at(fig, _stations(reading.optima()))
+    for group in groups(reading.tuned(), "batch_size"):
+        steps = first_steps(reading, dict(group.of)["method"])
+        there = {size: each[np.isfinite(each)] for size, each in steps.items()}
+        there = {size: each for size, each in there.items() if len(each)}
+        fig.add_scatter(
+            x=list(there),
+            y=[float(np.median(each)) for each in there.values()],
+            mode="lines+markers",
+            marker={"symbol": group.symbol},
+            line={"color": group.colour, "dash": group.dash},
+            name=group.name,
+        )
+    return provenance(fig, source(reading).and_also("Medians over seeds."))
+
+
+SHRINKS = 0.1
+"""How steep a step may fall with the batch size and count as not shrinking: G20's law for equal
+rates has a slope of −1/2."""
+
+
+def survives(reading: Reading) -> str:
+    """What is left of G20's explanation that steps which vanish are why large batches lose.
+
+    One sentence, from words alone: of each rule, whether its first step at the tuned rate shrinks
+    with the batch size, and whether it loses accuracy from the smallest batch to the largest.
+    """
+    sizes = _stations(reading.optima())
+    words = {}
+    for rule in _rules(reading):
+        if _lacks(reading, rule, rule, sizes[0], sizes[-1]):
+            continue
+        slope = steps_slope(reading, rule)
+        shrinks = directional("", slope, unit="slope", sign=-1, margin=SHRINKS).word
+        near, far = (
+            reading.reached(_row(reading.optima(), rule, size).key)
+            for size in (sizes[0], sizes[-1])
+        )
+        loses = directional("", near - far, unit="points", margin=NEGLIGIBLE).word
+        words[rule] = (shrinks, loses)
+    return of_vanishing(words, sizes[0], sizes[-1])
+
+
+def of_vanishing(words: Mapping[str, tuple[str, str]], small: int, large: int) -> str:
+    """The sentence, from each rule's words: that its step shrinks, and that it loses accuracy."""
+    against = ("absent", "contradicted")
+    steady = {rule: loses for rule, (shrinks, loses) in words.items() if shrinks in against}
+    shrinking = [loses for shrinks, loses in words.values() if shrinks == "reproduced"]
+    between = f"from B = {small:,} to {large:,}"
+    losing = [NAMES[rule] for rule, loses in steady.items() if loses == "reproduced"]
+    if losing:
+        return (
+            f"**Vanishing steps do not survive**: {between} the first update does not shrink with "
+            f"{', '.join(losing)}, and accuracy is lost all the same."
+        )
+    if steady and set(steady.values()) <= set(against) and "reproduced" in shrinking:
+        return (
+            f"**Vanishing steps survive**: {between} the rules whose first update does not shrink "
+            "lose nothing, and one whose update shrinks does."
+        )
+    listed = "; ".join(f"{NAMES[r]} {shrinks} and {loses}" for r, (shrinks, loses) in words.items())
+    return (
+        f"**Vanishing steps are not decided**: {between} the words on shrinking steps and on lost "
+        f"accuracy are, by rule, {listed or 'not to be had'}."
+    )
 
 
 CLAIMS = (

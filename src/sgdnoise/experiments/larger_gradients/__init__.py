@@ -1,0 +1,1 @@
+"""Larger gradients: its grid and its findings."""

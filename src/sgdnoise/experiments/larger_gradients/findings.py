@@ -1,0 +1,441 @@
+"""What the records say of G20's two ways to enlarge the gradient (§3, figures 9 to 14).
+
+Accuracies are those of fresh seeds, each arm at its own tuned rate. Gradients and fluctuations,
+which nothing tuned, are compared seed by seed, the first update of all arms being of one net and
+one batch. Spreads are compared by F.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sgdnoise.analysis import Estimate, Interval, Reading
+from sgdnoise.analysis.intervals import COVERAGE, spread_ratio
+from sgdnoise.analysis.needs import no_optimum
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, Word, directional, every
+from sgdnoise.experiments.larger_gradients.grid import FRACTIONS
+from sgdnoise.experiments.larger_gradients.measured import (
+    ARMS,
+    OF,
+    first_gradients,
+    fluctuations,
+    fresh_accuracies,
+    state_of,
+)
+from sgdnoise.study.grid import Key
+
+GROWTH = -math.log2(1 - FRACTIONS[0]) / 2
+"""log₂ by which a gradient counts as larger: what leaving out the least part at random gives."""
+
+APART = 0.5
+"""log₂ by which fluctuations and spreads count as different, a factor of √2: G20 shows them in
+plots and prints no number."""
+
+
+def _key(reading: Reading, **wanted: Any) -> Key:
+    return state_of(reading, **wanted).sweep.key
+
+
+def _sizes(reading: Reading) -> list[int]:
+    return sorted({int(dict(state.sweep.key)["batch_size"]) for state in reading.states})
+
+
+# --- The gradient ---------------------------------------------------------------------------------
+
+
+def enlarges(reading: Reading) -> Verdict:
+    """Whether small losses left out enlarge the gradient, more than as many left out at random.
+
+    On the mean over figure 9's fractions, seed by seed.
+    """
+    with np.errstate(divide="ignore"):
+        whole = np.log2(first_gradients(reading, "none", 0.0))
+        small, blind = (
+            np.mean([np.log2(first_gradients(reading, arm, p)) for p in FRACTIONS], axis=0)
+            for arm in ("loss", "random")
+        )
+    over_all, over_random = (_mean(small - other) for other in (whole, blind))
+    why = (
+        f"on average over the fractions log₂ of the mean |g| grows by {over_all} with small losses "
+        f"left out, and by {_mean(blind - whole)} with as many left out at random: apart by "
+        f"{over_random}."
+    )
+    parts = {"the growth": over_all, "the growth over that at random": over_random}
+    return every(why, parts, unit="log2 ratio", margin=GROWTH)
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    return Estimate.mean(values[np.isfinite(values)])
+
+
+# --- What leaving out gains -----------------------------------------------------------------------
+
+
+def printed_sizes(reading: Reading) -> list[int]:
+    """The batch sizes that stand for figure 10's 2,000 and 8,000."""
+    return _sizes(reading)[:2]
+
+
+def beyond(reading: Reading) -> list[int]:
+    """The batch sizes beyond these."""
+    return _sizes(reading)[2:]
+
+
+def gain(
+    reading: Reading, size: int, arm: str = "loss", over: str = "none", updates: str = "free"
+) -> Estimate:
+    """Accuracy of one arm of the part `discarding` over that of another at a batch size."""
+    mine, theirs = (
+        reading.reached(_key(reading, batch_size=size, arm=name, updates=updates))
+        for name in (arm, over)
+    )
+    return mine - theirs
+
+
+def _gains(
+    reading: Reading, sizes: Iterable[int], over: str = "none", updates: str = "free"
+) -> dict[str, Estimate]:
+    return {f"B = {size:,}": gain(reading, size, over=over, updates=updates) for size in sizes}
+
+
+def _listed(parts: dict[str, Estimate]) -> str:
+    return ", ".join(f"{part} points at {name}" for name, part in parts.items())
+
+
+def helps(reading: Reading) -> Verdict:
+    """Whether leaving out 30 % of small loss gains accuracy at both of figure 10's batch sizes."""
+    return _gained(reading, printed_sizes(reading), "free")
+
+
+def _gained(reading: Reading, sizes: Iterable[int], updates: str) -> Verdict:
+    parts = _gains(reading, sizes, updates=updates)
+    blind = _gains(reading, sizes, "random", updates)
+    why = f"it gains {_listed(parts)}; over as many left out at random {_listed(blind)}."
+    return every(why, parts, unit="points", margin=NO_LOSS)
+
+
+def not_beyond(reading: Reading) -> Verdict:
+    """Whether it changes the accuracy by next to nothing at every larger batch."""
+    parts = _gains(reading, beyond(reading))
+    why = f"it gains {_listed(parts)}."
+    return every(why, parts, unit="points", margin=NO_LOSS, same=True)
+
+
+def equally_long(reading: Reading) -> str:
+    """What updates of equal length alone gain, with nothing left out; empty where none are run.
+
+    Asked after the runs had been seen.
+    """
+    part = reading.part(OF["discarding"])
+    there = {dict(state.sweep.key)["updates"] for state in part.states}
+    sizes = sorted(
+        {
+            int(key["batch_size"])
+            for key in (dict(state.sweep.key) for state in part.states)
+            if key["updates"] == "equal"
+        }
+    )
+    if "equal" not in there or _lacks(part, batch_size=sizes, arm=("none",), updates=there):
+        return ""
+    gains = {}
+    for size in sizes:
+        equal, free = (
+            part.reached(_key(part, batch_size=size, arm="none", updates=updates))
+            for updates in ("equal", "free")
+        )
+        gains[f"B = {size:,}"] = equal - free
+    level = 1 - (1 - COVERAGE) / len(gains)
+    words = {
+        name: directional("", one.at(level), unit="points", margin=NO_LOSS).word
+        for name, one in gains.items()
+    }
+    listed = ", ".join(f"{one} at {name} (*{words[name]}*)" for name, one in gains.items())
+    return (
+        f"Updates of equal length by themselves, with nothing left out, gain {listed} points. "
+        "That was asked after the runs had been seen."
+    )
+
+
+def lost(reading: Reading, size: int) -> Estimate:
+    """What a batch loses against the smallest one, with nothing left out."""
+    smallest = _sizes(reading)[0]
+    at = (_key(reading, batch_size=b, arm="none", updates="free") for b in (smallest, size))
+    small, large = map(reading.reached, at)
+    return small - large
+
+
+def with_a_gap(reading: Reading) -> list[int]:
+    """The batch sizes that lose more than next to nothing against the smallest."""
+    return [size for size in _sizes(reading)[1:] if lost(reading, size).value >= NO_LOSS]
+
+
+def _lacks(reading: Reading, **choices: Iterable[Any]) -> str:
+    """What a comparison of sweeps lacks, by the parts of their keys."""
+    for state in reading.states:
+        key = dict(state.sweep.key)
+        asked = all(key[name] in allowed for name, allowed in choices.items())
+        if asked and (lacking := no_optimum(reading, [state.sweep.key])):
+            return f"with {ARMS[key['arm']]}, {lacking}"
+    return ""
+
+
+def _helps_lacks(reading: Reading) -> str:
+    """What figure 10 lacks: tuned rates, and something lost at the larger batch to win back."""
+    small, large = printed_sizes(reading)
+    arms = ("none", "loss", "random")
+    if lacking := _lacks(reading, batch_size=(small, large), arm=arms, updates=("free",)):
+        return lacking
+    gap = lost(reading, large)
+    if gap.value >= NO_LOSS:
+        return ""
+    return (
+        f"B = {large:,} loses {gap} points against B = {small:,}: a larger gradient has nothing to "
+        "win back."
+    )
+
+
+def _beyond_lacks(reading: Reading) -> str:
+    sizes = beyond(reading)
+    return _lacks(reading, batch_size=sizes, arm=("none", "loss"), updates=("free",))
+
+
+# --- The first epoch ------------------------------------------------------------------------------
+
+
+def fluctuates_early(reading: Reading) -> Verdict:
+    """Whether the large batch's loss fluctuates more in the first four fifths than after them."""
+    early, late = fluctuations(reading, "whole")
+    more = _mean(_log2(early) - _log2(late))
+    why = (
+        f"from epoch to epoch it fluctuates by {_percent(early)} early and {_percent(late)} late: "
+        f"log₂ of their ratio is {more}."
+    )
+    return directional(why, more, unit="log2 ratio", margin=APART)
+
+
+def _log2(values: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log2(values))
+
+
+def _percent(octaves: np.ndarray) -> str:
+    """A fluctuation in octaves as a part of the loss; the median over seeds."""
+    finite = octaves[np.isfinite(octaves)]
+    return f"{2 ** np.median(finite) - 1:.1%}" if len(finite) else "nothing known"
+
+
+def calms(reading: Reading, arm: str = "small", updates: str = "free") -> Verdict:
+    """Whether the loss of later epochs fluctuates less after another first epoch, seed by seed."""
+    whole, mine = (fluctuations(reading, a, updates)[0] for a in ("whole", arm))
+    less = _mean(_log2(mine) - _log2(whole))
+    why = (
+        f"after it the loss fluctuates by {_percent(mine)} from epoch to epoch, without it by "
+        f"{_percent(whole)}: log₂ of their ratio is {less}."
+    )
+    return directional(why, less, unit="log2 ratio", sign=-1, margin=APART)
+
+
+def _scatter(reading: Reading, arm: str, other: str, coverage: float = COVERAGE) -> Interval:
+    return spread_ratio(fresh_accuracies(reading, arm), fresh_accuracies(reading, other), coverage)
+
+
+def _spread(reading: Reading, arm: str) -> str:
+    return f"{np.nanstd(fresh_accuracies(reading, arm), ddof=1):.2f}"
+
+
+def scatters(reading: Reading) -> Verdict:
+    """Whether runs of the large batch end further apart than runs of the small one."""
+    found = _scatter(reading, "whole", "throughout")
+    sizes = [dict(_key(reading, arm=arm, updates="free"))["batch_size"] for arm in _ENDS]
+    why = (
+        f"their standard deviation is {_spread(reading, 'whole')} points at B = {sizes[0]:,} and "
+        f"{_spread(reading, 'throughout')} at {sizes[1]:,}: log₂ of the ratio is {found}."
+    )
+    return directional(why, found, unit="log2 ratio", margin=APART)
+
+
+_ENDS = ("whole", "throughout")
+
+
+def higher_and_closer(reading: Reading, arm: str = "small") -> Verdict:
+    """Whether another first epoch makes runs end higher, and less far apart.
+
+    Reproduced where both hold; one that does not decides against it, at half the level.
+    """
+    mine, whole = (reading.reached(_key(reading, arm=a, updates="free")) for a in (arm, "whole"))
+    gained, found = mine - whole, _scatter(reading, arm, "whole")
+    why = (
+        f"it gains {gained} points, and log₂ of the ratio of the standard deviations, "
+        f"{_spread(reading, arm)} and {_spread(reading, 'whole')} points, is {found}."
+    )
+    half = 1 - (1 - COVERAGE) / 2
+    judged = [
+        (
+            directional(why, gained, unit="points", margin=NO_LOSS),
+            directional(why, gained.at(half), unit="points", margin=NO_LOSS),
+        ),
+        (
+            directional(why, found, unit="log2 ratio", sign=-1, margin=APART),
+            directional(
+                why,
+                _scatter(reading, arm, "whole", half),
+                unit="log2 ratio",
+                sign=-1,
+                margin=APART,
+            ),
+        ),
+    ]
+    against = [strict.word for _, strict in judged]
+    word: Word = "undecided"
+    if all(one.word == "reproduced" for one, _ in judged):
+        word = "reproduced"
+    elif "contradicted" in against:
+        word = "contradicted"
+    elif "absent" in against:
+        word = "absent"
+    # The part that keeps the claim from being reproduced tells effect and interval.
+    said = next((one for one, _ in judged if one.word != "reproduced"), judged[0][0])
+    return replace(said, word=word)
+
+
+def _whole_lacks(reading: Reading) -> str:
+    return _lacks(reading, arm=("whole",), updates=("free",))
+
+
+def _ends_lack(reading: Reading) -> str:
+    return _lacks(reading, arm=_ENDS, updates=("free",))
+
+
+def _calms_lacks(reading: Reading) -> str:
+    """What a calmer loss lacks: a rate, and fluctuations to be calmed."""
+    if lacking := _whole_lacks(reading):
+        return lacking
+    more = fluctuates_early(reading)
+    if more.effect is None or more.effect > 0:
+        return ""
+    return f"the large batch's loss does not fluctuate early: {more.why}"
+
+
+def _small_lacks(reading: Reading) -> str:
+    return _lacks(reading, arm=("whole", "small"), updates=("free",))
+
+
+CLAIMS = (
+    Claim("G20-F9.discarding-enlarges", enlarges, of=OF["gradient"]),
+    Claim("G20-F10.discarding-helps", helps, needs=_helps_lacks, of=OF["discarding"]),
+    Claim("G20-F10.not-beyond", not_beyond, needs=_beyond_lacks, of=OF["discarding"]),
+    Claim(
+        "G20-F11.loss-fluctuates-early",
+        fluctuates_early,
+        needs=_whole_lacks,
+        of=OF["first-epoch"],
+    ),
+    Claim("G20-F12.accuracies-scatter", scatters, needs=_ends_lack, of=OF["first-epoch"]),
+    Claim("G20-F13.small-first-epoch-calms", calms, needs=_calms_lacks, of=OF["first-epoch"]),
+    Claim(
+        "G20-F14.small-first-epoch-helps",
+        higher_and_closer,
+        needs=_small_lacks,
+        of=OF["first-epoch"],
+    ),
+)
+
+BY = {claim.id: claim for claim in CLAIMS}
+
+
+# --- Which explanation survives -------------------------------------------------------------------
+
+
+def survives(reading: Reading) -> str:
+    """What is left of G20's explanation of each method, a sentence each, from words alone."""
+    grew = BY["G20-F9.discarding-enlarges"].judge(reading).word
+    part = reading.part(OF["discarding"])
+    free, equal = (_where_lost(part, updates) for updates in ("free", "equal"))
+    calm, end = (
+        BY[f"G20-{name}"].judge(reading).word
+        for name in ("F13.small-first-epoch-calms", "F14.small-first-epoch-helps")
+    )
+    part = reading.part(OF["first-epoch"])
+    untuned = _lacks(part, arm=("whole", "slow"), updates=("free",))
+    slow: tuple[Word, Word] = ("not tested here", "not tested here")
+    if not untuned:
+        slow = (calms(part, "slow").word, higher_and_closer(part, "slow").word)
+    return f"{of_discarding(grew, free, equal)} {of_first_epoch((calm, end), slow)}"
+
+
+def _where_lost(reading: Reading, updates: str) -> Word:
+    """Whether small losses left out gain accuracy at the batch sizes that lose some."""
+    sizes = [] if _lacks(reading, arm=("none",), updates=("free",)) else with_a_gap(reading)
+    there = {dict(state.sweep.key)["updates"] for state in reading.states}
+    arms = ("none", "loss", "random")
+    if not sizes or updates not in there:
+        return "not tested here"
+    if _lacks(reading, batch_size=sizes, arm=arms, updates=(updates,)):
+        return "not tested here"
+    return _gained(reading, sizes, updates).word
+
+
+AGAINST = ("absent", "contradicted")
+"""The words that deny an effect."""
+
+
+def of_discarding(grew: Word, free: Word, equal: Word) -> str:
+    """What is left of the explanation that a larger gradient is why leaving out helps.
+
+    Args:
+        grew: whether the gradient grows, more than by chance.
+        free: whether accuracy is gained where large batches lose some.
+        equal: the same where all updates are equally long.
+    """
+    if free == "reproduced" and equal in AGAINST:
+        return (
+            "**Larger gradients survive**: leaving out small losses wins accuracy back where large "
+            "batches lose it, and does not where all updates are equally long."
+        )
+    if free == equal == "reproduced":
+        return (
+            "**Larger gradients do not survive**: leaving out small losses wins accuracy back "
+            "where large batches lose it, and does so too where all updates are equally long."
+        )
+    if free in AGAINST and grew == "reproduced":
+        return (
+            "**Larger gradients do not survive**: leaving out small losses enlarges the gradient, "
+            "and wins nothing back where large batches lose accuracy."
+        )
+    return (
+        "**Larger gradients are not decided**: that leaving out small losses enlarges the gradient "
+        f"is {grew}, that it wins accuracy back where large batches lose some {free}, and that it "
+        f"does so with updates of equal length {equal}."
+    )
+
+
+def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word]) -> str:
+    """What is left of the explanation that a small first batch lengthens the steps.
+
+    Args:
+        small: whether it calms the loss, and whether runs end higher and closer.
+        slow: the same of a first epoch at the low rate alone, in large batches.
+    """
+    shown = [other for mine, other in zip(small, slow, strict=True) if mine == "reproduced"]
+    if shown and all(other in AGAINST for other in shown):
+        return "**The small first batch survives**: what it does the lower rate alone does not do."
+    if shown and all(other == "reproduced" for other in shown):
+        return (
+            "**The small first batch does not survive**: what it does the lower rate of that epoch "
+            "does alone, in large batches."
+        )
+    if all(word in AGAINST for word in small):
+        return (
+            "**The small first batch does not survive**: it neither calms the loss nor makes runs "
+            "end better, so that there is nothing for a longer step to explain."
+        )
+    return (
+        f"**The small first batch is not decided**: that it calms the loss is {small[0]}, and that "
+        f"runs end higher and closer {small[1]}; of the lower rate alone the words are {slow[0]} "
+        f"and {slow[1]}."
+    )

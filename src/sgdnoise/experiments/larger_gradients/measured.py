@@ -1,0 +1,135 @@
+"""What is measured in G20's two ways to enlarge the gradient: gradients, fluctuations, ends.
+
+Gradients and fluctuations, which nothing tuned, are had seed by seed, the first update of all arms
+being of one net and one batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sgdnoise.analysis import Reading
+from sgdnoise.study.grid import Key, SweepState
+
+ARMS = {
+    "none": "nothing left out",
+    "loss": "small losses left out",
+    "random": "as many left out at random",
+    "whole": "the large batch throughout",
+    "small": "a small batch in the first epoch",
+    "slow": "a low rate in the first epoch",
+    "throughout": "the small batch throughout",
+}
+"""What the arms are called."""
+
+EARLY = 0.8
+"""The part of a run in which its loss fluctuates: G20's 80 epochs, of our 100."""
+
+
+def _of_part(key: Key, part: str) -> bool:
+    return dict(key)["part"] == part
+
+
+OF = {p: partial(_of_part, part=p) for p in ("gradient", "discarding", "first-epoch")}
+"""Which sweeps are of a part."""
+
+
+def state_of(reading: Reading, **wanted: Any) -> SweepState:
+    (found,) = (s for s in reading.states if wanted.items() <= dict(s.sweep.key).items())
+    return found
+
+
+def first_gradients(reading: Reading, arm: str, left_out: float) -> np.ndarray:
+    """Mean |g| over all weights at the first update, a number a seed; NaN for what is not there.
+
+    Args:
+        reading: of the part `gradient`.
+        arm: which examples are left out.
+        left_out: how many, as a part of the batch.
+    """
+    runs = state_of(reading, arm=arm, left_out=left_out).needed
+    found = [reading.records.get(run.id) for run in runs]
+    values = [
+        record.curves.get("gradient_abs", [math.nan])[0] if record else None for record in found
+    ]
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def fluctuation(losses: Iterable[float | None]) -> float:
+    """How much a loss fluctuates from epoch to epoch: a standard deviation, in octaves.
+
+    Of log₂ of the losses about a straight line through each three: the variance is the mean of
+    (a − 2b + c)² / 6 (Gasser, Sroka and Jennen-Steinmetz 1986), so that a steady fall, however
+    steep, counts as none. NaN for fewer than three, and where a loss is not positive.
+    """
+    course = np.array([math.nan if x is None or not x > 0 else x for x in losses], dtype=np.float64)
+    if len(course) < 3:
+        return math.nan
+    bends = np.diff(np.log2(course), 2)
+    return float(np.sqrt(np.mean(bends**2) / 6))
+
+
+def fluctuations(
+    reading: Reading, arm: str, updates: str = "free"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fluctuations of the loss early and late, each of shape (seeds,), the first epoch left out.
+
+    At the rate that is best for the large batch throughout, which all arms have after the first
+    epoch; of the seeds that tuned it, for what is measured is not what was tuned.
+    """
+    whole, mine = (state_of(reading, arm=a, updates=updates) for a in ("whole", arm))
+    best = whole.tuned.get("test_accuracy")
+    if best is None:
+        return np.full(0, math.nan), np.full(0, math.nan)
+    found = []
+    for seed in range(reading.seeds):
+        config = mine.sweep.config(best.point, seed)
+        record = reading.records.get(config.id)
+        course = list(record.curves.get("epoch_loss", [])) if record else []
+        until = round(EARLY * float(config.epochs or 0))
+        found.append((fluctuation(course[1:until]), fluctuation(course[until:])))
+    early, late = np.array(found, dtype=np.float64).T
+    return early, late
+
+
+def fresh_accuracies(reading: Reading, arm: str, updates: str = "free") -> np.ndarray:
+    """The accuracies of an arm's fresh seeds at its tuned rate, in percent."""
+    runs = state_of(reading, arm=arm, updates=updates).fresh_runs
+    return np.array([reading.known[run]["test_accuracy"] for run in runs if run in reading.known])
+
+
+def first_steps(reading: Reading) -> str:
+    """How long the first update is with a small first batch; empty where none is measured.
+
+    G20 has it that the small batch makes it longer.
+    """
+    reading = reading.part(OF["first-epoch"])
+    ratios = {}
+    for name in ("gradient_abs", "stride_abs"):
+        whole, small = (_first(reading, arm, name) for arm in ("whole", "small"))
+        ratio = small / whole
+        ratio = ratio[np.isfinite(ratio)]
+        ratios[name] = float(np.median(ratio)) if len(ratio) else math.nan
+    if not all(map(math.isfinite, ratios.values())):
+        return ""
+    grown, step = ratios["gradient_abs"], ratios["stride_abs"]
+    return (
+        f"At the first update the small batch's mean |g| is {grown:.2g} times the large batch's, "
+        f"and its step, at a tenth of the rate, {step:.2g} times as long: G20 calls it amplified."
+    )
+
+
+def _first(reading: Reading, arm: str, name: str) -> np.ndarray:
+    """A quantity at the first update of an arm's runs at the large batch's tuned rate, a seed."""
+    whole, mine = (state_of(reading, arm=a, updates="free") for a in ("whole", arm))
+    best = whole.tuned.get("test_accuracy")
+    if best is None:
+        return np.full(0, math.nan)
+    runs = [mine.sweep.config(best.point, seed).id for seed in range(reading.seeds)]
+    curves = [reading.records[run].curves if run in reading.records else {} for run in runs]
+    return np.array([(curve.get(name) or [math.nan])[0] for curve in curves], dtype=np.float64)

@@ -1,0 +1,502 @@
+"""G20's two ways to enlarge the gradient on made-up records: every word, and what each needs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+from made_up import estimate, told
+
+from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.experiments import EXPERIMENTS, study_of
+from sgdnoise.experiments.larger_gradients import findings, measured
+from sgdnoise.experiments.larger_gradients.findings import BY
+from sgdnoise.experiments.larger_gradients.grid import (
+    BATCH_FACTOR,
+    FRACTIONS,
+    LEFT_OUT,
+    RATE_FACTOR,
+)
+from sgdnoise.papers.numbers import printed
+from sgdnoise.records.made import record_of
+from sgdnoise.training.result import Result
+
+NAME, JUST = "larger-gradients", 1e-3
+PARTS = measured.OF
+
+
+def arm_of(config):
+    """The arm of a run, from its config."""
+    if config.discard_fraction:
+        return config.discard_by
+    if config.schedule == "hold-then-decay" or config.epochs == 10:
+        return "none"
+    if not config.phases:
+        return "whole" if config.probes else "throughout"
+    return "small" if config.phases[0][1] < 1 else "slow"
+
+
+def _places():
+    """Where each grid of the scale has its centre, by what tells its runs from others'."""
+    found = {}
+    for sweep in EXPERIMENTS[NAME].sweeps["digits"]():
+        for axis in sweep.axes:
+            config = sweep.config((axis.low,), 0)
+            found[place_of(config)] = (axis.low + axis.high) / 2
+    return found
+
+
+def place_of(config):
+    return config.batch_size, config.schedule, config.clip_norm
+
+
+CENTRES = _places()
+
+
+def flat(config):
+    return 97.0
+
+
+def made(accuracy=flat, gradient=None, amplitude=None, seeds=4, away=0.0, spread=0.05):
+    """The reading of a store in which all runs ended as said.
+
+    Args:
+        accuracy: at the best rate, in points.
+        gradient: log₂ of the mean |g| of the first update.
+        amplitude: of an epoch's log₂ loss, which goes up and down about a straight fall, from the
+            config and whether it is early.
+        seeds: runs a grid point.
+        away: where the best rate lies, in factors of two from the centre of the grid.
+        spread: of the accuracies, by seed and arm alike.
+    """
+    study, there, rng = study_of(NAME, "digits", seeds), {}, np.random.default_rng(3)
+
+    def ended(config):
+        rate = math.log2(config.effective_learning_rate) - CENTRES.get(place_of(config), 0) - away
+        value = accuracy(config) + spread * rng.standard_normal()
+        if not math.isfinite(value):
+            return record_of(Result(config, "diverged", {"diverged_at": 1}, {}, 1.0))
+        if config.epochs != 10:
+            value -= 0.5 * rate**2
+        metrics = {"test_accuracy": value, "train_accuracy": 99.0, "train_loss": 0.1}
+        curves = {"step": [1.0, 9.0], "train_loss": [2.3, 1.0], "distance": [0.1, 1.0]}
+        if gradient:
+            # Each seed's net has a gradient of its own, the same for all arms.
+            size = 2.0 ** (gradient(config) + config.seed)
+            curves |= {"gradient_abs": [size, 1.0], "stride_abs": [size / 10, 1.0]}
+        if amplitude and config.probes:
+            curves["epoch_loss"] = [
+                2.0 ** (-0.05 * e + amplitude(config, e < 80) * (-1) ** e) for e in range(100)
+            ]
+            # The first epoch is what the arms differ in: it leaps, and does not count.
+            curves["epoch_loss"][0] *= 50 * len(config.phases) + 1
+        return record_of(Result(config, "done", metrics, curves, 1.0))
+
+    while todo := study.missing(there):
+        there |= {config.id: ended(config) for config in todo}
+    return Reading(study, there)
+
+
+def judged(name, of):
+    return BY[f"G20-{name}"].judge(of)
+
+
+# --- The grid is G20's ----------------------------------------------------------------------------
+
+
+def test_the_batches_are_g20s_parts_of_the_training_set():
+    share = 1024 / 50_000
+    sizes = {dict(s.key)["batch_size"] for s in EXPERIMENTS[NAME].sweeps["digits"]()}
+    assert sizes == {10, 40, 160, 640, 1024}
+    for name, size in (("F10.small", 40), ("F10.large", 160), ("F11.batch_size", 160)):
+        assert printed(f"G20-{name}").value * share == pytest.approx(size, rel=0.06)
+    large, small = (printed(f"G20-{name}.batch_size").value for name in ("F11", "F13"))
+    assert small / large == BATCH_FACTOR
+    rates = [printed(f"G20-{name}.learning_rate").value for name in ("F13", "F11")]
+    assert rates[0] / rates[1] == pytest.approx(RATE_FACTOR)
+    assert printed("G20-F10.left_out").value == LEFT_OUT
+    assert printed("G20-F11.epochs").value == measured.EARLY * 100
+
+
+def test_what_the_arms_differ_in():
+    for sweep in EXPERIMENTS[NAME].sweeps["digits"]():
+        key, point = dict(sweep.key), tuple(axis.low for axis in sweep.axes)
+        config = sweep.config(point, 0)
+        assert arm_of(config) == key["arm"]
+        assert (config.clip_norm is not None) == (key.get("updates") == "equal")
+        if key["part"] == "discarding" and key["arm"] != "none":
+            assert (config.discard_fraction, config.discard_epochs) == (0.3, config.epochs / 2)
+        if key["part"] == "first-epoch" and key["arm"] == "small":
+            assert config.phases == ((0, 1 / 16, 0.1), (1, 1, 1))
+            assert [stretch.batch_size for stretch in config.batches(1024).stretches] == [10, 160]
+        if config.clip_norm:
+            # The decay beside a gradient brought to this norm is as that beside one of norm 1.
+            assert config.weight_decay / config.clip_norm == pytest.approx(5e-4)
+
+
+# --- The gradient ---------------------------------------------------------------------------------
+
+
+def grown(loss, blind, spread=1e-3):
+    """First gradients that grow so with what is left out, in log₂, of all fractions alike."""
+    rng = np.random.default_rng(1)
+
+    def gradient(config):
+        by = {"none": 0.0, "loss": loss, "random": blind}
+        return by.get(arm_of(config), 0.0) + spread * rng.standard_normal()
+
+    return made(gradient=gradient)
+
+
+G = findings.GROWTH
+
+
+@pytest.mark.parametrize(
+    ("loss", "blind", "spread", "word", "effect"),
+    [
+        (1.0, 0.3, 1e-3, "reproduced", 0.7),
+        (1.0, 0.3, 3.0, "undecided", None),
+        # No more than at random: nothing of the losses' own.
+        (1.0, 1.0, 1e-3, "absent", 0.0),
+        (1.0, 1.0 - G / 2, 1e-3, "reproduced", G / 2),
+        (0.5, 1.0, 1e-3, "contradicted", -0.5),
+        # More than at random, but smaller than with nothing left out.
+        (-0.5, -1.0, 1e-3, "contradicted", -0.5),
+        (0.0, -1.0, 1e-3, "absent", 0.0),
+    ],
+)
+def test_small_losses_left_out_enlarge_the_gradient_or_do_not(loss, blind, spread, word, effect):
+    found = judged("F9.discarding-enlarges", grown(loss, blind, spread))
+    assert found.word == word
+    assert found.margin == pytest.approx(math.log2(1 / math.sqrt(0.9)))
+    if effect is not None:
+        assert found.effect == pytest.approx(effect, abs=5e-3)
+        assert found.unit == "log2 ratio"
+
+
+def test_the_first_gradient_is_read_seed_by_seed_and_arm_by_arm():
+    of = grown(0.5, 0.25, 0.0).part(PARTS["gradient"])
+    for arm, by in (("none", 0.0), ("loss", 0.5), ("random", 0.25)):
+        for left_out in FRACTIONS if arm != "none" else (0.0,):
+            values = measured.first_gradients(of, arm, left_out)
+            assert np.log2(values) == pytest.approx(by + np.arange(4), abs=0.02)
+
+
+# --- What leaving out gains -----------------------------------------------------------------------
+
+
+def gaining(half=0.1, **by):
+    """Fresh seeds' accuracies of arms at batch sizes: `loss_40`, and `equal_loss_40`; else 90."""
+
+    def fresh(key, objective):
+        assert objective == "test_accuracy"
+        name = f"{key['arm']}_{key['batch_size']}"
+        name = name if key["updates"] == "free" else f"equal_{name}"
+        # The interval of a difference is √2 times as wide as these.
+        return estimate(90 + by.get(name, 0.0), half / math.sqrt(2), dof=1e9)
+
+    return told(NAME, "digits", fresh).part(PARTS["discarding"])
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "half", "word"),
+    [
+        (1.0, 0.4, 0.4 - JUST, "reproduced"),
+        (1.0, 0.4, 0.4 + JUST, "undecided"),
+        (0.4, 1.0, 0.4 + JUST, "undecided"),
+        (1.0, -1.0, 0.5, "contradicted"),
+        (-1.0, 1.0, 0.5, "contradicted"),
+        (1.0, 0.1, 0.3, "absent"),
+    ],
+)
+def test_leaving_out_helps_at_both_of_g20s_batches(near, far, half, word):
+    # What others gain, and larger batches, does not matter.
+    others = {"loss_640": -3.0, "random_40": 5.0, "equal_loss_40": -4.0}
+    found = findings.helps(gaining(half, loss_40=near, loss_160=far, **others))
+    assert found.word == word
+    assert found.effect == pytest.approx(min(near, far))
+    assert (found.unit, found.margin) == ("points", 0.5)
+    assert f"over as many left out at random {near - 5:+.2f}" in found.why
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "half", "word"),
+    [
+        (0.2, -0.2, 0.3 - JUST, "reproduced"),
+        (0.2, 0.0, 0.3 + JUST, "undecided"),
+        (0.0, -0.2, 0.3 + JUST, "undecided"),
+        (0.0, 2.0, 1.0, "contradicted"),
+        (-2.0, 0.0, 1.0, "contradicted"),
+    ],
+)
+def test_beyond_g20s_batches_it_helps_little_or_much(near, far, half, word):
+    found = findings.not_beyond(gaining(half, loss_640=near, loss_1024=far, loss_160=4.0))
+    assert found.word == word
+    assert (found.unit, found.margin) == ("points", 0.5)
+    assert abs(found.effect) == pytest.approx(max(abs(near), abs(far)))
+
+
+def losing(config, **by):
+    """1.5 points lost at 640 and above; arms gain by name, with `equal` in front if so."""
+    lost = 1.5 * (config.batch_size >= 640) + by.get("at160", 0.0) * (config.batch_size == 160)
+    arm = arm_of(config)
+    name = f"equal_{arm}" if config.clip_norm else arm
+    return 97.0 - lost + by.get(name, 0.0) * (config.schedule == "hold-then-decay")
+
+
+def test_without_a_loss_at_the_larger_batch_nothing_can_be_won_back():
+    helps = judged("F10.discarding-helps", made(losing))
+    assert helps.word == "not tested here"
+    assert helps.why.startswith("B = 160 loses ")
+    assert helps.why.endswith("against B = 40: a larger gradient has nothing to win back.")
+    tested = made(lambda c: losing(c, at160=1.0, loss=1.0))
+    assert judged("F10.discarding-helps", tested).word == "reproduced"
+    part = tested.part(PARTS["discarding"])
+    assert findings.with_a_gap(part) == [160, 640, 1024]
+    assert findings.lost(part, 640).value == pytest.approx(1.5, abs=0.1)
+
+
+@pytest.mark.parametrize("arm", ["none", "loss", "random"])
+def test_no_word_comes_from_an_edge_or_from_what_diverged(arm):
+    def lost(config):
+        return math.inf if arm_of(config) == arm else losing(config, at160=1.0)
+
+    for name, asks in (("discarding-helps", True), ("not-beyond", arm != "random")):
+        found = judged(f"F10.{name}", made(lost))
+        assert (found.word == "not tested here") == asks
+        assert not asks or f"with {measured.ARMS[arm]}, every rate of" in found.why
+    edge = made(losing, away=20.0)
+    for name in ("F10.not-beyond", "F12.accuracies-scatter", "F14.small-first-epoch-helps"):
+        assert "lies on an edge of its grid" in judged(name, edge).why
+
+
+# --- The first epoch ------------------------------------------------------------------------------
+
+
+def test_a_fluctuation_is_that_about_any_straight_line():
+    rng = np.random.default_rng(0)
+    line = 2.0 ** (0.3 * rng.standard_normal(20_000) - 0.01 * np.arange(20_000))
+    assert measured.fluctuation(line) == pytest.approx(0.3, rel=0.03)
+    assert measured.fluctuation(8 * line) == pytest.approx(measured.fluctuation(line))
+    assert measured.fluctuation(2.0 ** (-0.7 * np.arange(50))) == pytest.approx(0, abs=1e-12)
+    # Up and down by a: each bend is 4a.
+    assert measured.fluctuation([2.0, 0.5, 2.0, 0.5]) == pytest.approx(4 / math.sqrt(6))
+    for course in ([1.0, 2.0], [1.0, None, 2.0], [1.0, 0.0, 2.0], []):
+        assert math.isnan(measured.fluctuation(course))
+
+
+def amplitudes(**by):
+    """Of the loss by arm and time: `whole_early`; 0.1 unless said, a little more seed by seed."""
+
+    def amplitude(config, early):
+        name = f"{arm_of(config)}_{'early' if early else 'late'}"
+        scale = 1 + by.get("jitter", 0.01) * (config.seed % 3 - 1) * (2 if early else 1)
+        return by.get(name, 0.1) * scale
+
+    return amplitude
+
+
+@pytest.mark.parametrize(
+    ("early", "jitter", "word"),
+    [
+        (0.2, 0.01, "reproduced"),
+        (0.05, 0.01, "contradicted"),
+        (0.1, 0.3, "undecided"),
+        (0.1, 0.01, "absent"),
+        (0.13, 0.3, "undecided"),
+    ],
+)
+def test_the_loss_fluctuates_early_or_does_not(early, jitter, word):
+    of = made(amplitude=amplitudes(whole_early=early, jitter=jitter))
+    found = judged("F11.loss-fluctuates-early", of)
+    assert found.word == word
+    assert found.unit == "log2 ratio"
+    if jitter < 0.1:
+        assert found.effect == pytest.approx(math.log2(early / 0.1), abs=0.05)
+        # A median fluctuation of 4a/√6 octaves, said as a part of the loss.
+        for a, when in ((early, "early"), (0.1, "late")):
+            said = re.search(rf"([\d.]+)% {when}", found.why)
+            assert float(said[1]) == pytest.approx(100 * (2 ** (4 * a / 6**0.5) - 1), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("small", "jitter", "word"),
+    [
+        (0.1, 0.01, "reproduced"),
+        (0.4, 0.01, "contradicted"),
+        (0.2, 0.01, "absent"),
+        (0.18, 0.4, "undecided"),
+    ],
+)
+def test_a_small_first_batch_calms_later_epochs_or_does_not(small, jitter, word):
+    by = {"whole_early": 0.2, "small_early": small, "slow_early": 3.0, "small_late": 5.0}
+    amplitude = amplitudes(**by, jitter=jitter)
+
+    def mine(config, early):
+        # The first epoch itself does not count; and arms differ in how their seeds scatter.
+        odd = 1 + jitter * (config.seed % 2) * (arm_of(config) == "small")
+        return amplitude(config, early) * odd
+
+    found = judged("F13.small-first-epoch-calms", made(amplitude=mine))
+    assert found.word == word
+    assert found.effect == pytest.approx(math.log2(small / 0.2), abs=0.35)
+
+
+def test_where_nothing_fluctuates_early_nothing_is_to_be_calmed():
+    of = made(amplitude=amplitudes(whole_early=0.05, small_early=0.01))
+    found = judged("F13.small-first-epoch-calms", of)
+    assert found.word == "not tested here"
+    assert found.why.startswith("the large batch's loss does not fluctuate early: ")
+
+
+def ends(seeds=12, **by):
+    """Accuracies of the part `first-epoch`: an arm's spread by its name, its gain by `gain_arm`."""
+    count = itertools.count()
+
+    def accuracy(config):
+        arm = arm_of(config)
+        # Exactly normal in its first two moments: seeds alternate about the mean.
+        wide = by.get(arm, 0.1) * (1 if next(count) % 2 else -1)
+        return 97.0 + by.get(f"gain_{arm}", 0.0) + wide
+
+    return made(accuracy, seeds=seeds, spread=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("whole", "word"), [(0.4, "reproduced"), (0.025, "contradicted"), (0.1, "undecided")]
+)
+def test_runs_of_the_large_batch_scatter_or_do_not(whole, word):
+    found = judged("F12.accuracies-scatter", ends(whole=whole))
+    assert found.word == word
+    assert found.effect == pytest.approx(math.log2(whole / 0.1), abs=1e-3)
+    assert "points at B = 160 and 0.10 at 10" in found.why
+
+
+@pytest.mark.parametrize(
+    ("gain", "small", "word"),
+    [
+        (1.0, 0.02, "reproduced"),
+        (-1.0, 0.02, "contradicted"),
+        (0.0, 0.02, "absent"),
+        (1.0, 0.5, "contradicted"),
+        (1.0, 0.1, "undecided"),
+    ],
+)
+def test_runs_end_higher_and_closer_or_do_not(gain, small, word):
+    found = judged("F14.small-first-epoch-helps", ends(gain_small=gain, small=small))
+    assert found.word == word
+    if word == "reproduced":
+        assert (found.unit, found.effect) == ("points", pytest.approx(1.0, abs=0.02))
+    if gain == 1.0 and word != "reproduced":
+        assert found.unit == "log2 ratio"
+        assert found.effect == pytest.approx(math.log2(small / 0.1), abs=1e-3)
+
+
+# --- Which explanation survives -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("grew", "free", "equal", "said"),
+    [
+        ("reproduced", "reproduced", "absent", "gradients survive**"),
+        ("absent", "reproduced", "contradicted", "gradients survive**"),
+        ("reproduced", "reproduced", "reproduced", "gradients do not survive**"),
+        ("reproduced", "absent", "reproduced", "gradients do not survive**"),
+        ("reproduced", "contradicted", "undecided", "gradients do not survive**"),
+        ("absent", "absent", "absent", "gradients are not decided**"),
+        ("reproduced", "reproduced", "undecided", "gradients are not decided**"),
+        ("reproduced", "undecided", "absent", "gradients are not decided**"),
+        ("reproduced", "not tested here", "not tested here", "gradients are not decided**"),
+    ],
+)
+def test_what_is_left_of_larger_gradients(grew, free, equal, said):
+    sentence = findings.of_discarding(grew, free, equal)
+    assert said in sentence
+    assert sentence.count(". ") == 0
+    assert sentence.endswith(".")
+    if "not decided" in said:
+        assert all(word in sentence for word in (grew, free, equal))
+
+
+@pytest.mark.parametrize(
+    ("small", "slow", "said"),
+    [
+        (("reproduced", "absent"), ("absent", "reproduced"), "batch survives**"),
+        (("reproduced", "reproduced"), ("absent", "contradicted"), "batch survives**"),
+        (("reproduced", "absent"), ("reproduced", "absent"), "batch does not survive**"),
+        (("absent", "contradicted"), ("reproduced", "absent"), "nothing for a longer step"),
+        (("reproduced", "reproduced"), ("reproduced", "absent"), "batch is not decided**"),
+        (("reproduced", "absent"), ("undecided", "absent"), "batch is not decided**"),
+        (("undecided", "absent"), ("absent", "absent"), "batch is not decided**"),
+        (("not tested here", "absent"), ("absent", "absent"), "batch is not decided**"),
+    ],
+)
+def test_what_is_left_of_the_small_first_batch(small, slow, said):
+    sentence = findings.of_first_epoch(small, slow)
+    assert said in sentence
+    assert sentence.count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        ({"loss": 1.0}, "gradients survive**"),
+        ({"loss": 1.0, "equal_loss": 1.0}, "gradients do not survive**"),
+        ({}, "wins nothing back"),
+    ],
+)
+def test_the_sentences_come_from_the_records(by, said):
+    def gradient(config):
+        return {"loss": 1.0, "random": 0.2}.get(arm_of(config), 0.0)
+
+    of = made(lambda c: losing(c, **by), gradient, amplitudes(whole_early=0.2))
+    text = findings.survives(of)
+    assert said in text
+    # The small first batch calms to a half, and slow rates alone as well.
+    assert "**The small first batch does not survive**" in text
+    assert "lower rate of that epoch" in text
+
+
+def test_how_long_the_first_step_is():
+    def gradient(config):
+        return {"small": 2.0}.get(arm_of(config), 0.0)
+
+    said = measured.first_steps(made(gradient=gradient))
+    assert "mean |g| is 4 times the large batch's" in said
+    assert "its step, at a tenth of the rate, 4 times as long" in said
+    assert measured.first_steps(made()) == ""
+
+
+def test_gains_are_of_independent_means():
+    part = gaining(0.1, loss_40=1.0)
+    found = findings.gain(part, 40)
+    assert isinstance(found, Estimate)
+    assert found.value == pytest.approx(1.0)
+    assert found.interval.half == pytest.approx(0.1)
+    assert findings.gain(part, 40, "none", "loss").value == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("gain", "half", "word"),
+    [
+        (1.0, 1.0 / 1.23, "reproduced"),
+        (1.0, 1.01, "undecided"),
+        (-1.0, 1.0 / 1.23, "contradicted"),
+        (0.0, 0.5 / 1.23, "absent"),
+    ],
+)
+def test_what_equal_lengths_gain_by_themselves(monkeypatch, gain, half, word):
+    monkeypatch.setattr(findings, "_lacks", lambda *_, **__: "")
+    part = gaining(half, equal_none_640=gain, equal_loss_640=7.0, loss_640=-7.0)
+    said = findings.equally_long(part)
+    assert f"{gain:+.2f} [" in said
+    assert f"at B = 640 (*{word}*)" in said
+    assert "B = 40" not in said
+
+
+def test_what_equal_lengths_gain_takes_tuned_rates():
+    assert "+0.00" not in findings.equally_long(made(losing, away=20.0))
+    assert findings.equally_long(made(losing, away=20.0)) == ""

@@ -1,0 +1,240 @@
+"""What the page on layer-wise rules says beside its claims, on made-up records and as told."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from made_up import estimate, filled, told
+
+from sgdnoise.analysis import Reading
+from sgdnoise.experiments import EXPERIMENTS, study_of
+from sgdnoise.experiments.layerwise_lr import findings
+from sgdnoise.experiments.layerwise_lr.grid import MORE_RULES, RULES
+from sgdnoise.records.made import record_of
+from sgdnoise.study.grid import advance
+from sgdnoise.study.scales import NAMES
+from sgdnoise.training.result import Result
+
+NAME, SIZES = "layerwise-lr", (32, 128, 512, 1024)
+
+
+def rule_of(config):
+    if config.optimizer == "sgd":
+        return "nesterov" if config.nesterov else "momentum"
+    return config.optimizer
+
+
+def centre_of(config):
+    """Where the grid of the run's rule and batch size has its centre, log₂."""
+    return CENTRES[rule_of(config), config.batch_size]
+
+
+CENTRES = {
+    (dict(sweep.key)["method"], dict(sweep.key)["batch_size"]): (axis.low + axis.high) / 2
+    for sweep in EXPERIMENTS[NAME].sweeps["digits"]()
+    for axis in sweep.axes
+}
+
+
+def made(accuracy, step=None, seeds=3):
+    """All that is needed, with this accuracy at the best rate, and this log₂ of the first step."""
+    study, there = study_of(NAME, "digits", seeds), {}
+
+    def ended(config):
+        rate = math.log2(config.effective_learning_rate * (config.trust_coefficient or 1))
+        off = rate - centre_of(config)
+        value = accuracy(config) - 0.5 * off**2 + 0.05 * (config.seed % 1000 - 1)
+        if not math.isfinite(value):
+            return record_of(Result(config, "diverged", {"diverged_at": 1}, {}, 1.0))
+        metrics = {"test_accuracy": value, "train_accuracy": 99.0, "train_loss": 0.1}
+        length = 2.0 ** (off + (step(config) if step else 0.0))
+        curves = {"step": [1.0, 9.0], "distance": [length, 5.0], "train_loss": [2.3, 1.0]}
+        return record_of(Result(config, "done", metrics, curves, 1.0))
+
+    while todo := study.missing(there):
+        there |= {config.id: ended(config) for config in todo}
+    return Reading(study, there)
+
+
+def test_every_rule_has_as_many_rates_and_is_the_rule_that_its_name_says():
+    for sweep in EXPERIMENTS[NAME].sweeps["digits"]():
+        key = dict(sweep.key)
+        runs = advance(sweep, 1, {}).needed
+        assert len(runs) == 5
+        for run in runs:
+            assert rule_of(run) == key["method"]
+            assert (run.batch_size, run.momentum, run.epochs) == (key["batch_size"], 0.9, 20)
+    assert {dict(s.key)["method"] for s in EXPERIMENTS[NAME].sweeps["digits"]()} == set(MORE_RULES)
+    for scale in ("cpu", "gpu"):
+        assert {dict(s.key)["method"] for s in EXPERIMENTS[NAME].sweeps[scale]()} == set(RULES)
+
+
+def as_said(half=0.1, **by):
+    """Fresh seeds' accuracies of rules at batch sizes, `mclr_512`; 90 unless said."""
+
+    def fresh(key, objective):
+        name = f"{key['method'].replace('-', '_')}_{key['batch_size']}"
+        return estimate(90 + by.get(name, 0.0), half / math.sqrt(2), dof=1e9)
+
+    return told(NAME, "digits", fresh)
+
+
+@pytest.fixture
+def tuned_everywhere(monkeypatch):
+    """Readings that are told have no grids: nothing lacks."""
+    monkeypatch.setattr(findings, "_lacks", lambda *_: "")
+    monkeypatch.setattr(findings, "_stations", lambda _: list(SIZES))
+    monkeypatch.setattr(Reading, "optima", lambda self: optima_of(self))
+
+
+def optima_of(of):
+    import pandas as pd
+
+    keys = [state.sweep.key for state in of.states]
+    return pd.DataFrame([{**dict(key), "key": key} for key in keys])
+
+
+WIDER = 2.4977 / 1.95996
+"""Bonferroni's for four batch sizes."""
+
+
+@pytest.mark.parametrize(
+    ("by", "half", "start"),
+    [
+        ({}, 0.1, "at no batch size up to the largest"),
+        ({"mclr_1024": -1.0}, 0.1, "from B = 1,024 on"),
+        ({"mclr_512": -1.0, "mclr_1024": -2.0}, 0.1, "from B = 512 on"),
+        ({"lars_512": 1.0, "lars_1024": 1.0}, 0.1, "from B = 512 on"),
+        # One that is behind between others that are not does not count, nor one ahead.
+        ({"mclr_128": -1.0, "mclr_1024": -1.0}, 0.1, "from B = 1,024 on"),
+        ({"mclr_512": -1.0}, 0.1, "at no batch size up to the largest"),
+        ({"mclr_1024": 1.0}, 0.1, "at no batch size up to the largest"),
+        ({"mclr_1024": -1.0}, 0.99 / WIDER, "from B = 1,024 on"),
+        ({"mclr_1024": -1.0}, 1.01 / WIDER, "at no batch size up to the largest"),
+        # The other reading is not this one.
+        ({"mclr_signed_1024": -9.0}, 0.1, "at no batch size up to the largest"),
+    ],
+)
+def test_from_where_mclr_is_behind_lars(tuned_everywhere, by, half, start):
+    said = findings.falls_from(as_said(half, **by))
+    assert said.startswith(f"MCLR is surely behind LARS {start}: ")
+    assert f"{by.get('mclr_1024', 0.0) - by.get('lars_1024', 0.0):+.2f} [" in said
+
+
+def test_the_other_reading_of_mclr_is_judged_by_itself(tuned_everywhere):
+    said = findings.falls_from(as_said(mclr_signed_1024=-9.0), "mclr-signed")
+    assert said.startswith("MCLR to the letter is surely behind LARS from B = 1,024 on: ")
+    assert findings.falls_from(told(NAME, "gpu"), "mclr-signed") == ""
+    assert findings.against_nesterov(told(NAME, "gpu")) == ""
+
+
+def test_what_cannot_be_compared_is_said():
+    def lost(config):
+        gone = rule_of(config) == "mclr" and config.batch_size == 512
+        return math.inf if gone else 97.0 - 3 * (rule_of(config) == "mclr")
+
+    said = findings.falls_from(made(lost))
+    assert said.startswith("MCLR is surely behind LARS from B = 32 on (not compared at 512): ")
+
+    def without_lars(config):
+        return math.inf if rule_of(config) == "lars" else 97.0
+
+    said = findings.against_nesterov(made(without_lars, seeds=2))
+    assert said.endswith("is *not tested here*: every rate of LARS diverged at B = 32.")
+
+
+@pytest.mark.parametrize(
+    ("by", "half", "word"),
+    [
+        ({"nesterov_512": 0.5, "lars_32": 0.5}, 0.5 - 1e-3, "reproduced"),
+        ({"nesterov_512": 0.5}, 0.5 + 1e-3, "undecided"),
+        ({"lars_32": 0.5}, 0.5 + 1e-3, "undecided"),
+        ({"nesterov_1024": 3.0}, 0.5, "contradicted"),
+        ({"nesterov_1024": -3.0}, 0.5, "contradicted"),
+        ({"momentum_1024": -3.0}, 0.5, "reproduced"),
+    ],
+)
+def test_nesterov_does_as_well_as_lars_within_a_point(tuned_everywhere, by, half, word):
+    said = findings.against_nesterov(as_said(half, **by))
+    assert f"within 1 point, is *{word}*: its lead is " in said
+
+
+# --- Steps ----------------------------------------------------------------------------------------
+
+
+def halving(config):
+    """The first step of momentum falls as the root of the batch, that of others not at all."""
+    slope = {"momentum": -0.5, "lars": 0.25}.get(rule_of(config), 0.0)
+    # At the tuned rate: grids' centres differ, and the step goes with the rate.
+    wobble = 0.01 * (config.seed % 3 - 1) * (math.log2(config.batch_size) - 7)
+    return slope * math.log2(config.batch_size) + wobble
+
+
+def losing(config):
+    return 97.0 - 3 * (config.batch_size == 1024)
+
+
+def test_steps_are_those_of_the_tuned_rate_seed_by_seed():
+    of = made(losing, halving)
+    steps = findings.first_steps(of, "momentum")
+    assert list(steps) == list(SIZES)
+    assert np.log2(steps[128]) == pytest.approx([-3.5, -3.5, -3.5])
+    for rule, slope in (("momentum", -0.5), ("lars", 0.25), ("mclr", 0.0)):
+        found = findings.steps_slope(of, rule)
+        assert found.value == pytest.approx(slope, abs=1e-6)
+        # Three seeds whose slopes are −0.01, 0 and 0.01 off.
+        assert found.error == pytest.approx(0.01 / math.sqrt(3), rel=1e-6)
+    assert not any(t.y is None for t in findings.step_lengths(of).data)
+    drawn = findings.accuracies(of).data
+    hidden = {t.name for t in drawn if t.visible == "legendonly"}
+    assert {name.split(",")[0] for name in hidden} == {"MCLR to the letter"}
+    shown = [t.name for t in drawn if t.showlegend is not False]
+    assert shown == [NAMES[rule] for rule in NAMES if rule in MORE_RULES]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"momentum": ("reproduced", "reproduced"), "lars": ("absent", "reproduced")}, "do not"),
+        ({"lars": ("contradicted", "reproduced"), "mclr": ("absent", "absent")}, "do not"),
+        ({"momentum": ("reproduced", "reproduced"), "lars": ("absent", "absent")}, "survive"),
+        ({"momentum": ("reproduced", "reproduced"), "lars": ("absent", "contradicted")}, "survive"),
+        ({"momentum": ("reproduced", "absent"), "lars": ("absent", "absent")}, "are not decided"),
+        ({"momentum": ("reproduced", "reproduced")}, "are not decided"),
+        (
+            {"momentum": ("reproduced", "reproduced"), "lars": ("absent", "undecided")},
+            "are not decided",
+        ),
+        ({"lars": ("undecided", "reproduced")}, "are not decided"),
+        ({}, "are not decided"),
+    ],
+)
+def test_what_is_left_of_vanishing_steps(words, said):
+    sentence = findings.of_vanishing(words, 32, 1024)
+    verb = {"do not": "do not survive", "survive": "survive"}.get(said, said)
+    assert sentence.startswith(f"**Vanishing steps {verb}**: from B = 32 to 1,024 ")
+    assert sentence.endswith(".")
+    for rule, (shrinks, loses) in words.items():
+        named = shrinks in ("absent", "contradicted") and loses == "reproduced"
+        assert (NAMES[rule] in sentence) == (named or said == "are not decided")
+
+
+def test_the_sentence_comes_from_the_records():
+    assert "LARS, PercentDelta" in (said := findings.survives(made(losing, halving)))
+    assert said.startswith("**Vanishing steps do not survive**")
+    assert "SGD with momentum 0.9" not in said
+
+    def only_momentum(config):
+        return 97.0 - 3 * (config.batch_size == 1024) * (rule_of(config) == "momentum")
+
+    said = findings.survives(made(only_momentum, halving, seeds=5))
+    assert said.startswith("**Vanishing steps survive**")
+
+    def nothing(config):
+        return {"test_accuracy": math.inf}
+
+    study = study_of(NAME, "digits", 2)
+    said = findings.survives(Reading(study, filled(study, nothing)))
+    assert said.endswith("not to be had.")
