@@ -57,7 +57,6 @@ FROZEN = {
     ("gradient-statistics", "digits"): (85, "fbc2165ec545568a"),
     ("gradient-statistics", "cpu"): (35, "94bff6ff11323d56"),
     ("gradient-statistics", "gpu"): (33, "3d88e2199bbd9c0f"),
-    ("generalization-gap", "paper"): (15, "869c4d18103a93b4"),
     ("layerwise-lr", "digits"): (700, "e2d990bf115ad0f5"),
     ("larger-gradients", "digits"): (1140, "a65a081001179580"),
     ("larger-gradients", "cpu"): (298, "970031c9615c2abb"),
@@ -135,8 +134,7 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
     text = study_of(name, scale).leaves_out.replace(",", "")
     runs = [run for _, runs in planned(name, scale, 1) for run in runs]
     sizes = sorted({run.batch_size for run in runs})
-    if name in ("layerwise-lr", "gradient-statistics"):
-    if name in ("layerwise-lr", "larger-gradients"):
+    if name in ("layerwise-lr", "gradient-statistics", "larger-gradients"):
         # G20 states no budget to put another one in place of.
         assert re.search(rf"atches of {sizes[0]} to {sizes[-1]} ", text)
         spans = name == "larger-gradients" or scale == "gpu"
