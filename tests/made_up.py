@@ -76,7 +76,7 @@ def record(config: RunConfig, ending: Ending, seconds: float = 1.0) -> Record:
     if "epochs" in config.probes:
         curves |= probe_curves(config)
     if "epoch-loss" in config.probes:
-        curves["epoch_loss"] = [config.learning_rate / epoch for epoch in range(1, 9)]
+        curves["epoch_mean_loss"] = [config.learning_rate / epoch for epoch in range(1, 9)]
     metrics = {"train_accuracy": accuracy, "train_loss": 1.0, **metrics}
     return record_of(Result(config, "done", metrics, curves, seconds))
 

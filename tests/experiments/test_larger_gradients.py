@@ -88,11 +88,11 @@ def made(accuracy=flat, gradient=None, amplitude=None, seeds=4, away=0.0, spread
             size = 2.0 ** (gradient(config) + config.seed)
             curves |= {"gradient_abs": [size, 1.0], "stride_abs": [size / 10, 1.0]}
         if amplitude and config.probes:
-            curves["epoch_loss"] = [
+            curves["epoch_mean_loss"] = [
                 2.0 ** (-0.05 * e + amplitude(config, e < 80) * (-1) ** e) for e in range(100)
             ]
             # The first epoch is what the arms differ in: it leaps, and does not count.
-            curves["epoch_loss"][0] *= 50 * len(config.phases) + 1
+            curves["epoch_mean_loss"][0] *= 50 * len(config.phases) + 1
         return record_of(Result(config, "done", metrics, curves, 1.0))
 
     while todo := study.missing(there):

@@ -109,6 +109,7 @@ def test_a_run_is_the_same_with_and_without(images, changes):
         "whole_loss_drop",
         "epoch_loss",
         "epoch_stride",
+        "epoch_mean_loss",
         "layer_curvature_epoch",
         "layer_radius",
         "layer_ratio",
@@ -119,11 +120,12 @@ def test_a_run_is_the_same_with_and_without(images, changes):
         "layer_negative",
     }
     epochs = 1  # seven batches of 32 examples, of 200
+    odd = {"epoch_stride": epochs, "epoch_mean_loss": epochs}
     for name in added:
         points = 5 if name.startswith("random_draw") else len(got.curves["step"])
         points += name.startswith(("batch_gradient", "batch_loss", "whole_loss"))
         points = epochs + 1 if name.startswith(("layer", "epoch_loss")) else points
-        points = epochs if name == "epoch_stride" else points
+        points = odd.get(name, points)
         assert len(got.curves[name]) == points, name
         # At the start SkipInit's branches have neither gradient nor curvature.
         values = got.curves[name][name.startswith(("layer_error", "layer_ratio")) :]
@@ -221,7 +223,7 @@ def test_the_loss_of_each_epoch_is_the_mean_over_its_batches(digits, monkeypatch
     base = {"steps": None, "probes": ("epoch-loss",), **changes}
     got, _ = run(small(**base), digits)
     want = [np.mean(part) for part in np.split(losses, np.cumsum(batches)[:-1])]
-    assert got.curves["epoch_loss"] == pytest.approx(want, rel=1e-3)
+    assert got.curves["epoch_mean_loss"] == pytest.approx(want, rel=1e-3)
     plain, _ = run(small(**{**base, "probes": ()}), digits)
     assert plain.metrics == got.metrics
 

@@ -217,7 +217,7 @@ class Probes:
             "layer-curvature": [
                 name for quantity in _LAYER_QUANTITIES for name in self._for_each(quantity)
             ],
-            "epoch-loss": ["epoch_loss"],
+            "epoch-loss": ["epoch_mean_loss"],
         }
         return each[probe]
 

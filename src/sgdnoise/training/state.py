@@ -211,7 +211,7 @@ class RunState:
             progress.epoch_count += weight
             if progress.step == self.total or self._starts_epoch(progress.step):
                 mean = progress.epoch_sum / progress.epoch_count
-                progress.add(epoch_loss=significant(mean, 4))
+                progress.add(epoch_mean_loss=significant(mean, 4))
                 progress.epoch_sum, progress.epoch_count = 0.0, 0
         return True
 

@@ -183,7 +183,7 @@ def courses(reading: Reading, exponent: float) -> go.Figure:
         (state,) = _states(reading, arm=arm, updates="free")
         wanted = {state.sweep.config((exponent,), seed).id for seed in range(SHOWN)}
         curves = [reading.records[run].curves for run in sorted(wanted) if run in reading.records]
-        lines = [curve["epoch_loss"] for curve in curves if curve.get("epoch_loss")]
+        lines = [curve["epoch_mean_loss"] for curve in curves if curve.get("epoch_mean_loss")]
         for i, loss in enumerate(lines):
             fig.add_scatter(
                 x=list(range(1, len(loss) + 1)),
@@ -207,7 +207,7 @@ def _loss_frame(reading: Reading) -> tuple[float, float] | None:
         value
         for state in _states(reading, updates="free")
         for record in _runs(reading, state)
-        for value in record.curves.get("epoch_loss", [])
+        for value in record.curves.get("epoch_mean_loss", [])
         if value
     ]
     return (min(seen) / 1.2, max(seen) * 1.2) if seen else None
@@ -224,7 +224,7 @@ def rates_of_first_epochs(reading: Reading) -> list[float]:
     return sorted(
         rate
         for rate, ids in runs.items()
-        if any(reading.records[i].curves.get("epoch_loss") for i in ids if i in reading.records)
+        if any(reading.records[i].curves.get("epoch_mean_loss") for i in ids if i in reading.records)
     )
 
 

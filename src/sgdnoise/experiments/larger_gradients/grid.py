@@ -223,8 +223,7 @@ def _digits() -> list[Sweep]:
 
 
 def _cpu() -> list[Sweep]:
-    """The same parts of 5,000 images; no pilot was run, the rates are those of B = 512 and above
-    in the constant epoch budget."""
+    """The same parts of 5,000 images; no pilot was run."""
     free = {(200, "free"): 1, (800, "free"): 2, (3200, "free"): 2}
     return [
         *gradients(CPU, batch_size=800, epochs=2.0, rate=0.2),

@@ -90,7 +90,7 @@ def fluctuations(
     for seed in range(reading.seeds):
         config = mine.sweep.config(best.point, seed)
         record = reading.records.get(config.id)
-        course = list(record.curves.get("epoch_loss", [])) if record else []
+        course = list(record.curves.get("epoch_mean_loss", [])) if record else []
         until = round(EARLY * float(config.epochs or 0))
         found.append((fluctuation(course[1:until]), fluctuation(course[until:])))
     early, late = np.array(found, dtype=np.float64).T
