@@ -644,21 +644,6 @@ def test_a_vector_of_the_wrong_length_is_refused() -> None:
         MeanLoss(mlp(), cross_entropy, (X, Y)).ggn_product(torch.ones(3))
 
 
-def test_a_diagonal_is_the_same_however_many_vectors_are_multiplied_at_once(monkeypatch) -> None:
-    from sgdnoise.curvature import hutchinson
-
-    model, (x, y) = conv_net(), classification()
-    loss = MeanLoss(model, cross_entropy, unequal_batches(x, y))
-    found = []
-    for most in (1, 3 * loss.size, 1 << 26):
-        monkeypatch.setattr(hutchinson, "_NUMBERS_AT_ONCE", most)
-        generator = torch.Generator().manual_seed(4)
-        found.append(hutchinson.estimated_diagonal(loss, 10, generator))
-    for diagonal, error in found[1:]:
-        torch.testing.assert_close(diagonal, found[0][0])
-        torch.testing.assert_close(error, found[0][1])
-
-
 def test_distances_are_of_the_gradient_of_other_examples_where_they_are_given() -> None:
     model, (x, y) = conv_net(), classification()
     part = (x[:8], y[:8])

@@ -7,9 +7,6 @@ from torch import Tensor
 
 from sgdnoise.curvature.mean_loss import MeanLoss
 
-_NUMBERS_AT_ONCE = 1 << 26
-"""Of random vectors that are multiplied together: 256 MiB, and as much for their images."""
-
 
 def exact_diagonal(loss: MeanLoss, chunk: int = 256) -> Tensor:
     """Diagonal of the Hessian, shape (P,), by one product a parameter: for small nets only."""
@@ -31,17 +28,13 @@ def estimated_diagonal(
     """
     mean = torch.zeros(loss.size, dtype=loss.dtype, device=loss.device)
     squares = torch.zeros_like(mean)
-    at_once, done = max(1, min(8, _NUMBERS_AT_ONCE // loss.size)), 0
-    while done < probes:
-        signs = [rademacher(loss, generator) for _ in range(min(at_once, probes - done))]
-        # Together: the gradient's graph is built once a batch for all of them.
-        for probe, image in zip(signs, loss.hessian_products(torch.stack(signs)), strict=True):
-            sample = probe * image
-            done += 1
-            # Welford's update: the sum of squares itself would cancel where the diagonal dominates.
-            change = sample - mean
-            mean += change / done
-            squares += change * (sample - mean)
+    for i in range(probes):
+        probe = rademacher(loss, generator)
+        sample = probe * loss.hessian_product(probe)
+        # Welford's update: the sum of squares itself would cancel where the diagonal dominates.
+        change = sample - mean
+        mean += change / (i + 1)
+        squares += change * (sample - mean)
     return mean, (squares / (probes * (probes - 1))).sqrt()
 
 
