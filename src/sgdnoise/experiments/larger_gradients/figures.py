@@ -224,7 +224,9 @@ def rates_of_first_epochs(reading: Reading) -> list[float]:
     return sorted(
         rate
         for rate, ids in runs.items()
-        if any(reading.records[i].curves.get("epoch_mean_loss") for i in ids if i in reading.records)
+        if any(
+            reading.records[i].curves.get("epoch_mean_loss") for i in ids if i in reading.records
+        )
     )
 
 
