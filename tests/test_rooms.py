@@ -63,6 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "experiments.ladder",
         "experiments.measured",
         "experiments.findings",
+        "chapters",
     },
     "experiments.comparisons": PARTS | {"chapters"},
     "chapters": {"ground", "theory", "data", "papers", "figures", "claims"},

@@ -143,8 +143,8 @@ class Claim:
             return Verdict("not measured", why)
         lacking = self.needs(reading)
         if lacking:
-            return Verdict("not tested here", lacking, seeds=reading.seeds)
-        return with_more(replace(self.predicate(reading), seeds=reading.seeds))
+            return Verdict("not tested here", lacking, seeds=reading.fewest_seeds)
+        return with_more(replace(self.predicate(reading), seeds=reading.fewest_seeds))
 
 
 def with_more(verdict: Verdict) -> Verdict:

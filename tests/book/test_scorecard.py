@@ -274,14 +274,14 @@ def test_what_is_not_measured_is_one_row_an_experiment_with_its_command():
 
 def test_a_claim_without_an_experiment_is_one_row_without_links(rows):
     waits = {**GONE, "scale": "", "code": "", "why": "no experiment tests it yet."}
-    some = [row(k, "not measured", experiment="random-walk", **waits) for k in range(2)]
+    some = [row(k, "not measured", experiment="other-architectures", **waits) for k in range(2)]
     some += [row(2, "not measured", experiment="constant-step", **waits)]
     page = Seen(claims_list([row(9), *some]))
     assert page.all("tr", "data-scale") == ["digits", "none yet", "none yet"]
     assert page.all("tr", "data-claims") == ["1", "2", "1"]
     assert page.all("li", "id") == [r["id"] for r in some]
     assert "S20 without an experiment yet" in page.text
-    assert "2 claims for random-walk to test" in page.text
+    assert "2 claims for other-architectures to test" in page.text
     assert "1 claim for more sweeps of constant-step to test" in page.text
     assert "sgdnoise reproduce" not in page.text
     table = Seen(counts_table([row(9), *some]))

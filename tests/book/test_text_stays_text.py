@@ -110,6 +110,8 @@ class Node {
     return this.children.find((c) => c.localName && path === `:scope > .${c.className}`);
   }
   setAttribute() {}
+  addEventListener() {}
+  get childNodes() { return this.children; }
   getAttribute() { return null; }
   get textContent() { return this.children.map((c) => c.textContent ?? c).join(""); }
   set innerHTML(text) { this.children = [{ raw: text }]; }
@@ -136,7 +138,8 @@ def drawn(title: str, provenance: str) -> dict[str, object]:
     code = f"""{DOM}{PLOT.read_text()}
     const box = new Node("div");
     sgdnoise.draw(box, {json.dumps(figure)}, null).then(() => console.log(JSON.stringify({{
-      title: box.children[0], provenance: box.children.at(-1), config: globalThis.config,
+      title: box.children[0], config: globalThis.config,
+      provenance: box.children.find((part) => part.className === "sgdnoise-provenance"),
     }})));"""
     # Beside npm there is a node: its own, or the one that starts it.
     npm = find_npm()

@@ -87,6 +87,12 @@ class Reading:
     @property
     def seeds(self) -> int:
         """Runs a grid point that there should be: the study's, or fewer where that is enough."""
+        enough = max((state.sweep.most_seeds for state in self.states), default=self.study.seeds)
+        return min(self.study.seeds, enough)
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Runs a grid point of the sweep that takes the fewest: no more stand behind a word."""
         return min([self.study.seeds, *(state.sweep.most_seeds for state in self.states)])
 
     @property

@@ -105,13 +105,9 @@ def variant_name(variant: Key) -> str:
 
 def _variant(item: tuple[str, Any]) -> str:
     name, value = item
-    if name == "train_size":
-        return f"on {value:,} images"
-    if name == "warmup_epochs":
-        return f"{value} epochs of warm-up"
-    if name == "steps":
-        return f"{value:,} updates"
-    return _VARIANTS.get(item, f"{name} {value}")
+    forms = {"train_size": "on {:,} images", "warmup_epochs": "{} epochs of warm-up"}
+    form = {**forms, "steps": "{:,} updates"}.get(name, f"{name} {{}}")
+    return _VARIANTS.get(item, form.format(value))
 
 
 def provenance_line(reading: Reading) -> str:
@@ -126,10 +122,9 @@ def provenance_line(reading: Reading) -> str:
 
     dates = sorted(str(p.get("date", "")) for p in made)
     asked = len({c.id for s in reading.states for c in s.needed} & reading.records.keys())
-    sweeps = [state.sweep for state in reading.states]
-    seeds = sorted({min(study.seeds, sweep.most_seeds) for sweep in sweeps})
+    seeds = sorted({min(study.seeds, state.sweep.most_seeds) for state in reading.states})
     each = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    best = sweeps[0].best
+    best = reading.states[0].sweep.best
     kept = "all" if best == 1 else f"best {best_of(reading.seeds, best)}"
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
