@@ -144,7 +144,8 @@ class Claim:
         lacking = self.needs(reading)
         if lacking:
             return Verdict("not tested here", lacking, seeds=reading.fewest_seeds)
-        return with_more(replace(self.predicate(reading), seeds=reading.fewest_seeds))
+        found = self.predicate(reading)
+        return with_more(replace(found, seeds=found.seeds or reading.fewest_seeds))
 
 
 def with_more(verdict: Verdict) -> Verdict:

@@ -121,9 +121,13 @@ def _gained(reading: Reading, sizes: Iterable[int], updates: str) -> Verdict:
 
 def not_beyond(reading: Reading) -> Verdict:
     """Whether it changes the accuracy by next to nothing at every larger batch."""
-    parts = _gains(reading, beyond(reading))
+    sizes = beyond(reading)
+    parts = _gains(reading, sizes)
     why = f"it gains {_listed(parts)}."
-    return every(why, parts, unit="points", margin=NO_LOSS, same=True)
+    found = every(why, parts, unit="points", margin=NO_LOSS, same=True)
+    # The batch that it is not about takes fewer seeds.
+    large = [s.sweep for s in reading.states if dict(s.sweep.key)["batch_size"] in sizes]
+    return replace(found, seeds=min([reading.seeds, *(sweep.most_seeds for sweep in large)]))
 
 
 def equally_long(reading: Reading) -> str:

@@ -469,6 +469,7 @@ CLAIMS = (
             f"S20-C3.warm-up-helps-full-batch.{method}",
             partial(more_accurate, method=method),
             needs=partial(_accuracy_lacks, method=method),
+            of=is_swept,
         )
         for method in METHODS
     ),
