@@ -127,20 +127,26 @@ def test_a_slider_redraws_at_once(page: Any) -> None:
         found = session.send("Performance.getMetrics")["metrics"]
         return float(next(one["value"] for one in found if one["name"] == "TaskDuration"))
 
-    moves = 12
-    before = spent()
-    page.evaluate(
-        """async (moves) => {
-          const field = document.querySelector("input[name=m]");
-          for (let i = 0; i < moves; i++) {
-            field.value = i % 6;
-            field.dispatchEvent(new Event("input", { bubbles: true }));
-            await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
-          }
-        }""",
-        moves,
-    )
-    assert 1e-4 < (spent() - before) / moves < 0.05
+    def of(move: str, moves: int = 12) -> float:
+        """Seconds a move, each with two frames to be drawn in."""
+        before = spent()
+        page.evaluate(
+            """async ([move, moves]) => {
+              const field = document.querySelector("input[name=m]");
+              const frame = () => new Promise(requestAnimationFrame);
+              for (let i = 0; i < moves; i++) {
+                field.value = i % 6;
+                field.dispatchEvent(new Event(move, { bubbles: true }));
+                await frame();
+                await frame();
+              }
+            }""",
+            [move, moves],
+        )
+        return (spent() - before) / moves
+
+    idle = of("nothing")
+    assert 1e-3 < of("input") - idle < 0.05
 
 
 # --- What a reader does -----------------------------------------------------------------------
@@ -175,8 +181,9 @@ def test_every_layer_draws_and_every_slider_moves_it(page: Any) -> None:
     for value in [o.get_attribute("value") for o in layers.all()]:
         page.get_by_label("Shown").select_option(value)
         if value != "theory":
-            assert page.locator("[data-cell]").count() > 10, value
-            assert len(set(fills(page))) > 3, value
+            # Of a sweep that has just begun there are a few.
+            assert page.locator("[data-cell]").count() >= 5, value
+            assert len(set(fills(page))) > 1, value
     assert page.evaluate(PIXELS) > 20
     before = (fills(page), heading(page))
     for name in ("size", "m"):
@@ -237,7 +244,7 @@ def test_an_address_is_the_state(page: Any, visit: Any) -> None:
     page.keyboard.press("ArrowRight")
     box = page.locator(".sgdnoise-map image").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 6.5 / 15, box["y"] + box["height"] * 0.5)
-    seen = visit(page.url)
+    seen = visit(page.evaluate("() => location.href"))
     assert heading(seen.page) == heading(page)
     assert fills(seen.page) == fills(page)
     assert seen.page.locator(".detail").inner_text() == page.locator(".detail").inner_text()
@@ -302,7 +309,7 @@ def test_own_numbers_are_placed_and_explained(page: Any, visit: Any) -> None:
     assert "Twice the batch, the epochs fixed" in told
     assert "at B = 256 that would make ε =" in told
     assert page.locator("path.yours").count() == 1
-    seen = visit(page.url)
+    seen = visit(page.evaluate("() => location.href"))
     assert seen.page.locator(".told").inner_text() == told
     assert seen.trouble == []
 
@@ -323,7 +330,8 @@ def test_bad_numbers_are_told_beside_their_field_and_the_last_good_state_stays(
 ) -> None:
     page.locator(".own summary").click()
     fill(page)
-    told, address = page.locator(".told").inner_text(), page.url
+    told = page.locator(".told").inner_text()
+    address = page.evaluate("() => location.href")
     ((name, value),) = numbers.items()
     field = page.locator(f"input[name={name}]")
     field.fill(value)
@@ -331,7 +339,7 @@ def test_bad_numbers_are_told_beside_their_field_and_the_last_good_state_stays(
     assert wrong.inner_text() == said
     assert field.get_attribute("aria-invalid") is not None
     assert page.locator(".told").inner_text() == told
-    assert page.url == address
+    assert page.evaluate("() => location.href") == address
     assert page.locator("img").count() == 0
 
 

@@ -31,7 +31,9 @@
     value === 0 || (Math.abs(value) >= 0.001 && Math.abs(value) < 1e5)
       ? String(Number(value.toPrecision(3)))
       : value.toExponential(2);
-  const batchName = (b) => `B = ${Math.round(2 ** b).toLocaleString("en")}`;
+  const { whole } = globalThis.sgdnoiseViews;
+  const sizeName = (b) => whole(Math.round(2 ** b));
+  const batchName = (b) => `B = ${sizeName(b)}`;
 
   // --- The address ---------------------------------------------------------------------------
 
@@ -128,7 +130,7 @@
     chooser("layer", "Shown", layers.map((layer) => [layer.id, layer.name]));
     chooser("show", "Colour", [["accuracy", "test accuracy"], ["loss", "training loss"]]);
     chooser("budget", "The same for all batch sizes", [["epochs", "examples seen"], ["updates", "updates"]]);
-    slider("size", "Budget", range(4, 20, 1), (v) => (2 ** v).toLocaleString("en"));
+    slider("size", "Budget", range(4, 20, 1), sizeName);
     slider("m", "Momentum m", MOMENTA, String);
     slider("temperature", "Temperature ε/((1−m)B)", range(-18, 6, 1), power);
 
@@ -145,6 +147,7 @@
     draw(hatch, "line", { x1: 0, y1: 0, x2: 0, y2: 6, class: "hatch" });
     const ground = draw(svg, "g");
     const over = draw(svg, "g");
+    const axes = draw(svg, "g");
     make(root, "p", { class: "keys", id: `${id}-keys` },
       "Yellow is best. A click, or the arrow keys, choose a cell.");
     const legend = make(root, "p", { class: "legend" });
@@ -219,28 +222,40 @@
         draw(inside, "text", { x: px + (left ? -12 : 12), y: py - 8, class: left ? "yours end" : "yours" },
           "yours");
       }
-      // Axes.
-      const everyB = columns.length > 9 ? 2 : 1;
-      columns.forEach((b, i) => {
-        if (i % everyB) return;
-        draw(parts, "text", { x: x(b), y: box.bottom + 18, class: "tick middle" },
-          Math.round(2 ** b).toLocaleString("en"));
-      });
-      for (const e of range(Math.ceil(Math.min(...es)), Math.max(...es), highE - lowE > 10 ? 2 : 1)) {
-        draw(parts, "text", { x: box.left - 8, y: y(e) + 4, class: "tick end" }, power(e));
-      }
-      draw(parts, "text", { x: (box.left + box.right) / 2, y: 428, class: "name middle" }, "batch size B (examples)");
-      draw(parts, "text", {
-        transform: `translate(14 ${(box.top + box.bottom) / 2}) rotate(-90)`, class: "name middle",
-      }, "effective learning rate ε/(1−m)");
       draw(parts, "rect", { class: "chosen", fill: "none", visibility: "hidden" });
       over.replaceChildren(parts);
+      paintAxes(box, columns, es);
       heading.textContent = view.title;
       svg.setAttribute("aria-label", `Learning rate against batch size. ${view.title}`);
       root.querySelector(".about").textContent = view.about;
       explain(ends);
-      diagonal();
+      diagonal(grade);
       choose();
+    }
+
+    // The axes' numbers, which a move of a slider mostly leaves as they are.
+    let numbered = "";
+    function paintAxes(box, columns, es) {
+      const { x, y } = frame;
+      const now = [columns, Math.min(...es), Math.max(...es), x(0), y(0)].join();
+      if (now === numbered) return;
+      numbered = now;
+      const parts = document.createDocumentFragment();
+      const everyB = columns.length > 9 ? 2 : 1;
+      columns.forEach((b, i) => {
+        if (i % everyB) return;
+        draw(parts, "text", { x: x(b), y: box.bottom + 18, class: "tick middle" }, sizeName(b));
+      });
+      const tall = Math.max(...es) - Math.min(...es);
+      for (const e of range(Math.ceil(Math.min(...es)), Math.max(...es), tall > 9 ? 2 : 1)) {
+        draw(parts, "text", { x: box.left - 8, y: y(e) + 4, class: "tick end" }, power(e));
+      }
+      draw(parts, "text", { x: (box.left + box.right) / 2, y: 428, class: "name middle" },
+        "batch size B (examples)");
+      draw(parts, "text", {
+        transform: `translate(14 ${(box.top + box.bottom) / 2}) rotate(-90)`, class: "name middle",
+      }, "effective learning rate ε/(1−m)");
+      axes.replaceChildren(parts);
     }
 
     // What the colours and the lines mean.
@@ -252,7 +267,7 @@
       ];
       if (view.wall !== null) marks.push(["wall", `critical rate ${digits(2 ** view.wall)}`]);
       if (view.boundary) {
-        const size = Math.round(2 ** view.boundary.value).toLocaleString("en");
+        const size = sizeName(view.boundary.value);
         marks.push(["boundary", `boundary B = ${size}`]);
       }
       const lost = view.cells.some((cell) => cell.value === null);
@@ -327,7 +342,7 @@
     }
 
     // What is reached along the chosen temperature: level where only the temperature matters.
-    function diagonal() {
+    function diagonal(grade) {
       const on = view.cells
         .filter((c) => Math.abs(c.e - c.b - state.temperature) < 0.01)
         .sort((a, b) => a.b - b.b);
@@ -339,7 +354,6 @@
       }
       make(along, "p", {}, `${where}, ${view.unit} by batch size:`);
       const list = make(along, "ul");
-      const { grade } = grading(view);
       for (const cell of on) {
         const item = make(list, "li");
         const bar = make(item, "span", { class: "bar", "aria-hidden": "true" });
@@ -348,7 +362,7 @@
           bar.style.background = colour(grade(cell.value));
         }
         make(item, "span", {}, cell.value === null ? "lost" : digits(cell.value));
-        make(item, "span", { class: "size" }, Math.round(2 ** cell.b).toLocaleString("en"));
+        make(item, "span", { class: "size" }, sizeName(cell.b));
       }
     }
 
@@ -365,7 +379,7 @@
       const place = `${batchName(cell.b)}, ε/(1−m) = ${power(cell.e)}, temperature ${power(cell.e - cell.b)}`;
       if (!view.layer) {
         const value = cell.value === null ? "it diverges" : `expected loss ${digits(cell.value)}`;
-        make(detail, "p", {}, `${place}: ${value} after ${cell.steps.toLocaleString("en")} updates.`);
+        make(detail, "p", {}, `${place}: ${value} after ${whole(cell.steps)} updates.`);
         return;
       }
       const { layer } = view;
@@ -406,7 +420,7 @@
       one(accuracy, false, "accuracy");
       one(losses, true, "loss");
       draw(plot, "text", { x: 8, y: 106, class: "tick" }, "update 1");
-      draw(plot, "text", { x: 312, y: 106, class: "tick end" }, step.at(-1).toLocaleString("en"));
+      draw(plot, "text", { x: 312, y: 106, class: "tick end" }, whole(step.at(-1)));
       const names = make(parent, "p", { class: "keys" });
       make(names, "span", { class: "accuracy" }, "— test accuracy ");
       make(names, "span", { class: "loss" }, "— training loss (log scale)");

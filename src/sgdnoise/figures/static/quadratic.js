@@ -84,15 +84,17 @@ globalThis.sgdnoiseQuadratic ??= (() => {
     return model.curvature.map((h) => response(rate * h, momentum));
   }
 
-  // Expected loss ½ Σ w h E x² after t steps with batches of B; Infinity where it has blown up.
-  function loss(model, prepared, rate, batch, t) {
+  // Expected loss ½ Σ w h E x² after t steps with batches of B; Infinity where it has blown up, or
+  // is surely above a bound: the steepest directions, which come first, are those that blow up.
+  function loss(model, prepared, rate, batch, t, bound = Infinity) {
     let total = 0;
     for (let i = 0; i < prepared.length; i++) {
       const h = model.curvature[i];
       const kick = (rate * rate * model.noise[i]) / batch;
       total += (model.weight[i] * h * second(prepared[i], kick, t)) / 2;
+      if (!(total <= bound)) return Infinity;
     }
-    return Number.isNaN(total) ? Infinity : total;
+    return total;
   }
 
   const critical = (model, momentum) => (2 * (1 + momentum)) / model.curvature[0];

@@ -8,6 +8,9 @@ globalThis.sgdnoiseViews ??= (() => {
     return Array.from({ length: Math.floor((high - low) / step + 1e-9) + 1 }, (_, i) => low + i * step);
   }
 
+  // One formatter for all: making one for each number is what takes time.
+  const { format: whole } = new Intl.NumberFormat("en");
+
   const BATCHES = range(0, 14, 1);
   const RATES = range(-8, 9, 0.5);
 
@@ -34,8 +37,8 @@ globalThis.sgdnoiseViews ??= (() => {
       const ready = (kept[`${e} ${m}`] ??= prepare(model, rate, m));
       for (const b of batches) {
         const steps = state.budget === "updates" ? total : Math.round(total / 2 ** b);
-        const value = loss(model, ready, rate, 2 ** b, steps);
-        cells.push({ b, e, value: value < 4 * start ? value : null, steps });
+        const value = loss(model, ready, rate, 2 ** b, steps, 4 * start);
+        cells.push({ b, e, value: Number.isFinite(value) ? value : null, steps });
       }
     }
     const ridge = [];
@@ -53,13 +56,13 @@ globalThis.sgdnoiseViews ??= (() => {
     const fit = hinge(ridge.map((p) => p.b), ridge.map((p) => p.e));
     const wall = Math.log2(critical(model, m) / (1 - m));
     const under = state.budget === "updates"
-      ? `${total.toLocaleString("en")} updates at every batch size`
-      : `${total.toLocaleString("en")} examples at every batch size`;
+      ? `${whole(total)} updates at every batch size`
+      : `${whole(total)} examples at every batch size`;
     const title = !fit
       ? `Noisy quadratic, ${under}`
       : fit.flat && fit.slope > 0.1
         ? `The tuned learning rate grows as B to the power ${fit.slope.toFixed(2)} up to ` +
-          `B ≈ ${Math.round(2 ** fit.knee).toLocaleString("en")}, then stays below the wall`
+          `B ≈ ${whole(Math.round(2 ** fit.knee))}, then stays below the wall`
         : Math.abs(fit.slope) <= 0.1
           ? "The tuned learning rate hardly moves with the batch size"
           : `The tuned learning rate grows as B to the power ${fit.slope.toFixed(2)}`;
@@ -121,5 +124,5 @@ globalThis.sgdnoiseViews ??= (() => {
     return Math.max(-18, Math.min(6, Math.round(middle)));
   }
 
-  return { PALETTE, shade, grading, ownTemperature, range, runsView, theoryView };
+  return { PALETTE, shade, grading, ownTemperature, range, runsView, theoryView, whole };
 })();
