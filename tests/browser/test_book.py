@@ -148,3 +148,17 @@ def test_a_point_leads_to_its_runs(book_url: str, visit: Any) -> None:
 def test_the_first_page_is_where_the_index_leads(book_url: str, visit: Any) -> None:
     page = visit(f"{book_url}/index.html", settle=False).page
     page.wait_for_url("**/book/intro.html")
+
+
+@pytest.mark.parametrize("name", ["book/intro", "book/map", EXPERIMENT])
+def test_what_a_page_writes_itself_is_dark_on_a_dark_page(
+    name: str, book_url: str, visit: Any
+) -> None:
+    """The theme puts HTML that a cell made on a light ground unless it is told not to."""
+    seen = visit(f"{book_url}/{name}.html", color_scheme="dark")
+    grounds = seen.page.eval_on_selector_all(
+        "div.text_html:has(.sgdnoise-map, .sgdnoise-guess, .sgdnoise-rules)",
+        "(all) => all.map((one) => getComputedStyle(one).backgroundColor)",
+    )
+    assert grounds
+    assert set(grounds) == {"rgba(0, 0, 0, 0)"}
