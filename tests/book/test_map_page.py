@@ -35,7 +35,7 @@ def store(records: dict[str, Record], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def shown(store: Store) -> list[dict[str, Any]]:
-    return map_page.layers(store)
+    return map_page.layers(map_page.readings(store))
 
 
 def test_a_layer_for_each_method_has_the_means_of_its_runs(
@@ -77,7 +77,7 @@ def test_ridge_and_boundary_are_those_of_the_reading(
         if "bound" not in point:
             assert point["low"] == pytest.approx(row.peak_low, abs=1e-3)
             assert point["high"] == pytest.approx(row.peak_high, abs=1e-3)
-    slope = map_page.slopes(store)
+    slope = map_page.slopes(map_page.readings(store))
     assert [(s["slope"], s["low"], s["high"]) for s in slope] == [
         pytest.approx((fit.slope.value, fit.slope.low, fit.slope.high), abs=1e-3)
     ]
@@ -88,11 +88,11 @@ def test_an_optimum_on_the_edge_is_a_bound(tmp_path: Any) -> None:
     store = Store(tmp_path)
     rising = filled(STUDY, noisy(lambda config, rate: 80 + rate))
     store.append(*STUDY.place, rising.values())
-    for layer in map_page.layers(store):
+    for layer in map_page.layers(map_page.readings(store)):
         assert all(point.get("bound") and "low" not in point for point in layer["ridge"])
         assert layer["boundary"] is None
         assert "moves with the batch" in layer["finding"]
-    assert map_page.slopes(store) == []
+    assert map_page.slopes(map_page.readings(store)) == []
 
 
 def test_no_layer_has_a_dot_in_its_address() -> None:

@@ -58,7 +58,14 @@ def layer_id(scale: str, name: str, key: Key) -> str:
     return "_".join(parts).replace(".", "p")
 
 
-def layers(store: Store) -> list[dict[str, Any]]:
+def readings(store: Store) -> list[Reading]:
+    """What the map is made of: the recorded sweeps over learning rates and batch sizes."""
+    every = [study_of(name, scale) for name in MAPPED for scale in EXPERIMENTS[name].sweeps]
+    found = [Reading(study, store.read(*study.place)) for study in every]
+    return [reading for reading in found if reading.records]
+
+
+def layers(of: Iterable[Reading]) -> list[dict[str, Any]]:
     """What the map shows of the records: one layer a budget, scale, method and variant.
 
     Each has its `cells`: log₂ of batch size `b` and of effective learning rate `e`, mean
@@ -66,14 +73,7 @@ def layers(store: Store) -> list[dict[str, Any]]:
     finite), the mean `curve`, how many were `lost`, and its `runs` as (id, seed, accuracy). Beside
     them the tuned `ridge` with its intervals, the `boundary`, both in log₂, and a `finding`.
     """
-    found: list[dict[str, Any]] = []
-    for name in MAPPED:
-        for scale in EXPERIMENTS[name].sweeps:
-            study = study_of(name, scale)
-            reading = Reading(study, store.read(*study.place))
-            if reading.records:
-                found.extend(_layers(reading))
-    return found
+    return [layer for reading in of for layer in _layers(reading)]
 
 
 def _layers(reading: Reading) -> Iterable[dict[str, Any]]:
@@ -231,30 +231,25 @@ def rules(rows: Sequence[Row]) -> list[dict[str, str]]:
     return advised
 
 
-def slopes(store: Store) -> list[dict[str, Any]]:
+def slopes(of: Iterable[Reading]) -> list[dict[str, Any]]:
     """How the tuned rate of momentum grew with the batch size, at each scale that is complete.
 
     Slopes without an interval, which too few batch sizes carry, are left out.
     """
     said = []
-    for name in MAPPED:
-        for scale in EXPERIMENTS[name].sweeps:
-            study = study_of(name, scale)
-            reading = Reading(study, store.read(*study.place))
-            if not reading.records or reading.waiting or len(reading.variants) > 1:
-                continue
-            if name == "constant-epoch":
-                fixed = "with the epochs fixed and below the boundary"
-                slope = reading.regimes["momentum"].slope
-            else:
-                fixed, slope = "with the updates fixed", reading.slope("batch_size")
-            if not math.isfinite(slope.low):
-                continue
-            where = FACTS["data"][1]([run.config for run in reading.runs])
-            ends = {"slope": slope.value, "low": slope.low, "high": slope.high}
-            said.append(
-                {"where": where, "fixed": fixed} | {k: _rounded(v, 3) for k, v in ends.items()}
-            )
+    for reading in of:
+        if reading.waiting or len(reading.variants) > 1:
+            continue
+        if reading.study.experiment.name == "constant-epoch":
+            fixed = "with the epochs fixed and below the boundary"
+            slope = reading.regimes["momentum"].slope
+        else:
+            fixed, slope = "with the updates fixed", reading.slope("batch_size")
+        if not math.isfinite(slope.low):
+            continue
+        where = FACTS["data"][1]([run.config for run in reading.runs])
+        ends = {"slope": slope.value, "low": slope.low, "high": slope.high}
+        said.append({"where": where, "fixed": fixed} | {k: _rounded(v, 3) for k, v in ends.items()})
     return said
 
 
@@ -266,14 +261,15 @@ def _sizes(boundary: Interval) -> str:
 
 def payload(store: Store, rows: Sequence[Row]) -> dict[str, Any]:
     """All that the page's code draws from: layers, the model's spectrum, and what is advised."""
-    model, shown = spectrum("binned"), layers(store)
+    model, read = spectrum("binned"), readings(store)
+    shown = layers(read)
     # The figure that a reader sees first: momentum under an epoch budget has both regimes.
     first = next((one["id"] for one in shown if "_constant-epoch_momentum" in one["id"]), None)
     return {
         "layers": shown,
         "first": first,
         "rules": rules(rows),
-        "slopes": slopes(store),
+        "slopes": slopes(read),
         "model": {
             "curvature": model.curvature.tolist(),
             "noise": model.noise.tolist(),

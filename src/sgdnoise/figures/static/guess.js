@@ -27,7 +27,7 @@
       box.querySelector("script").textContent,
     );
     const end = document.querySelector("article") ?? document.body;
-    const later = after(box, end).filter((node) => !["SCRIPT", "STYLE"].includes(node.localName.toUpperCase()));
+    const later = after(box, end).filter((node) => !["script", "style"].includes(node.localName));
     const said = (value) => labels[Math.round((value - low) / step)] ?? String(value);
     const middle = low + step * Math.round((high - low) / 2 / step);
     const guess = x.map(() => middle);
