@@ -145,8 +145,13 @@ def test_a_slider_redraws_at_once(page: Any) -> None:
         )
         return (spent() - before) / moves
 
-    idle = of("nothing")
-    assert 1e-3 < of("input") - idle < 0.05
+    def at(size: str) -> float:
+        """Seconds a move of momentum with a budget that has not been shown before."""
+        page.locator("input[name=size]").fill(size)
+        return of("input") - of("nothing")
+
+    # What else a machine does only adds: the least of three is the page's own.
+    assert 1e-3 < min(at(size) for size in ("4", "8", "12")) < 0.05
 
 
 # --- What a reader does -----------------------------------------------------------------------

@@ -21,6 +21,10 @@
     return node;
   }
   const draw = (parent, tag, attributes, text) => make(parent, tag, { ...attributes, svg: 1 }, text);
+  // A text that stays is left alone: the browser lays out again whatever is set.
+  const say = (node, text) => {
+    if (node.textContent !== text) node.textContent = text;
+  };
 
   const SUPER = { "-": "⁻", ".": "·" };
   const raised = (value) =>
@@ -121,7 +125,7 @@
         holder, field,
         put: (v) => {
           field.value = values.indexOf(v);
-          output.textContent = said(v);
+          say(output, said(v));
           field.setAttribute("aria-valuetext", said(v));
         },
         get: () => values[Number(field.value)],
@@ -153,8 +157,10 @@
     const legend = make(root, "p", { class: "legend" });
     const trouble = make(root, "p", { class: "trouble", role: "alert", hidden: "" });
     const along = make(root, "div", { class: "along" });
+    const where = make(along, "p");
+    const bars = make(along, "ul");
     const detail = make(root, "div", { class: "detail", "aria-live": "polite" });
-    make(root, "p", { class: "about" });
+    const about = make(root, "p", { class: "about" });
 
     let view, frame, seen = null, place = null;
 
@@ -167,6 +173,24 @@
       controls.show.holder.hidden = theory;
       for (const [name, control] of Object.entries(controls)) control.put(state[name]);
       paint();
+      if (theory) ahead();
+    }
+
+    // What the next moves of a slider would show is calculated while the page rests.
+    let waiting = false;
+    function ahead() {
+      if (waiting) return;
+      waiting = true;
+      const sizes = [state.size - 1, state.size + 1].filter((size) => size >= 4 && size <= 20);
+      const next = [
+        ...MOMENTA.map((m) => ({ ...state, m })), ...sizes.map((size) => ({ ...state, size })),
+      ];
+      const work = (rest) => {
+        while (next.length && rest.timeRemaining() > 8) theoryView(payload.model, next.shift());
+        waiting = next.length > 0;
+        if (waiting) requestIdleCallback(work);
+      };
+      globalThis.requestIdleCallback ? requestIdleCallback(work) : (waiting = false);
     }
 
     function paint() {
@@ -225,9 +249,9 @@
       draw(parts, "rect", { class: "chosen", fill: "none", visibility: "hidden" });
       over.replaceChildren(parts);
       paintAxes(box, columns, es);
-      heading.textContent = view.title;
+      say(heading, view.title);
       svg.setAttribute("aria-label", `Learning rate against batch size. ${view.title}`);
-      root.querySelector(".about").textContent = view.about;
+      say(about, view.about);
       explain(ends);
       diagonal(grade);
       choose();
@@ -299,7 +323,10 @@
       return { x: x(b) - width / 2, y: y(e) - height / 2, width, height };
     }
 
+    let painted = null;
     function paintCells(grade) {
+      if (painted === view) return;
+      painted = view;
       ground.replaceChildren();
       const lost = `url(#${id}-lost)`;
       if (!view.layer) {
@@ -346,24 +373,28 @@
       const on = view.cells
         .filter((c) => Math.abs(c.e - c.b - state.temperature) < 0.01)
         .sort((a, b) => a.b - b.b);
-      along.replaceChildren();
-      const where = `Along the temperature ${power(state.temperature)}`;
-      if (on.length < 2) {
-        make(along, "p", {}, `${where} there are no two cells.`);
+      const temperature = `Along the temperature ${power(state.temperature)}`;
+      bars.hidden = on.length < 2;
+      if (bars.hidden) {
+        say(where, `${temperature} there are no two cells.`);
         return;
       }
-      make(along, "p", {}, `${where}, ${view.unit} by batch size:`);
-      const list = make(along, "ul");
-      for (const cell of on) {
-        const item = make(list, "li");
-        const bar = make(item, "span", { class: "bar", "aria-hidden": "true" });
-        if (cell.value !== null) {
-          bar.style.blockSize = `${0.2 + 2.6 * grade(cell.value)}rem`;
-          bar.style.background = colour(grade(cell.value));
-        }
-        make(item, "span", {}, cell.value === null ? "lost" : digits(cell.value));
-        make(item, "span", { class: "size" }, sizeName(cell.b));
+      say(where, `${temperature}, ${view.unit} by batch size:`);
+      while (bars.children.length > on.length) bars.lastChild.remove();
+      while (bars.children.length < on.length) {
+        const item = make(bars, "li");
+        make(item, "span", { class: "bar", "aria-hidden": "true" });
+        make(item, "span");
+        make(item, "span", { class: "size" });
       }
+      on.forEach((cell, i) => {
+        const [bar, value, size] = bars.children[i].children;
+        const lost = cell.value === null;
+        bar.style.cssText = lost ? "" :
+          `block-size: ${0.2 + 2.6 * grade(cell.value)}rem; background: ${colour(grade(cell.value))}`;
+        say(value, lost ? "lost" : digits(cell.value));
+        say(size, sizeName(cell.b));
+      });
     }
 
     function choose() {

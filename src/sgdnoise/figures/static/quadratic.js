@@ -4,7 +4,8 @@
 globalThis.sgdnoiseQuadratic ??= (() => {
   const GONE = -700; // exponents below it make float64 subnormal
 
-  // What one direction needs of a learning rate, whatever the steps and the batch size.
+  // What one direction needs of a learning rate, whatever the steps and the batch size. Every
+  // response has the same fields in the same order, for engines compile `second` for one shape.
   function response(q, m) {
     const root = Math.sqrt(m);
     const flipped = q > 1 + m;
@@ -12,28 +13,23 @@ globalThis.sgdnoiseQuadratic ??= (() => {
     const below = (1 - m) ** 2 / (1 + root) ** 2 - f;
     const discriminant = below * ((1 + root) ** 2 - f);
     const width = Math.sqrt(Math.abs(discriminant));
-    const r = { q, m, f, flipped, real: discriminant >= 0 };
-    r.limit = (1 + m) / ((1 - m) * q * (2 - q + 2 * m));
-    r.delicate = flipped && Math.abs(f) < 1e-6;
-    if (r.real) {
-      const slow = (2 * f) / (1 - m + f + width);
-      r.log = Math.log1p(-slow);
-      r.ratio = m === 0 ? -Infinity : -2 * Math.max(Math.asinh(width / (2 * root)), 1e-150);
-      r.unit = -1 / Math.expm1(r.ratio);
-      r.p = 1;
-      r.r = m === 0 ? 0 : m / (1 - slow);
-      r.a = (1 - m + f + width) / 2;
-    } else {
-      r.log = Math.log(m) / 2;
-      r.theta = Math.atan2(width, 1 + m - f);
-      r.unit = (2 * root) / width; // 1 / sin θ
-      r.p = (1 + m - f) / (2 * root);
-      r.r = root;
-      r.a = (1 - m - f) / (2 * root);
-    }
-    r.start = flipped ? r.p + r.r : r.a;
-    r.rest = ((2 * f) / (1 + m)) * r.r;
-    return r;
+    const real = discriminant >= 0;
+    const slow = (2 * f) / (1 - m + f + width);
+    const ratio = m === 0 ? -Infinity : -2 * Math.max(Math.asinh(width / (2 * root)), 1e-150);
+    const p = real ? 1 : (1 + m - f) / (2 * root);
+    const r = real ? (m === 0 ? 0 : m / (1 - slow)) : root;
+    const a = real ? (1 - m + f + width) / 2 : (1 - m - f) / (2 * root);
+    return {
+      m, f, real, p, a,
+      limit: (1 + m) / ((1 - m) * q * (2 - q + 2 * m)),
+      delicate: flipped && Math.abs(f) < 1e-6,
+      log: real ? Math.log1p(-slow) : Math.log(m) / 2,
+      ratio: real ? ratio : 0,
+      theta: real ? 0 : Math.atan2(width, 1 + m - f),
+      unit: real ? -1 / Math.expm1(ratio) : (2 * root) / width, // or 1 / sin θ
+      start: flipped ? p + r : a,
+      rest: ((2 * f) / (1 + m)) * r,
+    };
   }
 
   // Σ U_k² over the first t steps from the binary digits of t: where the closed form is ∞ · 0.
