@@ -89,13 +89,13 @@ def reproduce(
     if render:
         check_writable(pages / scale, "pages", "--runs")
     runs_failed: dict[str, int] = {}  # of the last round, which tries all once more
-    pages_failed, left = [], 0
+    pages_failed, left, need_gpu = [], 0, 0
     rounds = [[study.with_seeds(1) for study in chosen], chosen] if breadth_first else [chosen]
     if fresh:
         for study in chosen:
             store.retire_other_code(*study.place)
     for studies in rounds:
-        left = 0
+        left = need_gpu = 0
         for study in studies:
             name = study.experiment.name
             report = run_sweep(
@@ -104,6 +104,7 @@ def reproduce(
             seed = " (one seed first)" if studies is not chosen else ""
             print(f"{name}, {scale}{seed}: {report}", flush=True)
             left += report.left
+            need_gpu += report.need_gpu
             runs_failed.pop(name, None)
             if report.failed:
                 runs_failed[name] = report.failed
@@ -123,6 +124,11 @@ def reproduce(
     if left:
         print(f"stopped after {minutes:g} minutes: {left} runs left", flush=True)
     failures = []
+    if need_gpu:
+        failures.append(
+            f"{need_gpu} runs were left, for their nets need a CUDA GPU and there is none here: "
+            "run the same command where there is one"
+        )
     if runs_failed:
         failures.append(
             f"some runs failed: {', '.join(f'{k} ({n} runs)' for k, n in runs_failed.items())}; "

@@ -17,7 +17,7 @@ import pytest
 import torch
 from stores import differences
 
-from sgdnoise import experiments
+from sgdnoise import cli, experiments
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.records.made import record_of
 from sgdnoise.records.store import Store
@@ -204,6 +204,55 @@ def untuned(seeds, **fields):
 def listed(seeds):
     """Runs that share no GPU, their batches being large."""
     return untuned(seeds, model="f1", norm="none", batch_size=512, steps=6)
+
+
+def two_kinds():
+    """Two seeds on the CPU, and two in bfloat16, which no CPU trains."""
+    recipes = [
+        {**FIXED, "batch_size": 16, "learning_rate": 2**-4, "precision": p}
+        for p in ("float32", "bfloat16")
+    ]
+    return tiny(
+        2, [Sweep(key=tuple(one.items()), fixed=tuple(one.items()), axes=()) for one in recipes]
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_without_a_gpu_what_needs_one_is_left_and_the_rest_trained(tmp_path, capsys, monkeypatch):
+    store = Store(tmp_path)
+    report = sweep.run_sweep(two_kinds(), store)
+    assert (report.trained, report.left, report.need_gpu) == (2, 0, 2)
+    assert {r.config.precision for r in store.read("digits", "tiny").values()} == {"float32"}
+    with pytest.raises(InputError, match="no CUDA GPU here"):
+        sweep.run_sweep(two_kinds(), store)
+
+    monkeypatch.setitem(experiments.EXPERIMENTS, "tiny", two_kinds().experiment)
+    for jobs in ([], ["--jobs", "2"]):
+        folder = str(tmp_path / f"cli{len(jobs)}")
+        asked = ["reproduce", "tiny", "--scale", "digits", "--seeds", "2", "--no-render"]
+        assert cli.main([*asked, "--results", folder, *jobs]) == 1
+        out, err = capsys.readouterr()
+        assert out == "tiny, digits: 0 found, 2 trained, 0 failed\n"
+        assert err.splitlines()[-1].startswith("sgdnoise: 2 runs were left, for their nets need a")
+
+
+def test_a_gpus_runs_come_first_and_the_others_train_beside_them(tmp_path, monkeypatch):
+    on_a_gpu_that_is_this_cpu(monkeypatch)
+    half = {"float32": "cpu", "bfloat16": "cuda"}
+    monkeypatch.setattr(sweep, "device_of", lambda _, config: half[config.precision])
+    trained = []
+    for device, kind in (("cuda", "ThisGPU"), ("cpu", "Processes")):
+
+        def trains(bundles, device=device):
+            for bundle in bundles:
+                trained.append(device)
+                yield fake_train(bundle)
+
+        monkeypatch.setattr(sweep, kind, lambda *_, trains=trains: trains)
+    report = sweep.run_sweep(two_kinds(), Store(tmp_path))
+    assert (report.trained, report.left, report.need_gpu) == (4, 0, 0)
+    assert trained == sorted(trained, reverse=True)
+    assert set(trained) == {"cuda", "cpu"}
 
 
 def test_a_kill_between_a_runs_end_and_its_record_leaves_its_checkpoint(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sgdnoise import cli, experiments
+from sgdnoise import cli, experiments, models
 from sgdnoise.book import notebooks
 from sgdnoise.config import make_config
 from sgdnoise.errors import FailureError, InputError
@@ -30,7 +30,8 @@ def config(**changes):
 
 @pytest.fixture
 def gpu_scale(monkeypatch):
-    """Figure 1 on the digits, called scale gpu."""
+    """Figure 1 on the digits, called scale gpu, as if its net were one for a GPU."""
+    monkeypatch.setattr(models.registry.ModelSpec, "dense", False)
     digits = experiments.EXPERIMENTS["constant-epoch"]
     on_gpu = dataclasses.replace(
         digits,
@@ -47,11 +48,16 @@ def reproduce(capsys, folder, *more):
     return code, *capsys.readouterr()
 
 
-def test_scales_and_their_devices():
-    of = {scale: devices.device_of(scale) for scale in SCALES}
+def test_a_net_decides_where_it_trains():
+    of = {scale: devices.device_of(scale, config()) for scale in SCALES}
     assert of == {"digits": "cpu", "cpu": "cpu", "gpu": "cuda", "paper": "cuda"}
-    assert devices.device_of("cpu", [config(), config(precision="bfloat16")]) == "cuda"
-    assert devices.device_of("cpu", [config()]) == "cpu"
+    assert devices.device_of("cpu", config(precision="bfloat16")) == "cuda"
+    dense = {"f1": "mnist", "f1-64": "digits", "autoencoder": "mnist", "digits-mlp": "digits"}
+    for model, dataset in dense.items():
+        norm = models.spec(model).norms[0]
+        assert devices.device_of("paper", config(model=model, dataset=dataset, norm=norm)) == "cpu"
+    for model in ("c1", "resnet44", "lstm-medium", "alexnet-cifar"):
+        assert not models.spec(model).dense
 
 
 @no_cuda

@@ -42,6 +42,11 @@ class ModelSpec:
     norms: tuple[Norm, ...] = ("batch", "ghost", "ghost-noise", "none")
     smallest_image: int = 1
 
+    @property
+    def dense(self) -> bool:
+        """Whether it has neither convolutions nor recurrence, so that a CPU trains it well."""
+        return self.smallest_image == 0 and self.input_shape != ()
+
 
 def _wide_resnet(depth: int, widen: int, classes: int, shape: Shape, batch_norm: bool) -> nn.Module:
     return WideResNet(depth, widen, classes, shape[0], batch_norm)

@@ -14,6 +14,7 @@ class Report:
         found: that were there, those of `taken` among them.
         trained, failed, diverged: that it ran; the diverged ones are trained.
         left: that its deadline left to do.
+        need_gpu: that it left because they train on a GPU, and there is none.
         taken: those of `found` that other experiments had, by whose they are.
     """
 
@@ -22,6 +23,7 @@ class Report:
     failed: int = 0
     diverged: int = 0
     left: int = 0
+    need_gpu: int = 0
     taken: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:

@@ -34,6 +34,8 @@ from sgdnoise.training.result import bundle_key, bundles
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""
 
+Train = Callable[[Iterator[list[RunConfig]]], Iterator[list[Record]]]
+
 MAX_MINUTES = 365 * 24 * 60
 """A year: the most that a sweep may be given."""
 
@@ -41,13 +43,13 @@ MAX_MINUTES = 365 * 24 * 60
 class _Claims:
     """The bundles this sweep holds against others on the same store."""
 
-    def __init__(self, store: Store, device: str, stack: ExitStack) -> None:
-        self.store, self.device = store, device
+    def __init__(self, store: Store, stack: ExitStack) -> None:
+        self.store = store
         self.held: dict[str, tuple[filelock.FileLock, int]] = {}
         stack.callback(self.release_all)
 
-    def take(self, bundle: list[RunConfig]) -> bool:
-        name = self._name(bundle)
+    def take(self, bundle: list[RunConfig], device: str) -> bool:
+        name = self._name(bundle, device)
         if name in self.held:
             lock, count = self.held[name]
             self.held[name] = (lock, count + 1)
@@ -60,16 +62,16 @@ class _Claims:
         self.held[name] = (lock, 1)
         return True
 
-    def release(self, bundle: list[RunConfig]) -> None:
-        name = self._name(bundle)
+    def release(self, bundle: list[RunConfig], device: str) -> None:
+        name = self._name(bundle, device)
         lock, count = self.held.pop(name)
         if count > 1:
             self.held[name] = (lock, count - 1)
         else:
             lock.release()
 
-    def _name(self, bundle: list[RunConfig]) -> str:
-        key = bundle_key(bundle[0], self.device)
+    def _name(self, bundle: list[RunConfig], device: str) -> str:
+        key = bundle_key(bundle[0], device)
         return "bundle-" + hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def release_all(self) -> None:
@@ -141,8 +143,10 @@ def run_sweep(
 
     A run that another experiment of the same scale has is not trained again: its record is copied.
 
-    Scales `gpu` and `paper`, and whatever is in bfloat16, train on CUDA: in this process, a bundle
-    after the other in the experiment's order, or on the scheduler's workers, each on its own GPU.
+    Which device trains a run is `training.devices.device_of`'s to say. Those on CUDA are trained
+    in this process, a bundle after the other in the experiment's order, or on the scheduler's
+    workers, each on its own GPU. They come before those on the CPU. Where there is no GPU they are
+    left, and the others trained.
 
     Args:
         study: what to run.
@@ -155,12 +159,13 @@ def run_sweep(
         code: the digest of the code that has to have made what is copied; None for any.
 
     Returns:
-        How many runs were found, trained, and failed, and how many the deadline left.
+        How many runs were found, trained, and failed, and how many were left.
 
     Raises:
         InputError: for jobs out of bounds, a scheduler that does not answer within 20 s or
             whose workers have other training code; where runs are missing that need a GPU, for
-            none, one with too little memory, too old a torch, or more than one job on it.
+            one with too little memory, or too old a torch; where all of them do, for none, or for
+            more than one job on it.
         FailureError: when the store cannot be written, a worker process was killed, the scheduler
             was lost, or it had no workers for 20 s.
     """
@@ -173,38 +178,39 @@ def run_sweep(
     while _take(study, store, code, report):
         pass
     records = store.read(*study.place)
-    first = study.needed(records)
-    found = report.found = len(first) - len(study.missing(records))
-    device = device_of(study.scale, first)
-    if device == "cuda" and found < len(first):
-        if jobs not in (None, 1):
-            raise InputError(f"jobs must be 1 where one GPU trains, got {jobs}: leave it out")
-        if scheduler is None:
-            instead = _instead(study)
-            require_cuda(instead)
-            require_memory(study.missing(records), instead)
+    missing = study.missing(records)
+    report.found = len(study.needed(records)) - len(missing)
+    devices = _devices(study, missing, jobs, here=scheduler is None)
     tried: set[str] = set()
     with ExitStack() as stack:
-        train: Callable[[Iterator[list[RunConfig]]], Iterator[list[Record]]]
         checkpoints = store.root / ".checkpoints"
-        if scheduler is not None:
-            train = stack.enter_context(Cluster(scheduler, device, deadline))
-        elif device == "cuda":
-            train = ThisGPU(checkpoints, deadline)
-        else:
-            train = Processes(jobs or os.cpu_count() or 1, checkpoints, deadline, report)
-        progress = stack.enter_context(
-            bar(total=0, unit="run", desc=f"{study.experiment.name} {study.scale}", delay=0.5)
-        )
-        claims = _Claims(store, device, stack)
+        train: dict[str, Train] = {}
+        for device in devices:
+            if scheduler is not None:
+                train[device] = stack.enter_context(Cluster(scheduler, device, deadline))
+            elif device == "cuda":
+                train[device] = ThisGPU(checkpoints, deadline)
+            else:
+                train[device] = Processes(
+                    jobs or os.cpu_count() or 1, checkpoints, deadline, report
+                )
+        progress = None
+        claims = _Claims(store, stack)
         while True:
             records = store.read(*study.place)
-            todo = [c for c in study.missing(records) if c.id not in tried]
-            if todo and _take(study, store, code, report):
+            every = [c for c in study.missing(records) if c.id not in tried]
+            by_device = {d: [c for c in every if device_of(study.scale, c) == d] for d in devices}
+            device = next((d for d in devices if by_device[d]), None)
+            if every and _take(study, store, code, report):
                 continue
-            if not todo or _past(deadline):
-                report.left = len(todo)
+            if device is None or _past(deadline):
+                report.left = sum(map(len, by_device.values()))
+                report.need_gpu = len(every) - report.left
                 return report
+            todo = by_device[device]
+            if progress is None:  # where nothing is missing there is nothing to show
+                name = f"{study.experiment.name} {study.scale}"
+                progress = stack.enter_context(bar(total=len(todo), unit="run", desc=name))
             progress.total = progress.n + len(todo)
             progress.refresh()
             work = bundles(todo, device)
@@ -214,22 +220,24 @@ def run_sweep(
                 work = [work[i] for i in np.argsort(costs, kind="stable")]
             mine = 0
 
-            def claimed(work: list[list[RunConfig]] = work) -> Iterator[list[RunConfig]]:
+            def claimed(
+                work: list[list[RunConfig]] = work, device: str = device
+            ) -> Iterator[list[RunConfig]]:
                 nonlocal mine
                 for bundle in work:
                     if _past(deadline):
                         return
-                    if not claims.take(bundle):
+                    if not claims.take(bundle, device):
                         continue
                     mine += 1
                     # Another sweep may have trained it between our look and our claim.
                     have = store.read(*study.place)
                     if any(c.id in have and have[c.id].status != "failed" for c in bundle):
-                        claims.release(bundle)
+                        claims.release(bundle, device)
                         continue
                     yield bundle
 
-            for results in train(claimed()):
+            for results in train[device](claimed()):
                 if not results:
                     continue  # stopped by the deadline; what was claimed is freed at the end
                 store.append(*study.place, results)
@@ -239,7 +247,7 @@ def run_sweep(
                     if file is not None and record.status != "failed":
                         with suppress(OSError):  # what stays is left out: its run is recorded
                             file.unlink()
-                claims.release([record.config for record in results])
+                claims.release([record.config for record in results], device)
                 tried.update(record.id for record in results)
                 failed = sum(record.status == "failed" for record in results)
                 report.failed += failed
@@ -249,6 +257,34 @@ def run_sweep(
                 progress.set_postfix(failed=report.failed, diverged=report.diverged)
             if not mine and not _past(deadline):
                 time.sleep(WAIT_SECONDS)  # another sweep holds all that is left
+
+
+def _devices(
+    study: Study, missing: list[RunConfig], jobs: int | None, *, here: bool
+) -> tuple[str, ...]:
+    """The devices to train on, in their order: `cuda` only where runs that are missing need it.
+
+    `here` is whether this machine trains, not a cluster.
+
+    Raises:
+        InputError: nothing that is missing can be trained here.
+    """
+    on_gpu = [config for config in missing if device_of(study.scale, config) == "cuda"]
+    if not on_gpu:
+        return ("cpu",)
+    if not here:
+        return ("cuda", "cpu") if len(on_gpu) < len(missing) else ("cuda",)
+    if len(on_gpu) == len(missing) and jobs not in (None, 1):
+        raise InputError(f"jobs must be 1 where one GPU trains, got {jobs}: leave it out")
+    instead = _instead(study)
+    try:
+        require_cuda(instead)
+    except InputError:
+        if len(on_gpu) == len(missing):
+            raise
+        return ("cpu",)
+    require_memory(on_gpu, instead)
+    return ("cuda", "cpu")
 
 
 def _take(study: Study, store: Store, code: str | None, report: Report) -> bool:

@@ -20,7 +20,7 @@ from sgdnoise.training.result import bundles, is_side_by_side
 from sgdnoise.training.state import MICRO_BATCH, parts
 
 GPU_SCALES = ("gpu", "paper")
-"""Scales whose runs train on CUDA; all others train on the CPU."""
+"""Scales whose nets train on CUDA, unless they are dense; all others train on the CPU."""
 
 LEAST_TORCH = (2, 5)
 """Graphs that hold a generator's state came shortly before; nothing older is counted on."""
@@ -36,10 +36,15 @@ _NO_SHAPE = dict.fromkeys(
 )
 
 
-def device_of(scale: str, configs: Iterable[RunConfig] = ()) -> str:
-    """`cuda` or `cpu`: where the runs of a scale train, those in bfloat16 always on `cuda`."""
-    half = any(config.precision == "bfloat16" for config in configs)
-    return "cuda" if scale in GPU_SCALES or half else "cpu"
+def device_of(scale: str, config: RunConfig) -> str:
+    """`cuda` or `cpu`: where a run trains.
+
+    Dense nets train on the CPU whatever the scale, runs in bfloat16 always on `cuda`.
+    """
+    if config.precision == "bfloat16":
+        return "cuda"
+    large = scale in GPU_SCALES and not models.spec(config.model).dense
+    return "cuda" if large else "cpu"
 
 
 def require_cuda(instead: str) -> None:
