@@ -41,14 +41,15 @@ def test_the_page_opens_on_its_question_its_finding_and_a_figure(cells: list) ->
     assert not any("remove-input" in tags(cell) for cell in rest)
 
 
-def test_the_text_speaks_of_figures_that_the_page_has(cells: list) -> None:
-    """Each `figures.…` cell shows one figure; book/mime.py counts them in this order."""
-    figures = sum(c.cell_type == "code" and c.source.startswith("figures.") for c in cells)
+def test_figures_are_numbered_and_the_text_speaks_of_those_that_there_are(cells: list) -> None:
+    """Each `figures.…` cell shows one figure, book/mime.py counts them, and JupyterLab cannot."""
+    shown = [c.source for c in cells if c.cell_type == "code" and c.source.startswith("figures.")]
+    numbers = [source.partition("  # Figure ")[2] for source in shown]
+    assert numbers == [str(k + 1) for k in range(len(shown))]
     text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
     named = re.findall(r"\[Figure (\d+)\]\(#figure-(\d+)\)", text)
-    assert named
     assert named[0] == ("1", "1")
-    assert all(said == to and 1 <= int(to) <= figures for said, to in named)
+    assert all(said == to and to in numbers for said, to in named)
 
 
 def test_one_formula_is_shown_as_code_and_every_other_cell_is_folded(cells: list) -> None:
