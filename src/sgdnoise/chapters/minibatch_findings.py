@@ -21,8 +21,9 @@ def opening() -> Markdown:
         "**For a batch of half of the examples it matters how they are drawn. Its gradient spreads "
         f"{without:.3f} times as far as a single one's without replacement, {having:.3f} times "
         f"with replacement, and {coins:.3f} times if a coin decides on each example, which is what "
-        "H17's appendix derives. Where the batch is a small part of the data the first two agree; "
-        "the third has more noise at any size, the more the longer the mean gradient is.**"
+        "H17's appendix derives. Where the batch is a small part of the data the first two agree. "
+        "The third has more noise than the first at every size but the whole set, the more the "
+        "longer the mean gradient is.**"
     )
 
 
