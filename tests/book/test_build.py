@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tarfile
+import textwrap
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.metadata import distributions
@@ -184,11 +185,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write(project: Path, code: str) -> None:
+def write(project: Path, code: str, text: str = "# Chapter") -> None:
     notebook = nbformat.v4.new_notebook()
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
     notebook.cells = [
-        nbformat.v4.new_markdown_cell("# Chapter"),
+        nbformat.v4.new_markdown_cell(text),
         nbformat.v4.new_code_cell(code),
     ]
     nbformat.write(notebook, project / "book" / "chapter.ipynb")
@@ -243,6 +244,28 @@ def test_a_figure_without_words_fails_and_with_them_is_drawn_from_one_plotly(
     assert re.search(r'src="[^"]*_static/plot\.js', page)
     assert "embed-amd" not in page, "no widget on this page, so no widget manager"
     assert len(page) < 100_000
+
+
+def test_every_figure_of_a_page_has_a_number_that_the_text_can_link_to(project: Path) -> None:
+    code = """
+    from IPython.display import HTML, display
+    import plotly.graph_objects as go
+    from sgdnoise.figures.explorer import Slider, explorer
+    of = lambda h: go.Figure(go.Scatter(y=[1, h])).update_layout(title={"text": "rises"})
+    display(HTML('<div class="sgdnoise-map">a map</div>'), of(2), HTML("<p>no figure</p>"))
+    explorer(of, {"h": Slider([2, 3], label="height")}, caption="Raise it.")
+    """
+    write(project, textwrap.dedent(code), "# Chapter\n\nSee [Figure 3](#figure-3).")
+    gate.build(project)
+    page = chapter(project)
+    parts = re.split(r'<p class="sgdnoise-number" id="(figure-\d)">', page)
+    assert parts[1::2] == ["figure-1", "figure-2", "figure-3"]
+    for k, (has, figure) in enumerate(
+        zip(("a map", "sgdnoise-figure", "Raise it."), parts[2::2], strict=True), start=1
+    ):
+        assert re.match(rf'<a [^>]*href="#figure-{k}"[^>]*>Figure {k}</a></p>', figure)
+        assert has in figure
+    assert re.search(r'href="#figure-3"[^>]*>.*?Figure 3', parts[0])
 
 
 def a_record() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
@@ -40,6 +41,17 @@ def test_the_page_opens_on_its_question_its_finding_and_a_figure(cells: list) ->
     assert not any("remove-input" in tags(cell) for cell in rest)
 
 
+def test_figures_are_numbered_and_the_text_speaks_of_those_that_there_are(cells: list) -> None:
+    """Each `figures.…` cell shows one figure, book/mime.py counts them, and JupyterLab cannot."""
+    shown = [c.source for c in cells if c.cell_type == "code" and c.source.startswith("figures.")]
+    numbers = [source.partition("  # Figure ")[2] for source in shown]
+    assert numbers == [str(k + 1) for k in range(len(shown))]
+    text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    named = re.findall(r"\[Figure (\d+)\]\(#figure-(\d+)\)", text)
+    assert named[0] == ("1", "1")
+    assert all(said == to and to in numbers for said, to in named)
+
+
 def test_one_formula_is_shown_as_code_and_every_other_cell_is_folded(cells: list) -> None:
     code = [cell for cell in cells if cell.cell_type == "code"]
     shown = [cell for cell in code if not tags(cell)]
@@ -49,6 +61,14 @@ def test_one_formula_is_shown_as_code_and_every_other_cell_is_folded(cells: list
     folded = [cell for cell in code if tags(cell)]
     assert all(cell.metadata.jupyter.source_hidden for cell in folded)
     assert all(cell.source.count("\n") == 0 for cell in folded[1:])
+
+
+def test_the_page_ends_on_two_exercises_with_folded_solutions(cells: list) -> None:
+    (text,) = [cell.source for cell in cells if cell.source.startswith("## Exercises")]
+    asked, solved = text.split('<details class="sgdnoise-words"><summary>Solutions</summary>')
+    for part in (asked, solved):
+        assert re.findall(r"^(\d)\. ", part, re.M) == ["1", "2"]
+    assert solved.endswith("</details>")
 
 
 def test_the_page_is_committed_without_outputs(cells: list) -> None:

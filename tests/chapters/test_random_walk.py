@@ -21,7 +21,7 @@ def test_it_opens_where_lines_fit_a_walk_and_what_is_none():
     x = np.log(walk.time)
     squares = [np.corrcoef(x, path.distance)[0, 1] ** 2 for path in (walk, quarter, logistic, free)]
     text = findings.opening().data
-    assert re.findall(r"R² of (\d\.\d+)", text)[0] == f"{squares[0]:.3f}"
+    assert re.findall(r"R² = (\d\.\d+)", text)[0] == f"{squares[0]:.3f}"
     assert [word for s in squares if (word := f"{s:.3f}") in text] == [f"{s:.3f}" for s in squares]
     assert min(squares[:3]) > 0.97
     title = explorer.frame(**explorer.values)["layout"]["title"]["text"]

@@ -78,13 +78,13 @@ RULES = (
         ("S20-F1c.same-rate-below", "S20-F1a.accuracy-flat-below"),
     ),
     Rule(
-        "Up to which batch size, the boundary, does it grow?",
+        "Up to which batch size (the boundary) does the best learning rate grow?",
         ("S20-F1c.momentum-scales-further",),
         {
             "reproduced": "Raise the learning rate further with momentum than without: the best "
             "one goes on growing beyond the batch size at which plain SGD's stops.",
             "reproduced at another size": "Raise the learning rate further with momentum than "
-            "without: the best one grows to a larger batch size, if not by S20's factor.",
+            "without: the best one grows to a larger batch size, though not by S20's factor.",
             "absent": "Do not count on momentum for larger batches: its learning rate stops "
             "growing where plain SGD's does.",
             "contradicted": "Do not use momentum to reach larger batches: its learning rate stops "
@@ -103,7 +103,7 @@ RULES = (
             "reproduced": "Do not take the largest batch that you can afford: the test accuracy "
             "falls beyond some batch size, however many examples you pay for.",
             "reproduced at another size": "Do not take the largest batch that you can afford: the "
-            "test accuracy falls beyond some batch size, if not by as much as S20's.",
+            "test accuracy falls beyond some batch size, though not by as much as S20's.",
             "absent": "Take the batch size that is cheapest for you: the largest one tried loses "
             "no accuracy that matters.",
             "contradicted": "Take the largest batch that you can afford: the largest one tried "
@@ -134,7 +134,7 @@ RECIPE = (
             "reproduced": "Take any batch size below the boundary: with plain SGD and a tuned "
             "learning rate all of them reach the same accuracy.",
             "reproduced at another size": "Take any batch size below the boundary: they differ, "
-            "if by less than S20's.",
+            "but by less than S20's.",
             "absent": "Tune the batch size: no two reach the same accuracy.",
             "contradicted": "Tune the batch size, below the boundary too: the accuracy depends on "
             "it.",
@@ -151,7 +151,7 @@ RECIPE = (
             "reproduced": "Try batch sizes between the smallest and the largest: the best one lies "
             "inside.",
             "reproduced at another size": "Try batch sizes between the smallest and the largest: "
-            "the best one lies inside, if by another margin than S20's.",
+            "the best one lies inside, though by another margin than S20's.",
             "absent": "Do not look for a best batch size in between: at least one end of the range "
             "is as good.",
             "contradicted": "Go to an end of the range: the best batch size is not in between.",
@@ -162,7 +162,7 @@ RECIPE = (
         },
     ),
     Rule(
-        "Neither: how long to train?",
+        "Neither epochs nor updates: how long to train?",
         ("S20-F2.accuracy-saturates",),
         {
             "reproduced": "Stop once doubling the epochs gains nothing: the test accuracy "
@@ -176,7 +176,7 @@ RECIPE = (
         },
     ),
     Rule(
-        "Neither: which learning rate?",
+        "Neither epochs nor updates: which learning rate?",
         ("S20-F2.rate-for-test",),
         {
             "reproduced": "Keep the learning rate when you train for longer.",

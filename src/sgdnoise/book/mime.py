@@ -2,7 +2,8 @@
 
 A notebook's plain ``fig`` or ``explorer(...)`` gives mime types that myst-nb drops or leaves empty
 without scripts. Here a figure becomes its JSON in the page, drawn by plot.js with the one plotly
-that all pages share, and both get words for readers who cannot see them drawn.
+that all pages share, and both get words for readers who cannot see them drawn. Each figure of a
+page, the map among them, gets its number and an anchor.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from myst_nb.core.render import WIDGET_VIEW_MIMETYPE, MimeData, MimeRenderPlugin
 from sgdnoise.figures.theme import compact
 
 PLOTLY_MIMETYPE = "application/vnd.plotly.v1+json"
+MAP = '<div class="sgdnoise-map"'
+"""How the map begins, which is a figure though it is HTML."""
 
 
 class PlotlyMimeRender(MimeRenderPlugin):
@@ -38,13 +41,32 @@ class PlotlyMimeRender(MimeRenderPlugin):
                     line=data.line,
                     subtype="figure",
                 )
-            return [nodes.raw(text=figure_html(data.content, label), format="html")]
+            box = nodes.raw(text=figure_html(data.content, label), format="html")
+            return [number(renderer), box]
         if data.mime_type == WIDGET_VIEW_MIMETYPE:
             caption = data.output_metadata.get("sgdnoise", {}).get("caption")
             if caption:
                 words = nodes.raw(text=noscript(caption), format="html")
-                return [words, *renderer.render_widget_view(data)]
+                return [number(renderer), words, *renderer.render_widget_view(data)]
+        if data.mime_type == "text/html" and MAP in data.string:
+            return [number(renderer), *renderer.render_text_html(data)]
         return None
+
+
+def number(renderer: NbElementRenderer) -> nodes.paragraph:
+    """The line "Figure 3" above the third figure of a page, which is where `#figure-3` leads.
+
+    It is a link to itself, so that its address can be copied.
+    """
+    document = renderer.renderer.document
+    n = 1
+    while f"figure-{n}" in document.ids:
+        n += 1
+    name = f"figure-{n}"
+    line = nodes.paragraph(names=[name], classes=["sgdnoise-number"])
+    line += nodes.reference("", f"Figure {n}", refid=name, internal=True)
+    document.note_explicit_target(line)  # else a link of the text to it would be a warning
+    return line
 
 
 def alternative(figure: dict[str, Any]) -> str:

@@ -25,8 +25,9 @@ def opening() -> Markdown:
     assert plain > 1 > heavy  # or the sentence is not true
     limit, raised = (critical_learning_rate(1.0, m) for m in (0.0, momentum))
     return Markdown(
-        f"**Past ε = {limit:g}/{LAMBDA_MAX} gradient descent diverges: here, at {learning_rate:g}, "
-        f"the loss grows {short(plain)} times. With momentum {momentum:g} the limit is "
+        f"**Gradient descent diverges past a learning rate of {limit:g}/{LAMBDA_MAX}, with "
+        f"{LAMBDA_MAX} the largest curvature: here, at {learning_rate:g}/{LAMBDA_MAX}, the loss "
+        f"grows {short(plain)} times. With momentum {momentum:g} the limit is "
         f"{raised:g}/{LAMBDA_MAX}, and the same learning rate shrinks the loss to {short(heavy)} "
         "of what it was.**"
     )
@@ -59,8 +60,9 @@ def limits() -> Markdown:
     m = printed("S20-protocol.momentum").value
     off = max(abs(found / exact - 1) for _, exact, found in chapter.limits())
     return Markdown(
-        "The squares know no formula: they are the largest learning rates at which runs of 4,000 "
-        f"steps still shrink, found by bisection. They agree with 2(1 + m)/λ to {off:.0e}. "
+        "The squares use no formula. They are the largest learning rates at which runs of 4,000 "
+        "updates still shrink, found by bisection, and they agree with 2(1 + m)/λ to a relative "
+        f"{off:.0e}. "
         f"At S20's momentum of {m:g} the limit on ε itself is {1 + m:g} times gradient descent's. "
         f"On the effective learning rate it is {gain[m]:.0f} times; at 0.95 it is "
         f"{gain[0.95]:.0f} times."
@@ -93,13 +95,13 @@ def momentum_and_noise() -> Markdown:
     large = chapter.BUDGET_BATCH_SIZES[-1]
     ratio = chapter.tuned(large, 0.9).loss / chapter.tuned(large, 0.0).loss
     return Markdown(
-        "As S20 says, and as its figure 1 shows for a network: below the boundary both tune to the "
-        "same effective learning rate, in proportion to B, and reach the same loss. "
+        "It is as S20 says, and as its figure 1 shows for a network. At small batches both methods "
+        "have the same best effective learning rate, in proportion to B, and reach the same loss. "
         f"Momentum is ahead by more than 5 % from B = {first} on, where SGD's best learning rate "
         f"is {chapter.tuned(first, 0.0).effective / 2:.2g} of its critical one. "
-        "What S20 does not say is that its lead ends again: momentum 0.9 needs some "
-        f"1/(1 − m) = {1 / (1 - 0.9):.0f} steps to get up to speed. "
-        f"At B = {large:,}, with {chapter.BUDGET // large} steps in all, it reaches {ratio:.1f} "
+        "S20 does not say that this lead ends again: momentum 0.9 needs some "
+        f"1/(1 − m) = {1 / (1 - 0.9):.0f} updates to get up to speed. "
+        f"At B = {large:,}, with {chapter.BUDGET // large} updates in all, it ends at {ratio:.1f} "
         "times SGD's loss."
     )
 
@@ -132,16 +134,16 @@ def where_the_agreement_stops() -> Markdown:
     """From which effective learning rate on path and noise of heavy ball differ from SGD's."""
     nine = next(gap for gap in chapter.gaps() if gap.momentum == 0.9)
     return Markdown(
-        "Both differences are first order in the effective learning rate, so in the limit of small "
+        "Both differences shrink in proportion to the effective learning rate, so for small "
         f"learning rates S20 is right. But its condition {EPSILON_EFF} ≪ {EPSILON_CRIT} is the "
         "right one for the noise only. At m = 0.9 the path is off by a tenth already at "
-        f"{EPSILON_EFF} = {nine.mean_at_tenth:.1g} {EPSILON_CRIT}, "
-        f"{nine.settled_at_tenth / nine.mean_at_tenth:.0f} times earlier than the noise. From "
+        f"{EPSILON_EFF} = {nine.mean_at_tenth:.1g} {EPSILON_CRIT}, a learning rate "
+        f"{nine.settled_at_tenth / nine.mean_at_tenth:.0f} times smaller than for the noise. From "
         f"{nine.swings:.2g} {EPSILON_CRIT} on heavy ball swings through the minimum, which SGD "
         "never does below half of its critical learning rate.\n\n"
         f"The condition for the path is {EPSILON_EFF}λ ≪ 1 − m: the direction must be slow beside "
-        "the memory of the sum. It does little harm to the final loss because steep directions "
-        "have long forgotten how they began."
+        "the memory of the sum, some 1/(1 − m) updates. The final loss hardly suffers, because "
+        "steep directions have long forgotten how they began."
     )
 
 
@@ -172,7 +174,7 @@ def ramp() -> Markdown:
     length = -np.diff(trajectory(1.0, flat, m, steps=50)) / flat
     first, tenth, fiftieth = (length[k - 1] * (1 - m) for k in (1, 10, 50))
     return Markdown(
-        f"From a run of heavy ball along a nearly flat direction at m = {m:g}: the first step has "
-        f"{first:.0%} of the effective learning rate, the tenth {tenth:.0%}, the fiftieth "
+        f"A run of heavy ball along a nearly flat direction at m = {m:g} shows it: its first step "
+        f"has {first:.0%} of the effective learning rate, the tenth {tenth:.0%}, the fiftieth "
         f"{fiftieth:.0%}."
     )

@@ -194,8 +194,8 @@ def drops() -> Explorer:
             ),
         },
         caption=(
-            "The dashed curve is what G20 derives: it falls with n, and is the fall of a loss that "
-            "the next batch does not have. The solid curve is the loss that is trained: it rises "
-            "with n, and the faster the larger the rate."
+            "The dotted line is G20's law. The dashed curve falls with it while the batch is "
+            "small, but it is the batch's own loss, and no other batch has that. The solid curve "
+            "is the loss that is trained: it rises with n, and the faster the larger the rate."
         ),
     )

@@ -22,10 +22,11 @@ def opening() -> Markdown:
     at = chapter.SIZES.index(1024)
     half = round(1 / chapter.SPREAD**2)
     return Markdown(
-        "**A larger batch averages noise away, and not the gradient. "
-        f"Where signal is 1/{1 / chapter.SPREAD:g} of the noise, the two are alike at n = {half}; "
-        f"at n = 1,024 the mean gradient is {seen[at] / printed_law(1024.0):.1f} times G20's law, "
-        f"and with all {chapter.EXAMPLES:,} examples {seen[-1] / printed_law(4096.0):.1f} times.**"
+        "**A larger batch averages away the noise, and not the gradient. Here the signal is "
+        f"1/{1 / chapter.SPREAD:g} of one example's noise, so that the two are alike "
+        f"at n = {half} examples. In a batch of 1,024 the mean gradient is "
+        f"{seen[at] / printed_law(1024.0):.1f} times G20's law, and over all "
+        f"{chapter.EXAMPLES:,} examples {seen[-1] / printed_law(4096.0):.1f} times.**"
     )
 
 
@@ -87,9 +88,9 @@ def loss_in_words() -> Markdown:
         f(rate, np.array([1.0, chapter.SIZES[-1]])) for f in (at.own_drop, at.whole_drop)
     )
     return Markdown(
-        f"From n = 1 to {chapter.SIZES[-1]:,} the fall of the batch's own loss goes from "
-        f"{short(own)} to {short(far)} ε, and that of the loss of all from {_signed(whole)} to "
-        f"{_signed(end)} ε. They meet where the noise is gone."
+        f"From n = 1 to {chapter.SIZES[-1]:,} the fall of the batch's own loss shrinks from "
+        f"{short(own)} to {short(far)} ε, and that of the loss of all grows from {_signed(whole)} "
+        f"to {_signed(end)} ε. The two meet where the noise is gone."
     )
 
 

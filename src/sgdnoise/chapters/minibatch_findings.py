@@ -18,11 +18,12 @@ def opening() -> Markdown:
     """What the first figure shows where its slider stands at first."""
     without, having, coins = (figures.spread_of(32, s) for s in minibatch.SAMPLINGS)
     return Markdown(
-        "**With half of the examples in a batch, how it was drawn decides how noisy it is: the "
-        f"spread is {without:.3f} of a single gradient's without replacement, {having:.3f} with "
-        f"replacement, and {coins:.3f} if each example enters by the toss of a coin, which is what "
-        "H17's appendix derives. While the batch is a small part of the data the first two agree; "
-        "the third has more noise at any size, the longer the mean gradient the more.**"
+        "**For a batch of half of the examples it matters how they are drawn. Its gradient spreads "
+        f"{without:.3f} times as far as a single one's without replacement, {having:.3f} times "
+        f"with replacement, and {coins:.3f} times if a coin decides on each example, which is what "
+        "H17's appendix derives. Where the batch is a small part of the data the first two agree. "
+        "The third has more noise than the first at every size but the whole set, the more the "
+        "longer the mean gradient is.**"
     )
 
 
@@ -66,11 +67,11 @@ def noise_in_words() -> Markdown:
     """What the table of the noise says."""
     last = chapter.matched()[-1]
     return Markdown(
-        f"The batch of all {last.batch_size} has no noise of its own, and takes σ² = "
-        f"{last.exact:.2f} to have that of {chapter.SMALL}. It is less than M/M_S − 1 = "
-        f"{last.simple:g}, because noise multiplies whole gradients, the mean included, and the "
-        "mean is long here. Where it is short beside the spread, as early in training, M/M_S − 1 "
-        "is right."
+        f"The batch of all {last.batch_size} has no noise of its own, and needs σ² = "
+        f"{last.exact:.2f} to have that of {chapter.SMALL}. That is less than M/M_S − 1 = "
+        f"{last.simple:g}, because the random factor multiplies whole gradients, their mean "
+        "included, and the mean is long here. Where the mean is short beside the spread, "
+        "M/M_S − 1 is right."
     )
 
 

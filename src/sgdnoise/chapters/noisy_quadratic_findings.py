@@ -34,8 +34,8 @@ def opening() -> Markdown:
     )
     return Markdown(
         f"**At a batch size of {batch_size:,} plain SGD needs {plain:.1f} times the work that it "
-        f"needs with one example a step, SGD with momentum only {heavy:.2f} times: it is the "
-        "curvature that ends the bargain, and momentum moves its end.**"
+        f"needs with one example per update, SGD with momentum only {heavy:.2f} times. Curvature "
+        "is what ends perfect scaling, and momentum lets it last to larger batches.**"
     )
 
 
@@ -90,16 +90,16 @@ def two_regimes() -> Markdown:
         f"slope {log_slope(sizes, first.steps[:7].astype(float)):.2f} and its learning rate grows "
         f"with slope {log_slope(sizes, first.learning_rate[:7]):.2f}. S20 states "
         f"{paper.printed('S20-F1.slope').value:.0f} for a Wide-ResNet (§5, figure 1c). "
-        f"The temperature there is {temperature:.2g}, below the ceiling 4L/Σh = {ceiling:.2g} "
-        "at which the noise alone would hold the loss on target. "
+        f"The temperature there is {temperature:.2g}. At 4L/Σh = {ceiling:.2g} the noise alone "
+        "would hold the loss on target, and a hotter run never gets there. "
         f"At B = {chapter.SIZES[-1]:,} plain SGD runs at {plain_end:.1%} of its critical rate, "
         f"momentum at {heavy_end:.1%} of its own. "
         "The boundary batch size, where a broken line through the learning rates becomes flat, is "
         f"{about(regimes(first).boundary)} for plain SGD and {about(regimes(heavy).boundary)} for "
         "momentum.\n\n"
-        f"That S20 sees its boundary at {paper.printed('S20-F1.boundary').value:.0f} is no "
-        "agreement with this: in the model the boundary is the critical rate over the target's "
-        "temperature, and the target was chosen."
+        f"S20 sees its boundary at {paper.printed('S20-F1.boundary').value:.0f}, which these "
+        "numbers neither support nor contradict: in the model the boundary is the critical rate "
+        "over the target's temperature, and the target was chosen."
     )
 
 
@@ -140,9 +140,9 @@ def heights() -> Markdown:
     )
     textbook = 1 / (1 + 1 / chapter.textbook_boundary())
     return Markdown(
-        f"Tuned at the boundary itself, plain SGD's learning rate is at {shown}. The textbook's is "
-        f"at {textbook:.0%} of its plateau at its own boundary, fitted over two decades on either "
-        "side."
+        f"Tuned at the boundary itself, plain SGD's learning rate is {shown}. The textbook's is "
+        f"{textbook:.0%} of its plateau at its own boundary, which is fitted over two decades on "
+        "either side."
     )
 
 

@@ -18,10 +18,10 @@ def opening() -> Markdown:
     walk = chapter.walk_path(*chapter.START)
     quarter, logistic, free = chapter.other_paths()
     return Markdown(
-        f"**A straight line against log t does not show a random potential. Over a factor of "
-        f"{chapter.WINDOW} in steps such a line has an R² of {walk.log.r_squared:.3f} on a walk "
-        f"through a random potential, {quarter.log.r_squared:.3f} on growth as t^¼, which has "
-        f"none, {logistic.log.r_squared:.3f} on logistic regression, which has not even noise, and "
+        f"**A straight line against log t is no sign of a random potential. Over a factor of "
+        f"{chapter.WINDOW} in steps its fit has R² = {walk.log.r_squared:.3f} on a walk through a "
+        f"random potential. But it has {quarter.log.r_squared:.3f} on growth as t^¼, "
+        f"{logistic.log.r_squared:.3f} on logistic regression, which has no noise at all, and "
         f"{free.log.r_squared:.3f} on free diffusion.**"
     )
 
@@ -78,14 +78,14 @@ def in_words() -> Markdown:
     walk, quarter, logistic, _ = _paths(chapter.WINDOW)
     least = min(walk.log.r_squared, quarter.log.r_squared)
     return Markdown(
-        f"Over a factor of {chapter.WINDOW}, R² is {least:.2f} or more for the walk and for t^¼: "
-        "it tells neither from the line, nor from each other. ΔAIC compares a + b log t with "
-        f"c t^p, which has as many parameters: it is {walk.lead:+.0f} for the walk, so that on a "
-        "true random potential a power of t may still win. "
-        "And it counts each point as a draw of its own, which these are not: a correlation of "
-        f"each residual with the next, {walk.log.autocorrelation:.2f} here, says that what is left "
-        "is a bend and no noise. So a ΔAIC within one curve ranks two laws and proves neither; "
-        "the experiment takes its spread from seeds. The last column frees the power: 0 is log t, "
+        f"Over a factor of {chapter.WINDOW}, R² is {least:.2f} or more for the walk and for t^¼. "
+        "It tells neither from a line against log t, nor the two from each other.\n\n"
+        f"ΔAIC is {walk.lead:+.0f} for the walk, where a positive number favours a + b log t and a "
+        "negative one c t^p. It takes each point for a draw of its own, which these are not: each "
+        f"residual is correlated with the next, by {walk.log.autocorrelation:.2f} here, so what a "
+        "fit leaves is a bend and no noise. Within one curve ΔAIC ranks two laws and proves "
+        "neither; the experiment takes its spread from seeds.\n\n"
+        "The last column fits a + b t^p, with the power free: 0 is log t, "
         f"and it finds {walk.free:.2f} for the walk, {quarter.free:.2f} for t^¼ and "
         f"{logistic.free:.2f} for logistic regression."
     )

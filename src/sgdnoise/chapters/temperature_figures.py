@@ -115,7 +115,7 @@ def valleys() -> Explorer:
             "many steps. Move one slider alone: the bars leave the outline. Move the other as far, "
             "and they return to it while the learning rate is small. "
             f"At 1/8 and 8 they no longer do: {doubled} have moved. "
-            f"At 1/2 and 32 it is {far}, and it is the larger batch from which more runs leave."
+            f"At 1/2 and 32 it is {far}: the longer step drives runs out, though the batch grew."
         ),
     )
 

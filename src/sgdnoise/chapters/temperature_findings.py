@@ -22,9 +22,9 @@ def opening() -> Markdown:
         for at in ((lr, b), (2 * lr, 2 * b), (2 * lr, b), (lr, 2 * b))
     )
     return Markdown(
-        f"**Double the learning rate and the batch size together, and {both} of the runs end in "
-        f"the wide valley, where it was {kept}. Double the learning rate alone, and it is {rate}; "
-        f"the batch size alone, and it is {batch}.**"
+        f"**At a learning rate of {fraction(lr)} and a batch size of {b}, {kept} of the runs end "
+        f"in the wide valley. Double both, and it is {both}. Double only the learning rate, and it "
+        f"is {rate}; only the batch size, and it is {batch}.**"
     )
 
 
@@ -56,8 +56,9 @@ def agreement() -> Markdown:
         )
     )
     return Markdown(
-        f"The narrow valley has curvature {chapter.NARROW:g}, so gradient descent without noise "
-        f"leaves it at {EPSILON_CRIT} = 2/{chapter.NARROW:g}. "
+        f"The narrow valley has curvature {chapter.NARROW:g}, so even without noise gradient "
+        f"descent leaves it beyond {EPSILON_CRIT} = 2/{chapter.NARROW:g}, its critical learning "
+        "rate. "
         f"Up to ε = {fraction(alike)}, {alike / chapter.CRITICAL:.3g} of that, no setting differs "
         "from the SDE by more than three standard errors; above it, some do."
     )
@@ -93,11 +94,11 @@ def orders() -> Markdown:
     slopes = [order.slope for order in measured]
     tenth = 1 - 1 / 1.1  # V_SGD / V_SDE = 1 / (1 - z) with z = ε/ε_crit: the z at which it is 1.1
     return Markdown(
-        f"The measured powers lie between {min(slopes):.2f} and {max(slopes):.2f}: linear scaling "
-        "is a first-order method, as Euler and Maruyama's is. "
-        f"In the long run the variance is a tenth too large at ε = {tenth:.2g} {EPSILON_CRIT}. "
-        f"It is {1 + measured[0].at_half:.3g} times as large as it should be at half of the "
-        f"critical learning rate. That is what ε ≪ {EPSILON_CRIT} means in numbers."
+        f"The measured powers lie between {min(slopes):.2f} and {max(slopes):.2f}: twice the "
+        "learning rate makes twice the error. "
+        f"In the long run the variance is a tenth too large at ε = {tenth:.2g} {EPSILON_CRIT}, and "
+        f"{1 + measured[0].at_half:.3g} times as large as it should be at half of the critical "
+        f"learning rate. That is what S20's condition ε ≪ {EPSILON_CRIT} means in numbers."
     )
 
 
@@ -141,11 +142,12 @@ def noise_in_words() -> Markdown:
     """What the table of the noise says about the two corrections."""
     first, _, _, half, _ = chapter.minibatch_noise(0, _NOISE_BATCH_SIZES)
     return Markdown(
-        "The columns are traces of the covariance of the minibatch gradient, the first measured "
+        "The columns are traces of the covariance of a batch's gradient; the first is measured "
         "over 1,000 drawn batches of each size. "
-        f"The centring matters little here, {first.fisher / first.unlimited - 1:.1%}, because "
-        "single gradients are much longer than their mean; it would matter where they point the "
-        "same way. The size of the training set matters a lot: at B = "
+        "Taking the mean out matters little here, "
+        f"{first.fisher / first.unlimited - 1:.1%}, because single gradients are much longer than "
+        "their mean. It would matter where they point the same way. "
+        "The size of the training set matters a lot: at B = "
         f"{half.batch_size}, half of the examples, 1/B overstates the noise by a factor of "
         f"{half.unlimited / half.centred:.2f}."
     )
@@ -183,13 +185,13 @@ def kroneckers_delta() -> Markdown:
     ]
     return folded(
         "Kronecker's delta, not Dirac's",
-        "S20 calls δ<sub>ij</sub>, in the covariance of the noise of steps i and j, the Dirac "
-        "delta function. The steps are counted, so it is Kronecker's: 1 for a step with itself and "
-        "0 for two different ones. A Dirac delta, which a step of length ε sees as 1/ε, belongs to "
-        "the continuous noise. Read it here, and the temperature would be 1/B, with no learning "
+        "S20 calls δ<sub>ij</sub>, in the covariance of the noise of updates i and j, the Dirac "
+        "delta function. Updates are counted, so it is Kronecker's: 1 for an update with itself "
+        "and 0 for two different ones. A Dirac delta belongs to noise in continuous time, and a "
+        "step of length ε sees it as 1/ε. With it the temperature would be 1/B, with no learning "
         "rate in it.\n\n"
-        "Independent batches behave as Kronecker's delta says. With n steps an epoch, reshuffling "
-        f"makes any two of them correlated by −1/(n − 1), here with batches of {batch_size}. The "
-        "SDE describes the first column and not the second.",
+        "Independent batches behave as Kronecker's delta says. With n updates an epoch, "
+        "reshuffling correlates the noise of any two of them by −1/(n − 1), here with batches of "
+        f"{batch_size}. The SDE describes the independent batches only.",
         table(rows),
     )
