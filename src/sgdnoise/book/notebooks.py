@@ -168,7 +168,7 @@ def _tidy(path: Path, key: str, study: Study) -> None:
 
 
 def _size(study: Study) -> list[str]:
-    """What the page's runs train, and links to the same experiment at the contents' other scales."""
+    """What the page's runs train, and links to the experiment at the contents' other scales."""
     name = study.experiment.name
     others = [s for s in contents(book_folder().parent) if s.experiment.name == name]
     links = [f"[{s.data}](../{s.scale}/{name})" for s in others if s.scale != study.scale]
