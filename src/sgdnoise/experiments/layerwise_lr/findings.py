@@ -362,7 +362,7 @@ def against_nesterov(reading: Reading) -> str:
         return ""
     sizes = _stations(reading.optima())
     if lacking := _lacks(reading, "nesterov", "lars", *sizes):
-        return f"Tuned Nesterov momentum does as well as LARS: *not tested here*. {lacking}"
+        return f"Tuned Nesterov momentum does as well as LARS: *not tested here*; {lacking}"
     parts = {f"B = {size:,}": _ahead(reading, "nesterov", "lars", size) for size in sizes}
     verdict = every("", parts, unit="points", margin=NEGLIGIBLE, same=True)
     listed = ", ".join(f"{gap} at {name}" for name, gap in parts.items())

@@ -115,12 +115,12 @@ def limits(reading: Reading) -> str:
         if all(math.isfinite(one.value) for one in found.values()):
             places = [f"{name} is {at_the_limit(one)} the bound" for name, one in found.items()]
             findings.append(f"at B = {size:,} {' and '.join(places)}")
-            parts = [f"{_factor(one)} for {name}" for name, one in found.items()]
-            numbers.append(f"at B = {size:,} it is {' and '.join(parts)}")
+            parts = [f"{_factor(one)} ({name})" for name, one in found.items()]
+            numbers.append(f"{' and '.join(parts)} at B = {size:,}")
     if not findings:
         return "**No run learnt at the tuned rates**: nothing stands at the bound 2/ε or below it."
     return (
-        f"**While plain SGD learns, {'; '.join(findings)}.** Over the bound 2/ε, "
+        f"**While plain SGD learns, {'; '.join(findings)}.** Divided by the bound 2/ε they are "
         f"{'; '.join(numbers)}."
     )
 
