@@ -44,7 +44,7 @@ def ladder(reading: Reading) -> go.Figure:
     drawn = main(reading)
     rungs = rows(drawn)
     fig = figure(
-        x="rung",
+        x="recipe",
         x_unit=None,
         y="test accuracy",
         y_unit="%",
@@ -68,7 +68,12 @@ def ladder(reading: Reading) -> go.Figure:
         rungs.printed.tolist(),
         name="H17, table 1 (its own data and length)",
     )
-    fig.update_xaxes(categoryorder="array", categoryarray=list(RUNGS))
+    fig.update_xaxes(
+        categoryorder="array",
+        categoryarray=list(RUNGS),
+        tickvals=list(RUNGS),
+        ticktext=[RECIPES[rung].removeprefix("the ").replace(" (", "<br>(") for rung in RUNGS],
+    )
     # The legend stands between the title and the plot.
     fig.update_layout(title={"y": 0.97, "yanchor": "top"}, margin={"t": 90})
     return provenance(fig, source(reading))
