@@ -211,7 +211,7 @@ def test_rungs_that_are_exactly_alike_have_no_gap():
 def test_without_a_gap_no_part_of_it_is_closed():
     of = made({**GOOD, "LB": GOOD["SB"] + 0.1})
     assert all(math.isnan(share) for share in ladder.closed(ladder.rows(of).accuracy))
-    assert set(findings.recipe_table(of)["Of the gap closed"]) == {""}
+    assert set(findings.recipe_table(of)["Share of the gap closed"]) == {""}
 
 
 ABOUT = [
@@ -590,7 +590,7 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
     assert list(tables["Test accuracy (%)"])[:5] == list(beside["Test accuracy (%)"])
     assert list(beside["H17 (%)"]) == ["87.80", "83.95", "86.15", "86.40", "88.20"]
     # LB of 1,024 is worse; its +LR is no better, and has the same level to every digit.
-    assert list(beside["Word"])[1:] == ["reproduced at another size", *["absent"] * 3]
+    assert list(beside["Verdict"])[1:] == ["reproduced at another size", *["absent"] * 3]
     # Until the main one is measured, what was measured before it is drawn, and judges nothing.
     part = dataclasses.replace(of, records={k: r for k, r in of.records.items() if k in few})
     assert ladder.rows(ladder.main(part)).accuracy[0] == pytest.approx(96.1)

@@ -398,14 +398,14 @@ def test_accuracy_takes_an_optimum_inside_the_grid():
 def test_tables_and_figures_show_what_is_judged(plain):
     table = findings.ratios_table(plain)
     assert len(table) == 12
-    assert set(table["λmax, learning"]) == {"1 [1, 1]"}
+    assert set(table["λmax, while the net learns"]) == {"1 [1, 1]"}
     assert set(table["λmax, second half"]) == {"0.1 [0.1, 0.1]"}
-    by = table.groupby("method")["batch sharpness over 2/ε_eff, learning"].first()
+    by = table.groupby("method")["batch sharpness / (2/ε_eff), while the net learns"].first()
     assert by["SGD"] == "1 [1, 1]"
     assert by["SGD with momentum 0.9"].startswith("19 ")
     warm_up = findings.warm_up_table(plain)
     assert warm_up["gain"].tolist() == ["+0.00 [+0.00, +0.00]"] * 6
-    assert warm_up["usable rate, log₂"].tolist()[2:4] == ["+0.00", "-2.00"]
+    assert warm_up["highest usable rate (log₂)"].tolist()[2:4] == ["+0.00", "-2.00"]
     assert set(warm_up["λmax falls early by"]) == {"8 [8, 8]"}
     drawn = findings.at_the_bound(plain, "sgd")
     assert [trace.name for trace in drawn.data] == ["λmax", "batch sharpness"]

@@ -444,7 +444,7 @@ def disagreements(reading: Reading) -> pd.DataFrame:
                 "H17": h17,
                 "G20": g20,
                 "Measured": " ".join(said[:1].upper() + said[1:] for said in why),
-                "Word": "; ".join(f"{_who(name)}: {judged[name].word}" for name in ids),
+                "Verdict": "; ".join(f"{_who(name)}: {judged[name].word}" for name in ids),
             }
         )
     return pd.DataFrame(rows)

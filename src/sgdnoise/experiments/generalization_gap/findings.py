@@ -326,11 +326,11 @@ def recipe_table(reading: Reading, name: str | None = None) -> pd.DataFrame:
             "Epochs": [f"{epochs:,g}" for epochs in rungs.epochs],
             "Updates": [f"{updates:,}" for updates in rungs.updates],
             "Test accuracy (%)": [_reached(row) for row in rungs.itertuples()],
-            "Step": ["", *map(_shown, steps)],
-            "Word": ["", *(verdict.word for verdict in verdicts)],
-            "Of the gap closed": [_percent(share) for share in closed(rungs.accuracy)],
+            "Step, in points": ["", *map(_shown, steps)],
+            "Verdict": ["", *(verdict.word for verdict in verdicts)],
+            "Share of the gap closed": [_percent(share) for share in closed(rungs.accuracy)],
             "H17 (%)": [f"{value:.2f}" for value in rungs.printed],
-            "Of the gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
+            "Share of the gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
         }
     )
 

@@ -138,9 +138,9 @@ def ratios_table(reading: Reading) -> pd.DataFrame:
                     "warm-up": f"{epochs} epochs" if epochs else "none",
                 }
                 for quantity, name in QUANTITIES.items():
-                    row[f"{name}, learning"] = _factor(ratio(records, quantity), 2)
+                    row[f"{name}, while the net learns"] = _factor(ratio(records, quantity), 2)
                     row[f"{name}, second half"] = _factor(ratio(records, quantity, "late"), 2)
-                row["batch sharpness over 2/ε_eff, learning"] = _factor(
+                row["batch sharpness / (2/ε_eff), while the net learns"] = _factor(
                     ratio(records, "batch_sharpness", effective=True), 2
                 )
                 rows.append(row)
@@ -268,11 +268,11 @@ def warm_up_table(reading: Reading) -> pd.DataFrame:
                     "method": NAMES[method],
                     "batch size": f"{size:,}",
                     "λmax falls early by": _factor(early_fall(measured(reading, method, size)), 2),
-                    "usable rate, log₂": _signed(rates[0], "+.2f"),
-                    "with warm-up": _signed(rates[1], "+.2f"),
+                    "highest usable rate (log₂)": _signed(rates[0], "+.2f"),
+                    "the same with warm-up": _signed(rates[1], "+.2f"),
                     "gain": str(usable_gain(reading, method, size)),
                     "accuracy (%)": _signed(reached[0], ".2f"),
-                    "so with warm-up": _signed(reached[1], ".2f"),
+                    "accuracy with warm-up (%)": _signed(reached[1], ".2f"),
                     "gain (points)": str(accuracy_gain(reading, method, size)),
                 }
             )
