@@ -211,7 +211,7 @@ def test_rungs_that_are_exactly_alike_have_no_gap():
 def test_without_a_gap_no_part_of_it_is_closed():
     of = made({**GOOD, "LB": GOOD["SB"] + 0.1})
     assert all(math.isnan(share) for share in ladder.closed(ladder.rows(of).accuracy))
-    assert set(findings.recipe_table(of)["Share of the gap closed"]) == {""}
+    assert set(findings.recipe_table(of)["Gap closed"]) == {""}
 
 
 ABOUT = [

@@ -132,13 +132,13 @@ class Study:
 
     @property
     def data(self) -> str:
-        """The data that its runs train on, in words."""
-        return data_in_words(_settings(self.experiment.sweeps[self.scale]()))
+        """The data that its first sweep trains on, in words."""
+        return data_in_words(_settings(self.experiment.sweeps[self.scale]()[:1]))
 
     @property
     def net(self) -> str:
-        """The net that its runs train, in words."""
-        return net_in_words(_settings(self.experiment.sweeps[self.scale]()))
+        """The net that its first sweep trains, in words."""
+        return net_in_words(_settings(self.experiment.sweeps[self.scale]()[:1]))
 
     @functools.cached_property
     def leaves_out(self) -> str:

@@ -84,10 +84,7 @@ def _finding(drawn: Reading) -> str | None:
     large, last = step(drawn, at("LB"), at("SB")).value, step(drawn, at("+RA"), at("SB")).value
     if not (math.isfinite(large) and math.isfinite(last)):
         return None
-    return (
-        f"large batch (LB): {_apart(large)} the small one (SB); "
-        f"as many updates (+RA): {_apart(last)}"
-    )
+    return f"Large batch: {_apart(large)} the small one; with as many updates: {_apart(last)}"
 
 
 def _apart(points: float) -> str:

@@ -328,9 +328,9 @@ def recipe_table(reading: Reading, name: str | None = None) -> pd.DataFrame:
             "Test accuracy (%)": [_reached(row) for row in rungs.itertuples()],
             "Step, in points": ["", *map(_shown, steps)],
             "Verdict": ["", *(verdict.word for verdict in verdicts)],
-            "Share of the gap closed": [_percent(share) for share in closed(rungs.accuracy)],
+            "Gap closed": [_percent(share) for share in closed(rungs.accuracy)],
             "H17 (%)": [f"{value:.2f}" for value in rungs.printed],
-            "Share of the gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
+            "Gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
         }
     )
 
