@@ -136,6 +136,7 @@ def test_a_page_says_its_scale_in_its_title_and_links_the_others(rendering, monk
         "These runs train an MLP 64-64-10 (one hidden layer of 64 units) on scikit-learn's digits.",
         "The same experiment on [CIFAR-10 pooled to 16 × 16](../cpu/constant-epoch) and on "
         "[CIFAR-10](../paper/constant-epoch).",
+        "$B$ is the batch size, and brackets hold 95 % intervals.",
         "",
         "What they show.",
     ]

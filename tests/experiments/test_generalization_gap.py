@@ -152,7 +152,7 @@ def test_each_step_is_judged_by_its_interval(number, size, half, word):
     levels[above] = levels[below] + sign * size
     verdict = judged(known_to(levels, half))[number]
     assert verdict.word == word
-    assert verdict.why.startswith(f"{above} less {below} is ")
+    assert verdict.why.startswith(f"{ladder.RECIPES[above]} minus {ladder.RECIPES[below]} is ")
     assert verdict.effect == pytest.approx(sign * size)
     assert verdict.interval == pytest.approx((sign * size - half, sign * size + half))
     assert verdict.printed == pytest.approx(theirs)
@@ -605,7 +605,7 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     assert list(adapted.x) == [256, 512]
     fig = figures.noise_and_rate(whole)
     assert [trace.name for trace in fig.data] == [
-        f"{name}, B = 256" for name in ("neither", "+LR", "noise")
+        f"{name}, B = 256" for name in ("neither", "the larger rate (+LR)", "noise")
     ]
     assert [trace.y[-1] for trace in fig.data] == pytest.approx([93, 95, 95])
     assert fig.data[0].x[-1] == 80
@@ -614,7 +614,7 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     assert findings.switches(good) == findings.NO_SUCH_RUNS
     assert findings.gap_of_the_code(good) == findings.other_tables(good) == ""
     assert figures.ladder(good).layout.title.text == (
-        "LB is 6.8 points below SB, and +RA 0.2 points above"
+        "Large batch: 6.8 points below the small one; with as many updates: 0.2 points above"
     )
 
 

@@ -173,7 +173,8 @@ def _size(study: Study) -> list[str]:
     others = [s for s in contents(book_folder().parent) if s.experiment.name == name]
     links = [f"[{s.data}](../{s.scale}/{name})" for s in others if s.scale != study.scale]
     also = [f"The same experiment on {' and on '.join(links)}."] if links else []
-    return [f"These runs train {study.net} on {study.data}.", *also]
+    signs = "$B$ is the batch size, and brackets hold 95 % intervals."
+    return [f"These runs train {study.net} on {study.data}.", *also, signs]
 
 
 def contents(root: Path) -> list[Study]:

@@ -311,7 +311,7 @@ def helps(reading: Reading, rule: str) -> Verdict:
     near, far = (_ahead(reading, rule, "momentum", size) for size in (sizes[0], sizes[-1]))
     parts = {
         f"its lead at B = {sizes[-1]:,}": far,
-        f"that lead minus the one at B = {sizes[0]:,}": far - near,
+        f"the change of its lead from B = {sizes[0]:,}": far - near,
     }
     why = f"it leads momentum by {near} points at B = {sizes[0]:,}, and by {far} at {sizes[-1]:,}."
     return every(why, parts, unit="points", margin=NEGLIGIBLE)
