@@ -55,7 +55,7 @@ def test_identical_stores_agree_by_themselves_and_it_is_said(theirs):
     assert same.count == "44 of 44 tuned learning rates and accuracies agree"
     assert f"{len(theirs)} of them equal" in same.summary()
     assert "is no second sample" in same.summary()
-    assert same.text().endswith("is no second sample.")
+    assert same.text().endswith("it is no second sample.")
     assert {one.word for one in same.verdicts.agree} == {"agrees"}
     assert {str(one) for one in same.judged} == {"agrees (identical runs)"}
     # One number of one run is another: no longer trivial, and said nowhere to be.

@@ -162,7 +162,7 @@ def test_what_cannot_be_compared_is_said():
 )
 def test_nesterov_does_as_well_as_lars_within_a_point(tuned_everywhere, by, half, word):
     said = findings.against_nesterov(as_said(half, **by))
-    assert f"within 1 point, is *{word}*: its lead is " in said
+    assert f"within 1 point: *{word}*. Nesterov minus LARS is " in said
 
 
 # --- Steps ----------------------------------------------------------------------------------------

@@ -274,8 +274,8 @@ class Comparison:
 
 
 _ONLY_IDENTICAL = (
-    "All runs are identical. This shows that the machine computes alike; it is no second sample, "
-    "and the agreement says nothing more."
+    "All runs are identical. This shows only that the machine computes alike: it is no second "
+    "sample."
 )
 
 
