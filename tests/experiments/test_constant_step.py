@@ -267,7 +267,8 @@ def test_a_fair_test_has_a_largest_batch_that_fits_its_data(fitted, loss, fair):
         ""
         if fair
         else f"the largest batch fits {fitted:.1f} % of its training images, at a loss of "
-        f"{loss:.3g}; S20 has 0.058 at its peak. A fair test takes 99 % and no more than that."
+        f"{loss:.3g}; S20 has 0.058 at its peak. A fair test takes 99 % and a loss no "
+        "higher than S20's."
     )
 
 

@@ -551,7 +551,7 @@ def test_complete_records_give_words_in_every_place(whole):
     assert {name: judge(name, whole).word for name in CLAIMS} == SAID
     told = findings.disagreements(whole)
     assert len(told) == len(findings.QUESTIONS)
-    words = dict(zip(told.Question, told.Word, strict=True))
+    words = dict(zip(told.Question, told.Verdict, strict=True))
     assert words["Does the largest batch catch up with 4,000 updates?"] == (
         "S20: reproduced; H17: contradicted"
     )

@@ -90,7 +90,7 @@ def test_mclr_falls_behind_where_its_lead_surely_shrinks(change, half, word, who
     assert found.interval == pytest.approx((change - half, change + half))
     assert (found.margin, found.unit) == (1.0, "points")
     assert found.why == (
-        "from B = 1,024 to 16,384 its lead over LARS changes by "
+        "from B = 1,024 to 16,384 MCLR's lead over LARS changes by "
         f"{change:+.2f} [{change - half:+.2f}, {change + half:+.2f}] points."
     )
 
