@@ -201,8 +201,7 @@ def falls_to_zero(reading: Reading) -> Verdict:
     parts = {t: _mean(found, lambda r, t=t: _floor_share(r, t)) for t in m.tensors(found[0])}  # type: ignore[misc]
     why = (
         f"of the mean |g| at a batch of {m.LEAST}, the share that is left however large the batch, "
-        f"fitted to all batches but the whole set; G20's law leaves {zero():.3f} at its largest "
-        "batch."
+        f"fitted to all batches but the whole set; G20's law leaves {zero():.3f} at its largest."
     )
     return every(why, parts, unit="of it", margin=zero(), same=True)
 
@@ -229,9 +228,7 @@ def search_space(reading: Reading) -> Verdict:
 
 def first_epoch_loss(reading: Reading) -> Verdict:
     """Whether the loss falls less, an update and over the rate, the larger n; both rules."""
-    return _slopes(
-        reading, m.first_fall, "slopes of the fall of the whole training loss in an update,"
-    )
+    return _slopes(reading, m.first_fall, "slopes of the training loss's fall in an update,")
 
 
 def _slopes(reading: Reading, number: Callable[[Record], float], what: str) -> Verdict:
@@ -353,8 +350,7 @@ def curvature_varies(reading: Reading) -> Verdict:
     factor = 2 ** (value.value + WIDELY)
     why = (
         f"the median radii of {len(m.tensors(found[0]))} tensors differ by a factor of "
-        f"{factor:.2g}, the mean over training. Widely means 10 or more; log₂ of the ratio to that "
-        f"is {value}."
+        f"{factor:.2g}, the mean over training. Widely means 10; log₂ of the ratio is {value}."
     )
     return directional(why, value, unit="log2 ratio")
 
