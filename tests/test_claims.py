@@ -31,7 +31,7 @@ from sgdnoise.papers import numbers
 from sgdnoise.records.store import Store
 
 SOME = "S20-F1c.momentum-scales-further"
-STATEMENT = "Momentum scales further"
+STATEMENT = "With momentum the learning rate scales to larger batches"
 ALL = [(name, claim) for name in EXPERIMENTS for claim in findings(name).CLAIMS]
 NAN = math.nan
 JUST = 1e-9
@@ -496,7 +496,7 @@ def test_every_effect_has_the_sign(sign, values, word):
     assert verdict.effect == sign * worst
     bounds = (sign * worst - T95, sign * worst + T95)
     assert verdict.interval == pytest.approx(bounds)
-    named = f" Furthest from the claim is part {values.index(worst)}: {part(sign * worst)} u."
+    named = f" The claim fits worst for part {values.index(worst)}: {part(sign * worst)}."
     assert verdict.why == "so." + (named if len(values) > 1 else "")
 
 

@@ -151,7 +151,7 @@ def test_one_more_experiment_is_three_files_and_its_registered_lines(tmp_path):
     assert "0 found, " in said
     assert "0 failed" in said
     page = nbformat.read(root / "papermill_runs/digits/more-epochs.ipynb", as_version=4)
-    assert page.cells[0].source.startswith("# More epochs: scale digits")
+    assert page.cells[0].source.startswith("# More epochs on scikit-learn's digits (scale digits)")
     shown = json.dumps(page.cells)
     assert "More epochs help: reproduced" in shown
     assert "application/vnd.plotly" in shown

@@ -315,8 +315,12 @@ def every(
     elif against:
         word = "contradicted" if "contradicted" in against else "absent"
     if len(parts) > 1:
-        why += f" Furthest from the claim is {name}: {worst} {unit}."
+        why += f" The claim fits worst for {name}: {worst}{_IN.get(unit, '')}."
     return replace(judged(worst), word=word, why=why)
+
+
+_IN = {"points": " points", "log2 ratio": " in log₂"}
+"""How a sentence says a unit; of any other, the sentence has said what the number is."""
 
 
 def _interval(found: Estimate | Interval) -> Interval:

@@ -55,7 +55,7 @@ def test_identical_stores_agree_by_themselves_and_it_is_said(theirs):
     assert same.count == "44 of 44 tuned learning rates and accuracies agree"
     assert f"{len(theirs)} of them equal" in same.summary()
     assert "is no second sample" in same.summary()
-    assert same.text().endswith("is no second sample.")
+    assert same.text().endswith("it is no second sample.")
     assert {one.word for one in same.verdicts.agree} == {"agrees"}
     assert {str(one) for one in same.judged} == {"agrees (identical runs)"}
     # One number of one run is another: no longer trivial, and said nowhere to be.
@@ -96,7 +96,7 @@ def test_two_stores_that_agree_and_two_that_do_not(theirs):
     assert nothing.point_table().empty
     assert nothing.verdict_table().empty
     alone = Comparison.of(study, theirs, {})
-    assert alone.text().endswith("nothing is committed to compare with")
+    assert alone.text().endswith("there are no committed records to compare with")
 
 
 def test_fewer_seeds_never_make_two_stores_agree():
@@ -182,7 +182,7 @@ def test_opposite_verdicts_differ(theirs):
     assert (slope.mine.word, slope.committed.word) == ("contradicted", "reproduced")
     assert slope.agree.word == "DIFFERS"
     assert f"{slope.claim}: contradicted, " in both.text()
-    assert set(map(str, both.verdict_table()["mine and committed"])) <= {
+    assert set(map(str, both.verdict_table()["do they agree"])) <= {
         *("agrees", "DIFFERS", "undecided"),
     }
     # Whichever of the two is mine.
@@ -208,7 +208,7 @@ def test_an_experiment_without_two_methods_is_compared_too():
     assert "DIFFERS" in words(both, "accuracy")
     table = both.point_table()
     assert list(table.columns[:2]) == ["method", "B"]
-    assert list(map(str, table["accuracy"])) == [str(p.accuracy) for p in both.points]
+    assert list(map(str, table["accuracies"])) == [str(p.accuracy) for p in both.points]
 
 
 @pytest.mark.parametrize("shift", [0.0, 5.0])
@@ -227,7 +227,7 @@ def test_recipes_that_tune_nothing_are_compared_by_their_accuracies(shift):
     assert both.text().endswith(said)
     assert both.summary().startswith(f"**{said}.**")
     assert "lr*" not in both.text()
-    assert "learning rate" not in both.point_table()
+    assert "best rates" not in both.point_table()
     for point in both.points:
         x, y = point.reached
         assert (x - y).value == pytest.approx(shift - 0.01)

@@ -78,8 +78,8 @@ def test_linear_scaling_is_a_slope_of_1_within_its_margin(method, slope, word):
     assert found.effect == slope[0]
     assert found.interval == (None if math.isnan(slope[1]) else slope[1:])
     assert found.why == (
-        f"the slope is {stands}, carried by 6 batch sizes below a boundary of 33; "
-        "1 is proportional."
+        f"the slope is {stands}, from 6 batch sizes below a boundary of 33; "
+        "in proportion means a slope of 1."
     )
 
 
@@ -206,8 +206,8 @@ def test_boundaries_are_told_with_their_open_ends():
     }
     found = findings.scales_further(told("constant-epoch", "digits", **said))
     assert found.why == (
-        "its learning rate stops growing at B ≈ 1,024 [128 or more], plain SGD's at 32 [16, 64]: "
-        "5 [1.84 or more] in log₂."
+        "with momentum the learning rate stops growing at B ≈ 1,024 [128 or more], with plain SGD "
+        "at 32 [16, 64]: a ratio of 5 [1.84 or more] in log₂."
     )
     claim = "S20-F1c.momentum-scales-further"
     assert needs(told("constant-epoch", "digits", **said), claim) == ""
@@ -301,7 +301,7 @@ def test_below_the_boundary_the_rates_agree_within_a_step(mean, half, word, sign
     assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half)
     assert (found.margin, found.unit, found.rests_on) == (1.0, "log2 ratio", "batch sizes")
     assert found.why.endswith(" in log₂, the mean over 5 batch sizes.")
-    assert found.why.startswith("momentum's tuned effective rate over plain SGD's is ")
+    assert found.why.startswith("momentum's best effective rate divided by plain SGD's is ")
 
 
 @pytest.mark.parametrize(
@@ -328,8 +328,8 @@ def test_beyond_the_boundary_momentum_bears_the_larger_rate(mean, half, word):
     assert (found.margin, found.unit, found.rests_on) == (1.0, "log2 ratio", "batch sizes")
     value = Interval(found.effect, *found.interval)
     assert found.why == (
-        f"momentum's tuned effective rate over plain SGD's is {value} in log₂, the mean over 4 "
-        "batch sizes."
+        f"momentum's best effective rate divided by plain SGD's is {value} in log₂, the mean over "
+        "4 batch sizes."
     )
 
 
@@ -425,11 +425,11 @@ def test_below_the_boundary_the_methods_reach_the_same(
     points = objective == "test_accuracy"
     assert found.unit == ("points" if points else "log2 ratio")
     assert found.why.startswith(
-        "momentum less plain SGD at B = 1, 2, 4, 8, 16, by fresh seeds."
+        "the accuracy of momentum minus that of plain SGD at B = 1, 2, 4, 8, 16, by fresh seeds."
         if points
-        else "log₂ of momentum's final training loss over plain SGD's at B = 1, 2, 4, 8, 16."
+        else "log₂ of momentum's final training loss divided by plain SGD's, at B = 1, 2, 4, 8, 16."
     )
-    assert f"Furthest from the claim is B = {only or 1}: " in found.why
+    assert f"The claim fits worst for B = {only or 1}: " in found.why
 
 
 AHEAD = [
@@ -469,9 +469,9 @@ def test_far_beyond_the_boundary_momentum_is_ahead(
     points = objective == "test_accuracy"
     assert found.unit == ("points" if points else "log2 ratio")
     assert found.why.startswith(
-        "momentum less plain SGD at B = 128, 256, 512, 1,024, by fresh seeds."
+        "the accuracy of momentum minus that of plain SGD at B = 128, 256, 512, 1,024, by "
         if points
-        else "log₂ of momentum's final training loss over plain SGD's at B = 128, 256, 512, 1,024."
+        else "log₂ of momentum's final training loss divided by plain SGD's, at B = 128, 256, 512, "
     )
 
 
@@ -584,8 +584,8 @@ def test_equal_temperature_does_the_same_within_half_a_point(method, margin, hal
     assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half)
     assert (found.margin, found.unit) == (0.5, "points")
     assert found.why.startswith(
-        "at the best temperature that both were tried at, the accuracy at B = 64 is "
-        f"{gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points from that at B = 16, over all "
+        "at the best temperature that both were tried at, the accuracy at B = 64 minus that at "
+        f"B = 16 is {gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points, over all "
     )
     assert findings.temperature_decides(of, OTHER[method]).effect == pytest.approx(0)
 
@@ -632,8 +632,8 @@ def test_what_equal_temperature_lacks(method):
 
     assert lacks(exactly(500.0, 256.0, 900.0)) == ""
     assert lacks(exactly(500.0, 255.0, 900.0)) == (
-        "nothing says that noise alone decides at B = 64: the boundary, at 500 [255, 900], may lie "
-        "less than 4 times above it. It takes a smaller batch."
+        "noise may not decide alone at B = 64: the boundary, at 500 [255, 900], may lie "
+        "less than 4 times above it. A fair test takes a smaller batch."
     )
     assert lacks(NO_REGIMES) == (
         "no boundary was found, so nothing says that noise decides at either batch size."
@@ -693,9 +693,9 @@ def test_momentum_is_sgd_within_half_a_point_at_the_smallest_batch(margin, halve
     assert found.effect == pytest.approx(gap)
     assert (found.margin, found.unit) == (0.5, "points")
     assert found.why == (
-        f"at B = 16, momentum is {gap:+.2f} [{gap - error.interval.half:+.2f}, "
-        f"{gap + error.interval.half:+.2f}] points from plain SGD at equal effective learning "
-        "rate, the mean over 3 rates up to plain SGD's best."
+        "at B = 16 and equal effective learning rate, momentum minus plain SGD is "
+        f"{gap:+.2f} [{gap - error.interval.half:+.2f}, {gap + error.interval.half:+.2f}] points, "
+        "the mean over 3 rates up to plain SGD's best."
     )
 
 
@@ -709,7 +709,7 @@ def test_from_which_batch_size_on_momentum_differs_corrected_for_how_many(sign):
     found = findings.same_as_sgd(gap_at(B64=sign * 1.02 * bar, B256=3.0))
     assert (found.word, found.effect) == ("reproduced", pytest.approx(0))
     assert (
-        "The first batch size at which they differ, Bonferroni's correction made, is 64: "
+        "The smallest batch size at which they surely differ (with Bonferroni's correction) is 64: "
         f"{sign * 1.02 * bar:+.2f} ["
     ) in found.why
 
@@ -719,7 +719,7 @@ def test_what_momentum_is_sgd_lacks():
     heavy = regimes(boundary=8.0)
     assert needs(at_gpu(by_temperature, low=64.0, momentum=heavy), claim) == ""
     assert needs(at_gpu(by_temperature, low=63.9), claim) == (
-        "nothing says that noise alone decides at B = 16: the boundary is 3,000 [63.9, 4,000]."
+        "noise may not decide alone at B = 16: the boundary is 3,000 [63.9, 4,000]."
     )
     assert needs(at_gpu(by_temperature, sgd=NO_REGIMES), claim) == (
         "no boundary was found, so nothing says that noise decides at B = 16."

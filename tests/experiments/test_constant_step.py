@@ -109,8 +109,8 @@ def test_a_peak_lies_inside_where_both_ends_are_worse(at_64, fall, half, word, e
     assert found.interval == pytest.approx((fall - half, fall + half))
     assert (found.margin, found.unit) == (0.5, "points")
     assert found.why == (
-        "between 8 and 1,024 the best batch by the tuning's seeds is 64; fresh seeds say what "
-        f"either end lacks. Furthest from the claim is B = {end:,}: {fall:+.2f} "
+        "between 8 and 1,024 the best batch by the seeds of the tuning is 64; fresh seeds give its "
+        f"lead over either end. The claim fits worst for B = {end:,}: {fall:+.2f} "
         f"[{fall - half:+.2f}, {fall + half:+.2f}] points."
     )
 
@@ -144,7 +144,7 @@ def test_the_largest_batch_is_worse_than_the_best_other(at_64, fall, half, word)
     assert found.interval == pytest.approx((fall - half, fall + half))
     assert (found.margin, found.unit) == (0.5, "points")
     assert found.why == (
-        "B = 64, the best other one by the tuning's seeds, is "
+        "the best other batch by the seeds of the tuning, B = 64, is "
         f"{fall:+.2f} [{fall - half:+.2f}, {fall + half:+.2f}] points above B = 1,024, by fresh "
         "seeds."
     )
@@ -165,7 +165,7 @@ def test_the_fall_is_of_another_size_where_s20s_lies_outside(at_64, side, by, wo
 
 def test_the_peak_is_chosen_by_the_tunings_seeds_and_judged_by_fresh_ones(at_64):
     inside, worse, loss = (claim.judge(at_64) for claim in findings.CLAIMS)
-    assert "the best batch by the tuning's seeds is 64;" in inside.why
+    assert "the best batch by the seeds of the tuning is 64;" in inside.why
     assert (inside.word, worse.word) == ("contradicted", "reproduced at another size")
     # By fresh seeds 8 is 0.3 below 16, and 64 is 1.2 below it; 1,024 is 10.8.
     assert inside.effect == pytest.approx(-0.9)
@@ -177,9 +177,11 @@ def test_the_peak_is_chosen_by_the_tunings_seeds_and_judged_by_fresh_ones(at_64)
 def test_an_end_is_no_peak_between(best, inside, largest):
     of = at_digits(by_size(peaked_at(best)))
     found = findings.peaks_inside(of)
-    assert f"the best batch by the tuning's seeds is {inside};" in found.why
+    assert f"the best batch by the seeds of the tuning is {inside};" in found.why
     assert found.word == "contradicted"
-    assert findings.largest_is_worse(of).why.startswith(f"B = {largest}, the best other one")
+    assert findings.largest_is_worse(of).why.startswith(
+        f"the best other batch by the seeds of the tuning, B = {largest}, is "
+    )
     assert f" against 0.01 at {largest}, fresh seeds" in findings.loss_lower(of).why
 
 
@@ -265,7 +267,8 @@ def test_a_fair_test_has_a_largest_batch_that_fits_its_data(fitted, loss, fair):
         ""
         if fair
         else f"the largest batch fits {fitted:.1f} % of its training images, at a loss of "
-        f"{loss:.3g}; S20 has 0.058 at its peak. A fair test takes 99 % and no more than that."
+        f"{loss:.3g}; S20 has 0.058 at its peak. A fair test takes 99 % and a loss no "
+        "higher than S20's."
     )
 
 
@@ -330,8 +333,8 @@ def centred(config, steps=0.5):
 def test_what_is_judged_are_the_images_that_the_largest_batch_fits():
     of = at_cpu(centred, diverged)
     inside, worse, loss = (claim.judge(of) for claim in findings.CLAIMS)
-    assert "between 16 and 1,000 the best batch by the tuning's seeds is 256;" in inside.why
-    assert worse.why.startswith("B = 256, the best other one by the tuning's seeds, is ")
+    assert "between 16 and 1,000 the best batch by the seeds of the tuning is 256;" in inside.why
+    assert worse.why.startswith("the best other batch by the seeds of the tuning, B = 256, is ")
     assert "at B = 1,000 against 0.01 at 256" in loss.why
     assert (inside.word, loss.word) == ("reproduced", "undecided")
     assert findings.slope(of).startswith(

@@ -230,9 +230,9 @@ def test_one_interval_decides_for_one_paper_and_against_the_other(long, gap, hal
     for verdict in (stays, catches):
         assert (verdict.margin, verdict.unit) == (0.5, "points")
         assert verdict.why == (
-            "with 4,000 updates B = 64, the best other one by the tuning's seeds, is "
-            f"{gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points above B = 1,000, whose "
-            "training loss is 0.001 against 0.0156; to stay behind is by more than 0.5."
+            "with 4,000 updates the best other batch by the seeds of the tuning, B = 64, is "
+            f"{gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points above B = 1,000. Their "
+            "training losses are 0.0156 and 0.001. Staying behind means by more than 0.5 points."
         )
 
 
@@ -254,7 +254,7 @@ def test_fewer_updates_do_not_help_where_the_most_are_no_worse(long, gain, half,
     assert found.interval == pytest.approx((gain - half, gain + half))
     assert (found.margin, found.unit) == (0.5, "points")
     # The tuning's seeds say which of the fewer ones is compared.
-    assert "with 4,000 updates than with 2,000, the best fewer ones" in found.why
+    assert "with 4,000 updates than with 2,000, the best smaller number" in found.why
 
 
 def gap_of(size, updates, **more):
@@ -268,7 +268,7 @@ def test_updates_are_judged_where_a_gap_shows_that_they_could_close():
     words = {name: judge(name, closed) for name in (STAYS, CATCHES, FEWER)}
     assert (words[STAYS].word, words[CATCHES].word) == ("contradicted", "reproduced")
     assert words[FEWER].word == "not tested here"
-    assert words[FEWER].why.startswith("no gap shows that could be explained: with 4,000 updates B")
+    assert words[FEWER].why.startswith("there is no gap to explain: with 4,000 updates B")
     late = reading_of(LONG, ending({**gap_of(0.0, 1000), (2000, 1000): 48.0}))
     words = {name: judge(name, late) for name in (STAYS, CATCHES, FEWER)}
     for name in (STAYS, CATCHES):
@@ -551,7 +551,7 @@ def test_complete_records_give_words_in_every_place(whole):
     assert {name: judge(name, whole).word for name in CLAIMS} == SAID
     told = findings.disagreements(whole)
     assert len(told) == len(findings.QUESTIONS)
-    words = dict(zip(told.Question, told.Word, strict=True))
+    words = dict(zip(told.Question, told.Verdict, strict=True))
     assert words["Does the largest batch catch up with 4,000 updates?"] == (
         "S20: reproduced; H17: contradicted"
     )

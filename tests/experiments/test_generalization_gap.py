@@ -98,8 +98,13 @@ def test_a_ladder_as_h17_has_it_is_reproduced(good):
     ]
     assert [v.effect for v in said] == pytest.approx([-6.8, 3, 1.5, 2.5, 0.2])
     assert [v.printed for v in said] == pytest.approx([-6.73, 3.2, 1.2, 2.57, 0.24])
-    assert said[0].why == "LB less SB is -6.80 [-7.03, -6.57] points."
-    assert said[4].why == ("+RA less SB is +0.20 [-0.03, +0.43] points; no worse means above −0.5.")
+    assert said[0].why == (
+        "the large batch (LB) minus the small batch (SB) is -6.80 [-7.03, -6.57] points."
+    )
+    assert said[4].why == (
+        "as many updates (+RA) minus the small batch (SB) is +0.20 [-0.03, +0.43] points; no worse "
+        "means above −0.5 points."
+    )
     assert {(v.unit, v.margin, v.rests_on, v.seeds) for v in said} == {("points", 0.5, "seeds", 3)}
 
 
@@ -147,7 +152,7 @@ def test_each_step_is_judged_by_its_interval(number, size, half, word):
     levels[above] = levels[below] + sign * size
     verdict = judged(known_to(levels, half))[number]
     assert verdict.word == word
-    assert verdict.why.startswith(f"{above} less {below} is ")
+    assert verdict.why.startswith(f"{ladder.RECIPES[above]} minus {ladder.RECIPES[below]} is ")
     assert verdict.effect == pytest.approx(sign * size)
     assert verdict.interval == pytest.approx((sign * size - half, sign * size + half))
     assert verdict.printed == pytest.approx(theirs)
@@ -187,12 +192,13 @@ def test_what_closes_a_gap_takes_one(gap, shows):
         return
     assert {verdict.word for verdict in others} == {"not tested here"}
     assert {verdict.why for verdict in others} == {
-        f"no gap shows that could be closed: LB is {-gap:+.2f} [{-gap - 0.4:+.2f}, "
-        f"{-gap + 0.4:+.2f}] points from SB with the small batch's recipe."
+        "there is no gap to close: the large batch (LB) minus the small batch (SB) is "
+        f"{-gap:+.2f} [{-gap - 0.4:+.2f}, {-gap + 0.4:+.2f}] points."
     }
     assert beside == (
-        "Where no gap shows none can be closed: the rungs tell what each recipe does. SB ends with "
-        "96.4 % of the training images classified rightly, +RA with 96.5 %."
+        "There is no gap here that could be closed, so the ladder only tells what each recipe "
+        "does. The small batch (SB) ends with 96.4 % of the training images classified rightly, "
+        "the large batch with as many updates (+RA) with 96.5 %."
     )
 
 
@@ -205,7 +211,7 @@ def test_rungs_that_are_exactly_alike_have_no_gap():
 def test_without_a_gap_no_part_of_it_is_closed():
     of = made({**GOOD, "LB": GOOD["SB"] + 0.1})
     assert all(math.isnan(share) for share in ladder.closed(ladder.rows(of).accuracy))
-    assert set(findings.recipe_table(of)["Of the gap closed"]) == {""}
+    assert set(findings.recipe_table(of)["Gap closed"]) == {""}
 
 
 ABOUT = [
@@ -224,7 +230,7 @@ def test_a_rung_that_diverged_is_no_rung_to_compare_with(rung):
     for verdict, about in zip(judged(of), ABOUT, strict=True):
         assert (verdict.word == "not tested here") == (rung in about)
         if rung in about:
-            assert verdict.why == f"3 of 3 runs of {rung} diverged."
+            assert verdict.why == f"3 of 3 runs of {ladder.RECIPES[rung]} diverged."
     # Training accuracies of what is left are no ladder.
     assert findings.without_a_gap(made({**GOOD, "LB": 99.0, rung: math.inf})) == ""
 
@@ -239,13 +245,15 @@ def test_a_single_run_that_diverged_is_said():
     assert list(rungs.diverged) == [0, 1, 0, 0, 0]
     assert [math.isnan(mean) for mean in rungs.accuracy] == [False, True, False, False, False]
     assert "1 of 3 diverged" in set(findings.recipe_table(of)["Test accuracy (%)"])
-    assert {verdict.why for verdict in judged(of)} == {"1 of 3 runs of LB diverged."}
+    assert {verdict.why for verdict in judged(of)} == {
+        "1 of 3 runs of the large batch (LB) diverged."
+    }
 
 
 def test_where_everything_diverged_nothing_is_a_nan():
     of = made(dict.fromkeys(RUNGS, math.inf))
     assert {(v.word, v.why) for v in judged(of)} == {
-        ("not tested here", "3 of 3 runs of SB diverged.")
+        ("not tested here", "3 of 3 runs of the small batch (SB) diverged.")
     }
     assert figures.climbed(of) == []
     assert findings.without_a_gap(of) == ""
@@ -271,15 +279,16 @@ def test_another_net_has_its_own_row_of_the_papers_table():
 def test_curves_of_a_rung_end_where_its_run_ended():
     of = made(GOOD, seeds=2)
     fig = figures.climb(of, "+GBN")
+    called = ladder.RECIPES
     ends = {trace.name: (trace.x[-1], trace.y[-1]) for trace in fig.data}
     # 20 epochs of 50,000 in steps of 4,096, and of 128.
-    assert ends["+GBN"] == (244, pytest.approx(GOOD["+GBN"]))
-    assert ends["SB"] == (7812, pytest.approx(GOOD["SB"]))
+    assert ends[called["+GBN"]] == (244, pytest.approx(GOOD["+GBN"]))
+    assert ends[called["SB"]] == (7812, pytest.approx(GOOD["SB"]))
     assert len(fig.data) == 4
     starts = {trace.name: (trace.x[0], trace.y[0]) for trace in fig.data}
-    assert starts["SB"] == (50, pytest.approx(GOOD["SB"] - 5, abs=0.2))
+    assert starts[called["SB"]] == (50, pytest.approx(GOOD["SB"] - 5, abs=0.2))
     assert len(figures.climb(of, "SB").data) == 2
-    assert [trace.name for trace in figures.distances(of).data] == list(RUNGS)
+    assert [trace.name for trace in figures.distances(of).data] == [called[r] for r in RUNGS]
     assert figures.climbed(of) == list(RUNGS)
 
 
@@ -290,7 +299,7 @@ def test_what_the_rungs_fit_is_said_where_it_is_known(rung):
         if rung_of(record.config) == rung:
             del record.metrics["train_accuracy"]
     beside = findings.without_a_gap(of)
-    assert beside.startswith("Where no gap shows none can be closed")
+    assert beside.startswith("There is no gap here that could be closed")
     assert ("of the training images classified rightly" in beside) == (rung not in ("SB", "+RA"))
 
 
@@ -419,7 +428,7 @@ def test_every_large_batch_has_to_match_the_small_one(size, lead, word):
         assert verdict.effect == pytest.approx(lead)
         assert verdict.interval == pytest.approx((lead - 0.4, lead + 0.4))
     assert f"{lead:+.2f} [" in verdict.why
-    assert "no worse means above −0.5." in verdict.why
+    assert "no worse means above −0.5 points." in verdict.why
     for each in (256, 512):
         assert f"at B = {each}" in verdict.why
 
@@ -436,7 +445,7 @@ def test_every_large_batch_has_to_match_the_small_one(size, lead, word):
 def test_more_updates_are_compared_with_half_the_batch_as_it_is(lead, half, word):
     verdict = judged_as("more-updates-beat-none", about({"+RA 512": 93.0 + lead}, half))
     assert (verdict.word, verdict.effect) == (word, pytest.approx(lead))
-    assert verdict.why.startswith("+RA less B = 256 with the small batch's recipe is ")
+    assert verdict.why.startswith("as many updates (+RA) minus the large batch (LB) at B = 256 is ")
 
 
 @pytest.mark.parametrize(
@@ -505,7 +514,7 @@ def test_what_closes_a_gap_about_the_ladder_takes_one(size, gap, shows):
         tested = shows or claim not in about_it[size]
         assert (verdict.word != "not tested here") == tested, claim
         if not tested:
-            assert verdict.why.startswith("no gap shows that could be closed: LB")
+            assert verdict.why.startswith("there is no gap to close: the large batch (LB)")
 
 
 @pytest.mark.parametrize("effect", [0.4 - JUST, JUST - 0.4, 0.4 + JUST, -0.4 - JUST])
@@ -523,12 +532,15 @@ def test_noise_can_only_replace_a_rate_that_has_an_effect(size, effect):
 
 def test_the_noise_of_ghosts_is_said_beside_ghost_norm(whole, good):
     assert findings.ghost_noise(whole) == (
-        "Over +LR the noise of ghosts alone makes +0.60 [+0.20, +1.00] points, where ghost batch "
-        "norm makes +1.00 [+0.60, +1.40]; the noise less ghost batch norm is -0.40 [-0.80, -0.00]."
+        "Added to the larger rate (+LR), the noise of ghosts alone changes the accuracy by +0.60 "
+        "[+0.20, +1.00] points, and ghost batch norm by +1.00 [+0.60, +1.40]. The noise alone "
+        "minus ghost batch norm is -0.40 [-0.80, -0.00]."
     )
     assert findings.ghost_noise(good) == findings.NO_SUCH_RUNS
     lost = about({"ghost-noise 512": math.inf})
-    assert findings.ghost_noise(lost) == "3 of 3 runs of +GBN, norm ghost-noise, diverged."
+    assert findings.ghost_noise(lost) == (
+        "3 of 3 runs of ghost batch norm (+GBN), norm ghost-noise, diverged."
+    )
 
 
 def test_the_switches_of_the_public_code_have_each_its_own_effect():
@@ -538,13 +550,15 @@ def test_the_switches_of_the_public_code_have_each_its_own_effect():
     assert table[reset]["SB"] == "-1.00 [-1.40, -0.60]"
     assert table[reset]["LB"] == "-10.00 [-10.40, -9.60]"
     assert table[clipped]["SB"] == "+0.20 [-0.20, +0.60]"
-    assert table[clipped]["+GBN"] == "3 of 3 runs of +GBN, clip_steps 10, diverged."
+    assert table[clipped]["+GBN"] == (
+        "3 of 3 runs of ghost batch norm (+GBN), clip_steps 10, diverged."
+    )
     assert table[clipped]["+RA"] == "not measured"
     # 64 updates an epoch, and two of which the first has a tenth and the second 0.19 of it.
     assert list(table.iloc[:, 0])[:2] == ["86%", "15%"]
     assert findings.gap_of_the_code(of) == (
-        "With the momentum reset, as in the public code, LB is -14.00 [-14.40, -13.60] points from "
-        "SB; without, -5.00 [-5.40, -4.60]."
+        "With the momentum reset, as in the public code, the large batch (LB) minus the small "
+        "batch (SB) is -14.00 [-14.40, -13.60] points; without it, -5.00 [-5.40, -4.60]."
     )
 
 
@@ -576,7 +590,7 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
     assert list(tables["Test accuracy (%)"])[:5] == list(beside["Test accuracy (%)"])
     assert list(beside["H17 (%)"]) == ["87.80", "83.95", "86.15", "86.40", "88.20"]
     # LB of 1,024 is worse; its +LR is no better, and has the same level to every digit.
-    assert list(beside["Word"])[1:] == ["reproduced at another size", *["absent"] * 3]
+    assert list(beside["Verdict"])[1:] == ["reproduced at another size", *["absent"] * 3]
     # Until the main one is measured, what was measured before it is drawn, and judges nothing.
     part = dataclasses.replace(of, records={k: r for k, r in of.records.items() if k in few})
     assert ladder.rows(ladder.main(part)).accuracy[0] == pytest.approx(96.1)
@@ -591,7 +605,7 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     assert list(adapted.x) == [256, 512]
     fig = figures.noise_and_rate(whole)
     assert [trace.name for trace in fig.data] == [
-        f"{name}, B = 256" for name in ("neither", "+LR", "noise")
+        f"{name}, B = 256" for name in ("neither", "the larger rate (+LR)", "noise")
     ]
     assert [trace.y[-1] for trace in fig.data] == pytest.approx([93, 95, 95])
     assert fig.data[0].x[-1] == 80
@@ -600,7 +614,7 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     assert findings.switches(good) == findings.NO_SUCH_RUNS
     assert findings.gap_of_the_code(good) == findings.other_tables(good) == ""
     assert figures.ladder(good).layout.title.text == (
-        "LB is 6.8 points below SB, and +RA 0.2 points above"
+        "Large batch: 6.8 points below the small one; with as many updates: 0.2 points above"
     )
 
 

@@ -79,10 +79,14 @@ def test_as_s20_has_it_all_but_a_constant_is_reproduced():
     hotter, colder, stays, falls = judged(of)
     # Three equal points of a grid tell a slope to ±0.25, no closer than S20 is taken by its word.
     assert words(of) == ["reproduced", "reproduced", "undecided", "reproduced"]
-    by = "is +2 at 20 epochs, +2 at 80 epochs, +2 at 320 epochs; its mean is 2 [1, 3]."
-    assert hotter.why == f"log₂ of the initial rate for the test set over that for the loss {by}"
-    by = "is -4 at 20 epochs, -4 at 80 epochs, -4 at 320 epochs; its mean is -4 [-6, -2]."
-    assert colder.why == f"log₂ of the final rate for the test set over that for the loss {by}"
+    by = "is +2 at 20 epochs, +2 at 80 epochs, +2 at 320 epochs; the mean is 2 [1, 3]."
+    assert hotter.why == (
+        f"log₂ of the best initial rate for the test set divided by that for the training loss {by}"
+    )
+    by = "is -4 at 20 epochs, -4 at 80 epochs, -4 at 320 epochs; the mean is -4 [-6, -2]."
+    assert colder.why == (
+        f"log₂ of the best final rate for the test set divided by that for the training loss {by}"
+    )
     said = "its slope against the budget is"
     assert stays.why.startswith(f"{said} 0 [-0.25, 0.25], over 3 budgets in steps of 2. ")
     assert falls.why == f"{said} -1 [-1.5, -0.5], over 3 budgets in steps of 4."
@@ -354,9 +358,15 @@ def test_where_every_pair_diverged_that_is_said(number):
 
 def test_rates_on_an_edge_are_said_to_be_bounds():
     said = findings.bounds(made((-2, FAR), (-4, -8)))
-    assert said == "3 of the 12 tuned rates lie on an edge of their grid: bounds, no estimates."
+    assert (
+        said
+        == "3 of the 12 tuned rates lie on an edge of their grid: they are bounds, not estimates."
+    )
     said = findings.bounds(made((FAR, -8), (FAR, FAR)))
-    assert said == "9 of the 12 tuned rates lie on an edge of their grid: bounds, no estimates."
+    assert (
+        said
+        == "9 of the 12 tuned rates lie on an edge of their grid: they are bounds, not estimates."
+    )
 
 
 def test_a_loss_that_is_lost_is_enough_for_a_comparison_of_both():

@@ -56,7 +56,7 @@ def test_mclr_is_as_good_as_lars_within_a_point(gap, half, word, sign):
     assert (found.margin, found.unit) == (1.0, "points")
     assert found.about == "MCLR is as good as LARS at B = 1,024"
     assert found.why == (
-        f"MCLR is {gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points from LARS, by fresh "
+        f"MCLR minus LARS is {gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points, by fresh "
         "seeds."
     )
 
@@ -90,7 +90,7 @@ def test_mclr_falls_behind_where_its_lead_surely_shrinks(change, half, word, who
     assert found.interval == pytest.approx((change - half, change + half))
     assert (found.margin, found.unit) == (1.0, "points")
     assert found.why == (
-        "from B = 1,024 to 16,384 its lead over LARS changes by "
+        "from B = 1,024 to 16,384 MCLR's lead over LARS changes by "
         f"{change:+.2f} [{change - half:+.2f}, {change + half:+.2f}] points."
     )
 
@@ -137,10 +137,10 @@ def test_a_rule_helps_where_its_lead_at_the_largest_batch_is_there_and_larger(
     assert found.effect == pytest.approx(effect)
     assert found.interval == pytest.approx((effect - half, effect + half))
     assert (found.margin, found.unit) == (1.0, "points")
-    part = "its lead at B = 16,384" if by_size else "what that exceeds its lead at B = 512 by"
+    part = "its lead at B = 16,384" if by_size else "the change of its lead from B = 512"
     assert found.why == (
-        f"{near:+.2f} [{near:+.2f}, {near:+.2f}] points over momentum at B = 512, "
-        f"{far:+.2f} [{far - half:+.2f}, {far + half:+.2f}] at 16,384. Furthest from the claim is "
+        f"it leads momentum by {near:+.2f} [{near:+.2f}, {near:+.2f}] points at B = 512, and by "
+        f"{far:+.2f} [{far - half:+.2f}, {far + half:+.2f}] at 16,384. The claim fits worst for "
         f"{part}: {effect:+.2f} [{effect - half:+.2f}, {effect + half:+.2f}] points."
     )
 

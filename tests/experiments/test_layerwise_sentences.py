@@ -103,29 +103,33 @@ WIDER = 2.4977 / 1.95996
 @pytest.mark.parametrize(
     ("by", "half", "start"),
     [
-        ({}, 0.1, "at no batch size up to the largest"),
-        ({"mclr_1024": -1.0}, 0.1, "from B = 1,024 on"),
-        ({"mclr_512": -1.0, "mclr_1024": -2.0}, 0.1, "from B = 512 on"),
-        ({"lars_512": 1.0, "lars_1024": 1.0}, 0.1, "from B = 512 on"),
+        ({}, 0.1, None),
+        ({"mclr_1024": -1.0}, 0.1, "1,024"),
+        ({"mclr_512": -1.0, "mclr_1024": -2.0}, 0.1, "512"),
+        ({"lars_512": 1.0, "lars_1024": 1.0}, 0.1, "512"),
         # One that is behind between others that are not does not count, nor one ahead.
-        ({"mclr_128": -1.0, "mclr_1024": -1.0}, 0.1, "from B = 1,024 on"),
-        ({"mclr_512": -1.0}, 0.1, "at no batch size up to the largest"),
-        ({"mclr_1024": 1.0}, 0.1, "at no batch size up to the largest"),
-        ({"mclr_1024": -1.0}, 0.99 / WIDER, "from B = 1,024 on"),
-        ({"mclr_1024": -1.0}, 1.01 / WIDER, "at no batch size up to the largest"),
+        ({"mclr_128": -1.0, "mclr_1024": -1.0}, 0.1, "1,024"),
+        ({"mclr_512": -1.0}, 0.1, None),
+        ({"mclr_1024": 1.0}, 0.1, None),
+        ({"mclr_1024": -1.0}, 0.99 / WIDER, "1,024"),
+        ({"mclr_1024": -1.0}, 1.01 / WIDER, None),
         # The other reading is not this one.
-        ({"mclr_signed_1024": -9.0}, 0.1, "at no batch size up to the largest"),
+        ({"mclr_signed_1024": -9.0}, 0.1, None),
     ],
 )
 def test_from_where_mclr_is_behind_lars(tuned_everywhere, by, half, start):
     said = findings.falls_from(as_said(half, **by))
-    assert said.startswith(f"MCLR is surely behind LARS {start}: ")
+    behind = "MCLR is surely behind LARS: MCLR minus LARS is "
+    if start is None:
+        assert said.startswith(f"There is no batch size from which on {behind}")
+    else:
+        assert said.startswith(f"From B = {start} on {behind}")
     assert f"{by.get('mclr_1024', 0.0) - by.get('lars_1024', 0.0):+.2f} [" in said
 
 
 def test_the_other_reading_of_mclr_is_judged_by_itself(tuned_everywhere):
     said = findings.falls_from(as_said(mclr_signed_1024=-9.0), "mclr-signed")
-    assert said.startswith("MCLR to the letter is surely behind LARS from B = 1,024 on: ")
+    assert said.startswith("From B = 1,024 on MCLR to the letter is surely behind LARS: ")
     assert findings.falls_from(told(NAME, "gpu"), "mclr-signed") == ""
     assert findings.against_nesterov(told(NAME, "gpu")) == ""
 
@@ -136,13 +140,13 @@ def test_what_cannot_be_compared_is_said():
         return math.inf if gone else 97.0 - 3 * (rule_of(config) == "mclr")
 
     said = findings.falls_from(made(lost))
-    assert said.startswith("MCLR is surely behind LARS from B = 32 on (not compared at 512): ")
+    assert said.startswith("From B = 32 on MCLR is surely behind LARS (not compared at 512): ")
 
     def without_lars(config):
         return math.inf if rule_of(config) == "lars" else 97.0
 
     said = findings.against_nesterov(made(without_lars, seeds=2))
-    assert said.endswith("is *not tested here*: every rate of LARS diverged at B = 32.")
+    assert said.endswith(": *not tested here*; every rate of LARS diverged at B = 32.")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_what_cannot_be_compared_is_said():
 )
 def test_nesterov_does_as_well_as_lars_within_a_point(tuned_everywhere, by, half, word):
     said = findings.against_nesterov(as_said(half, **by))
-    assert f"within 1 point, is *{word}*: its lead is " in said
+    assert f"within 1 point: *{word}*. Nesterov minus LARS is " in said
 
 
 # --- Steps ----------------------------------------------------------------------------------------
@@ -201,36 +205,40 @@ def test_steps_are_those_of_the_tuned_rate_seed_by_seed():
         ({"lars": ("contradicted", "reproduced"), "mclr": ("absent", "absent")}, "do not"),
         ({"momentum": ("reproduced", "reproduced"), "lars": ("absent", "absent")}, "survive"),
         ({"momentum": ("reproduced", "reproduced"), "lars": ("absent", "contradicted")}, "survive"),
-        ({"momentum": ("reproduced", "absent"), "lars": ("absent", "absent")}, "are not decided"),
-        ({"momentum": ("reproduced", "reproduced")}, "are not decided"),
+        ({"momentum": ("reproduced", "absent"), "lars": ("absent", "absent")}, "undecided"),
+        ({"momentum": ("reproduced", "reproduced")}, "undecided"),
         (
             {"momentum": ("reproduced", "reproduced"), "lars": ("absent", "undecided")},
-            "are not decided",
+            "undecided",
         ),
-        ({"lars": ("undecided", "reproduced")}, "are not decided"),
-        ({}, "are not decided"),
+        ({"lars": ("undecided", "reproduced")}, "undecided"),
+        ({}, "undecided"),
     ],
 )
 def test_what_is_left_of_vanishing_steps(words, said):
     sentence = findings.of_vanishing(words, 32, 1024)
-    verb = {"do not": "do not survive", "survive": "survive"}.get(said, said)
-    assert sentence.startswith(f"**Vanishing steps {verb}**: from B = 32 to 1,024 ")
+    finding = {
+        "do not": "Vanishing steps are not the explanation",
+        "survive": "Vanishing steps remain a possible explanation",
+        "undecided": "Whether vanishing steps are the explanation is not decided",
+    }[said]
+    assert sentence.startswith(f"**{finding}**: from B = 32 to 1,024 ")
     assert sentence.endswith(".")
     for rule, (shrinks, loses) in words.items():
         named = shrinks in ("absent", "contradicted") and loses == "reproduced"
-        assert (NAMES[rule] in sentence) == (named or said == "are not decided")
+        assert (NAMES[rule] in sentence) == (named or said == "undecided")
 
 
 def test_the_sentence_comes_from_the_records():
     assert "LARS, PercentDelta" in (said := findings.survives(made(losing, halving)))
-    assert said.startswith("**Vanishing steps do not survive**")
+    assert said.startswith("**Vanishing steps are not the explanation**")
     assert "SGD with momentum 0.9" not in said
 
     def only_momentum(config):
         return 97.0 - 3 * (config.batch_size == 1024) * (rule_of(config) == "momentum")
 
     said = findings.survives(made(only_momentum, halving, seeds=5))
-    assert said.startswith("**Vanishing steps survive**")
+    assert said.startswith("**Vanishing steps remain a possible explanation**")
 
     def nothing(config):
         return {"test_accuracy": math.inf}

@@ -121,7 +121,7 @@ def test_a_lead_that_is_sure_and_too_small_leaves_it_undecided(straight, monkeyp
         monkeypatch.setattr(findings, "_leads", lambda reading, leads=leads: leads)
         verdict = judged(straight, "distance-grows-as-log")
         assert verdict.word == word
-        assert ("At B = 8 the lead is within 2" in verdict.why) == (word == "undecided")
+        assert ("At B = 8 the lead is no larger than 2" in verdict.why) == (word == "undecided")
         assert "would decide it" not in verdict.why
 
 

@@ -286,10 +286,11 @@ def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
 
     said = findings.limits(made(sharpness, batch))
     assert said == (
-        "**While plain SGD learns, at B = 4 λmax lies below 2/ε and batch sharpness lies at 2/ε; "
-        "at B = 1,024 λmax lies at 2/ε and batch sharpness lies below 2/ε.** At B = 4 λmax is 0.25 "
-        "[0.25, 0.25] of it and batch sharpness is 1.2 [1.2, 1.2] of it. At B = 1,024 λmax is 1.1 "
-        "[1.1, 1.1] of it and batch sharpness is 0.4 [0.4, 0.4] of it."
+        "**While plain SGD learns, at B = 4 λmax is below the bound and batch sharpness is at the "
+        "bound; at B = 1,024 λmax is at the bound and batch sharpness is below the bound.** "
+        "Divided by the bound 2/ε they are 0.25 [0.25, 0.25] (λmax) and 1.2 [1.2, 1.2] (batch "
+        "sharpness) at B = 4; 1.1 [1.1, 1.1] (λmax) and 0.4 [0.4, 0.4] (batch sharpness) at B = "
+        "1,024."
     )
 
 
@@ -397,14 +398,14 @@ def test_accuracy_takes_an_optimum_inside_the_grid():
 def test_tables_and_figures_show_what_is_judged(plain):
     table = findings.ratios_table(plain)
     assert len(table) == 12
-    assert set(table["λmax, learning"]) == {"1 [1, 1]"}
+    assert set(table["λmax, while the net learns"]) == {"1 [1, 1]"}
     assert set(table["λmax, second half"]) == {"0.1 [0.1, 0.1]"}
-    by = table.groupby("method")["batch sharpness over 2/ε_eff, learning"].first()
+    by = table.groupby("method")["batch sharpness / (2/ε_eff), while the net learns"].first()
     assert by["SGD"] == "1 [1, 1]"
     assert by["SGD with momentum 0.9"].startswith("19 ")
     warm_up = findings.warm_up_table(plain)
     assert warm_up["gain"].tolist() == ["+0.00 [+0.00, +0.00]"] * 6
-    assert warm_up["usable rate, log₂"].tolist()[2:4] == ["+0.00", "-2.00"]
+    assert warm_up["highest usable rate (log₂)"].tolist()[2:4] == ["+0.00", "-2.00"]
     assert set(warm_up["λmax falls early by"]) == {"8 [8, 8]"}
     drawn = findings.at_the_bound(plain, "sgd")
     assert [trace.name for trace in drawn.data] == ["λmax", "batch sharpness"]
@@ -478,8 +479,8 @@ def test_where_warm_up_helps_is_said_with_bonferronis_correction():
     tail = " 5 epochs are 1,280, 20, 5 updates at B = 4, 256, 1,024."
     none = findings.where_it_helps(made())
     assert none == (
-        "Of 6 batch sizes and methods whose highest usable rate is known, warm-up raises it for 0, "
-        f"Bonferroni's correction made.{tail}"
+        "Of 6 batch sizes and methods whose highest usable rate is known, warm-up raises it for 0 "
+        f"(with Bonferroni's correction).{tail}"
     )
     gains = {1: (1, 1, 1), 2: (-1, -1, -1)}
 
@@ -491,9 +492,9 @@ def test_where_warm_up_helps_is_said_with_bonferronis_correction():
         return 0.5 + 2 * bool(config.momentum) + gain * (config.batch_size == 256)
 
     said = findings.where_it_helps(made(edge=edge))
-    assert "raises it for 1, Bonferroni's correction made: SGD at B = 256, by +1.00 [+1.00," in said
+    assert "for 1 (with Bonferroni's correction): SGD at B = 256, by +1.00 [+1.00," in said
     # Five standard errors on three seeds: p = 0.04 is enough for one alone, not for one of six.
     gains[1] = (1, 2, 2)
-    assert "raises it for 0, " in findings.where_it_helps(made(edge=edge))
+    assert "raises it for 0 (" in findings.where_it_helps(made(edge=edge))
     known = findings.where_it_helps(made(edge=lambda config: 9.0 if config.momentum else -1.5))
     assert known.startswith("Of 3 batch sizes and methods")

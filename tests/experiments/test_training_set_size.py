@@ -54,7 +54,7 @@ def test_each_budget_is_judged_by_its_own_sweeps(whole):
     }
     assert found[LINEAR].why.startswith("with equal epochs the slope below the boundary is ")
     assert found[ROOT["updates"]].why.startswith("with equal updates the slope below the bound")
-    assert "the mean over 4 training sets; the root rule has 0.5, the linear one 1." in (
+    assert "the mean over 4 training sets; the root rule has 0.5, the linear rule 1." in (
         found[LINEAR].why
     )
 

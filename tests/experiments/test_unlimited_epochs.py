@@ -143,10 +143,10 @@ def test_as_s20_has_it_all_is_reproduced(as_s20, variant):
     assert [v.margin for v in verdicts] == [0.2, 0.2, 0.2, None, 0.5]
     assert [v.rests_on for v in verdicts] == ["budgets"] * 3 + ["seeds"] * 2
     over = "over 8 budgets, a factor of 128"
-    assert test.why.endswith(f"{over}; S20's is -0.14.")
-    assert train.why.endswith(f"{over}; S20's is -0.57.")
-    assert less.why.endswith(f"{over}; S20's by 0.43.")
-    assert down.why.startswith(f"log₂ of the loss over that at half the budget, {over}.")
+    assert test.why.endswith(f"{over}; S20 has -0.14.")
+    assert train.why.endswith(f"{over}; S20 has -0.57.")
+    assert less.why.endswith(f"{over}; S20 has 0.43.")
+    assert down.why.startswith(f"log₂ of the loss divided by that at half the budget, {over}.")
     assert same.why.startswith("from 640 to 1280 epochs it gains ")
 
 
@@ -283,7 +283,7 @@ def test_a_slope_with_a_sign_is_judged_by_its_interval(as_s20, judge, which, the
     verdict = judge(with_slopes(as_s20, **{which: Interval(value, low, high)}))
     assert verdict.word == word
     assert (verdict.effect, verdict.printed) == (value, pytest.approx(theirs))
-    assert f"S20's {'is' if which == 'train_loss' else 'by'} {theirs:.2f}." in verdict.why
+    assert f"S20 has {theirs:.2f}." in verdict.why
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,8 @@ def test_weight_decay_is_the_reason_if_the_slopes_are_apart(as_s20, free, held, 
         assert verdict.effect == pytest.approx(free - held)
         assert verdict.interval == pytest.approx((free - held - 0.3, free - held + 0.3))
         assert (
-            f"is {slopes[0]} without weight decay and {slopes[1]} with it: apart by" in verdict.why
+            f"is {slopes[0]} without weight decay and {slopes[1]} with it: a difference of "
+            in verdict.why
         )
         assert (verdict.unit, verdict.margin, verdict.rests_on) == ("slope", 0.2, "budgets")
 
@@ -373,7 +374,7 @@ def test_the_loss_falls_at_every_step_or_does_not(step, spread, word):
     of = made(0.0, 0.0, fall=fall, spread=spread, scale="cpu", seeds=5)
     verdict = one(of, "loss-falls")
     assert verdict.word == word
-    assert "Furthest from the claim is the step to 20 epochs: " in verdict.why
+    assert "The claim fits worst for the step to 20 epochs: " in verdict.why
     if spread < 0.1:
         assert verdict.effect == pytest.approx(step, abs=0.08)
 
@@ -464,11 +465,11 @@ def test_three_budgets_are_enough_and_are_named():
     of = made(accuracy=rising(40), scale="cpu")
     test, train, less = judged(of, NORM, PARTS[:3])
     assert test.word != "not tested here"
-    assert "over 3 of 4 budgets, a factor of 4; S20's is -0.14." in test.why
-    assert "over 4 budgets, a factor of 8; S20's is -0.57." in train.why
-    assert "over 3 of 4 budgets, a factor of 4; S20's by 0.43." in less.why
+    assert "over 3 of 4 budgets, a factor of 4; S20 has -0.14." in test.why
+    assert "over 4 budgets, a factor of 8; S20 has -0.57." in train.why
+    assert "over 3 of 4 budgets, a factor of 4; S20 has 0.43." in less.why
     less = one(made(train=steep(40), scale="cpu"), "test-falls-less")
-    assert "over 3 of 4 budgets, a factor of 4; S20's by 0.43." in less.why
+    assert "over 3 of 4 budgets, a factor of 4; S20 has 0.43." in less.why
 
 
 def test_slopes_are_compared_at_the_budgets_that_have_both():

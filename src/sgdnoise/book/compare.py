@@ -192,9 +192,9 @@ class Comparison:
     def text(self) -> str:
         """The comparison as a few lines for a terminal."""
         study = self.mine.study
-        head = f"{study.experiment.name}, {study.scale}: mine / committed"
+        head = f"{study.experiment.name}, {study.scale}: this machine / committed records"
         if not self.committed.records:
-            return f"{head}: nothing is committed to compare with"
+            return f"{head}: there are no committed records to compare with"
         lines = [head]
         width = max((len(_name(point.key)) for point in self.points), default=0)
         for point in self.points:
@@ -247,10 +247,14 @@ class Comparison:
             }
             if point.rates is not None:
                 a, b = point.rates
-                row |= {"log₂ lr*, mine": a, "committed": b, "learning rate": point.rate}
+                row |= {
+                    "best rate here (log₂)": a,
+                    "best rate committed (log₂)": b,
+                    "best rates": point.rate,
+                }
             x, y = point.reached
-            row |= {"accuracy (%), mine": _percent(x), "committed ": _percent(y)}
-            rows.append(row | {"accuracy": point.accuracy})
+            row |= {"accuracy here (%)": _percent(x), "accuracy committed (%)": _percent(y)}
+            rows.append(row | {"accuracies": point.accuracy})
         return pd.DataFrame(rows)
 
     def verdict_table(self) -> pd.DataFrame:
@@ -260,12 +264,18 @@ class Comparison:
         table = self.verdicts
         return table.assign(
             mine=table.mine.map(_short), committed=table.committed.map(_short)
-        ).rename(columns={"agree": "mine and committed"})
+        ).rename(
+            columns={
+                "mine": "this machine",
+                "committed": "committed records",
+                "agree": "do they agree",
+            }
+        )
 
 
 _ONLY_IDENTICAL = (
-    "All runs are identical, so both sides agree by themselves: this shows that the machine "
-    "computes alike, and is no second sample."
+    "All runs are identical. This shows only that the machine computes alike: it is no second "
+    "sample."
 )
 
 

@@ -141,7 +141,8 @@ def _metadata(notebook: Path) -> dict[str, Any]:
 def _tidy(path: Path, key: str, study: Study) -> None:
     """Leaves out what changes with every rendering: times, paths, kernels' versions.
 
-    The title gets its scale, so that no two pages have the same, and under it the others' links.
+    The title gets data and scale, so that no two pages have the same, and under it stand the net
+    and the other scales' links.
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata = nbformat.NotebookNode(
@@ -161,16 +162,19 @@ def _tidy(path: Path, key: str, study: Study) -> None:
         kept = {"jupyter": cell.metadata["jupyter"]} if "jupyter" in cell.metadata else {}
         cell.metadata = nbformat.NotebookNode(kept | ({"tags": tags} if tags else {}))
     title, *rest = notebook.cells[0].source.split("\n", 1)
-    notebook.cells[0].source = "\n".join([f"{title}: scale {study.scale}", *_links(study), *rest])
+    title = f"{title} on {study.data} (scale {study.scale})"
+    notebook.cells[0].source = "\n".join([title, "", *_size(study), *rest])
     nbformat.write(notebook, path)
 
 
-def _links(study: Study) -> list[str]:
-    """A line with links to the same experiment at the other scales that the contents have."""
+def _size(study: Study) -> list[str]:
+    """What the page's runs train, and links to the experiment at the contents' other scales."""
     name = study.experiment.name
-    others = [s.scale for s in contents(book_folder().parent) if s.experiment.name == name]
-    links = [f"[`{scale}`](../{scale}/{name})" for scale in others if scale != study.scale]
-    return ["", f"*The same experiment at scale {', '.join(links)}.*"] if links else []
+    others = [s for s in contents(book_folder().parent) if s.experiment.name == name]
+    links = [f"[{s.data}](../{s.scale}/{name})" for s in others if s.scale != study.scale]
+    also = [f"The same experiment on {' and on '.join(links)}."] if links else []
+    signs = "$B$ is the batch size, and brackets hold 95 % intervals."
+    return [f"These runs train {study.net} on {study.data}.", *also, signs]
 
 
 def contents(root: Path) -> list[Study]:

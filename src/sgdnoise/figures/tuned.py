@@ -495,5 +495,5 @@ def side_by_side(mine: Reading, committed: Reading) -> go.Figure:
                 name=f"{group.name}, this machine",
             )
     ticks_at(fig, theirs.batch_size)
-    note = f"Committed: {provenance_line(committed)} Mine: {provenance_line(mine)}"
+    note = f"Committed: {provenance_line(committed)} This machine: {provenance_line(mine)}"
     return provenance(fig, note)

@@ -109,6 +109,30 @@ _MODELS = {
     "alexnet-cifar": "AlexNet",
 }
 
+_AT_LENGTH = {
+    "digits-mlp": "one hidden layer of 64 units",
+    "wrn-10-1": "a residual net of ten layers",
+    "wrn-16-4": "a residual net of sixteen layers",
+    "f1": "five hidden layers of 512 units",
+    "f1-64": "five hidden layers",
+    "c1": "two convolutions and two hidden layers",
+}
+"""What is behind a net's name, where the name does not say it to every reader."""
+
+
+def data_in_words(runs: Sequence[RunConfig]) -> str:
+    """The data sets that runs train on."""
+    return _list(runs, "dataset", _DATA)
+
+
+def net_in_words(runs: Sequence[RunConfig]) -> str:
+    """The nets that runs train, each name with what is behind it."""
+    said = {
+        name: f"{words} ({_AT_LENGTH[name]})" if name in _AT_LENGTH else words
+        for name, words in _MODELS.items()
+    }
+    return _list(runs, "model", said)
+
 
 def differences(
     mine: Sequence[RunConfig],

@@ -13,7 +13,7 @@ from sgdnoise.records.record import Record
 from sgdnoise.study.grid import FRESH_SEED, Outcome, Sweep, SweepState, advance, grid_points
 from sgdnoise.study.plan import outcomes
 from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS, Objective
-from sgdnoise.study.scales import differences
+from sgdnoise.study.scales import data_in_words, differences, net_in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +129,16 @@ class Study:
     def with_seeds(self, seeds: int) -> Study:
         """The same with another number of seeds."""
         return dataclasses.replace(self, seeds=seeds)
+
+    @property
+    def data(self) -> str:
+        """The data that its first sweep trains on, in words."""
+        return data_in_words(_settings(self.experiment.sweeps[self.scale]()[:1]))
+
+    @property
+    def net(self) -> str:
+        """The net that its first sweep trains, in words."""
+        return net_in_words(_settings(self.experiment.sweeps[self.scale]()[:1]))
 
     @functools.cached_property
     def leaves_out(self) -> str:

@@ -137,8 +137,8 @@ def linear_scaling(reading: Reading, method: str) -> Verdict:
     """Whether the tuned rate grows in proportion to the batch size below the boundary."""
     fit = reading.regimes[method]
     return alike(
-        f"the slope is {fit.slope}, carried by {fit.carried} batch sizes below a boundary of "
-        f"{fit.boundary.value:.0f}; 1 is proportional.",
+        f"the slope is {fit.slope}, from {fit.carried} batch sizes below a boundary of "
+        f"{fit.boundary.value:.0f}; in proportion means a slope of 1.",
         fit.slope,
         unit="slope",
         margin=NEAR_LINEAR,
@@ -152,7 +152,8 @@ def flat_beyond(reading: Reading) -> Verdict:
     rates = {size: _peak(reading, "sgd", size).value for size in _twice(reading)}
     slope = line_slope([float(np.log2(size)) for size in rates], list(rates.values()))
     return alike(
-        f"from B = {min(rates):,} on, {len(rates)} batch sizes, the slope of the rate is {slope}.",
+        f"over the {len(rates)} batch sizes from B = {min(rates):,} on, the slope of the best rate "
+        f"is {slope}; no growth means a slope of 0.",
         slope,
         unit="slope",
         margin=FLAT,
@@ -180,8 +181,8 @@ def scales_further(reading: Reading) -> Verdict:
     with np.errstate(divide="ignore"):
         further = _log2(momentum) - _log2(sgd)
     return directional(
-        f"its learning rate stops growing at B ≈ {momentum}, plain SGD's at {sgd}: {further} in "
-        "log₂.",
+        f"with momentum the learning rate stops growing at B ≈ {momentum}, with plain SGD at "
+        f"{sgd}: a ratio of {further} in log₂.",
         further,
         unit="log2 ratio",
         margin=HALF_STEP,
@@ -217,7 +218,7 @@ def _ratio_said(reading: Reading, sizes: list[int]) -> tuple[str, Interval]:
     """The ratio of the methods' rates in words, and as an interval."""
     ratio = _rate_ratio(reading, sizes)
     why = (
-        f"momentum's tuned effective rate over plain SGD's is {ratio} in log₂, the mean over "
+        f"momentum's best effective rate divided by plain SGD's is {ratio} in log₂, the mean over "
         f"{len(sizes)} batch sizes."
     )
     return why, ratio
@@ -253,7 +254,9 @@ def _named(sizes: list[int]) -> str:
 def alike_below(reading: Reading) -> Verdict:
     """Whether the methods reach the same accuracy below plain SGD's boundary."""
     sizes = _below(reading)
-    why = f"momentum less plain SGD at B = {_named(sizes)}, by fresh seeds."
+    why = (
+        f"the accuracy of momentum minus that of plain SGD at B = {_named(sizes)}, by fresh seeds."
+    )
     gaps = _momentum_less_sgd(reading, sizes)
     return every(why, gaps, unit="points", margin=NO_LOSS, same=True)
 
@@ -261,14 +264,16 @@ def alike_below(reading: Reading) -> Verdict:
 def ahead_beyond(reading: Reading) -> Verdict:
     """Whether momentum is ahead from four times plain SGD's boundary on."""
     sizes = _beyond(reading)
-    why = f"momentum less plain SGD at B = {_named(sizes)}, by fresh seeds."
+    why = (
+        f"the accuracy of momentum minus that of plain SGD at B = {_named(sizes)}, by fresh seeds."
+    )
     return every(why, _momentum_less_sgd(reading, sizes), unit="points", margin=NO_LOSS)
 
 
 def loss_alike_below(reading: Reading) -> Verdict:
     """Whether the methods reach the same training loss below plain SGD's boundary."""
     sizes = _below(reading)
-    why = f"log₂ of momentum's final training loss over plain SGD's at B = {_named(sizes)}."
+    why = f"log₂ of momentum's final training loss divided by plain SGD's, at B = {_named(sizes)}."
     gaps = _momentum_less_sgd(reading, sizes, "train_loss")
     return every(why, gaps, unit="log2 ratio", margin=alike_loss(), same=True)
 
@@ -276,7 +281,7 @@ def loss_alike_below(reading: Reading) -> Verdict:
 def loss_lower_beyond(reading: Reading) -> Verdict:
     """Whether momentum's training loss is the lower one from four times the boundary on."""
     sizes = _beyond(reading)
-    why = f"log₂ of momentum's final training loss over plain SGD's at B = {_named(sizes)}."
+    why = f"log₂ of momentum's final training loss divided by plain SGD's, at B = {_named(sizes)}."
     gaps = _momentum_less_sgd(reading, sizes, "train_loss")
     return every(why, gaps, unit="log2 ratio", sign=-1, margin=alike_loss())
 
@@ -291,10 +296,10 @@ def flat_below(reading: Reading) -> Verdict:
     last = reading.reached(_pair("sgd", _sizes(reading)[-1])).value
     values = [one.value for one in found.values()]
     why = (
-        f"plain SGD's lies between {min(values):.2f} and {max(values):.2f} % at "
-        f"{len(values)} batch sizes, and at the largest batch "
-        f"{f'it is {last:.2f} %' if np.isfinite(last) else 'every rate diverged'}. Each is "
-        "compared with the mean of the others."
+        f"plain SGD's accuracy lies between {min(values):.2f} and {max(values):.2f} % at "
+        f"{len(values)} batch sizes below the boundary; at the largest batch "
+        f"{f'it is {last:.2f} %' if np.isfinite(last) else 'every rate diverged'}. Below the "
+        "boundary, each is compared with the mean of the others."
     )
     return every(why, apart, unit="points", margin=NO_LOSS, same=True)
 
@@ -308,9 +313,9 @@ def temperature_decides(reading: Reading, method: str) -> Verdict:
     gaps = _equal_temperature(reading, method)
     exponent = max(gaps)
     why = (
-        f"at the best temperature that both were tried at, the accuracy at B = {large:,} is "
-        f"{gaps[exponent]} points from that at B = {small:,}, over all seeds. Over all "
-        f"{len(gaps)} shared temperatures up to it, the largest distance is "
+        f"at the best temperature that both were tried at, the accuracy at B = {large:,} minus "
+        f"that at B = {small:,} is {gaps[exponent]} points, over all seeds. Of the "
+        f"{len(gaps)} shared temperatures up to it, the largest difference is "
         f"{max(abs(gap.value) for gap in gaps.values()):.2f} points."
     )
     return alike(why, gaps[exponent], unit="points", margin=NO_LOSS)
@@ -334,8 +339,8 @@ def _not_below(reading: Reading, method: str) -> str:
         return "no boundary was found, so nothing says that noise decides at either batch size."
     if WELL_BELOW * large > boundary.low:
         return (
-            f"nothing says that noise alone decides at B = {large:,}: the boundary, at {boundary}, "
-            f"may lie less than {WELL_BELOW} times above it. It takes a smaller batch."
+            f"noise may not decide alone at B = {large:,}: the boundary, at {boundary}, may lie "
+            f"less than {WELL_BELOW} times above it. A fair test takes a smaller batch."
         )
     if reading.tuned()[_pair(method, small)].state.tuned.get("test_accuracy") is None:
         return f"every learning rate diverged at B = {small:,}."
@@ -406,7 +411,7 @@ def _no_shared_rate(reading: Reading) -> str:
     if not np.isfinite(boundary.value):
         return f"no boundary was found, so nothing says that noise decides at B = {size:,}."
     if WELL_BELOW * size > boundary.low:
-        return f"nothing says that noise alone decides at B = {size:,}: the boundary is {boundary}."
+        return f"noise may not decide alone at B = {size:,}: the boundary is {boundary}."
     return ""
 
 
@@ -414,15 +419,15 @@ def same_as_sgd(reading: Reading) -> Verdict:
     """Whether momentum changes nothing at the smallest batch but the effective learning rate."""
     first, *others = method_gaps(reading)
     why = (
-        f"at B = {first.batch_size:,}, momentum is {first.gap} points from plain SGD at equal "
-        f"effective learning rate, the mean over {first.rates} rates up to plain SGD's best."
+        f"at B = {first.batch_size:,} and equal effective learning rate, momentum minus plain SGD "
+        f"is {first.gap} points, the mean over {first.rates} rates up to plain SGD's best."
     )
     # As many batch sizes are looked at, one would differ by chance.
     differing = [other for other in others if other.gap.p < (1 - COVERAGE) / len(others)]
     if differing:
         why += (
-            f" The first batch size at which they differ, Bonferroni's correction made, is "
-            f"{differing[0].batch_size:,}: {differing[0].gap} points."
+            f" The smallest batch size at which they surely differ (with Bonferroni's correction) "
+            f"is {differing[0].batch_size:,}: {differing[0].gap} points."
         )
     return alike(why, first.gap, unit="points", margin=NO_LOSS)
 

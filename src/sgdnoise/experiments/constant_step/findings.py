@@ -142,7 +142,8 @@ def largest_fits(reading: Reading) -> str:
         return ""
     return (
         f"the largest batch fits {fitted:.1f} % of its training images, at a loss of {loss:.3g}; "
-        f"S20 has {theirs:g} at its peak. A fair test takes {FITTED:g} % and no more than that."
+        f"S20 has {theirs:g} at its peak. A fair test takes {FITTED:g} % and a loss no higher than "
+        "S20's."
     )
 
 
@@ -161,7 +162,8 @@ def peaks_inside(reading: Reading) -> Verdict:
     }
     why = (
         f"between {rows.batch_size[0]:,} and {rows.batch_size[len(rows) - 1]:,} the best batch by "
-        f"the tuning's seeds is {peak.batch_size:,}; fresh seeds say what either end lacks."
+        f"the seeds of the tuning is {peak.batch_size:,}; fresh seeds give its lead over either "
+        "end."
     )
     return every(why, falls, unit="points", margin=NO_LOSS)
 
@@ -174,8 +176,8 @@ def largest_is_worse(reading: Reading) -> Verdict:
     theirs = table("S20-T1").sort_values("batch_size").iloc[-1]
     best = _s20_peak()
     return directional(
-        f"B = {peak.batch_size:,}, the best other one by the tuning's seeds, is {fall} points "
-        f"above B = {last.batch_size:,}, by fresh seeds.",
+        f"the best other batch by the seeds of the tuning, B = {peak.batch_size:,}, is {fall} "
+        f"points above B = {last.batch_size:,}, by fresh seeds.",
         fall,
         unit="points",
         margin=NO_LOSS,

@@ -98,7 +98,7 @@ def _no_gap(gap: Gap, updates: int) -> str:
     if gap.size.interval.low > 0:
         return ""
     return (
-        f"no gap shows that could be explained: with {updates:,} updates B = "
+        f"there is no gap to explain: with {updates:,} updates B = "
         f"{gap.small.batch_size:,} is {gap.size} points above B = {gap.large.batch_size:,}."
     )
 
@@ -128,9 +128,10 @@ def _arms_lack(reading: Reading, arms: tuple[str, ...]) -> str:
 def _at_most(gap: Gap) -> str:
     losses = [f"{row.train_loss_fresh:.3g}" for row in (gap.large, gap.small)]
     return (
-        f"with {MOST:,} updates B = {gap.small.batch_size:,}, the best other one by the tuning's "
-        f"seeds, is {gap.size} points above B = {gap.large.batch_size:,}, whose training loss is "
-        f"{losses[0]} against {losses[1]}; to stay behind is by more than {NO_LOSS:g}."
+        f"with {MOST:,} updates the best other batch by the seeds of the tuning, "
+        f"B = {gap.small.batch_size:,}, is {gap.size} points above B = {gap.large.batch_size:,}. "
+        f"Their training losses are {losses[1]} and {losses[0]}. Staying behind means by more than "
+        f"{NO_LOSS:g} points."
     )
 
 
@@ -155,8 +156,8 @@ def fewer_do_not_help(reading: Reading) -> Verdict:
     gain = reading.reached(most.key) - reading.reached(best.key)
     return above(
         f"B = {IMAGES:,} is {gain} points better with {MOST:,} updates than with "
-        f"{int(best.updates):,}, the best fewer ones by the tuning's seeds; that they do not help "
-        f"means above −{NO_LOSS:g}.",
+        f"{int(best.updates):,}, the best smaller number by the seeds of the tuning. That fewer do "
+        f"not help means above −{NO_LOSS:g} points.",
         gain,
         unit="points",
         bound=-NO_LOSS,
@@ -443,7 +444,7 @@ def disagreements(reading: Reading) -> pd.DataFrame:
                 "H17": h17,
                 "G20": g20,
                 "Measured": " ".join(said[:1].upper() + said[1:] for said in why),
-                "Word": "; ".join(f"{_who(name)}: {judged[name].word}" for name in ids),
+                "Verdict": "; ".join(f"{_who(name)}: {judged[name].word}" for name in ids),
             }
         )
     return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments.generalization_gap.findings import NO_SUCH_RUNS
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.experiments.generalization_gap.ladder import (
+    RECIPES,
     at,
     half_of,
     has,
@@ -43,7 +44,7 @@ def ladder(reading: Reading) -> go.Figure:
     drawn = main(reading)
     rungs = rows(drawn)
     fig = figure(
-        x="rung",
+        x="recipe",
         x_unit=None,
         y="test accuracy",
         y_unit="%",
@@ -67,7 +68,12 @@ def ladder(reading: Reading) -> go.Figure:
         rungs.printed.tolist(),
         name="H17, table 1 (its own data and length)",
     )
-    fig.update_xaxes(categoryorder="array", categoryarray=list(RUNGS))
+    fig.update_xaxes(
+        categoryorder="array",
+        categoryarray=list(RUNGS),
+        tickvals=list(RUNGS),
+        ticktext=[RECIPES[rung].removeprefix("the ").replace(" (", "<br>(") for rung in RUNGS],
+    )
     # The legend stands between the title and the plot.
     fig.update_layout(title={"y": 0.97, "yanchor": "top"}, margin={"t": 90})
     return provenance(fig, source(reading))
@@ -78,7 +84,7 @@ def _finding(drawn: Reading) -> str | None:
     large, last = step(drawn, at("LB"), at("SB")).value, step(drawn, at("+RA"), at("SB")).value
     if not (math.isfinite(large) and math.isfinite(last)):
         return None
-    return f"LB is {_apart(large)} SB, and +RA {_apart(last)}"
+    return f"Large batch: {_apart(large)} the small one; with as many updates: {_apart(last)}"
 
 
 def _apart(points: float) -> str:
@@ -102,7 +108,7 @@ def climb(reading: Reading, rung: str) -> go.Figure:
         y_unit="%",
         log="x",
         y_range=_accuracies(drawn.runs),
-        title=f"{rung} beside SB",
+        title=f"{RECIPES[rung]} and the small batch (SB)",
         alt=f"Test accuracy against updates on rung {rung}, beside the small batch",
     )
     for k, name in enumerate(dict.fromkeys(("SB", rung))):
@@ -118,7 +124,7 @@ def climb(reading: Reading, rung: str) -> go.Figure:
                 mode="lines+markers",
                 line={"color": PALETTE[k], "dash": DASHES[k], "width": 1.5},
                 marker={"symbol": SYMBOLS[k], "size": 6},
-                name=name,
+                name=RECIPES[name],
                 legendgroup=name,
                 showlegend=i == 0,
             )
@@ -152,7 +158,7 @@ def by_batch_size(reading: Reading) -> go.Figure | str:
     )
     drawn = {
         "one recipe, equal epochs (figure 1)": ("SB", "LB"),
-        "+RA: equal updates (figure 3)": ("+RA",),
+        "equal updates, +RA (figure 3)": ("+RA",),
     }
     for k, (name, rungs) in enumerate(drawn.items()):
         states = [s for s in reading.states if rung_of(s) in rungs]
@@ -179,7 +185,7 @@ def noise_and_rate(reading: Reading) -> go.Figure | str:
     half = half_of(reading)
     keys = {
         "neither": at("LB", batch_size=half),
-        "+LR": at("+LR", batch_size=half),
+        "the larger rate (+LR)": at("+LR", batch_size=half),
         "noise": at(NOISE, batch_size=half),
     }
     if not has(reading, *keys.values()):
@@ -242,7 +248,7 @@ def distances(reading: Reading) -> go.Figure:
             mode="lines+markers",
             line={"color": PALETTE[k], "dash": DASHES[k]},
             marker={"symbol": SYMBOLS[k], "size": 6},
-            name=rung_of(state),
+            name=RECIPES[rung_of(state)],
         )
     fig.add_annotation(
         text="a straight line is growth with log t",

@@ -37,6 +37,8 @@ from sgdnoise.study.grid import Key
 
 LB = at("LB")
 
+_LAST = f"{called(at('+RA'))} minus {called(at('SB'))}"
+
 
 # --- Claims: what they compare, and what they need --------------------------------------------
 
@@ -54,8 +56,8 @@ def _no_gap(reading: Reading, *keys: Key, large: Key = LB) -> str:
     if step(reading, at("SB"), large).interval.low > 0:
         return ""
     return (
-        f"no gap shows that could be closed: {called(large)} is "
-        f"{step(reading, large, at('SB'))} points from SB with the small batch's recipe."
+        f"there is no gap to close: {called(large)} minus {called(at('SB'))} is "
+        f"{step(reading, large, at('SB'))} points."
     )
 
 
@@ -70,7 +72,7 @@ def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
     """Whether one rung is better than another, or worse for a sign of −1."""
     found = step(reading, at(above), at(below))
     return directional(
-        f"{above} less {below} is {found} points.",
+        f"{called(at(above))} minus {called(at(below))} is {found} points.",
         found,
         unit="points",
         sign=sign,
@@ -87,7 +89,7 @@ def _no_worse(why: str, found: Mapping[str, Estimate]) -> Verdict:
     interval = worst.interval
     return replace(
         verdict,
-        why=f"{why}; no worse means above −{NO_LOSS:g}.",
+        why=f"{why}; no worse means above −{NO_LOSS:g} points.",
         effect=worst.value if math.isfinite(worst.value) else None,
         interval=(interval.low, interval.high) if verdict.interval else None,
         margin=NO_LOSS,
@@ -101,7 +103,7 @@ def no_gap_left(reading: Reading) -> Verdict:
     H17 calls its gap closed where +RA is 0.13 below SB, and prints one run a cell.
     """
     found = step(reading, at("+RA"), at("SB"))
-    verdict = _no_worse(f"+RA less SB is {found} points", {"+RA": found})
+    verdict = _no_worse(f"{_LAST} is {found} points", {"+RA": found})
     return replace(verdict, printed=_theirs(reading, "+RA", "SB"))
 
 
@@ -149,7 +151,7 @@ def adapted_regimes(reading: Reading) -> Verdict:
         f"B = {size:,}": step(reading, key, at("SB")) for size, key in _adapted(reading).items()
     }
     said = ", ".join(f"{one} at {name}" for name, one in found.items())
-    return _no_worse(f"+RA less SB is {said}, in points", found)
+    return _no_worse(f"{_LAST} is {said}, in points", found)
 
 
 def more_updates(reading: Reading) -> Verdict:
@@ -157,7 +159,7 @@ def more_updates(reading: Reading) -> Verdict:
     half = half_of(reading)
     found = step(reading, at("+RA"), at("LB", batch_size=half))
     return directional(
-        f"+RA less B = {half:,} with the small batch's recipe is {found} points.",
+        f"{called(at('+RA'))} minus {called(at('LB', batch_size=half))} is {found} points.",
         found,
         unit="points",
         margin=NO_LOSS,
@@ -168,8 +170,8 @@ def noise_for_rate(reading: Reading) -> Verdict:
     """Whether multiplicative noise ends where the larger learning rate does (H17 §4)."""
     found = step(reading, at(NOISE), at("+LR"))
     why = (
-        f"noise less +LR is {found} points; less LB, which has neither, it is "
-        f"{step(reading, at(NOISE), LB)}."
+        f"{called(at(NOISE))} minus {called(at('+LR'))} is {found} points; minus {called(LB)}, "
+        f"which has neither, it is {step(reading, at(NOISE), LB)}."
     )
     return alike(why, found, unit="points", margin=NO_LOSS)
 
@@ -183,7 +185,7 @@ def noise_along_the_way(reading: Reading) -> Verdict:
     if all(math.isfinite(one.value) for one in before):
         parts["the mean on the way"] = before[0] - before[1]
     said = ", ".join(f"{one} at {name}" for name, one in parts.items())
-    why = f"at B = {half:,}, noise less +LR is {said}, in points."
+    why = f"at B = {half:,}, {called(at(NOISE))} minus {called(at('+LR'))} is {said}, in points."
     return replace(every(why, parts, unit="points", margin=NO_LOSS, same=True), why=why)
 
 
@@ -241,7 +243,7 @@ def _noise_lacks(reading: Reading, **size: int) -> str:
         return ""
     return (
         "the larger rate has no effect that noise could have in its place: "
-        f"{called(rate)} less {called(plain)} is {effect} points."
+        f"{called(rate)} minus {called(plain)} is {effect} points."
     )
 
 
@@ -324,11 +326,11 @@ def recipe_table(reading: Reading, name: str | None = None) -> pd.DataFrame:
             "Epochs": [f"{epochs:,g}" for epochs in rungs.epochs],
             "Updates": [f"{updates:,}" for updates in rungs.updates],
             "Test accuracy (%)": [_reached(row) for row in rungs.itertuples()],
-            "Step": ["", *map(_shown, steps)],
-            "Word": ["", *(verdict.word for verdict in verdicts)],
-            "Of the gap closed": [_percent(share) for share in closed(rungs.accuracy)],
+            "Step, in points": ["", *map(_shown, steps)],
+            "Verdict": ["", *(verdict.word for verdict in verdicts)],
+            "Gap closed": [_percent(share) for share in closed(rungs.accuracy)],
             "H17 (%)": [f"{value:.2f}" for value in rungs.printed],
-            "Of the gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
+            "Gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
         }
     )
 
@@ -366,12 +368,15 @@ def without_a_gap(reading: Reading) -> str:
     drawn = main(reading)
     if lost_runs(drawn, map(at, RUNGS)) or not _no_gap(drawn):
         return ""
-    said = "Where no gap shows none can be closed: the rungs tell what each recipe does."
+    said = (
+        "There is no gap here that could be closed, so the ladder only tells what each recipe does."
+    )
     fitted = rows(drawn).set_index("rung").fitted
     if math.isfinite(fitted["SB"] + fitted["+RA"]):
         said += (
-            f" SB ends with {fitted['SB']:.1f} % of the training images classified rightly, "
-            f"+RA with {fitted['+RA']:.1f} %."
+            f" The small batch (SB) ends with {fitted['SB']:.1f} % of the training images "
+            "classified rightly, the large batch with as many updates (+RA) with "
+            f"{fitted['+RA']:.1f} %."
         )
     return said
 
@@ -389,8 +394,9 @@ def ghost_noise(reading: Reading) -> str:
     alone = step(reading, noise, at("+LR"))
     both = step(reading, noise, at("+GBN"))
     return (
-        f"Over +LR the noise of ghosts alone makes {alone} points, where ghost batch norm makes "
-        f"{step(reading, at('+GBN'), at('+LR'))}; the noise less ghost batch norm is {both}."
+        "Added to the larger rate (+LR), the noise of ghosts alone changes the accuracy by "
+        f"{alone} points, and ghost batch norm by {step(reading, at('+GBN'), at('+LR'))}. The "
+        f"noise alone minus ghost batch norm is {both}."
     )
 
 
@@ -434,6 +440,7 @@ def gap_of_the_code(reading: Reading) -> str:
     if lost := lost_runs(reading, (small, large, at("SB"), at("LB"))):
         return lost
     return (
-        f"With the momentum reset, as in the public code, LB is {step(reading, large, small)} "
-        f"points from SB; without, {step(reading, at('LB'), at('SB'))}."
+        "With the momentum reset, as in the public code, the large batch (LB) minus the small "
+        f"batch (SB) is {step(reading, large, small)} points; without it, "
+        f"{step(reading, at('LB'), at('SB'))}."
     )

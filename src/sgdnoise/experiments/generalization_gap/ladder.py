@@ -63,6 +63,16 @@ def ladders(reading: SomeReading) -> dict[str, SomeReading]:
     return found
 
 
+RECIPES = {
+    "SB": "the small batch (SB)",
+    "LB": "the large batch (LB)",
+    "+LR": "the larger rate (+LR)",
+    "+GBN": "ghost batch norm (+GBN)",
+    "+RA": "as many updates (+RA)",
+    NOISE: "multiplicative noise",
+}
+"""The recipes in words, beside H17's abbreviations."""
+
 _CALLED = {"net": "{}", "images": "{:,} images of MNIST"}
 
 
@@ -169,7 +179,7 @@ def lost_runs(reading: Reading, keys: Iterable[Key]) -> str:
 def called(key: Key) -> str:
     """A sweep in words."""
     parts = dict(key)
-    rung, size = parts.pop("rung"), parts.pop("batch_size", None)
+    rung, size = RECIPES[str(parts.pop("rung"))], parts.pop("batch_size", None)
     more = "".join(f", {name} {value}," for name, value in parts.items())
     return f"{rung}{more}" + (f" at B = {size:,}" if size else "")
 

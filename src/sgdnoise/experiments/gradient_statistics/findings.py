@@ -81,8 +81,8 @@ def noise_falls(reading: Reading) -> Verdict:
     half = _mean(found, lambda r: float(m.relative_noise(r)[-2]))
     value = _mean(found, slope)
     why = (
-        f"its slope over batches of 1 to {n[few][-1]} is {value}; at {n[-2]:,} of {n[-1]:,} "
-        f"examples the variance is {half.value:.2f} of what 1/B says, for the set is finite."
+        f"its slope over batches of 1 to {n[few][-1]} is {value}. At {n[-2]:,} of {n[-1]:,} "
+        f"examples the variance is {half.value:.2f} times what 1/B says, because the set is finite."
     )
     return alike(why, value, unit="slope", margin=STEEP, target=-1.0)
 
@@ -104,8 +104,8 @@ def covariance(reading: Reading) -> Verdict:
 
     value = _mean(found, off)
     why = (
-        f"log₂ of the measured covariance over the printed one is {value}, the mean over batches "
-        f"of 1 to {n[last]}, H17's share of the training set."
+        f"log₂ of the measured covariance divided by the printed one is {value}, the mean over "
+        f"batches of 1 to {n[last]}, H17's share of the training set."
     )
     return alike(why, value, unit="log2 ratio", margin=PROPORTIONAL)
 
@@ -123,7 +123,7 @@ def root_scaling(reading: Reading) -> Verdict:
     value = _mean(found, change)
     why = (
         f"from a batch of {n[small]} to one of {n[large]}, which are H17's shares of the training "
-        f"set, the covariance of an update changes by {value}, as log₂."
+        f"set, the covariance of an update changes by {value} in log₂."
     )
     return alike(why, value, unit="log2 ratio", margin=PROPORTIONAL)
 
@@ -139,9 +139,9 @@ def mean_step_negligible(reading: Reading) -> Verdict:
 
     value = _mean(found, over)
     why = (
-        f"squared, the mean step is {NEGLIGIBLE * 2**value.value:.2g} of the noise at a batch of "
-        f"{large}, H17's share of the training set, the mean over training; log₂ of that over "
-        f"{NEGLIGIBLE:g} is {value}."
+        f"squared, the mean step is {NEGLIGIBLE * 2**value.value:.2g} times the noise at a batch "
+        f"of {large}, H17's share of the training set, the mean over training. Negligible means "
+        f"{NEGLIGIBLE:g} or less; log₂ of the ratio to that is {value}."
     )
     return directional(why, value, unit="log2 ratio", sign=-1)
 
@@ -172,7 +172,7 @@ def falls_as_root(reading: Reading) -> Verdict:
         for tensor in m.tensors(found[0])
     }
     n = m.batch_sizes(found[0])
-    why = f"slopes over batches of 1 to {n[-1]:,}, the mean over training, less the law's −½."
+    why = f"slopes over batches of 1 to {n[-1]:,}, the mean over training, minus the law's −½."
     return every(why, parts, unit="slope", margin=STEEP, same=True)
 
 
@@ -200,8 +200,8 @@ def falls_to_zero(reading: Reading) -> Verdict:
     found = m.drawn(reading)
     parts = {t: _mean(found, lambda r, t=t: _floor_share(r, t)) for t in m.tensors(found[0])}  # type: ignore[misc]
     why = (
-        f"the share of mean |g| at a batch of {m.LEAST} that is left however large the batch, "
-        f"fitted to all but the whole set; G20's law leaves {zero():.3f} at its largest."
+        f"of the mean |g| at a batch of {m.LEAST}, the share that is left however large the batch, "
+        f"fitted to all batches but the whole set; G20's law leaves {zero():.3f} at its largest."
     )
     return every(why, parts, unit="of it", margin=zero(), same=True)
 
@@ -218,17 +218,17 @@ def step_as_root(reading: Reading) -> Verdict:
 
 def first_epoch_step(reading: Reading) -> Verdict:
     """Whether the mean step over the rate shrinks with n in the first epoch, under both rules."""
-    return _slopes(reading, m.first_step, "slopes of the mean step over the rate")
+    return _slopes(reading, m.first_step, "slopes of the mean step divided by the rate,")
 
 
 def search_space(reading: Reading) -> Verdict:
     """Whether the way that weights cover shrinks with n, under both rules."""
-    return _slopes(reading, m.way, "slopes of the way")
+    return _slopes(reading, m.way, "slopes of the way that a weight covers,")
 
 
 def first_epoch_loss(reading: Reading) -> Verdict:
     """Whether the loss falls less, an update and over the rate, the larger n; both rules."""
-    return _slopes(reading, m.first_fall, "slopes of the fall of the whole training loss an update")
+    return _slopes(reading, m.first_fall, "slopes of the training loss's fall in an update,")
 
 
 def _slopes(reading: Reading, number: Callable[[Record], float], what: str) -> Verdict:
@@ -284,7 +284,7 @@ def loss_step(reading: Reading) -> Verdict:
     }
     why = (
         f"slopes of the fall in one step from the start, over batches of {m.LEAST} to {n[-1]:,}, "
-        "less the law's −1."
+        "minus the law's −1."
     )
     return every(why, parts, unit="slope", margin=STEEP, same=True)
 
@@ -311,7 +311,7 @@ def fluctuation(reading: Reading) -> Verdict:
             at_end = m.over_seeds(m.runs(reading, rule, end), m.fluctuation)
             parts[f"B = {end:,} at {_rule(rule)}"] = Estimate.mean(np.log2(at_end / centre))
     why = (
-        f"log₂ of the fluctuation of the whole training loss about its trend, over that at "
+        f"log₂ of how much the whole training loss fluctuates about its trend, divided by that at "
         f"B = {middle:,}, in the second half of training."
     )
     return every(why, parts, unit="log2 ratio", margin=NEARER)
@@ -326,7 +326,7 @@ def accuracy_falls(reading: Reading) -> Verdict:
             m.over_seeds(m.runs(reading, rule, n), m.accuracy) for n in (largest, middle)
         )
         parts[_rule(rule)] = Estimate.mean(mine - other)
-    why = f"accuracy at B = {largest:,} less that at {middle:,}, at equal epochs."
+    why = f"accuracy at B = {largest:,} minus that at {middle:,}, at equal epochs."
     return every(why, parts, unit="points", sign=-1, margin=NO_LOSS)
 
 
@@ -350,7 +350,7 @@ def curvature_varies(reading: Reading) -> Verdict:
     factor = 2 ** (value.value + WIDELY)
     why = (
         f"the median radii of {len(m.tensors(found[0]))} tensors differ by a factor of "
-        f"{factor:.2g}, the mean over training; log₂ of that over 10 is {value}."
+        f"{factor:.2g}, the mean over training. Widely means 10; log₂ of the ratio is {value}."
     )
     return directional(why, value, unit="log2 ratio")
 
@@ -365,7 +365,7 @@ def ratio_is_radius(reading: Reading) -> Verdict:
     """Whether the median |w/g| of each tensor is its median radius, within a factor of two."""
     found = m.measured_layers(reading, m.meeting(reading))
     parts = {t: _mean(found, lambda r, t=t: _ratio_off(r, t)) for t in m.tensors(found[0])}  # type: ignore[misc]
-    why = "log₂ of the median |w/g| over the median radius, the mean over training."
+    why = "log₂ of the median |w/g| divided by the median radius, the mean over training."
     return every(why, parts, unit="log2 ratio", margin=SAME_SIZE, same=True)
 
 
@@ -384,7 +384,7 @@ def near_minima(reading: Reading) -> Verdict:
     law = -math.log2(sizes[-1] / sizes[0]) / 2
     why = (
         f"from B = {sizes[0]:,} to {sizes[-1]:,} the distance |g/h| after training changes by "
-        f"{value}, as log₂; G20's law has {law:.1f}."
+        f"{value} in log₂; G20's law has {law:.1f}."
     )
     return directional(why, value, unit="log2 ratio", sign=-1, margin=NEARER)
 
@@ -470,11 +470,11 @@ def loss_sentence(reading: Reading) -> str:
     }
     k = n.index(m.LEAST) if m.LEAST in n else len(n) // 2
     return (
-        f"At the start a step from a single example lowers that example's loss by "
-        f"{said['batch'][0]:.3g} and changes the loss of all by {-said['whole'][0]:+.3g}, both "
-        f"over the learning rate. At a batch of {n[k]} it is {said['batch'][k]:.3g} and "
-        f"{-said['whole'][k]:+.3g}, and with all {n[-1]:,} examples {said['batch'][-1]:.3g} and "
-        f"{-said['whole'][-1]:+.3g}."
+        f"At the start, a step along a single example's gradient lowers that example's loss by "
+        f"{said['batch'][0]:.3g} and changes the loss of all examples by "
+        f"{-said['whole'][0]:+.3g}; both are divided by the learning rate. For a batch of {n[k]} "
+        f"the two numbers are {said['batch'][k]:.3g} and {-said['whole'][k]:+.3g}, and for all "
+        f"{n[-1]:,} examples {said['batch'][-1]:.3g} and {-said['whole'][-1]:+.3g}."
     )
 
 

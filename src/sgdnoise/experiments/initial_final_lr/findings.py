@@ -173,8 +173,8 @@ def _apart(reading: Reading, which: str, sign: int, step: float) -> Verdict:
     found = _no_narrower(Estimate.mean(apart.to_numpy()).interval, step)
     by = ", ".join(f"{value:+g} at {epochs:g} epochs" for epochs, value in apart.items())
     return directional(
-        f"log₂ of the {which} rate for the test set over that for the loss is {by}; its mean is "
-        f"{found}.",
+        f"log₂ of the best {which} rate for the test set divided by that for the training loss is "
+        f"{by}; the mean is {found}.",
         found,
         unit="log2 ratio",
         sign=sign,
@@ -233,8 +233,8 @@ def bounds(reading: Reading) -> str:
     if not count:
         return ""
     return (
-        f"{count} of the {2 * len(pairs)} tuned rates lie on an edge of their grid: bounds, no "
-        "estimates."
+        f"{count} of the {2 * len(pairs)} tuned rates lie on an edge of their grid: they are "
+        "bounds, not estimates."
     )
 
 

@@ -61,11 +61,11 @@ def enlarges(reading: Reading) -> Verdict:
         )
     over_all, over_random = (_mean(small - other) for other in (whole, blind))
     why = (
-        f"on average over the fractions log₂ of the mean |g| grows by {over_all} with small losses "
-        f"left out, and by {_mean(blind - whole)} with as many left out at random: apart by "
-        f"{over_random}."
+        f"on average over the fractions, log₂ of the mean |g| grows by {over_all} with small "
+        f"losses left out, and by {_mean(blind - whole)} with as many left out at random: a "
+        f"difference of {over_random}."
     )
-    parts = {"the growth": over_all, "the growth over that at random": over_random}
+    parts = {"the growth": over_all, "the growth minus that at random": over_random}
     return every(why, parts, unit="log2 ratio", margin=GROWTH)
 
 
@@ -115,7 +115,7 @@ def helps(reading: Reading) -> Verdict:
 def _gained(reading: Reading, sizes: Iterable[int], updates: str) -> Verdict:
     parts = _gains(reading, sizes, updates=updates)
     blind = _gains(reading, sizes, "random", updates)
-    why = f"it gains {_listed(parts)}; over as many left out at random {_listed(blind)}."
+    why = f"it gains {_listed(parts)}; compared with as many left out at random {_listed(blind)}."
     return every(why, parts, unit="points", margin=NO_LOSS)
 
 
@@ -160,8 +160,8 @@ def equally_long(reading: Reading) -> str:
     }
     listed = ", ".join(f"{one} at {name} (*{words[name]}*)" for name, one in gains.items())
     return (
-        f"Updates of equal length by themselves, with nothing left out, gain {listed} points. "
-        "That was asked after the runs had been seen."
+        f"Updates of equal length alone, with nothing left out, gain {listed} points. "
+        "This question was asked after the runs had been seen."
     )
 
 
@@ -198,8 +198,8 @@ def _helps_lacks(reading: Reading) -> str:
     if gap.value >= NO_LOSS:
         return ""
     return (
-        f"B = {large:,} loses {gap} points against B = {small:,}: a larger gradient has nothing to "
-        "win back."
+        f"B = {large:,} loses {gap} points against B = {small:,}, so that a larger gradient has "
+        "nothing to win back."
     )
 
 
@@ -238,8 +238,8 @@ def calms(reading: Reading, arm: str = "small", updates: str = "free") -> Verdic
     whole, mine = (fluctuations(reading, a, updates)[0] for a in ("whole", arm))
     less = _mean(_log2(mine) - _log2(whole))
     why = (
-        f"after it the loss fluctuates by {_percent(mine)} from epoch to epoch, without it by "
-        f"{_percent(whole)}: log₂ of their ratio is {less}."
+        f"from epoch to epoch the loss fluctuates by {_percent(mine)} with it, and by "
+        f"{_percent(whole)} without: log₂ of their ratio is {less}."
     )
     return directional(why, less, unit="log2 ratio", sign=-1, margin=APART)
 
@@ -257,8 +257,9 @@ def scatters(reading: Reading) -> Verdict:
     found = _scatter(reading, "whole", "throughout")
     sizes = [dict(_key(reading, arm=arm, updates="free"))["batch_size"] for arm in _ENDS]
     why = (
-        f"their standard deviation is {_spread(reading, 'whole')} points at B = {sizes[0]:,} and "
-        f"{_spread(reading, 'throughout')} at {sizes[1]:,}: log₂ of the ratio is {found}."
+        f"the standard deviation of the accuracies is {_spread(reading, 'whole')} points at B = "
+        f"{sizes[0]:,} and {_spread(reading, 'throughout')} at {sizes[1]:,}: log₂ of the ratio is "
+        f"{found}."
     )
     return directional(why, found, unit="log2 ratio", margin=APART)
 
@@ -398,23 +399,24 @@ def of_discarding(grew: Word, free: Word, equal: Word) -> str:
     """
     if free == "reproduced" and equal in AGAINST:
         return (
-            "**Larger gradients survive**: leaving out small losses wins accuracy back where large "
-            "batches lose it, and does not where all updates are equally long."
+            "**Larger gradients remain a possible explanation**: leaving out small losses wins "
+            "accuracy back where large batches lose it, and does not where all updates are equally "
+            "long."
         )
     if free == equal == "reproduced":
         return (
-            "**Larger gradients do not survive**: leaving out small losses wins accuracy back "
-            "where large batches lose it, and does so too where all updates are equally long."
+            "**Larger gradients are not the explanation**: leaving out small losses wins accuracy "
+            "back where large batches lose it, and does so too where all updates are equally long."
         )
     if free in AGAINST and grew == "reproduced":
         return (
-            "**Larger gradients do not survive**: leaving out small losses enlarges the gradient, "
-            "and wins nothing back where large batches lose accuracy."
+            "**Larger gradients are not the explanation**: leaving out small losses enlarges the "
+            "gradient, and wins nothing back where large batches lose accuracy."
         )
     return (
-        "**Larger gradients are not decided**: that leaving out small losses enlarges the gradient "
-        f"is {grew}, that it wins accuracy back where large batches lose some {free}, and that it "
-        f"does so with updates of equal length {equal}."
+        "**Whether larger gradients are the explanation is not decided.** That leaving out small "
+        f"losses enlarges the gradient is {grew}. That it wins accuracy back where large batches "
+        f"lose some is {free}. That it also does so with updates of equal length is {equal}."
     )
 
 
@@ -427,19 +429,22 @@ def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word]) -> str:
     """
     shown = [other for mine, other in zip(small, slow, strict=True) if mine == "reproduced"]
     if shown and all(other in AGAINST for other in shown):
-        return "**The small first batch survives**: what it does the lower rate alone does not do."
+        return (
+            "**The small first batch remains a possible explanation**: the lower rate alone does "
+            "not do what it does."
+        )
     if shown and all(other == "reproduced" for other in shown):
         return (
-            "**The small first batch does not survive**: what it does the lower rate of that epoch "
-            "does alone, in large batches."
+            "**The small first batch is not the explanation**: the lower rate of that epoch does "
+            "the same in large batches."
         )
     if all(word in AGAINST for word in small):
         return (
-            "**The small first batch does not survive**: it neither calms the loss nor makes runs "
-            "end better, so that there is nothing for a longer step to explain."
+            "**The small first batch is not the explanation**: it neither calms the loss nor makes "
+            "runs end better, so that there is nothing for a longer step to explain."
         )
     return (
-        f"**The small first batch is not decided**: that it calms the loss is {small[0]}, and that "
-        f"runs end higher and closer {small[1]}; of the lower rate alone the words are {slow[0]} "
-        f"and {slow[1]}."
+        "**Whether the small first batch is the explanation is not decided.** That it calms the "
+        f"loss is {small[0]}, and that runs end higher and closer together is {small[1]}. For the "
+        f"lower rate alone the two verdicts are {slow[0]} and {slow[1]}."
     )

@@ -271,7 +271,7 @@ def as_good(reading: Reading) -> Verdict:
     """Whether MCLR and LARS differ by less than a negligible part at G20's batch size."""
     size = _reference(reading)
     gap = _ahead(reading, "mclr", "lars", size)
-    why = f"MCLR is {gap} points from LARS, by fresh seeds."
+    why = f"MCLR minus LARS is {gap} points, by fresh seeds."
     verdict = alike(why, gap, unit="points", margin=NEGLIGIBLE)
     return replace(verdict, about=f"MCLR is as good as LARS at B = {size:,}")
 
@@ -285,7 +285,7 @@ def falls_behind(reading: Reading) -> Verdict:
     reference, largest = _reference(reading), _stations(reading.optima())[-1]
     near, far = (_ahead(reading, "mclr", "lars", size) for size in (reference, largest))
     change = far - near
-    why = f"from B = {reference:,} to {largest:,} its lead over LARS changes by {change} points."
+    why = f"from B = {reference:,} to {largest:,} MCLR's lead over LARS changes by {change} points."
     return directional(why, change, unit="points", sign=-1, margin=NEGLIGIBLE)
 
 
@@ -311,9 +311,9 @@ def helps(reading: Reading, rule: str) -> Verdict:
     near, far = (_ahead(reading, rule, "momentum", size) for size in (sizes[0], sizes[-1]))
     parts = {
         f"its lead at B = {sizes[-1]:,}": far,
-        f"what that exceeds its lead at B = {sizes[0]:,} by": far - near,
+        f"the change of its lead from B = {sizes[0]:,}": far - near,
     }
-    why = f"{near} points over momentum at B = {sizes[0]:,}, {far} at {sizes[-1]:,}."
+    why = f"it leads momentum by {near} points at B = {sizes[0]:,}, and by {far} at {sizes[-1]:,}."
     return every(why, parts, unit="points", margin=NEGLIGIBLE)
 
 
@@ -344,8 +344,13 @@ def falls_from(reading: Reading, rule: str = "mclr") -> str:
     listed = ", ".join(f"{gap} at B = {size:,}" for size, gap in gaps.items())
     left = [size for size in sizes if size not in known]
     lacking = f" (not compared at {', '.join(f'{size:,}' for size in left)})" if left else ""
-    start = f"from B = {behind[-1]:,} on" if behind else "at no batch size up to the largest"
-    return f"{NAMES[rule]} is surely behind LARS {start}{lacking}: {listed or 'nothing'} points."
+    name = NAMES[rule]
+    said = (
+        f"From B = {behind[-1]:,} on {name} is surely behind LARS"
+        if behind
+        else f"There is no batch size from which on {name} is surely behind LARS"
+    )
+    return f"{said}{lacking}: {name} minus LARS is {listed or 'nothing known'} points."
 
 
 def against_nesterov(reading: Reading) -> str:
@@ -357,13 +362,13 @@ def against_nesterov(reading: Reading) -> str:
         return ""
     sizes = _stations(reading.optima())
     if lacking := _lacks(reading, "nesterov", "lars", *sizes):
-        return f"That tuned Nesterov momentum does as well as LARS is *not tested here*: {lacking}"
+        return f"Tuned Nesterov momentum does as well as LARS: *not tested here*; {lacking}"
     parts = {f"B = {size:,}": _ahead(reading, "nesterov", "lars", size) for size in sizes}
     verdict = every("", parts, unit="points", margin=NEGLIGIBLE, same=True)
     listed = ", ".join(f"{gap} at {name}" for name, gap in parts.items())
     return (
-        "That tuned Nesterov momentum does as well as LARS, within "
-        f"{NEGLIGIBLE:g} point, is *{verdict.word}*: its lead is {listed} points."
+        f"Tuned Nesterov momentum does as well as LARS, within {NEGLIGIBLE:g} point: "
+        f"*{verdict.word}*. Nesterov minus LARS is {listed} points."
     )
 
 
@@ -465,18 +470,18 @@ def of_vanishing(words: Mapping[str, tuple[str, str]], small: int, large: int) -
     losing = [NAMES[rule] for rule, loses in steady.items() if loses == "reproduced"]
     if losing:
         return (
-            f"**Vanishing steps do not survive**: {between} the first update does not shrink with "
-            f"{', '.join(losing)}, and accuracy is lost all the same."
+            f"**Vanishing steps are not the explanation**: {between} the first update does not "
+            f"shrink with {', '.join(losing)}, and accuracy is lost all the same."
         )
     if steady and set(steady.values()) <= set(against) and "reproduced" in shrinking:
         return (
-            f"**Vanishing steps survive**: {between} the rules whose first update does not shrink "
-            "lose nothing, and one whose update shrinks does."
+            f"**Vanishing steps remain a possible explanation**: {between} the rules whose first "
+            "update does not shrink lose nothing, and one whose update shrinks does."
         )
     listed = "; ".join(f"{NAMES[r]} {shrinks} and {loses}" for r, (shrinks, loses) in words.items())
     return (
-        f"**Vanishing steps are not decided**: {between} the words on shrinking steps and on lost "
-        f"accuracy are, by rule, {listed or 'not to be had'}."
+        f"**Whether vanishing steps are the explanation is not decided**: {between} the verdicts "
+        f"on shrinking steps and on lost accuracy are, by rule, {listed or 'not to be had'}."
     )
 
 

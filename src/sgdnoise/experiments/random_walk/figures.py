@@ -226,9 +226,9 @@ def table(reading: Reading) -> pd.DataFrame:
                 "Distance at the end": f"{2 ** mean(list(ends.values())):.2f}" if ends else "–",
                 "R² of a + b log t": f"{mean([growth.log_law(*c).r_squared for c in there]):.3f}",
                 "R² of c t^p": f"{mean([growth.power_law(*c).r_squared for c in there]):.3f}",
-                "ΔAIC, log ahead": f"{mean([growth.lead_of_log(*c) for c in there]):+.1f}",
-                "Points a fit": f"{mean([float(len(c[0])) for c in there]):.0f}",
-                "Residuals' correlation": (
+                "ΔAIC, lead of log t": f"{mean([growth.lead_of_log(*c) for c in there]):+.1f}",
+                "Points in a fit": f"{mean([float(len(c[0])) for c in there]):.0f}",
+                "Correlation of residuals with the next": (
                     f"{mean([growth.log_law(*c).autocorrelation for c in there]):+.2f}"
                 ),
                 "p of a + b t^p": f"{mean([growth.free_power(*c) for c in there]):+.2f}",

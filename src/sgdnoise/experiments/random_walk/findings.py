@@ -160,9 +160,10 @@ def ultra_slow(reading: Reading) -> Verdict:
     found = _jackknife(walk, ahead)
     power = _jackknife(walk, lambda rms: growth.power_law(log, rms).parameters[1])
     return directional(
-        f"on a line at α = 1, in exact laws on {POTENTIALS} potentials up to t = 2^{DOUBLINGS}, "
-        f"AIC of c t^p less that of c (log t)^q is {found}; q is {power}, and the paper's 2/α is 2 "
-        "in the end. Of theory, not of a net.",
+        f"for walks on a line at α = 1, computed exactly on {POTENTIALS} potentials up to "
+        f"t = 2^{DOUBLINGS}, AIC of c t^p minus that of c (log t)^q is {found}. The fitted q is "
+        f"{power}; the paper's 2/α, which holds at the longest times, is 2. No net has a part in "
+        "it.",
         found,
         unit="ΔAIC",
         margin=TOLD_APART,
@@ -189,11 +190,11 @@ def grows_as_log(reading: Reading) -> Verdict:
     rest = means(lambda t, d: growth.log_law(t, d).autocorrelation)
     powers = means(growth.free_power)
     verdict = every(
-        "AIC of c t^p less that of a + b log t, over the last factor of "
-        f"{WINDOW:g} in updates. The log law has R² from {min(squares):.3f} to {max(squares):.3f}; "
-        f"its residuals' correlation with the next goes from {min(rest):.2f} to {max(rest):.2f}; "
-        f"in a + b t^p the best p goes from {min(powers):.2f} to {max(powers):.2f}, where 0 is log "
-        "t.",
+        f"ΔAIC, that of c t^p minus that of a + b log t, over the last factor of {WINDOW:g} in "
+        f"updates. The log law has R² from {min(squares):.3f} to {max(squares):.3f}. The "
+        f"correlation of its residuals with the next ones goes from {min(rest):.2f} to "
+        f"{max(rest):.2f}. In a + b t^p, where p = 0 is log t, the best p goes from "
+        f"{min(powers):.2f} to {max(powers):.2f}.",
         {f"B = {size:,}": lead for size, lead in leads.items()},
         unit="ΔAIC",
         margin=TOLD_APART,
@@ -203,8 +204,8 @@ def grows_as_log(reading: Reading) -> Verdict:
         return verdict
     # As first frozen a lead above 0 was enough; of the runs then seen one was too small to count.
     why = (
-        f"{verdict.why} At B = {' and '.join(close)} the lead is within {TOLD_APART:g}, where two "
-        "laws have equal support; at the other batch sizes log t leads."
+        f"{verdict.why} At B = {' and '.join(close)} the lead is no larger than {TOLD_APART:g}, so "
+        "that the two laws do equally well; at the other batch sizes log t leads."
     )
     return replace(verdict, word="undecided", why=why, room=None)
 
@@ -233,8 +234,9 @@ def _no_peak(reading: Reading) -> str:
         slopes = slopes_by_size(reading, SAME)[peak]
         mean = Estimate.mean(list(slopes.values()))
         return (
-            f"the slope is steepest at B = {peak:,}, {mean} a factor of e, on the edge of the "
-            f"batch sizes that were tried, {sizes[0]:,} to {sizes[-1]:,}: no peak lies between."
+            f"the slope is steepest at B = {peak:,}, where each factor of e in updates adds "
+            f"{mean}. That is the edge of the batch sizes tried, {sizes[0]:,} to {sizes[-1]:,}, so "
+            "that no peak lies between."
         )
     return ""
 
@@ -244,14 +246,14 @@ def slope_peaks(reading: Reading) -> Verdict:
     peak, slopes = _split(reading)
     sizes = list(slopes)
     parts = {
-        f"what the slope at B = {peak:,} exceeds that at B = {size:,} by": _differences(
+        f"the slope at B = {peak:,} minus that at B = {size:,}": _differences(
             slopes[peak], slopes[size]
         )
         for size in (sizes[0], sizes[-1])
     }
     verdict = every(
         f"half of the seeds find the steepest slope at B = {peak:,}; by the other half it is "
-        f"{Estimate.mean(list(slopes[peak].values()))} a factor of e.",
+        f"{Estimate.mean(list(slopes[peak].values()))} for each factor of e in updates.",
         parts,
         unit="slope",
     )
@@ -288,8 +290,8 @@ def remedies_match(reading: Reading) -> Verdict:
     same, root = _spreads(reading, SAME), _spreads(reading, ROOT)
     before, after = (Estimate.mean(list(by.values())) for by in (same, root))
     verdict = directional(
-        f"log₂ of the slopes has a standard deviation over batch sizes of {before} at one rate and "
-        f"{after} at one that grows as √B: apart by {_differences(root, same)}.",
+        f"over batch sizes, log₂ of the slopes has a standard deviation of {before} at equal rates "
+        f"and of {after} at rates that grow as √B: a difference of {_differences(root, same)}.",
         _differences(root, same),
         unit="log2 ratio",
         sign=-1,
@@ -330,8 +332,8 @@ def stay_nearer(reading: Reading) -> Verdict:
     }
     first, last = (Estimate.mean(list(ends[size].values())) for size in (min(ends), max(ends)))
     why = (
-        f"log₂ of the distance over that at the next smaller batch; it is {2**first.value:.3g} at "
-        f"B = {min(ends):,} and {2**last.value:.3g} at B = {max(ends):,}."
+        f"log₂ of the distance divided by that at the next smaller batch. The distance is "
+        f"{2**first.value:.3g} at B = {min(ends):,} and {2**last.value:.3g} at B = {max(ends):,}."
     )
     return every(why, parts, unit="log2 ratio", sign=-1)
 
@@ -383,7 +385,8 @@ def proportional(reading: Reading) -> Verdict:
     """Whether the rms change of the loss is proportional to the distance, in 20 bins."""
     found = _powers(reading, 20)
     return alike(
-        f"it grows as the power {found} of the distance, in 20 bins.",
+        f"the spread grows as the distance to the power {found}, in 20 bins; in proportion means a "
+        "power of 1.",
         found,
         unit="slope",
         margin=PROPORTIONAL,
@@ -396,7 +399,10 @@ def for_any_bins(reading: Reading) -> Verdict:
     powers = {bins: _powers(reading, bins) for bins in BINS}
     parts = {f"{n} bins": replace(p, value=p.value - 1) for n, p in powers.items()}
     low, high = (f(p.value for p in powers.values()) for f in (min, max))
-    why = f"the power of the distance, less 1, by bins; the powers go from {low:.2f} to {high:.2f}."
+    why = (
+        f"the power of the distance minus 1, by the number of bins; the powers go from {low:.2f} "
+        f"to {high:.2f}."
+    )
     return every(why, parts, unit="slope", margin=PROPORTIONAL, same=True)
 
 
@@ -438,8 +444,9 @@ def _no_phases(reading: Reading) -> str:
     # is small and sure, as large as the gain that the claim puts down to the phase.
     if not progress.interval.high < NO_LOSS or progress.interval.low > 0:
         return (
-            f"at the high rate validation itself gains {progress} points, and after the drop "
-            f"{_gain(reading, DROP)}: it shows progress, or may show more than {NO_LOSS:g}."
+            f"from the shortest phase to the longest, validation gains {progress} points at the "
+            f"high rate itself, and {_gain(reading, DROP)} after the drop. So it shows progress, "
+            f"or may show more than {NO_LOSS:g} points of it."
         )
     return ""
 
@@ -449,8 +456,8 @@ def longer_helps(reading: Reading) -> Verdict:
     short, *_, long = phases_by_length(reading, DROP)
     gain = _gain(reading, DROP)
     return directional(
-        f"after {long:g} epochs at the high rate in place of {short:g}, and the same ones at a "
-        f"tenth, it gains {gain} points; at the high rate itself {_gain(reading, STOP)}.",
+        f"{long:g} epochs at the high rate in place of {short:g} gain {gain} points after the "
+        f"drop, and {_gain(reading, STOP)} at the high rate itself.",
         gain,
         unit="points",
         margin=NO_LOSS,

@@ -74,8 +74,8 @@ def at_critical(reading: Reading, method: str) -> Verdict:
     """Whether the full batch's tuned rate keeps λmax at the bound of its stability."""
     found = ratio(measured(reading, method, FULL), "sharpness")
     return alike(
-        f"at B = {FULL:,} and its tuned rate λmax is {_factor(found)} of 2(1 + m)/ε while the net "
-        "learns.",
+        f"at B = {FULL:,} and its tuned rate λmax is {_factor(found)} times 2(1 + m)/ε while the "
+        "net learns.",
         found,
         unit="log2 ratio",
         margin=WITHIN,
@@ -86,8 +86,8 @@ def far_below(reading: Reading, method: str) -> Verdict:
     """Whether the small batch's tuned rate is a quarter of the critical one or less."""
     found = ratio(measured(reading, method, SMALLEST), "sharpness", effective=True)
     return directional(
-        f"at B = {SMALLEST} the tuned effective rate is {_factor(found)} of 2/λmax while the net "
-        f"learns; far below is {2.0**-FAR:g} or less.",
+        f"at B = {SMALLEST} the tuned effective rate is {_factor(found)} times 2/λmax while the "
+        f"net learns; far below is {2.0**-FAR:g} or less.",
         Estimate(found.value + FAR, found.error, found.dof),
         unit="log2 ratio",
         sign=-1,
@@ -113,13 +113,16 @@ def limits(reading: Reading) -> str:
         records = measured(reading, "sgd", size)
         found = {name: ratio(records, quantity) for quantity, name in QUANTITIES.items()}
         if all(math.isfinite(one.value) for one in found.values()):
-            places = [f"{name} lies {at_the_limit(one)} 2/ε" for name, one in found.items()]
+            places = [f"{name} is {at_the_limit(one)} the bound" for name, one in found.items()]
             findings.append(f"at B = {size:,} {' and '.join(places)}")
-            parts = [f"{name} is {_factor(one)} of it" for name, one in found.items()]
-            numbers.append(f"At B = {size:,} {' and '.join(parts)}")
+            parts = [f"{_factor(one)} ({name})" for name, one in found.items()]
+            numbers.append(f"{' and '.join(parts)} at B = {size:,}")
     if not findings:
         return "**No run learnt at the tuned rates**: nothing stands at the bound 2/ε or below it."
-    return f"**While plain SGD learns, {'; '.join(findings)}.** {'. '.join(numbers)}."
+    return (
+        f"**While plain SGD learns, {'; '.join(findings)}.** Divided by the bound 2/ε they are "
+        f"{'; '.join(numbers)}."
+    )
 
 
 def ratios_table(reading: Reading) -> pd.DataFrame:
@@ -135,9 +138,9 @@ def ratios_table(reading: Reading) -> pd.DataFrame:
                     "warm-up": f"{epochs} epochs" if epochs else "none",
                 }
                 for quantity, name in QUANTITIES.items():
-                    row[f"{name}, learning"] = _factor(ratio(records, quantity), 2)
+                    row[f"{name}, while the net learns"] = _factor(ratio(records, quantity), 2)
                     row[f"{name}, second half"] = _factor(ratio(records, quantity, "late"), 2)
-                row["batch sharpness over 2/ε_eff, learning"] = _factor(
+                row["batch sharpness / (2/ε_eff), while the net learns"] = _factor(
                     ratio(records, "batch_sharpness", effective=True), 2
                 )
                 rows.append(row)
@@ -176,8 +179,8 @@ def larger_rates(reading: Reading, method: str) -> Verdict:
     found = usable_gain(reading, method, FULL)
     fall = early_fall(measured(reading, method, FULL))
     return directional(
-        f"at B = {FULL:,} the highest usable rate is {found} higher in log₂ with {WARM_UP} epochs "
-        f"of warm-up; λmax falls early, by a factor of {_factor(fall)}.",
+        f"at B = {FULL:,} {WARM_UP} epochs of warm-up raise the highest usable rate by {found} in "
+        f"log₂; λmax falls early, by a factor of {_factor(fall)}.",
         found,
         unit="log2 ratio",
         margin=HALF_STEP,
@@ -243,7 +246,7 @@ def where_it_helps(reading: Reading) -> str:
     ]
     return (
         f"Of {len(known)} batch sizes and methods whose highest usable rate is known, warm-up "
-        f"raises it for {len(up)}, Bonferroni's correction made{': ' if up else ''}"
+        f"raises it for {len(up)} (with Bonferroni's correction){': ' if up else ''}"
         f"{'; '.join(up)}. {WARM_UP} epochs are "
         f"{', '.join(f'{WARM_UP * FULL // size:,}' for size in SIZES)} updates at B = "
         f"{', '.join(f'{size:,}' for size in SIZES)}."
@@ -265,11 +268,11 @@ def warm_up_table(reading: Reading) -> pd.DataFrame:
                     "method": NAMES[method],
                     "batch size": f"{size:,}",
                     "λmax falls early by": _factor(early_fall(measured(reading, method, size)), 2),
-                    "usable rate, log₂": _signed(rates[0], "+.2f"),
-                    "with warm-up": _signed(rates[1], "+.2f"),
+                    "highest usable rate (log₂)": _signed(rates[0], "+.2f"),
+                    "the same with warm-up": _signed(rates[1], "+.2f"),
                     "gain": str(usable_gain(reading, method, size)),
                     "accuracy (%)": _signed(reached[0], ".2f"),
-                    "so with warm-up": _signed(reached[1], ".2f"),
+                    "accuracy with warm-up (%)": _signed(reached[1], ".2f"),
                     "gain (points)": str(accuracy_gain(reading, method, size)),
                 }
             )

@@ -99,7 +99,7 @@ def scales_as(reading: Reading, budget: Budget, target: float) -> Verdict:
     sets = len(_slopes(reading, budget))
     return alike(
         f"with {BUDGETS[budget]} the slope below the boundary is {slope}, the mean over {sets} "
-        f"training sets; the root rule has {ROOT:g}, the linear one {_linear():g}.",
+        f"training sets; the root rule has {ROOT:g}, the linear rule {_linear():g}.",
         slope,
         unit="slope",
         margin=NEAR,
@@ -148,7 +148,7 @@ def boundary_growth(reading: Reading) -> str:
         finding = "Whether the boundary grows with the training set is not decided"
     outside = exponent.low > 1 or exponent.high < 1
     return (
-        f"**{finding}**: it goes as the training set's size to the power {exponent}. Sclocchi and "
+        f"**{finding}**: it grows as the training set's size to the power {exponent}. Sclocchi and "
         "Wyart (2024) predict growth as a power that depends on how hard the task is. Growth in "
         f"proportion, a power of 1, is {'ruled out' if outside else 'not ruled out'}."
     )

@@ -95,7 +95,7 @@ def rate_for_test(reading: Reading) -> Verdict:
     """Whether the rate tuned for the test set stays nearly the same, whatever the budget."""
     slope, theirs = reading.slope("epochs", "test_accuracy"), _theirs("test_lr_fall")
     over = _over(reading, "test_accuracy")
-    why = f"its slope against the budget is {slope} {over}; S20's is {theirs:.2f}."
+    why = f"its slope against the budget is {slope} {over}; S20 has {theirs:.2f}."
     return replace(
         alike(why, slope, unit="slope", margin=NEARLY_CONSTANT, rests_on="budgets"), printed=theirs
     )
@@ -105,7 +105,7 @@ def rate_for_loss(reading: Reading) -> Verdict:
     """Whether the rate tuned for the training loss falls with the budget."""
     slope, theirs = reading.slope("epochs", "train_loss"), _theirs("train_lr_fall")
     over = _over(reading, "train_loss")
-    why = f"its slope against the budget is {slope} {over}; S20's is {theirs:.2f}."
+    why = f"its slope against the budget is {slope} {over}; S20 has {theirs:.2f}."
     return directional(
         why,
         slope,
@@ -123,7 +123,8 @@ def falls_less(reading: Reading) -> Verdict:
     theirs = _theirs("test_lr_fall") - _theirs("train_lr_fall")
     over = _over(reading, "test_accuracy", "train_loss")
     return directional(
-        f"its slope against the budget is larger by {apart} {over}; S20's by {theirs:.2f}.",
+        f"the slope for the test set minus that for the training loss is {apart} {over}; S20 has "
+        f"{theirs:.2f}.",
         apart,
         unit="slope",
         margin=NEARLY_CONSTANT,
@@ -144,7 +145,7 @@ def loss_falls(reading: Reading) -> Verdict:
         - reading.best(shorter, "train_loss")
         for shorter, longer in itertools.pairwise(_budgets(reading))
     }
-    why = f"log₂ of the loss over that at half the budget, {_over(reading)}."
+    why = f"log₂ of the loss divided by that at half the budget, {_over(reading)}."
     return every(why, falls, unit="log2 ratio", sign=-1)
 
 
@@ -202,8 +203,8 @@ def weight_decay(reading: Reading) -> Verdict:
     free, held = (reading.slope("epochs", "train_loss", variant) for variant in (NO_DECAY, ()))
     apart = free - held
     return directional(
-        f"the slope of the rate for the training loss is {free} without weight decay and {held} "
-        f"with it: apart by {apart}.",
+        f"the slope of the best rate for the training loss is {free} without weight decay and "
+        f"{held} with it: a difference of {apart}.",
         apart,
         unit="slope",
         sign=-1,
