@@ -23,6 +23,7 @@ from sgdnoise.study.study import Study
 
 _STYLE = """
 :root { color-scheme: light dark; }
+html { background: Canvas; color: CanvasText; }
 body { font: 0.9rem/1.45 system-ui, sans-serif; }
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 .rows { overflow-x: auto; }
