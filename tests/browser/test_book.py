@@ -51,6 +51,7 @@ def test_page_loads_and_draws_without_a_network(
     text = seen.page.locator("article").inner_text()
     assert "$$" not in text
     assert "\\(" not in text
+    assert " object>" not in text
     own = {url: size for url, size in seen.loaded.items() if "/_static/" not in url}
     assert sum(own.values()) <= LIMIT, own
     assert seen.trouble == []
