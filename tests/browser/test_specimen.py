@@ -146,6 +146,8 @@ def test_the_toolbar_appears_on_demand_and_never_on_touch(specimen_url: str, vis
     page = visit(url, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True).page
     page.locator(".sgdnoise-plot").nth(1).tap()
     assert not any(bar.is_visible() for bar in page.locator(".modebar").all())
+    # And a finger on a figure still moves the page.
+    assert page.locator(".sgdnoise-plot").nth(1).evaluate("(p) => p._fullLayout.dragmode") is False
 
 
 def test_a_hover_says_what_can_be_read(page: Any) -> None:

@@ -108,7 +108,8 @@ def vendor(
     if not (root / "_config.yml").is_file():
         raise InputError(f"no book in {root.resolve()}: run this in the project's root")
     folder = root / into
-    absent = [s for s in (SCRIPTS if scripts is None else scripts) if _digest(folder / s.target) != s.sha256]
+    wanted = SCRIPTS if scripts is None else scripts
+    absent = [s for s in wanted if _digest(folder / s.target) != s.sha256]
     if not absent:
         return []
     with tempfile.TemporaryDirectory() as scratch:

@@ -116,6 +116,8 @@ globalThis.sgdnoise ??= (() => {
     const narrow = box.clientWidth && box.clientWidth < 500;
     layout.height += 20 * Math.min(Math.max(narrow ? entries : entries - 4, narrow ? 4 : 0), 8);
     if (narrow) layout.font = { ...layout.font, size: 12 }; // an axis' name fits beside its axis
+    // A finger that goes down the page is not to be caught by a figure as a zoom.
+    if (matchMedia("(hover: none)").matches) layout.dragmode = false;
     // Plotly forgets that height when the window changes, and takes the element's.
     plot.style.height = `${layout.height}px`;
     await Plotly.react(plot, data, layout, CONFIG);
