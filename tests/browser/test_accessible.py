@@ -64,7 +64,7 @@ OUTSIDE = """() => [...document.querySelectorAll("article *")]
 # What is cut can be reached by keys and has a name that is its own; what fits is left alone.
 REGIONS = """() => [...document.querySelectorAll("[data-wide]")]
   .map((host) => host.matches("div.math") ? host.querySelector("mjx-container") : host)
-  .filter((box) => box.getClientRects().length)
+  .filter((box) => box.checkVisibility())
   .map((box) => {
     const style = getComputedStyle(box);
     return {
