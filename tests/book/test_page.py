@@ -133,6 +133,12 @@ def test_from_parts_and_of_a_single_seed_nothing_is_judged(whole, part, tmp_path
     assert page(whole).judge(lambda reading: reading.study.scale).data == "digits"
 
 
+def test_no_words_are_no_output(whole):
+    """An empty one would stand in the page as the name of its Python object."""
+    assert page(whole).judge(lambda reading: "") is None
+    assert page(whole).show(lambda reading: "") is None
+
+
 def test_what_is_drawn_is_shown_as_what_it_is(whole):
     p = page(whole)
     assert isinstance(p.show(lambda reading: "text"), Markdown)

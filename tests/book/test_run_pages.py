@@ -44,11 +44,36 @@ def test_every_run_is_listed_once_below_its_sweep(tmp_path):
     assert "91.00" in text
     assert '../../book/map.html#map.layer-digits_constant-step_momentum"' in text
     assert "map.html" not in (book / run_page("cpu", "some-name")).read_text()
-    # No network, no script; the way back leads into the book.
-    assert not re.search(r"https?://|<script", text)
+    # No network, and no script but the book's own; the way back leads into the book.
+    assert not re.search(r"https?://", text)
+    assert re.findall(r"<script[^>]*>", text) == ['<script src="../../_static/page.js" defer>']
     assert 'href="../../index.html"' in text
     alone = (book / "records/cpu/some-name.html").read_text()
     assert 'id="runs"' in alone
+
+
+def test_the_way_back_leads_to_the_chapter(tmp_path):
+    store = Store(tmp_path / "results")
+    sweep = EXPERIMENTS["constant-step"].sweeps["digits"]()[0]
+    for scale, name in (("digits", "constant-step"), ("cpu", "parts-checked"), ("cpu", "none")):
+        store.append(scale, name, made([sweep.config((-3,), 0)]))
+    book = tmp_path / "html"
+    chapters = {
+        "papermill_runs/digits/constant-step.html": "A constant step budget",
+        "book/parts-checked.html": "Steps &lt; epochs",
+    }
+    for page, title in chapters.items():
+        (book / page).parent.mkdir(parents=True)
+        (book / page).write_text(f"<title>{title} &#8212; The noise in SGD</title>")
+    write_run_pages(store, book)
+    for scale, name, page in (
+        ("digits", "constant-step", "papermill_runs/digits/constant-step.html"),
+        ("cpu", "parts-checked", "book/parts-checked.html"),
+    ):
+        text = (book / run_page(scale, name)).read_text()
+        assert f'<a href="../../{page}">{chapters[page]}</a>' in text
+    alone = (book / run_page("cpu", "none")).read_text()
+    assert re.findall(r'href="([^"]*\.html)', alone) == ["../../index.html"]
 
 
 def test_anchors_of_an_experiment_are_unique():

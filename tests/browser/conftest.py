@@ -167,7 +167,9 @@ def specimen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "book" / "plain.md").write_text("# Plain\n\nNothing moves, nothing is calculated.\n")
     shutil.copy(HERE / "specimen.ipynb", root / "book")
     (root / "book" / "still.md").write_text(
-        "# Still\n\nWith $x^2$ in the text and\n\n$$ y = x $$\n"
+        "# Still\n\nWith $x^2$ in the text and\n\n$$ y = x $$\n\n## Wide\n\n"
+        f"$$ y = {' + '.join(f'x_{{{k}}}' for k in range(15))} $$\n\n"
+        f"```python\n{'long = ' * 10}1\n```\n"
     )
     return build(root).parent
 

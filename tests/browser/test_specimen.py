@@ -108,6 +108,57 @@ def test_nothing_sticks_out_at_any_width(width: int, specimen_url: str, visit: A
         assert box["width"] > 100
 
 
+def test_what_is_cut_shows_it_and_moves_by_keys(specimen_url: str, visit: Any) -> None:
+    narrow, wide = ({"width": width, "height": 800} for width in (360, 1280))
+    page = visit(f"{specimen_url}/book/still.html", viewport=narrow).page
+    regions = page.get_by_role("region")
+    assert regions.count() == 2
+    assert [one.get_attribute("aria-label") for one in regions.all()] == [
+        "Equation 2, Wide",
+        "Code 1, Wide",
+    ]
+    for one in regions.all():
+        assert one.get_attribute("data-cut") == "end"
+        one.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("(box) => box.dataset.cut === 'start end'", arg=one.element_handle())
+        one.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+        page.wait_for_function("(box) => box.dataset.cut === 'start'", arg=one.element_handle())
+    page.set_viewport_size(wide)
+    page.wait_for_function("() => !document.querySelector('[data-cut], [role=region]')")
+
+
+def test_the_toolbar_appears_on_demand_and_never_on_touch(specimen_url: str, visit: Any) -> None:
+    shown = "(bar) => getComputedStyle(bar.querySelector('.modebar-group')).opacity"
+    url = f"{specimen_url}/book/specimen.html"
+    page = visit(url).page
+    for wake in (lambda plot: plot.hover(), lambda plot: plot.locator("button").first.focus()):
+        plot = page.locator(".sgdnoise-plot").nth(1)
+        bar = plot.locator(".modebar")
+        assert bar.evaluate(shown) == "0"
+        wake(plot)
+        page.wait_for_function(f"(bar) => ({shown})(bar) === '1'", arg=bar.element_handle())
+        page.mouse.move(0, 0)
+        page.wait_for_function(
+            f"(bar) => bar.contains(document.activeElement) || ({shown})(bar) === '0'",
+            arg=bar.element_handle(),
+        )
+    page = visit(url, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True).page
+    page.locator(".sgdnoise-plot").nth(1).tap()
+    assert not any(bar.is_visible() for bar in page.locator(".modebar").all())
+    # And a finger on a figure still moves the page.
+    assert page.locator(".sgdnoise-plot").nth(1).evaluate("(p) => p._fullLayout.dragmode") is False
+
+
+def test_a_hover_says_what_can_be_read(page: Any) -> None:
+    plot = page.locator(".sgdnoise-plot").nth(1)
+    plot.scroll_into_view_if_needed()
+    plot.evaluate("(p) => Plotly.Fx.hover(p, [{ curveNumber: 0, pointNumber: 7 }])")
+    text = plot.locator(".hovertext")
+    text.wait_for()
+    assert f"({X[7]:.6g}, {np.exp(-0.5 * X[7]):.4g})" in text.text_content()
+
+
 def test_figures_and_sliders_have_names(page: Any) -> None:
     labels = [plot.get_attribute("aria-label") for plot in page.locator(".sgdnoise-plot").all()]
     assert labels == ["ε = 1, B = 2, gain 1", "ε = 0.5, B = 1, gain 1", "ε = 1, B = 1, gain 1"]

@@ -128,14 +128,14 @@ class Page(Reading):
         chosen = [pair for pair in self.judged if not prefixes or pair[0].id.startswith(prefixes)]
         return Markdown("\n".join(line(*pair) for pair in chosen))
 
-    def judge(self, sentence: Callable[[Reading], str]) -> Markdown:
-        """A sentence about the complete records, where there is a verdict to be had."""
+    def judge(self, sentence: Callable[[Reading], str]) -> Markdown | None:
+        """A sentence about the complete records, where there is a verdict and a word to be had."""
         if self.waiting:
             return Markdown(
                 f"**Nothing to say yet**: {self.waiting} of {len(self.states)} sweeps are not "
                 "complete."
             )
-        return self.no_verdict or Markdown(sentence(self))
+        return self.no_verdict or _told(sentence(self))
 
     def each(self, draw: Callable[..., Any], argues: Mapping[Key, str] | None = None) -> None:
         """What `draw` gives for each variant of the sweeps, each under its name and finding.
@@ -161,12 +161,15 @@ class Page(Reading):
         return {"values": names, "label": "tuned", "format": purposes.get, "value": names[-1]}
 
     def show(self, draw: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """What `draw` gives for this reading; a table as HTML, a sentence as Markdown."""
+        """What `draw` gives for this reading; a table as HTML, a sentence as Markdown.
+
+        None for no words at all.
+        """
         if not self.records:
             return self.not_measured
         drawn = draw(self, *arguments, **options)
         if isinstance(drawn, str):
-            return Markdown(drawn)
+            return _told(drawn)
         return html_table(drawn) if isinstance(drawn, pd.DataFrame) else drawn
 
     def slide(
@@ -206,3 +209,8 @@ class Page(Reading):
     def not_measured(self) -> Markdown:
         """That this is not yet measured; the command that does is in `coverage`."""
         return Markdown(f"*Not yet measured at scale `{self.study.scale}`.*")
+
+
+def _told(sentence: str) -> Markdown | None:
+    """Empty Markdown would stand in the built page as the name of its Python object."""
+    return Markdown(sentence) if sentence else None

@@ -1,13 +1,14 @@
 """Pages that list the runs behind the figures, one for each file of the store.
 
 A figure's point leads to the runs of its sweep, a single run's mark to that run. The pages are
-plain HTML beside the book's own: thousands of rows need no theme and no script.
+plain HTML beside the book's own: thousands of rows need no theme, and read without a script.
 """
 
 from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sgdnoise.study.study import Study
 
 _STYLE = """
 :root { color-scheme: light dark; }
+html { background: Canvas; color: CanvasText; }
 body { font: 0.9rem/1.45 system-ui, sans-serif; }
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 .rows { overflow-x: auto; }
@@ -56,19 +58,42 @@ def write_run_pages(store: Store, book: Path) -> list[Path]:
         scale, name = file.parent.name, file.stem
         target = book / run_page(scale, name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = page_of_runs(scale, name, store.read(scale, name), f"{store.root.name}/{scale}")
+        text = page_of_runs(
+            scale,
+            name,
+            store.read(scale, name),
+            f"{store.root.name}/{scale}",
+            chapter_of(scale, name, book),
+        )
         target.write_text(text, encoding="utf-8")
         written.append(target)
     return written
 
 
-def page_of_runs(scale: str, name: str, records: Mapping[str, Record], folder: str) -> str:
+def chapter_of(scale: str, name: str, book: Path) -> tuple[str, str] | None:
+    """The page that tells of an experiment in a built book, and its title; None without one."""
+    for page in (f"papermill_runs/{scale}/{name}.html", f"book/{name}.html"):
+        if (book / page).is_file():
+            text = (book / page).read_text(encoding="utf-8")
+            title = re.search(r"<title>(.*?)(?: &#8212; .*)?</title>", text)
+            return page, html.unescape(title[1]) if title else name
+    return None
+
+
+def page_of_runs(
+    scale: str,
+    name: str,
+    records: Mapping[str, Record],
+    folder: str,
+    chapter: tuple[str, str] | None = None,
+) -> str:
     """All runs of one file of the store as HTML, sweep by sweep.
 
     Args:
         scale, name: which file.
         records: its sound records, by run.
         folder: where the file is, as the page names it.
+        chapter: address and title of the page that tells of them.
     """
     parts = []
     for anchor, runs in _sweeps(scale, name, records):
@@ -83,15 +108,25 @@ def page_of_runs(scale: str, name: str, records: Mapping[str, Record], folder: s
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n"
-        f'<p><a href="../../index.html">The noise in SGD</a>{_on_the_map(scale, name)}</p>\n'
-        f"<h1>{title}</h1>\n<p>{len(records):,} runs, one a line of "
+        f"<title>{title}</title><style>{_STYLE}</style>"
+        '<link rel="stylesheet" href="../../_static/page.css">'
+        '<script src="../../_static/page.js" defer></script></head><body>\n'
+        '<nav aria-label="Back"><p><a href="../../index.html">The noise in SGD</a>'
+        f"{_back(chapter)}{_on_the_map(scale, name)}</p></nav>\n"
+        f"<main><h1>{title}</h1>\n<p>{len(records):,} runs, one a line of "
         f"<code>{html.escape(folder)}/{html.escape(name)}.jsonl</code>, where each stands whole: "
         "its config, its curves and what it ran on. Seeds from "
         f"{FRESH_SEED:,} on were never seen by a tuning.</p>\n"
         + "\n".join(parts)
-        + "\n</body></html>\n"
+        + "\n</main></body></html>\n"
     )
+
+
+def _back(chapter: tuple[str, str] | None) -> str:
+    if chapter is None:
+        return ""
+    page, title = chapter
+    return f' · <a href="../../{html.escape(page)}">{html.escape(title)}</a>'
 
 
 def _on_the_map(scale: str, name: str) -> str:

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +91,15 @@ SCRIPTS = (
 )
 
 
-def vendor(root: Path = Path()) -> list[str]:
+def vendor(
+    root: Path = Path(), scripts: Sequence[Script] | None = None, into: Path = VENDOR
+) -> list[str]:
     """Put every script in its place and return the targets that were missing or altered.
+
+    Args:
+        root: the project's root.
+        scripts: which; those of the pages where none are named.
+        into: their folder, below the root.
 
     Raises:
         InputError: outside the project's root, or if there is no npm.
@@ -99,8 +107,9 @@ def vendor(root: Path = Path()) -> list[str]:
     """
     if not (root / "_config.yml").is_file():
         raise InputError(f"no book in {root.resolve()}: run this in the project's root")
-    folder = root / VENDOR
-    absent = [s for s in SCRIPTS if _digest(folder / s.target) != s.sha256]
+    folder = root / into
+    wanted = SCRIPTS if scripts is None else scripts
+    absent = [s for s in wanted if _digest(folder / s.target) != s.sha256]
     if not absent:
         return []
     with tempfile.TemporaryDirectory() as scratch:

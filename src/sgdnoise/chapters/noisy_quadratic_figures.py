@@ -115,6 +115,7 @@ def steps_to_target(model: Spectrum, curves: Curves) -> go.Figure:
         y_range=(1e2, 2e7),
         alt="Steps to the target loss against batch size: a straight line that becomes flat",
     )
+    fig.update_yaxes(hoverformat=",d")
     first = curves[SGD.name]
     b = first.batch_size.astype(np.float64)
     line(fig, b, first.steps[0] * b[0] / b, "perfect scaling", color=INK, dash="dot", width=1.5)

@@ -48,8 +48,9 @@ TEMPLATE = go.layout.Template(
         "paper_bgcolor": PAPER,
         "plot_bgcolor": PAPER,
         "margin": {"l": 56, "r": 16, "t": 40, "b": 48},
-        "xaxis": _AXIS,
-        "yaxis": _AXIS,
+        # What a hover says: a batch size whole, a measurement and its bar to what can be read.
+        "xaxis": {**_AXIS, "hoverformat": ".6~g"},
+        "yaxis": {**_AXIS, "hoverformat": ".4~g"},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "modebar": {"color": MUTED, "activecolor": INK, "bgcolor": "rgba(0,0,0,0)"},
         "hovermode": "closest",

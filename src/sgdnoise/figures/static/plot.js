@@ -112,7 +112,12 @@ globalThis.sgdnoise ??= (() => {
     layout.uirevision ??= "keep"; // zoom and hidden curves outlive a move of a slider
     // An explicit height, or plotly collapses in a page; more where the legend stacks.
     layout.height ??= layout.template?.layout?.height ?? 420;
-    if (box.clientWidth && box.clientWidth < 500) layout.height += 80;
+    const entries = data.filter(({ name, showlegend }) => name && showlegend !== false).length;
+    const narrow = box.clientWidth && box.clientWidth < 500;
+    layout.height += 20 * Math.min(Math.max(narrow ? entries : entries - 4, narrow ? 4 : 0), 8);
+    if (narrow) layout.font = { ...layout.font, size: 12 }; // an axis' name fits beside its axis
+    // A finger that goes down the page is not to be caught by a figure as a zoom.
+    if (matchMedia("(hover: none)").matches) layout.dragmode = false;
     // Plotly forgets that height when the window changes, and takes the element's.
     plot.style.height = `${layout.height}px`;
     await Plotly.react(plot, data, layout, CONFIG);
