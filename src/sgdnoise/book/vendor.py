@@ -32,11 +32,10 @@ class Script:
     package: str
     """``name@version`` of npm, or the name of a Python package that is installed."""
     path: str
-    """In the npm package; in the Python package; or below the environment's ``share/``."""
+    """In the npm package, or in the Python package."""
     sha256: str
 
 
-_MANAGER = "@jupyter-widgets/html-manager@1.0.15"
 SCRIPTS = (
     Script(
         "plotly.min.js",
@@ -45,47 +44,10 @@ SCRIPTS = (
         "3b6e15d45dbb7fca5bd2094291e961ddc5472cd887009e6009a56dab668d721f",
     ),
     Script(
-        "anywidget.js",
-        "anywidget",
-        "share/jupyter/nbextensions/anywidget/index.js",
-        "b257c384632cd992e1758322ccaeeb6de8af7d57c0173efd462fc93041f9f5b6",
-    ),
-    Script(
         "mathjax/tex-svg-full.js",
         "mathjax@3.2.2",
         "es5/tex-svg-full.js",
         "a4354ff94fd868aea0cc6eaaa79a57fda0588646fc46ee3700a349ee0a11cbe6",
-    ),
-    Script(
-        "require.js",
-        "requirejs@2.3.8",
-        "require.js",
-        "c1fc6b1d53af7522f78d664922abb32acac64ed0ecccb8f907f1e6fc7262563a",
-    ),
-    Script(
-        "html-manager/dist/embed-amd.js",
-        _MANAGER,
-        "dist/embed-amd.js",
-        "ca87dff57c70ffb2658794fde0eab0e27e5f5472a1f5df7ab2b08e1039fc4b72",
-    ),
-    # Font Awesome, for the icons of ipywidgets.
-    Script(
-        "html-manager/dist/1551f4f60c37af51121f.woff2",
-        _MANAGER,
-        "dist/1551f4f60c37af51121f.woff2",
-        "9834b82ad26e2a37583d22676a12dd2eb0fe7c80356a2114d0db1aa8b3899537",
-    ),
-    Script(
-        "html-manager/dist/7a3337626410ca2f4071.woff2",
-        _MANAGER,
-        "dist/7a3337626410ca2f4071.woff2",
-        "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",
-    ),
-    Script(
-        "html-manager/dist/d878b0a6a1144760244f.woff2",
-        _MANAGER,
-        "dist/d878b0a6a1144760244f.woff2",
-        "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef",
     ),
 )
 
@@ -132,8 +94,6 @@ def _digest(path: Path) -> str | None:
 
 
 def _installed(script: Script) -> Path:
-    if script.path.startswith("share/"):
-        return Path(sys.prefix) / script.path
     spec = importlib.util.find_spec(script.package)
     if spec is None or spec.origin is None:
         raise FailureError(f"{script.package} is not installed: pip install -r requirements.txt")
