@@ -58,24 +58,28 @@
     return node;
   }
 
+  let made = 0;
+  const fresh = () => `sgdnoise-control-${made++}`;
+
   // Many positions in a row.
   function range({ label, options }, index, move) {
+    const id = fresh();
+    const name = element("label", { class: "sgdnoise-name", for: id }, label);
     const value = element("span", { class: "sgdnoise-value", "aria-hidden": true });
-    const input = element("input", { type: "range", min: 0, max: options.length - 1, value: index });
+    const last = options.length - 1;
+    const input = element("input", { id, type: "range", min: 0, max: last, value: index });
     const say = () => {
       value.textContent = options[input.value];
       input.setAttribute("aria-valuetext", options[input.value]);
     };
     input.addEventListener("input", () => (say(), move(Number(input.value))));
     say();
-    const name = element("span", { class: "sgdnoise-name" }, label);
-    return element("label", { class: "sgdnoise-control" }, name, input, value);
+    return element("div", { class: "sgdnoise-control" }, name, input, value);
   }
 
-  let pairs = 0;
   // Two positions: both are in sight.
   function pair({ label, options }, index, move) {
-    const name = `sgdnoise-pair-${pairs++}`;
+    const name = fresh();
     const choices = options.map((option, i) => {
       const input = element("input", { type: "radio", name });
       input.checked = i === index;
