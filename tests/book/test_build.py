@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import json
 import os
@@ -13,7 +14,9 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.metadata import distributions
 from pathlib import Path
+from types import SimpleNamespace
 
+import ipywidgets.embed
 import nbformat
 import plotly.graph_objects as go
 import pytest
@@ -25,6 +28,7 @@ from sgdnoise.book import build as gate
 from sgdnoise.book import mime, notebooks, vendor
 from sgdnoise.config import make_config
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.figures.explorer import Explorer, Slider, explorer, untabulate
 from sgdnoise.records.made import record_of
 from sgdnoise.training.result import Result
 
@@ -147,6 +151,73 @@ def test_a_figure_reaches_the_page_whatever_its_labels_hold() -> None:
     assert json.loads(script)["data"][0]["name"] == nasty
 
 
+NASTY = "look </script><script>"
+
+
+class Renderer:
+    """What mime.py asks of myst-nb's renderer of a notebook that shows these widgets."""
+
+    def __init__(self, *widgets: ipywidgets.Widget) -> None:
+        models = ipywidgets.embed.dependency_state(widgets)
+        metadata = {"widgets": {mime.WIDGET_STATE_MIMETYPE: {"state": models}}}
+        notebook = nbformat.v4.new_notebook(metadata=metadata)
+        self.renderer = SimpleNamespace(nb_client=SimpleNamespace(notebook=notebook))
+        self.scripts: dict[str, tuple[str, dict[str, object]]] = {}
+        self.warned: list[str] = []
+        self.logger = SimpleNamespace(warning=lambda words, **_: self.warned.append(words))
+
+    def add_js_file(self, key: str, uri: str, attributes: dict[str, object]) -> None:
+        self.scripts[key] = uri, attributes
+
+    def show(self, name: str) -> list[str]:
+        data = mime.MimeData(mime.WIDGET_VIEW_MIMETYPE, {"model_id": name})
+        made = mime.PlotlyMimeRender.handle_mime(self, data, inline=False)
+        assert made is not None
+        return [node.astext() for node in made]
+
+
+def moving(caption: str) -> Explorer:
+    def figure_at(size: int) -> go.Figure:
+        return go.Figure(go.Scatter(y=[1, size])).update_layout(title={"text": f"B = {size}"})
+
+    return explorer(figure_at, {"size": Slider([2, 4, 8], label="B", value=8)}, caption=caption)
+
+
+def test_an_explorer_is_its_table_of_frames_and_leaves_no_widget_on_the_page() -> None:
+    made = [moving(NASTY), moving("and again")]
+    renderer = Renderer(*made)
+    for one, caption in zip(made, (NASTY, "and again"), strict=True):
+        (box,) = renderer.show(one.model_id)
+        assert box.startswith('<div class="sgdnoise-explorer"><script type="application/json">')
+        found = json.loads(Scripts(box).found[0])
+        assert found["caption"] == caption
+        assert found["position"] == [2]
+        assert [slider["options"] for slider in found["sliders"]] == [["2", "4", "8"]]
+        assert untabulate(found["table"], 1) == one.frame(size=4)
+        assert html.escape(caption) in re.search("<noscript>.*</noscript>", box)[0]
+    assert renderer.renderer.nb_client.notebook.metadata == {}
+    assert renderer.scripts["plotly"][0] == "vendor/plotly.min.js"
+    assert renderer.warned == []
+
+
+def test_a_widget_that_a_page_cannot_show_is_warned_of() -> None:
+    made, other = moving("c"), ipywidgets.IntSlider()
+    renderer = Renderer(other, made)
+    lost = Renderer(made)
+    state = lost.renderer.nb_client.notebook.metadata.widgets[mime.WIDGET_STATE_MIMETYPE].state
+    del state[made._plot.model_id]
+    for place, name in (
+        (renderer, other.model_id),  # no explorer
+        (renderer, "0" * 32),  # of another run
+        (lost, made.model_id),  # its table is gone
+    ):
+        place.warned.clear()
+        assert place.show(name) == []
+        (words,) = place.warned
+        assert "without a kernel" in words
+        assert place.scripts == {}
+
+
 @pytest.mark.parametrize(
     ("layout", "words"),
     [
@@ -241,7 +312,7 @@ def test_a_figure_without_words_fails_and_with_them_is_drawn_from_one_plotly(
     assert 'class="sgdnoise-figure" aria-label="rises"' in page
     assert re.search("<noscript>.*rises</p></noscript>", page)
     assert re.search(r'src="[^"]*_static/plot\.js', page)
-    assert "embed-amd" not in page, "no widget on this page, so no widget manager"
+    assert len(re.findall(r'<script defer="defer" src="[^"]*/plotly\.min\.js', page)) == 1
     assert len(page) < 100_000
 
 
