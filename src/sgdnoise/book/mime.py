@@ -121,9 +121,7 @@ def figure_html(figure: dict[str, Any], label: str) -> str:
 
 def explorer_html(explorer: dict[str, Any]) -> str:
     """The box that page.js draws an explorer into, from what `explorer_of` returns."""
-    return (
-        f'<div class="sgdnoise-explorer">{_data(explorer)}{noscript(explorer["caption"])}</div>'
-    )
+    return f'<div class="sgdnoise-explorer">{_data(explorer)}{noscript(explorer["caption"])}</div>'
 
 
 def _data(content: dict[str, Any]) -> str:
