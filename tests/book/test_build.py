@@ -13,6 +13,7 @@ import tarfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.metadata import distributions
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,66 +39,75 @@ ROOT = Path(__file__).parents[2]
 # The scripts of the pages ------------------------------------------------------------------------
 
 
+SCRIPT = b"the script"
+
+
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose only script is plotly's, which pip has installed."""
+    """A project with one script, and a registry whose package holds more than that."""
     (tmp_path / "_config.yml").touch()
-    monkeypatch.setattr(vendor, "SCRIPTS", vendor.SCRIPTS[:1])
-    return tmp_path
-
-
-def test_scripts_are_placed_once(shelf: Path) -> None:
-    assert vendor.vendor(shelf) == ["plotly.min.js"]
-    assert vendor.vendor(shelf) == []
-
-
-def test_an_altered_script_is_put_right(shelf: Path) -> None:
-    vendor.vendor(shelf)
-    file = shelf / vendor.VENDOR / "plotly.min.js"
-    good = file.read_bytes()
-    file.write_bytes(good.replace(b"plotly.js", b"plotly.jS", 1))
-    assert vendor.vendor(shelf) == ["plotly.min.js"]
-    assert file.read_bytes() == good
-
-
-def test_a_source_that_is_not_what_was_tried_is_refused(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = vendor.Script("plotly.min.js", "plotly", "package_data/plotly.min.js", "0" * 64)
-    monkeypatch.setattr(vendor, "SCRIPTS", (other,))
-    with pytest.raises(FailureError, match=r"plotly has sha256 .* requirements.txt"):
-        vendor.vendor(shelf)
-    assert not list((shelf / vendor.VENDOR).glob("*"))
-
-
-def test_of_an_npm_package_only_the_script_is_written(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = b"the script"
-    wanted = vendor.Script("it.js", "it@1.0.0", "dist/it.js", hashlib.sha256(script).hexdigest())
+    wanted = vendor.Script("it.js", "it@1.0.0", "dist/it.js", hashlib.sha256(SCRIPT).hexdigest())
     monkeypatch.setattr(vendor, "SCRIPTS", (wanted,))
 
     def pack(package: str, into: Path) -> Path:
         archive = into / "it.tgz"
         with tarfile.open(archive, "w:gz") as tar:
-            for name in ("../../outside", str(shelf / "absolute"), "package/dist/it.js"):
+            for name in ("../../outside", str(tmp_path / "absolute"), "package/dist/it.js"):
                 member = tarfile.TarInfo(name)
-                member.size = len(script)
-                tar.addfile(member, io.BytesIO(script))
+                member.size = len(SCRIPT)
+                tar.addfile(member, io.BytesIO(SCRIPT))
         return archive
 
     monkeypatch.setattr(vendor, "npm_pack", pack)
+    return tmp_path
+
+
+def test_scripts_are_placed_once(shelf: Path) -> None:
+    assert vendor.vendor(shelf) == ["it.js"]
+    assert vendor.vendor(shelf) == []
+
+
+def test_an_altered_script_is_put_right(shelf: Path) -> None:
+    vendor.vendor(shelf)
+    file = shelf / vendor.VENDOR / "it.js"
+    file.write_bytes(b"another")
+    assert vendor.vendor(shelf) == ["it.js"]
+    assert file.read_bytes() == SCRIPT
+
+
+def test_a_source_that_is_not_what_was_tried_is_refused(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wanted,) = vendor.SCRIPTS
+    monkeypatch.setattr(vendor, "SCRIPTS", (replace(wanted, sha256="0" * 64),))
+    with pytest.raises(FailureError, match=r"dist/it.js of it@1.0.0 has sha256 .* expected 0000"):
+        vendor.vendor(shelf)
+    assert not list((shelf / vendor.VENDOR).glob("*"))
+
+
+def test_of_a_package_only_the_script_is_written(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # As Python before 3.11.4 has it, without the argument that refuses names like these.
     old = tarfile.TarFile.extractall
     monkeypatch.setattr(tarfile.TarFile, "extractall", lambda tar, path: old(tar, path))
     assert vendor.vendor(shelf) == ["it.js"]
-    assert (shelf / vendor.VENDOR / "it.js").read_bytes() == script
+    assert (shelf / vendor.VENDOR / "it.js").read_bytes() == SCRIPT
     assert not (shelf / "absolute").exists()
 
-    lost = replace(wanted, path="dist/that.js")
-    monkeypatch.setattr(vendor, "SCRIPTS", (wanted, replace(lost, target="that.js")))
+    (wanted,) = vendor.SCRIPTS
+    lost = replace(wanted, path="dist/that.js", target="that.js")
+    monkeypatch.setattr(vendor, "SCRIPTS", (wanted, lost))
     with pytest.raises(FailureError, match=r"dist/that.js of it@1.0.0 is missing"):
         vendor.vendor(shelf)
+
+
+def test_pages_and_kernels_draw_with_the_same_plotly() -> None:
+    """Pages have a smaller build, from npm; a kernel sends its own."""
+    whole = files("plotly") / "package_data" / "plotly.min.js"
+    (version,) = re.findall(r"plotly\.js v([\d.]+)", whole.read_text()[:300])
+    packages = {script.target: script.package for script in vendor.SCRIPTS}
+    assert packages["plotly.min.js"] == f"plotly.js-cartesian-dist-min@{version}"
 
 
 def test_every_pin_allows_the_python_that_debian_12_ships() -> None:

@@ -44,6 +44,11 @@ def test_page_loads_and_draws_without_a_network(
         box = drawn.nth(i).bounding_box()
         assert box["width"] > 200
         assert box["height"] > 200
+        # The pages' plotly has flat figures only, and draws what it does not know as a line.
+        asked, got = drawn.nth(i).evaluate(
+            """(p) => [p.data, p._fullData].map((all) => all.map((t) => t.type ?? "scatter"))"""
+        )
+        assert asked == got
     text = seen.page.locator("article").inner_text()
     assert "$$" not in text
     assert "\\(" not in text

@@ -1,14 +1,13 @@
 """The scripts that the pages share, put into book/assets/vendor/ so that no page asks a network.
 
-Run as ``python -m sgdnoise.book.vendor``; quick and silent once everything stands. What pip has
-installed is copied; the rest comes from npm packages. Each file has its checksum here, so a page
-never runs anything else than what was tried.
+Run as ``python -m sgdnoise.book.vendor``; quick and silent once everything stands. They come from
+npm packages. Each file has its checksum here, so a page never runs anything else than what was
+tried.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import sys
@@ -30,18 +29,19 @@ class Script:
 
     target: str
     package: str
-    """``name@version`` of npm, or the name of a Python package that is installed."""
+    """``name@version`` of npm."""
     path: str
-    """In the npm package, or in the Python package."""
+    """In the package."""
     sha256: str
 
 
 SCRIPTS = (
+    # The plotly.js of requirements.txt's plotly, with flat figures only: a third of the whole.
     Script(
         "plotly.min.js",
-        "plotly",
-        "package_data/plotly.min.js",
-        "3b6e15d45dbb7fca5bd2094291e961ddc5472cd887009e6009a56dab668d721f",
+        "plotly.js-cartesian-dist-min@4.1.1",
+        "plotly-cartesian.min.js",
+        "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a",
     ),
     Script(
         "mathjax/tex-svg-full.js",
@@ -66,22 +66,18 @@ def vendor(root: Path = Path()) -> list[str]:
     if not absent:
         return []
     with tempfile.TemporaryDirectory() as scratch:
-        packages = {s.package for s in absent if "@" in s.package}
         unpacked = {
             name: _unpack(name, [s.path for s in absent if s.package == name], Path(scratch))
-            for name in sorted(packages)
+            for name in sorted({s.package for s in absent})
         }
         for script in absent:
-            if script.package in unpacked:
-                source = unpacked[script.package] / script.path
-            else:
-                source = _installed(script)
+            source = unpacked[script.package] / script.path
             found = _digest(source)
             if found != script.sha256:
                 what = "is missing" if found is None else f"has sha256 {found[:12]}…"
                 raise FailureError(
                     f"{script.path} of {script.package} {what}, expected {script.sha256[:12]}…: "
-                    "install the versions that requirements.txt names"
+                    "the registry gave something else; try again, or another registry"
                 )
             _place(source, folder / script.target)
     return [s.target for s in absent]
@@ -91,13 +87,6 @@ def _digest(path: Path) -> str | None:
     if not path.is_file():
         return None
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _installed(script: Script) -> Path:
-    spec = importlib.util.find_spec(script.package)
-    if spec is None or spec.origin is None:
-        raise FailureError(f"{script.package} is not installed: pip install -r requirements.txt")
-    return Path(spec.origin).parent / script.path
 
 
 def _unpack(package: str, paths: list[str], scratch: Path) -> Path:
