@@ -128,7 +128,7 @@ globalThis.sgdnoise ??= (() => {
     const Plotly = await plotly(ask);
     if (shown.get(box)?.[0] !== figure) return null; // a newer one is on its way
     await Plotly.react(plot, data, layout, CONFIG);
-    if (inBook()) linkPoints(plot, layout.meta);
+    if (inBook()) linkPoints(plot, layout.meta ?? {});
     return plot;
   }
 
@@ -203,7 +203,7 @@ globalThis.sgdnoise ??= (() => {
   }
 
   // From a point, by a click, to its runs; from a mark or a label, to what this page says of it.
-  function linkPoints(plot, { records, anchors } = {}) {
+  function linkPoints(plot, { records, anchors }) {
     if (plot.dataset.linked !== undefined || !(records || anchors)) return;
     plot.dataset.linked = "";
     const go = (anchor) => {
