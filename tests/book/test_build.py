@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import json
 import os
@@ -13,8 +14,11 @@ import textwrap
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.metadata import distributions
+from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
+import ipywidgets.embed
 import nbformat
 import plotly.graph_objects as go
 import pytest
@@ -26,6 +30,7 @@ from sgdnoise.book import build as gate
 from sgdnoise.book import mime, notebooks, vendor
 from sgdnoise.config import make_config
 from sgdnoise.errors import FailureError, InputError
+from sgdnoise.figures.explorer import Explorer, Slider, explorer, untabulate
 from sgdnoise.records.made import record_of
 from sgdnoise.training.result import Result
 
@@ -35,66 +40,75 @@ ROOT = Path(__file__).parents[2]
 # The scripts of the pages ------------------------------------------------------------------------
 
 
+SCRIPT = b"the script"
+
+
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose only script is plotly's, which pip has installed."""
+    """A project with one script, and a registry whose package holds more than that."""
     (tmp_path / "_config.yml").touch()
-    monkeypatch.setattr(vendor, "SCRIPTS", vendor.SCRIPTS[:1])
-    return tmp_path
-
-
-def test_scripts_are_placed_once(shelf: Path) -> None:
-    assert vendor.vendor(shelf) == ["plotly.min.js"]
-    assert vendor.vendor(shelf) == []
-
-
-def test_an_altered_script_is_put_right(shelf: Path) -> None:
-    vendor.vendor(shelf)
-    file = shelf / vendor.VENDOR / "plotly.min.js"
-    good = file.read_bytes()
-    file.write_bytes(good.replace(b"plotly.js", b"plotly.jS", 1))
-    assert vendor.vendor(shelf) == ["plotly.min.js"]
-    assert file.read_bytes() == good
-
-
-def test_a_source_that_is_not_what_was_tried_is_refused(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = vendor.Script("plotly.min.js", "plotly", "package_data/plotly.min.js", "0" * 64)
-    monkeypatch.setattr(vendor, "SCRIPTS", (other,))
-    with pytest.raises(FailureError, match=r"plotly has sha256 .* requirements.txt"):
-        vendor.vendor(shelf)
-    assert not list((shelf / vendor.VENDOR).glob("*"))
-
-
-def test_of_an_npm_package_only_the_script_is_written(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = b"the script"
-    wanted = vendor.Script("it.js", "it@1.0.0", "dist/it.js", hashlib.sha256(script).hexdigest())
+    wanted = vendor.Script("it.js", "it@1.0.0", "dist/it.js", hashlib.sha256(SCRIPT).hexdigest())
     monkeypatch.setattr(vendor, "SCRIPTS", (wanted,))
 
     def pack(package: str, into: Path) -> Path:
         archive = into / "it.tgz"
         with tarfile.open(archive, "w:gz") as tar:
-            for name in ("../../outside", str(shelf / "absolute"), "package/dist/it.js"):
+            for name in ("../../outside", str(tmp_path / "absolute"), "package/dist/it.js"):
                 member = tarfile.TarInfo(name)
-                member.size = len(script)
-                tar.addfile(member, io.BytesIO(script))
+                member.size = len(SCRIPT)
+                tar.addfile(member, io.BytesIO(SCRIPT))
         return archive
 
     monkeypatch.setattr(vendor, "npm_pack", pack)
+    return tmp_path
+
+
+def test_scripts_are_placed_once(shelf: Path) -> None:
+    assert vendor.vendor(shelf) == ["it.js"]
+    assert vendor.vendor(shelf) == []
+
+
+def test_an_altered_script_is_put_right(shelf: Path) -> None:
+    vendor.vendor(shelf)
+    file = shelf / vendor.VENDOR / "it.js"
+    file.write_bytes(b"another")
+    assert vendor.vendor(shelf) == ["it.js"]
+    assert file.read_bytes() == SCRIPT
+
+
+def test_a_source_that_is_not_what_was_tried_is_refused(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wanted,) = vendor.SCRIPTS
+    monkeypatch.setattr(vendor, "SCRIPTS", (replace(wanted, sha256="0" * 64),))
+    with pytest.raises(FailureError, match=r"dist/it.js of it@1.0.0 has sha256 .* expected 0000"):
+        vendor.vendor(shelf)
+    assert not list((shelf / vendor.VENDOR).glob("*"))
+
+
+def test_of_a_package_only_the_script_is_written(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # As Python before 3.11.4 has it, without the argument that refuses names like these.
     old = tarfile.TarFile.extractall
     monkeypatch.setattr(tarfile.TarFile, "extractall", lambda tar, path: old(tar, path))
     assert vendor.vendor(shelf) == ["it.js"]
-    assert (shelf / vendor.VENDOR / "it.js").read_bytes() == script
+    assert (shelf / vendor.VENDOR / "it.js").read_bytes() == SCRIPT
     assert not (shelf / "absolute").exists()
 
-    lost = replace(wanted, path="dist/that.js")
-    monkeypatch.setattr(vendor, "SCRIPTS", (wanted, replace(lost, target="that.js")))
+    (wanted,) = vendor.SCRIPTS
+    lost = replace(wanted, path="dist/that.js", target="that.js")
+    monkeypatch.setattr(vendor, "SCRIPTS", (wanted, lost))
     with pytest.raises(FailureError, match=r"dist/that.js of it@1.0.0 is missing"):
         vendor.vendor(shelf)
+
+
+def test_pages_and_kernels_draw_with_the_same_plotly() -> None:
+    """Pages have a smaller build, from npm; a kernel sends its own."""
+    whole = files("plotly") / "package_data" / "plotly.min.js"
+    (version,) = re.findall(r"plotly\.js v([\d.]+)", whole.read_text()[:300])
+    packages = {script.target: script.package for script in vendor.SCRIPTS}
+    assert packages["plotly.min.js"] == f"plotly.js-cartesian-dist-min@{version}"
 
 
 def test_every_pin_allows_the_python_that_debian_12_ships() -> None:
@@ -146,6 +160,73 @@ def test_a_figure_reaches_the_page_whatever_its_labels_hold() -> None:
     fig = go.Figure(go.Scatter(y=[1, 2], name=nasty)).update_layout(title={"text": "t"})
     (script,) = Scripts(mime.figure_html(fig.to_plotly_json(), nasty)).found
     assert json.loads(script)["data"][0]["name"] == nasty
+
+
+NASTY = "look </script><script>"
+
+
+class Renderer:
+    """What mime.py asks of myst-nb's renderer of a notebook that shows these widgets."""
+
+    def __init__(self, *widgets: ipywidgets.Widget) -> None:
+        models = ipywidgets.embed.dependency_state(widgets)
+        metadata = {"widgets": {mime.WIDGET_STATE_MIMETYPE: {"state": models}}}
+        notebook = nbformat.v4.new_notebook(metadata=metadata)
+        self.renderer = SimpleNamespace(nb_client=SimpleNamespace(notebook=notebook))
+        self.scripts: dict[str, tuple[str, dict[str, object]]] = {}
+        self.warned: list[str] = []
+        self.logger = SimpleNamespace(warning=lambda words, **_: self.warned.append(words))
+
+    def add_js_file(self, key: str, uri: str, attributes: dict[str, object]) -> None:
+        self.scripts[key] = uri, attributes
+
+    def show(self, name: str) -> list[str]:
+        data = mime.MimeData(mime.WIDGET_VIEW_MIMETYPE, {"model_id": name})
+        made = mime.PlotlyMimeRender.handle_mime(self, data, inline=False)
+        assert made is not None
+        return [node.astext() for node in made]
+
+
+def moving(caption: str) -> Explorer:
+    def figure_at(size: int) -> go.Figure:
+        return go.Figure(go.Scatter(y=[1, size])).update_layout(title={"text": f"B = {size}"})
+
+    return explorer(figure_at, {"size": Slider([2, 4, 8], label="B", value=8)}, caption=caption)
+
+
+def test_an_explorer_is_its_table_of_frames_and_leaves_no_widget_on_the_page() -> None:
+    made = [moving(NASTY), moving("and again")]
+    renderer = Renderer(*made)
+    for one, caption in zip(made, (NASTY, "and again"), strict=True):
+        (box,) = renderer.show(one.model_id)
+        assert box.startswith('<div class="sgdnoise-explorer"><script type="application/json">')
+        found = json.loads(Scripts(box).found[0])
+        assert found["caption"] == caption
+        assert found["position"] == [2]
+        assert [slider["options"] for slider in found["sliders"]] == [["2", "4", "8"]]
+        assert untabulate(found["table"], 1) == one.frame(size=4)
+        assert html.escape(caption) in re.search("<noscript>.*</noscript>", box)[0]
+    assert renderer.renderer.nb_client.notebook.metadata == {}
+    assert renderer.scripts["plotly"][0] == "vendor/plotly.min.js"
+    assert renderer.warned == []
+
+
+def test_a_widget_that_a_page_cannot_show_is_warned_of() -> None:
+    made, other = moving("c"), ipywidgets.IntSlider()
+    renderer = Renderer(other, made)
+    lost = Renderer(made)
+    state = lost.renderer.nb_client.notebook.metadata.widgets[mime.WIDGET_STATE_MIMETYPE].state
+    del state[made._plot.model_id]
+    for place, name in (
+        (renderer, other.model_id),  # no explorer
+        (renderer, "0" * 32),  # of another run
+        (lost, made.model_id),  # its table is gone
+    ):
+        place.warned.clear()
+        assert place.show(name) == []
+        (words,) = place.warned
+        assert "without a kernel" in words
+        assert place.scripts == {}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +323,7 @@ def test_a_figure_without_words_fails_and_with_them_is_drawn_from_one_plotly(
     assert 'class="sgdnoise-figure" aria-label="rises"' in page
     assert re.search("<noscript>.*rises</p></noscript>", page)
     assert re.search(r'src="[^"]*_static/plot\.js', page)
-    assert "embed-amd" not in page, "no widget on this page, so no widget manager"
+    assert len(re.findall(r'<script defer="defer" src="[^"]*/plotly\.min\.js', page)) == 1
     assert len(page) < 100_000
 
 

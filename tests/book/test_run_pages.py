@@ -46,7 +46,7 @@ def test_every_run_is_listed_once_below_its_sweep(tmp_path):
     assert "map.html" not in (book / run_page("cpu", "some-name")).read_text()
     # No network, and no script but the book's own; the way back leads into the book.
     assert not re.search(r"https?://", text)
-    assert re.findall(r"<script[^>]*>", text) == ['<script src="../../_static/page.js" defer>']
+    assert re.findall(r"<script[^>]*>", text) == ['<script src="../../_static/access.js" defer>']
     assert 'href="../../index.html"' in text
     alone = (book / "records/cpu/some-name.html").read_text()
     assert 'id="runs"' in alone

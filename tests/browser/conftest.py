@@ -58,15 +58,12 @@ class Visit:
     """Bytes of each file that the page asked for, by URL."""
 
     def settle(self) -> None:
-        """Wait until every figure is drawn, every slider has its name and every equation stands."""
+        """Wait until every figure is drawn, moved or not, and every equation stands."""
         self.page.wait_for_function(
             """() => {
               const all = (q) => [...document.querySelectorAll(q)];
-              const views = all('script[type="application/vnd.jupyter.widget-view+json"]').length;
-              return all(".sgdnoise-explorer").length === views
-                && all(".sgdnoise-figure").every((box) => box.querySelector(".main-svg"))
-                && all(".sgdnoise-explorer .sgdnoise-plot").every((p) => p.dataset.sliderState)
-                && all(".noUi-handle").every((h) => h.ariaLabel)
+              return all(".sgdnoise-figure").every((box) => box.querySelector(".main-svg"))
+                && all(".sgdnoise-explorer").every((e) => e.querySelector("[data-slider-state]"))
                 && all(".math").every((m) => m.querySelector("mjx-container svg"));
             }""",
             timeout=20_000,

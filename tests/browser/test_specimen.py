@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser.test_book import walk
+from browser.test_book import walk, widgets_of
 
 RATES, SIZES = [0.25, 0.5, 1.0, 2.0], [1, 2, 4]
 X = np.linspace(0, 10, 50)
@@ -25,10 +25,10 @@ def test_every_position_draws_what_the_notebook_computes(page: Any) -> None:
     """The page's numbers against the formula, which stands here a second time."""
     explorer = page.locator(".sgdnoise-explorer").first
     plot = explorer.locator(".js-plotly-plot")
-    rates, sizes = explorer.locator(".noUi-handle").all()
+    rates, sizes = explorer.get_by_role("slider").all()
     seen = set()
-    for handle in (rates, sizes):
-        handle.focus()
+    for slider in (rates, sizes):
+        slider.focus()
         page.keyboard.press("Home")
     for i, rate in enumerate(RATES):
         for j, size in enumerate(SIZES):
@@ -84,7 +84,7 @@ def test_figures_follow_the_theme_and_nothing_else_changes(page: Any) -> None:
         page.wait_for_timeout(500)
         looks.setdefault(name, page.evaluate(look))
         assert page.evaluate(look) == looks[name]
-    assert len(looks["light"]) == 3
+    assert len(looks["light"]) == 4
     for light, dark in zip(looks["light"], looks["dark"], strict=True):
         assert light[0] == "#ffffff"
         assert dark[0] == "#121212"
@@ -101,7 +101,7 @@ def test_nothing_sticks_out_at_any_width(width: int, specimen_url: str, visit: A
     for plot in seen.locator(".sgdnoise-plot").all():
         # Its drawing takes the room that it needs, so that nothing below lies upon it.
         assert plot.bounding_box()["height"] >= plot.evaluate("(p) => p._fullLayout.height") >= 400
-    for part in seen.locator(".sgdnoise-plot .main-svg:first-child, .noUi-target").all():
+    for part in seen.locator(".sgdnoise-plot .main-svg:first-child, input[type=range]").all():
         box = part.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
@@ -161,16 +161,24 @@ def test_a_hover_says_what_can_be_read(page: Any) -> None:
 
 def test_figures_and_sliders_have_names(page: Any) -> None:
     labels = [plot.get_attribute("aria-label") for plot in page.locator(".sgdnoise-plot").all()]
-    assert labels == ["ε = 1, B = 2, gain 1", "ε = 0.5, B = 1, gain 1", "ε = 1, B = 1, gain 1"]
-    handles = page.get_by_role("slider")
-    assert [h.get_attribute("aria-label") for h in handles.all()] == [
-        "learning rate ε",
-        "batch size B",
-        "recorded learning rate",
+    assert labels == [
+        "ε = 1, B = 2, gain 1",
+        "ε = 0.5, B = 1, gain 1",
+        "ε = 1, B = 1, gain 1",
+        "ε = 2, B = 4, gain 1",
     ]
-    assert handles.nth(1).get_attribute("aria-valuetext") == "2 examples"
+    for name, said in (
+        ("learning rate ε", "1"),
+        ("batch size B", "2 examples"),
+        ("recorded learning rate", "1"),
+    ):
+        slider = page.get_by_role("slider", name=name, exact=True)
+        assert slider.get_attribute("aria-valuetext") == said
+    method = page.get_by_role("radiogroup", name="batch size B", exact=True)
+    assert method.get_by_role("radio", name="4 examples", exact=True, checked=True).count() == 1
+    assert method.get_by_role("radio", name="1 examples", exact=True, checked=False).count() == 1
     notes = page.locator(".sgdnoise-provenance").all_inner_texts()
-    assert notes == ["specimen: computed as this page was built"] * 3
+    assert notes == ["specimen: computed as this page was built"] * 4
 
 
 def test_equations_are_drawn(page: Any) -> None:
@@ -178,14 +186,83 @@ def test_equations_are_drawn(page: Any) -> None:
 
 
 def test_shared_scripts_load_only_where_they_are_needed(specimen_url: str, visit: Any) -> None:
-    def loaded(name: str) -> set[str]:
-        urls = visit(f"{specimen_url}/book/{name}.html").loaded
-        heavy = ("plotly.min.js", "tex-svg-full.js", "embed-amd.js", "require.js")
-        return {script for script in heavy for url in urls if f"/{script}" in url}
+    def loaded(name: str) -> list[str]:
+        asked: list[str] = []
+        page = visit(f"{specimen_url}/book/plain.html").page
+        page.on("request", lambda request: asked.append(request.url.split("/")[-1].split("?")[0]))
+        page.goto(f"{specimen_url}/book/{name}.html", wait_until="networkidle")
+        heavy = ("plotly.min.js", "tex-svg-full.js")
+        return sorted(script for script in asked if script in heavy)
 
-    assert loaded("plain") == set()
-    assert loaded("still") == {"tex-svg-full.js"}
-    assert loaded("specimen") == {"plotly.min.js", "tex-svg-full.js", "embed-amd.js", "require.js"}
+    assert loaded("plain") == []
+    assert loaded("still") == ["tex-svg-full.js"]
+    assert loaded("specimen") == ["plotly.min.js", "tex-svg-full.js"]  # each once
+
+
+def test_a_page_has_no_widget_and_asks_for_no_script_of_widgets(
+    specimen: Path, specimen_url: str, visit: Any
+) -> None:
+    source = (specimen / "book" / "specimen.html").read_text()
+    loaded = visit(f"{specimen_url}/book/specimen.html").loaded
+    assert source.count('class="sgdnoise-explorer"') == 3
+    assert any("plotly.min.js" in url for url in loaded)
+    assert widgets_of(loaded, source) == []
+
+
+def test_what_is_out_of_sight_is_drawn_before_it_is_printed(specimen_url: str, visit: Any) -> None:
+    """Also on a page that never rests, whose figures have their room and their words already."""
+    viewport = {"width": 1280, "height": 300}
+    seen = visit(f"{specimen_url}/book/plain.html", viewport=viewport)
+    page = seen.page
+    page.add_init_script("globalThis.requestIdleCallback = () => 0")
+    page.goto(f"{specimen_url}/book/specimen.html")
+    drawn = page.locator(".main-svg:first-child")
+    before = "() => document.documentElement.scrollHeight"
+    page.wait_for_function("() => globalThis.Plotly")
+    heights = page.locator(".sgdnoise-plot").evaluate_all("(all) => all.map((p) => p.offsetHeight)")
+    assert drawn.count() < 4
+    assert len(heights) == 4
+    assert min(heights) >= 400
+    assert page.locator(".sgdnoise-title").last.inner_text() == "ε = 2, B = 4, gain 1"
+    tall = page.evaluate(before)
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert drawn.count() == 4
+    assert abs(page.evaluate(before) - tall) <= 2
+    assert seen.trouble == []
+
+
+BROKEN = {
+    "its data are cut short": "text.slice(0, -20)",
+    "a part of its data is missing": "(delete data.table.pool, data)",
+    "its controls have other positions than 4 × 3": "(data.sliders[1].options.pop(), data)",
+    "it has 11 frames for 12 positions": "(data.table.frames.pop(), data)",
+    "its frame 12 is not whole": "(data.table.frames[11][0] = 1e6, data)",
+    "its frames have no data.9.y": "(data.table.paths[0] = ['data', 9, 'y'], data)",
+    "it starts at 7, 1, where it has no frame": "(data.position[0] = 7, data)",
+}
+
+
+@pytest.mark.parametrize("why", BROKEN)
+def test_a_broken_table_of_frames_says_so_in_one_line(
+    why: str, specimen: Path, specimen_url: str, visit: Any
+) -> None:
+    html = (specimen / "book" / "specimen.html").read_text()
+    start = html.index(">", html.index("<script", html.index('class="sgdnoise-explorer"'))) + 1
+    end = html.index("</script>", start)
+    seen = visit(f"{specimen_url}/book/plain.html")
+    page = seen.page
+    make = f"(text) => {{ const data = JSON.parse(text); const made = {BROKEN[why]};"
+    make += " return typeof made === 'string' ? made : JSON.stringify(made); }"
+    broken = html[:start] + page.evaluate(make, html[start:end]) + html[end:]
+    address = f"{specimen_url}/book/specimen.html"
+    page.route(address, lambda route: route.fulfill(body=broken, content_type="text/html"))
+    page.goto(address)
+    line = page.locator(".sgdnoise-explorer").first.locator("p.sgdnoise-wait")
+    line.wait_for()
+    assert line.inner_text() == f"This figure cannot be drawn: {why}. Build the book again."
+    # The others do not suffer.
+    page.wait_for_function("() => document.querySelectorAll('.main-svg:first-child').length === 3")
+    assert seen.trouble == []
 
 
 def test_without_scripts_there_are_words(specimen_url: str, visit: Any) -> None:
@@ -197,6 +274,7 @@ def test_without_scripts_there_are_words(specimen_url: str, visit: Any) -> None:
             "Double both and compare.",
             "ε = 0.5, B = 1, gain 1",
             "Frames that existed before the slider.",
+            "Two positions are two buttons.",
         ),
         strict=True,
     ):
@@ -222,7 +300,7 @@ def test_a_figure_gives_its_numbers_as_it_stands(page: Any) -> None:
     curve = [row for row in rows if row["curve"] == "expected loss"]
     np.testing.assert_allclose([row["x"] for row in curve], X, rtol=1e-6)
     np.testing.assert_allclose([row["y"] for row in curve], np.exp(-X) / 2, rtol=1e-6)
-    explorer.locator(".noUi-handle").first.focus()
+    explorer.get_by_role("slider").first.focus()
     page.keyboard.press("End")
     page.wait_for_function("() => document.querySelector('.sgdnoise-title').innerText[4] === '2'")
     head, *lines = saved(page, "CSV").splitlines()

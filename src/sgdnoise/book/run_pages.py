@@ -109,8 +109,8 @@ def page_of_runs(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{_STYLE}</style>"
-        '<link rel="stylesheet" href="../../_static/page.css">'
-        '<script src="../../_static/page.js" defer></script></head><body>\n'
+        '<link rel="stylesheet" href="../../_static/access.css">'
+        '<script src="../../_static/access.js" defer></script></head><body>\n'
         '<nav aria-label="Back"><p><a href="../../index.html">The noise in SGD</a>'
         f"{_back(chapter)}{_on_the_map(scale, name)}</p></nav>\n"
         f"<main><h1>{title}</h1>\n<p>{len(records):,} runs, one a line of "

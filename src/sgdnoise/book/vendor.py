@@ -1,14 +1,13 @@
 """The scripts that the pages share, put into book/assets/vendor/ so that no page asks a network.
 
-Run as ``python -m sgdnoise.book.vendor``; quick and silent once everything stands. What pip has
-installed is copied; the rest comes from npm packages. Each file has its checksum here, so a page
-never runs anything else than what was tried.
+Run as ``python -m sgdnoise.book.vendor``; quick and silent once everything stands. They come from
+npm packages. Each file has its checksum here, so a page never runs anything else than what was
+tried.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import sys
@@ -31,62 +30,25 @@ class Script:
 
     target: str
     package: str
-    """``name@version`` of npm, or the name of a Python package that is installed."""
+    """``name@version`` of npm."""
     path: str
-    """In the npm package; in the Python package; or below the environment's ``share/``."""
+    """In the package."""
     sha256: str
 
 
-_MANAGER = "@jupyter-widgets/html-manager@1.0.15"
 SCRIPTS = (
+    # The plotly.js of requirements.txt's plotly, with flat figures only: a third of the whole.
     Script(
         "plotly.min.js",
-        "plotly",
-        "package_data/plotly.min.js",
-        "3b6e15d45dbb7fca5bd2094291e961ddc5472cd887009e6009a56dab668d721f",
-    ),
-    Script(
-        "anywidget.js",
-        "anywidget",
-        "share/jupyter/nbextensions/anywidget/index.js",
-        "b257c384632cd992e1758322ccaeeb6de8af7d57c0173efd462fc93041f9f5b6",
+        "plotly.js-cartesian-dist-min@4.1.1",
+        "plotly-cartesian.min.js",
+        "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a",
     ),
     Script(
         "mathjax/tex-svg-full.js",
         "mathjax@3.2.2",
         "es5/tex-svg-full.js",
         "a4354ff94fd868aea0cc6eaaa79a57fda0588646fc46ee3700a349ee0a11cbe6",
-    ),
-    Script(
-        "require.js",
-        "requirejs@2.3.8",
-        "require.js",
-        "c1fc6b1d53af7522f78d664922abb32acac64ed0ecccb8f907f1e6fc7262563a",
-    ),
-    Script(
-        "html-manager/dist/embed-amd.js",
-        _MANAGER,
-        "dist/embed-amd.js",
-        "ca87dff57c70ffb2658794fde0eab0e27e5f5472a1f5df7ab2b08e1039fc4b72",
-    ),
-    # Font Awesome, for the icons of ipywidgets.
-    Script(
-        "html-manager/dist/1551f4f60c37af51121f.woff2",
-        _MANAGER,
-        "dist/1551f4f60c37af51121f.woff2",
-        "9834b82ad26e2a37583d22676a12dd2eb0fe7c80356a2114d0db1aa8b3899537",
-    ),
-    Script(
-        "html-manager/dist/7a3337626410ca2f4071.woff2",
-        _MANAGER,
-        "dist/7a3337626410ca2f4071.woff2",
-        "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",
-    ),
-    Script(
-        "html-manager/dist/d878b0a6a1144760244f.woff2",
-        _MANAGER,
-        "dist/d878b0a6a1144760244f.woff2",
-        "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef",
     ),
 )
 
@@ -113,22 +75,18 @@ def vendor(
     if not absent:
         return []
     with tempfile.TemporaryDirectory() as scratch:
-        packages = {s.package for s in absent if "@" in s.package}
         unpacked = {
             name: _unpack(name, [s.path for s in absent if s.package == name], Path(scratch))
-            for name in sorted(packages)
+            for name in sorted({s.package for s in absent})
         }
         for script in absent:
-            if script.package in unpacked:
-                source = unpacked[script.package] / script.path
-            else:
-                source = _installed(script)
+            source = unpacked[script.package] / script.path
             found = _digest(source)
             if found != script.sha256:
                 what = "is missing" if found is None else f"has sha256 {found[:12]}…"
                 raise FailureError(
                     f"{script.path} of {script.package} {what}, expected {script.sha256[:12]}…: "
-                    "install the versions that requirements.txt names"
+                    "the registry gave something else; try again, or another registry"
                 )
             _place(source, folder / script.target)
     return [s.target for s in absent]
@@ -138,15 +96,6 @@ def _digest(path: Path) -> str | None:
     if not path.is_file():
         return None
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _installed(script: Script) -> Path:
-    if script.path.startswith("share/"):
-        return Path(sys.prefix) / script.path
-    spec = importlib.util.find_spec(script.package)
-    if spec is None or spec.origin is None:
-        raise FailureError(f"{script.package} is not installed: pip install -r requirements.txt")
-    return Path(spec.origin).parent / script.path
 
 
 def _unpack(package: str, paths: list[str], scratch: Path) -> Path:

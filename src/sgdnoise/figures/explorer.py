@@ -15,9 +15,10 @@
     )
 
 The figure at every position of the sliders is computed when the cell runs and travels with the
-widget, so that the built page needs neither a kernel nor a network. With a kernel, in JupyterLab
-or Colab, each move calls ``figure_at`` again and shows what it returns: change what it depends on
-in another cell and the sliders follow.
+widget, so that the built page needs neither a kernel nor a network: there book/mime.py hands the
+table of frames to the browser's own controls. With a kernel, in JupyterLab or Colab, the sliders
+are ipywidgets, and each move calls ``figure_at`` again and shows what it returns: change what it
+depends on in another cell and the sliders follow.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Plot(anywidget.AnyWidget):
     Not for notebooks: use :func:`explorer`.
     """
 
-    _esm = (_STATIC / "plot.js").read_text() + (_STATIC / "explorer.js").read_text()
+    _esm = "".join((_STATIC / f"{part}.js").read_text() for part in ("plot", "explorer", "widget"))
     _css = (_STATIC / "plot.css").read_text()
     sliders: Any = traitlets.List().tag(sync=True)
     table = traitlets.Dict().tag(sync=True)
@@ -192,7 +193,7 @@ class Explorer(ipywidgets.VBox):
             self._plot.send({"kind": "plotly"}, buffers=[source.read_bytes()])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        # For readers without scripts: book/render.py puts the text where the figure would stand.
+        # For readers without scripts, and for a notebook where no widget can be shown.
         data = super()._repr_mimebundle_(**kwargs)
         data["text/plain"] = self._caption
         return data, {"sgdnoise": {"caption": self._caption}}

@@ -1,91 +1,109 @@
-// The widget of widgets.py: shows the frame that its sliders point at. The second half of a
-// module whose first half is plot.js.
+// Figures that controls move: from the table of frames that explorer.py made. A page of the book
+// has the browser's own controls, made here; in JupyterLab and Colab widget.js takes their place.
+(() => {
+  const { draw, place } = globalThis.sgdnoise;
 
-// The figure at a position of the sliders, from the table that widgets.py made.
-function figureAt({ base, paths, pool, frames, shape }, position) {
-  const row = position.reduce((index, i, axis) => index * shape[axis] + i, 0);
-  const figure = structuredClone(base);
-  paths.forEach((path, column) => {
-    let node = figure;
-    for (const key of path.slice(0, -1)) node = node[key];
-    node[path.at(-1)] = pool[frames[row][column]];
-  });
-  return figure;
-}
-
-function render({ model, el }) {
-  const sliders = model.get("sliders");
-  const table = model.get("table");
-  const names = sliders.map((_, axis) => `slider_${axis}`);
-  const position = () => names.map((name) => model.get(name));
-  const box = document.createElement("div");
-  box.className = "sgdnoise-figure";
-  el.append(box);
-  const caption = sgdnoise.part(el, "p", "sgdnoise-caption");
-  caption.textContent = model.get("caption");
-
-  // JupyterLab and Colab have no plotly to lend: the kernel sends its own copy, once a page.
-  const ask = () =>
-    new Promise((resolve) => {
-      const wait = sgdnoise.part(box, "p", "sgdnoise-wait");
-      wait.textContent = "Waiting for the kernel to send plotly…";
-      const receive = (message, buffers) => {
-        if (message.kind !== "plotly") return;
-        model.off("msg:custom", receive);
-        wait.remove();
-        resolve(buffers[0]);
-      };
-      model.on("msg:custom", receive);
-      model.send({ kind: "plotly" });
+  // The figure at a position of the controls.
+  function figureAt({ base, paths, pool, frames, shape }, position) {
+    const row = position.reduce((index, i, axis) => index * shape[axis] + i, 0);
+    const figure = structuredClone(base);
+    paths.forEach((path, column) => {
+      let node = figure;
+      for (const key of path.slice(0, -1)) node = node[key];
+      node[path.at(-1)] = pool[frames[row][column]];
     });
-
-  // noUiSlider's handles carry no name, and the index for a value, which it also writes when a key
-  // moves nothing.
-  const watched = new WeakSet();
-  function nameHandles() {
-    const handles = el.closest(".sgdnoise-explorer")?.querySelectorAll(".noUi-handle") ?? [];
-    handles.forEach((handle, axis) => {
-      if (!sliders[axis]) return;
-      const text = sliders[axis].options[position()[axis]];
-      handle.setAttribute("aria-label", sliders[axis].label);
-      if (handle.getAttribute("aria-valuetext") !== text) {
-        handle.setAttribute("aria-valuetext", text);
-      }
-      if (watched.has(handle)) return;
-      watched.add(handle);
-      new MutationObserver(nameHandles).observe(handle, { attributeFilter: ["aria-valuetext"] });
-    });
-    return handles.length >= sliders.length;
+    return figure;
   }
 
-  async function show(figure) {
-    const plot = await sgdnoise.draw(box, figure, ask);
-    if (!plot) return;
-    // The title carries the numbers: read out when a slider has changed them.
+  // What is wrong with a table, or nothing.
+  function fault({ sliders, table, position }) {
+    const { base, paths, pool, frames, shape } = table ?? {};
+    if (!base || ![paths, pool, frames, shape, sliders, position].every(Array.isArray)) {
+      return "a part of its data is missing";
+    }
+    if (String(sliders.map(({ options }) => options?.length)) !== String(shape)) {
+      return `its controls have other positions than ${shape.join(" × ")}`;
+    }
+    const count = shape.reduce((product, n) => product * n, 1);
+    if (frames.length !== count) return `it has ${frames.length} frames for ${count} positions`;
+    const lost = paths.find(
+      (path) => typeof path.slice(0, -1).reduce((node, key) => node?.[key], base) !== "object",
+    );
+    if (lost) return `its frames have no ${lost.join(".")}`;
+    const row = frames.findIndex(
+      (frame) => frame?.length !== paths.length || !frame.every((i) => i in pool),
+    );
+    if (row >= 0) return `its frame ${row + 1} is not whole`;
+    if (!position.every((i, axis) => i in sliders[axis].options)) {
+      return `it starts at ${position.join(", ")}, where it has no frame`;
+    }
+  }
+
+  // Draws a frame; the plot then says where its controls stand.
+  async function show(box, figure, sliders, position, ask) {
+    const plot = await draw(box, figure, ask);
+    if (!plot) return null;
+    // The title carries the numbers: read out when a control has changed them.
     box.querySelector(".sgdnoise-title").setAttribute("aria-live", "polite");
     plot.dataset.sliderState = JSON.stringify(
-      Object.fromEntries(sliders.map((s, axis) => [s.name, s.values[position()[axis]]])),
+      Object.fromEntries(sliders.map((s, axis) => [s.name, s.values[position[axis]]])),
     );
-    nameHandles();
+    return plot;
   }
 
-  const move = () => show(figureAt(table, position()));
-  const receive = (message) => {
-    if (message.kind !== "frame") return;
-    if (String(message.position) === String(position())) show(message.figure);
-  };
-  names.forEach((name) => model.on(`change:${name}`, move));
-  model.on("msg:custom", receive);
-  move();
-  // The sliders are other widgets, which may appear after this one.
-  const timer = setInterval(() => nameHandles() && clearInterval(timer), 200);
+  function element(tag, attributes, ...content) {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...content);
+    return node;
+  }
 
-  return () => {
-    names.forEach((name) => model.off(`change:${name}`, move));
-    model.off("msg:custom", receive);
-    clearInterval(timer);
-    sgdnoise.forget(box);
-  };
-}
+  let made = 0;
+  const fresh = () => `sgdnoise-control-${made++}`;
 
-export default { render };
+  // Many positions in a row.
+  function range({ label, options }, index, move) {
+    const id = fresh();
+    const name = element("label", { class: "sgdnoise-name", for: id }, label);
+    const value = element("span", { class: "sgdnoise-value", "aria-hidden": true });
+    const last = options.length - 1;
+    const input = element("input", { id, type: "range", min: 0, max: last, value: index });
+    const say = () => {
+      value.textContent = options[input.value];
+      input.setAttribute("aria-valuetext", options[input.value]);
+    };
+    input.addEventListener("input", () => (say(), move(Number(input.value))));
+    say();
+    return element("div", { class: "sgdnoise-control" }, name, input, value);
+  }
+
+  // Two positions: both are in sight.
+  function pair({ label, options }, index, move) {
+    const name = fresh();
+    const choices = options.map((option, i) => {
+      const input = element("input", { type: "radio", name });
+      input.checked = i === index;
+      input.addEventListener("change", () => move(i));
+      return element("label", {}, input, " ", option);
+    });
+    const legend = element("legend", { class: "sgdnoise-name" }, label);
+    return element("fieldset", { class: "sgdnoise-control", role: "radiogroup" }, legend, ...choices);
+  }
+
+  // Puts up an explorer of a page; what it returns draws the frame that its controls stand at.
+  function explorer(holder, { sliders, table, caption, position }) {
+    const box = element("div", { class: "sgdnoise-figure" });
+    const move = () => show(box, figureAt(table, position), sliders, position);
+    const controls = sliders.map((slider, axis) =>
+      (slider.options.length === 2 ? pair : range)(slider, position[axis], (index) => {
+        position[axis] = index;
+        return move();
+      }),
+    );
+    holder.append(...controls, box, element("p", { class: "sgdnoise-caption" }, caption));
+    place(box, figureAt(table, position));
+    return move;
+  }
+
+  Object.assign(globalThis.sgdnoise, { explorer, fault, figureAt, show });
+})();

@@ -1,5 +1,5 @@
 // Draws every figure of the book with one copy of plotly, in the page's light or dark colours.
-// Used twice: as a script of each page, and as the first half of the widget in widgets.py.
+// Used twice: as a script of each page, and as the first part of the widget in explorer.py.
 globalThis.sgdnoise ??= (() => {
   // The light colours of figures.py and what stands for them on a dark page.
   const DARK = {
@@ -42,7 +42,8 @@ globalThis.sgdnoise ??= (() => {
   }
 
   let loading;
-  // Plotly, once for the page: the book's shared file, or what `ask` brings from the kernel.
+  // Plotly, once for the page: the script that stands in a page of the book, or what `ask` brings
+  // from the kernel.
   async function plotly(ask) {
     if (!globalThis.Plotly) {
       loading ??= inBook()
@@ -87,14 +88,10 @@ globalThis.sgdnoise ??= (() => {
     }
   }
 
-  const shown = new Map(); // box -> [figure, ask], drawn again when the theme changes
-
-  // Draws a figure into a box. Its title and provenance become text of the page: there they wrap
-  // on a narrow screen and are read out.
-  async function draw(box, figure, ask) {
-    shown.set(box, [figure, ask]);
-    const Plotly = await plotly(ask);
-    if (shown.get(box)?.[0] !== figure) return null; // a newer one is on its way
+  // Puts up what needs no plotly, and keeps the room of what does, so that nothing moves when it
+  // comes. Title and provenance are text of the page: there they wrap on a narrow screen, are read
+  // out, and are found by a search.
+  function place(box, figure) {
     const { data, layout } = coloured(figure);
     const notes = (layout.annotations ?? []).filter((note) => note.name === "provenance");
     const title = layout.title?.text ?? "";
@@ -120,13 +117,23 @@ globalThis.sgdnoise ??= (() => {
     if (matchMedia("(hover: none)").matches) layout.dragmode = false;
     // Plotly forgets that height when the window changes, and takes the element's.
     plot.style.height = `${layout.height}px`;
-    await Plotly.react(plot, data, layout, CONFIG);
     const line = part(box, "p", "sgdnoise-provenance");
     write(line, notes.map((note) => note.text).join("<br>"));
     line.hidden = !notes.length;
+    if (layout.meta?.records && inBook()) nameRuns(plot, line, layout.meta.records);
     offerData(box, plot);
-    if (layout.meta?.records && inBook()) linkRuns(plot, line, layout.meta.records);
-    if (layout.meta?.anchors && inBook()) linkHere(plot);
+    return { plot, data, layout };
+  }
+
+  const shown = new Map(); // box -> [figure, ask], drawn again when the theme changes
+
+  async function draw(box, figure, ask) {
+    shown.set(box, [figure, ask]);
+    const { plot, data, layout } = place(box, figure);
+    const Plotly = await plotly(ask);
+    if (shown.get(box)?.[0] !== figure) return null; // a newer one is on its way
+    await Plotly.react(plot, data, layout, CONFIG);
+    if (inBook()) linkPoints(plot, layout.meta ?? {});
     return plot;
   }
 
@@ -180,6 +187,7 @@ globalThis.sgdnoise ??= (() => {
       button.type = "button";
       button.textContent = name;
       button.addEventListener("click", () => {
+        if (!plot._fullData) return; // not drawn yet
         const link = document.createElement("a");
         link.href = URL.createObjectURL(new Blob([text(numbers(plot))], { type }));
         link.download = `figure.${name.toLowerCase()}`;
@@ -191,34 +199,29 @@ globalThis.sgdnoise ??= (() => {
   }
 
   // The runs behind a figure: a link for all of them, and from a point, by a click, to its own.
-  function linkRuns(plot, line, records) {
+  function nameRuns(plot, line, records) {
     plot.dataset.records = root.dataset.content_root + records;
     const link = document.createElement("a");
     link.href = plot.dataset.records;
     link.textContent = "Its runs";
     line.append(" ", link, "; a click on a point leads to that point's.");
-    if (plot.dataset.linked) return;
-    plot.dataset.linked = "";
-    plot.on("plotly_click", ({ points }) => {
-      const anchor = points.find((point) => point.customdata)?.customdata;
-      if (anchor) location.href = `${plot.dataset.records}#${anchor}`;
-    });
   }
 
-  // From a mark or a label, by a click, to what this page says of it.
-  function linkHere(plot) {
-    if (plot.dataset.linked) return;
+  // From a point, by a click, to its runs; from a mark or a label, to what this page says of it.
+  function linkPoints(plot, { records, anchors }) {
+    if (plot.dataset.linked !== undefined || !(records || anchors)) return;
     plot.dataset.linked = "";
     const go = (anchor) => {
       if (!anchor) return;
+      if (records) location.href = `${plot.dataset.records}#${anchor}`;
       // The same address once more moves nothing by itself.
-      if (location.hash === `#${anchor}`) document.getElementById(anchor)?.scrollIntoView();
+      else if (location.hash === `#${anchor}`) document.getElementById(anchor)?.scrollIntoView();
       else location.hash = anchor;
     };
     plot.on("plotly_click", ({ points }) => {
       go(points.find((point) => point.customdata)?.customdata);
     });
-    plot.on("plotly_clickannotation", ({ annotation }) => go(annotation.name));
+    if (anchors) plot.on("plotly_clickannotation", ({ annotation }) => go(annotation.name));
   }
 
   const observer = new MutationObserver(() => {
@@ -235,17 +238,5 @@ globalThis.sgdnoise ??= (() => {
 
   const forget = (box) => shown.delete(box);
 
-  function drawPage() {
-    for (const box of document.querySelectorAll(".sgdnoise-figure:not([data-drawn])")) {
-      box.dataset.drawn = "";
-      draw(box, JSON.parse(box.querySelector(":scope > script").textContent));
-    }
-  }
-  if (inBook()) {
-    document.readyState === "loading"
-      ? addEventListener("DOMContentLoaded", drawPage)
-      : drawPage();
-  }
-
-  return { draw, forget, part };
+  return { draw, forget, inBook, part, place, plotly };
 })();
