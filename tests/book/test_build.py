@@ -22,6 +22,7 @@ import ipywidgets.embed
 import nbformat
 import plotly.graph_objects as go
 import pytest
+from docutils.utils import new_document
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
@@ -172,7 +173,10 @@ class Renderer:
         models = ipywidgets.embed.dependency_state(widgets)
         metadata = {"widgets": {mime.WIDGET_STATE_MIMETYPE: {"state": models}}}
         notebook = nbformat.v4.new_notebook(metadata=metadata)
-        self.renderer = SimpleNamespace(nb_client=SimpleNamespace(notebook=notebook))
+        document = new_document("a page")
+        self.renderer = SimpleNamespace(
+            nb_client=SimpleNamespace(notebook=notebook), document=document
+        )
         self.scripts: dict[str, tuple[str, dict[str, object]]] = {}
         self.warned: list[str] = []
         self.logger = SimpleNamespace(warning=lambda words, **_: self.warned.append(words))
@@ -197,8 +201,9 @@ def moving(caption: str) -> Explorer:
 def test_an_explorer_is_its_table_of_frames_and_leaves_no_widget_on_the_page() -> None:
     made = [moving(NASTY), moving("and again")]
     renderer = Renderer(*made)
-    for one, caption in zip(made, (NASTY, "and again"), strict=True):
-        (box,) = renderer.show(one.model_id)
+    for number, (one, caption) in enumerate(zip(made, (NASTY, "and again"), strict=True), 1):
+        said, box = renderer.show(one.model_id)
+        assert said == f"Figure {number}"
         assert box.startswith('<div class="sgdnoise-explorer"><script type="application/json">')
         found = json.loads(Scripts(box).found[0])
         assert found["caption"] == caption
