@@ -122,10 +122,28 @@ def _parser() -> _Parser:
     nqm.add_argument("--spectrum", choices=("exact", "binned"), default="exact")
     nqm.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
+    _add_records(command("records", _records, "take records from one machine to another"))
+
     data = command("data", _data, "fetch or verify a data set")
     data.add_argument("action", choices=("fetch", "verify"))
     data.add_argument("name", help="digits, mnist, cifar10, ...")
     return parser
+
+
+def _add_records(records: _Parser) -> None:
+    actions = records.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, help: str) -> _Parser:
+        sub: _Parser = actions.add_parser(name, help=help, description=help, allow_abbrev=False)
+        sub.add_argument("file", type=Path, metavar="FILE", help="the bundle")
+        sub.add_argument("--results", type=Path, metavar="DIR", help="where records live")
+        return sub
+
+    bundle = action("bundle", "write the sound records of a store into one file")
+    bundle.add_argument("--scale", metavar="SCALE", help="digits, cpu, gpu or paper; else all")
+    bundle.add_argument("--experiment", metavar="NAME", help="one experiment; else all")
+    merge = action("merge", "check a bundle, and take in the runs that are not here")
+    merge.add_argument("--dry-run", action="store_true", help="check and count; write nothing")
 
 
 def _reproduce(arguments: argparse.Namespace) -> None:
@@ -159,6 +177,20 @@ def _claims(arguments: argparse.Namespace) -> None:
     for row in rows:
         print(f"{row['scale'] or '-':<7} {row['verdict']:<16} {row['id']}: {row['statement']}")
         print(f"        {row['why']}")
+
+
+def _records(arguments: argparse.Namespace) -> None:
+    from sgdnoise import exchange
+
+    if arguments.action == "merge":
+        exchange.merge(arguments.file, results=arguments.results, dry_run=arguments.dry_run)
+        return
+    exchange.bundle(
+        arguments.file,
+        results=arguments.results,
+        scale=arguments.scale,
+        experiment=arguments.experiment,
+    )
 
 
 def _build(arguments: argparse.Namespace) -> None:
