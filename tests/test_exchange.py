@@ -128,7 +128,7 @@ def test_what_is_here_with_other_numbers_stays_and_the_rest_is_taken(
 ) -> None:
     theirs = Store(tmp_path / "theirs")
     one, two, three, four, *others = made[STUDY]
-    name = STUDY.objective(STUDY.experiment.objectives[0].name).name
+    name = STUDY.experiment.objectives[0].name
     better = replace(one, metrics={**one.metrics, name: one.metrics[name] + 1})
     elsewhere = replace(two, provenance={**two.provenance, "torch": "2.4.0", "seconds": 9.0})
     bent = replace(three, curves={**three.curves, "step": [1.0]})

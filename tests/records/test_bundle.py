@@ -43,7 +43,9 @@ def rewritten(path: Path, change, resign: bool = True) -> None:
     head, lines = change(json.loads(head), lines)
     if resign:
         rest = list(lines)
-        for file in head["files"]:
+        for file in head["files"] if isinstance(head["files"], list) else []:
+            if not isinstance(file["records"], int):
+                continue
             mine, rest = rest[: file["records"]], rest[file["records"] :]
             text = "".join(line + "\n" for line in mine)
             file["sha256"] = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
@@ -75,7 +77,10 @@ def test_it_is_text_that_other_tools_read(file: Path) -> None:
     done = subprocess.run(["gzip", "-dc", str(file)], capture_output=True, text=True, check=True)
     head, *lines = done.stdout.splitlines()
     files = json.loads(head)["files"]
-    assert [(f["scale"], f["experiment"], f["records"]) for f in files] == [(*OTHER, 1), (*PLACE, 2)]
+    assert [(f["scale"], f["experiment"], f["records"]) for f in files] == [
+        (*OTHER, 1),
+        (*PLACE, 2),
+    ]
     assert {Record.parse(line).id for line in lines} == {record(seed).id for seed in range(3)}
 
 

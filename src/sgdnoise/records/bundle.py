@@ -140,7 +140,8 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle(version, records)
 
 
-def _unpacked(path: Path, most: int = MOST_BYTES) -> bytes:
+def _unpacked(path: Path) -> bytes:
+    most = MOST_BYTES
     try:
         if path.stat().st_size > most:
             raise _no_bundle(path, f"it is larger than {most >> 20} MB")
