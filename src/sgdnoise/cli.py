@@ -130,6 +130,20 @@ def _parser() -> _Parser:
     return parser
 
 
+def help_pages(width: int = 88) -> dict[str, str]:
+    """What `--help` says, by the name of the command, at a width in characters."""
+    pages: dict[str, str] = {}
+    waiting: list[argparse.ArgumentParser] = [_parser()]
+    while waiting:
+        parser = waiting.pop(0)
+        parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=width)
+        pages[parser.prog] = parser.format_help()
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                waiting += action.choices.values()
+    return pages
+
+
 def _add_records(records: _Parser) -> None:
     actions = records.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -194,11 +208,14 @@ def _records(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
+    from sgdnoise.book.address import follow
     from sgdnoise.book.build import build
     from sgdnoise.book.notebooks import render_contents
     from sgdnoise.checkout import project_root
 
     root = project_root()
+    for notebook in follow(root):
+        print(f"follows the repository's address: {notebook}", file=sys.stderr)
     render_contents(root, root / "results", root / "papermill_runs")
     print(build(root))
 

@@ -1,5 +1,4 @@
-"""`sgdnoise records`: what one machine has trained goes into one file, and from there into another's
-store.
+"""`sgdnoise records`: what one machine has trained goes into a file, and from it into a store.
 
 A bundle comes from somebody else's machine: all of it is checked before a byte is written, and a
 record that is here is never replaced.
