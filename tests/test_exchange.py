@@ -1,4 +1,4 @@
-"""Records from one machine to another: checked whole, never written over, the same when repeated."""
+"""Records from one machine to another: checked whole, never written over, repeatable."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def mine(tmp_path: Path, made) -> Store:
 @pytest.fixture
 def file(tmp_path: Path, mine: Store, run: Run) -> Path:
     path = tmp_path / "records.gz"
-    code, out, err = run("bundle", path, "--results", mine.root)
+    code, _, err = run("bundle", path, "--results", mine.root)
     assert (code, err) == (0, "")
     return path
 

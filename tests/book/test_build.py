@@ -203,6 +203,8 @@ def test_what_a_cell_reads_reaches_the_page_and_nothing_is_done_twice(project: P
     assert index == project / "_build" / "html" / "index.html"
     assert index.is_file()
     assert "one" in chapter(project)
+    # No address of a repository is set: no button leads to one.
+    assert not re.search("colab|btn-source-repository", chapter(project), re.IGNORECASE)
 
     before = os.stat(index).st_mtime_ns
     assert gate.build(project) == index
@@ -236,8 +238,15 @@ def test_a_figure_without_words_fails_and_with_them_is_drawn_from_one_plotly(
     with pytest.raises(FailureError, match="did not build"):
         gate.build(project)
     write(project, code.format(".update_layout(title={'text': 'rises'})"))
+    config = (project / "_config.yml").read_text()
+    address = 'url: "https://github.com/someone/noise"'
+    (project / "_config.yml").write_text(re.sub('(?m)(?<=^  )url: ".*"', address, config))
     gate.build(project)
     page = chapter(project)
+    # And where an address is set, two do.
+    assert 'href="https://github.com/someone/noise"' in page
+    colab = "https://colab.research.google.com/github/someone/noise/blob/main/book/chapter.ipynb"
+    assert f'href="{colab}"' in page
     assert 'class="sgdnoise-figure" aria-label="rises"' in page
     assert re.search("<noscript>.*rises</p></noscript>", page)
     assert re.search(r'src="[^"]*_static/plot\.js', page)

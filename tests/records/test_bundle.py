@@ -1,4 +1,4 @@
-"""The file that carries records: equal bytes for equal records, and nothing unsound gets through."""
+"""The file that carries records: equal bytes for equal records, nothing unsound gets through."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_records_of_another_version_name_it(file: Path) -> None:
         return head | {"sgdnoise": "9.0"}, [summed, *lines[1:]]
 
     rewritten(file, newer)
-    with pytest.raises(InputError, match="line 2 is of another version.*sgdnoise '9.0' wrote it"):
+    with pytest.raises(InputError, match=r"line 2 is of another version.*sgdnoise '9.0' wrote it"):
         read_bundle(file)
 
 

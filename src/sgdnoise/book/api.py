@@ -194,15 +194,21 @@ def _fields(node: ast.ClassDef) -> str:
             return _call(inner).removesuffix(" -> None")
     fields = [
         f"{ast.unparse(inner.target)}: {ast.unparse(inner.annotation)}"
-        + (f" = {ast.unparse(inner.value)}" if inner.value and _is_short(inner.value) else "")
+        + (f" = {_default(inner.value)}" if inner.value else "")
         for inner in node.body
         if isinstance(inner, ast.AnnAssign) and not ast.unparse(inner.target).startswith("_")
     ]
     return f"({', '.join(fields)})" if fields else ""
 
 
-def _is_short(value: ast.expr) -> bool:
-    return len(ast.unparse(value)) <= 30
+def _default(value: ast.expr) -> str:
+    """A field's default, shortened where it is long."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "field":
+        made = {keyword.arg: ast.unparse(keyword.value) for keyword in value.keywords}
+        text = made.get("default") or f"{made.get('default_factory', '...')}()"
+    else:
+        text = ast.unparse(value)
+    return text if len(text) <= 30 else "..."
 
 
 def _value(node: ast.Assign | ast.AnnAssign) -> str:

@@ -144,5 +144,15 @@ def _escaped(text: str) -> str:
     return "".join(p if k % 2 else _plain(p) for k, p in enumerate(parts))
 
 
+_EMPHASIS = re.compile(r"((?<![\w*])\*\w[^*]*(?<=\w)\*(?![\w*]))")
+
+
 def _plain(text: str) -> str:
-    return re.sub(r"[#$&*<>\[\\\]^_{|}~]", lambda found: f"&#{ord(found[0])};", text)
+    """Emphasis is kept; any other character that Markdown, HTML or TeX acts on is itself."""
+    parts = _EMPHASIS.split(text)
+    return "".join(
+        re.sub(r"[#$&*<>\[\\\]^_{|}~]", lambda found: f"&#{ord(found[0])};", part)
+        if k % 2 == 0
+        else f"*{_plain(part[1:-1])}*"
+        for k, part in enumerate(parts)
+    )
