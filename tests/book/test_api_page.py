@@ -103,7 +103,8 @@ def test_names_link_to_their_lines_where_the_address_is_known():
 def test_a_docstring_becomes_lists_and_nothing_in_it_is_markup():
     text = api_page.prose(
         "w* and a_b_c of [this] <b>, `x_y` as code, $4 and $5.\n\n"
-        "Args:\n    mine, theirs: the runs\n        of *one* seed, w* of all*.\n    `left_out`: rest.\n\n"
+        "Args:\n    mine, theirs: the runs\n        of *one* seed, w* of all*.\n"
+        "    `left_out`: rest.\n\n"
         "Returns:\n    By the experiment, the records.\n\n    A second paragraph.\n\n"
         "Raises:\n    InputError: for nothing.\n"
     )
@@ -111,10 +112,8 @@ def test_a_docstring_becomes_lists_and_nothing_in_it_is_markup():
     assert "<p>w* and a_b_c of [this] &lt;b&gt;, <code>x_y</code> as code, $4 and $5.</p>" in html
     assert html.count("<em>") == 1
     assert html.count("<ul>") == 2
-    assert (
-        "<li><code>mine</code>, <code>theirs</code>: the runs\nof <em>one</em> seed, w* of all*.</li>"
-        in html
-    )
+    both = "<code>mine</code>, <code>theirs</code>"
+    assert f"<li>{both}: the runs\nof <em>one</em> seed, w* of all*.</li>" in html
     assert "<li><code>left_out</code>: rest.</li>" in html
     titles = re.findall("<p><strong>(.*)</strong></p>", html)
     assert titles == ["Arguments", "Returns", "Raises"]

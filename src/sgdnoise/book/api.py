@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,14 @@ def source(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    """A source as it was when it was first asked for."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _module(name: str) -> Module:
-    tree = ast.parse(source(name).read_text(encoding="utf-8"))
+    tree = _tree(source(name))
     listed = _listed(tree)
     own = {each.name.rpartition(".")[2]: each for each in _defined(tree.body, name, name)}
     if listed is None:
@@ -106,7 +113,7 @@ def _module(name: str) -> Module:
 
 
 def _named(module: str, name: str) -> Name:
-    tree = ast.parse(source(module).read_text(encoding="utf-8"))
+    tree = _tree(source(module))
     return next(n for n in _defined(tree.body, module, module) if n.name == f"{module}.{name}")
 
 
