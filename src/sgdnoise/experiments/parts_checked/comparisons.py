@@ -76,10 +76,11 @@ def optimizer_table(steps: int = 50) -> Styler:
     Beside PyTorch's SGD and pytorch-optimizer's LARS and LAMB. Where that is not installed, for
     the package does not ask for it, its rows say so.
     """
+    there = True
     try:
         import pytorch_optimizer
     except ModuleNotFoundError:
-        pytorch_optimizer = None
+        there = False
 
     def lars(net: nn.Module) -> torch.optim.Optimizer:
         return pytorch_optimizer.LARS(
@@ -123,7 +124,7 @@ def optimizer_table(steps: int = 50) -> Styler:
                 "beside": library,
                 "steps": steps,
                 "difference of the weights": _gap(_after(make, steps), _after(theirs, steps))
-                if library == "PyTorch" or pytorch_optimizer is not None
+                if there or library == "PyTorch"
                 else "not compared: it is not installed",
             }
             for rule, library, make, theirs in pairs
