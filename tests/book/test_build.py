@@ -343,6 +343,14 @@ def test_the_pages_of_the_contents_are_rendered_and_then_built(
     render = ("render", project, project / "results", project / "papermill_runs")
     assert told == [render, ("build", project)]
     assert capsys.readouterr() == (f"{project / 'index.html'}\n", "")
+    # The notebooks follow the repository's address before they are rendered.
+    config = (project / "_config.yml").read_text()
+    address = 'url: "https://github.com/someone/noise"'
+    (project / "_config.yml").write_text(re.sub('(?m)(?<=^  )url: ".*"', address, config))
+    assert cli.main(["build"]) == 0
+    chapter = project / "book" / "chapter.ipynb"
+    assert f"follows the repository's address: {chapter}" in capsys.readouterr().err
+    assert "git+https://github.com/someone/noise@main" in chapter.read_text()
 
 
 def test_a_page_that_fails_ends_the_command_before_the_build(
