@@ -1,4 +1,4 @@
-"""Simulates how often the intervals hold the truth, and writes it beside this file."""
+"""Simulates how often the intervals hold the truth, and writes it where the scorecard reads it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import itertools
 import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from sgdnoise.analysis.simulation import CLIFFS, QUANTITIES, SEEDS, Coverage, cell
+from sgdnoise.book.judging import RECORD
 
 EXPERIMENTS = {"tuned rate": 400, "difference of accuracies": 400}
 """Made up for each cell; 200 where one takes a dozen sweeps."""
-
-PATH = Path(__file__).with_suffix(".json")
 
 
 def experiments(quantity: str) -> int:
@@ -39,7 +37,7 @@ def main() -> None:
     )
     lines = [line(one) for some in tqdm(found, total=len(cells)) for one in some]
     rows = ",\n".join(json.dumps(one, sort_keys=True) for one in lines)
-    PATH.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
+    RECORD.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ SOURCES = Path(sgdnoise.__file__).parent
 GROUND = {"config", "errors", "progress", "jit", "checkout", "provenance", "schedule"}
 """Modules outside of any room, which import each other and nothing else of the package."""
 
-LONE = GROUND | {"claims", "reproduce", "cli"}
+LONE = GROUND | {"claims", "reproduce", "exchange", "cli"}
 
 PARTS = {"ground", "papers", "data", "models", "ghost_norm", "optim", "curvature"}
 """What training is made of."""

@@ -122,10 +122,42 @@ def _parser() -> _Parser:
     nqm.add_argument("--spectrum", choices=("exact", "binned"), default="exact")
     nqm.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
+    _add_records(command("records", _records, "take records from one machine to another"))
+
     data = command("data", _data, "fetch or verify a data set")
     data.add_argument("action", choices=("fetch", "verify"))
     data.add_argument("name", help="digits, mnist, cifar10, ...")
     return parser
+
+
+def help_pages(width: int = 88) -> dict[str, str]:
+    """What `--help` says, by the name of the command, at a width in characters."""
+    pages: dict[str, str] = {}
+    waiting: list[argparse.ArgumentParser] = [_parser()]
+    while waiting:
+        parser = waiting.pop(0)
+        parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=width)
+        pages[parser.prog] = parser.format_help()
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                waiting += action.choices.values()
+    return pages
+
+
+def _add_records(records: _Parser) -> None:
+    actions = records.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, help: str) -> _Parser:
+        sub: _Parser = actions.add_parser(name, help=help, description=help, allow_abbrev=False)
+        sub.add_argument("file", type=Path, metavar="FILE", help="the bundle")
+        sub.add_argument("--results", type=Path, metavar="DIR", help="where records live")
+        return sub
+
+    bundle = action("bundle", "write the sound records of a store into one file")
+    bundle.add_argument("--scale", metavar="SCALE", help="digits, cpu, gpu or paper; else all")
+    bundle.add_argument("--experiment", metavar="NAME", help="one experiment; else all")
+    merge = action("merge", "check a bundle, and take in the runs that are not here")
+    merge.add_argument("--dry-run", action="store_true", help="check and count; write nothing")
 
 
 def _reproduce(arguments: argparse.Namespace) -> None:
@@ -161,12 +193,29 @@ def _claims(arguments: argparse.Namespace) -> None:
         print(f"        {row['why']}")
 
 
+def _records(arguments: argparse.Namespace) -> None:
+    from sgdnoise import exchange
+
+    if arguments.action == "merge":
+        exchange.merge(arguments.file, results=arguments.results, dry_run=arguments.dry_run)
+        return
+    exchange.bundle(
+        arguments.file,
+        results=arguments.results,
+        scale=arguments.scale,
+        experiment=arguments.experiment,
+    )
+
+
 def _build(arguments: argparse.Namespace) -> None:
+    from sgdnoise.book.address import follow
     from sgdnoise.book.build import build
     from sgdnoise.book.notebooks import render_contents
     from sgdnoise.checkout import project_root
 
     root = project_root()
+    for notebook in follow(root):
+        print(f"follows the repository's address: {notebook}", file=sys.stderr)
     render_contents(root, root / "results", root / "papermill_runs")
     print(build(root))
 

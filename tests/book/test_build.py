@@ -290,6 +290,8 @@ def test_what_a_cell_reads_reaches_the_page_and_nothing_is_done_twice(project: P
     assert index == project / "_build" / "html" / "index.html"
     assert index.is_file()
     assert "one" in chapter(project)
+    # No address of a repository is set: no button leads to one.
+    assert not re.search("colab|btn-source-repository", chapter(project), re.IGNORECASE)
 
     before = os.stat(index).st_mtime_ns
     assert gate.build(project) == index
@@ -323,8 +325,15 @@ def test_a_figure_without_words_fails_and_with_them_is_drawn_from_one_plotly(
     with pytest.raises(FailureError, match="did not build"):
         gate.build(project)
     write(project, code.format(".update_layout(title={'text': 'rises'})"))
+    config = (project / "_config.yml").read_text()
+    address = 'url: "https://github.com/someone/noise"'
+    (project / "_config.yml").write_text(re.sub('(?m)(?<=^  )url: ".*"', address, config))
     gate.build(project)
     page = chapter(project)
+    # And where an address is set, two do.
+    assert 'href="https://github.com/someone/noise"' in page
+    colab = "https://colab.research.google.com/github/someone/noise/blob/main/book/chapter.ipynb"
+    assert f'href="{colab}"' in page
     assert 'class="sgdnoise-figure" aria-label="rises"' in page
     assert re.search("<noscript>.*rises</p></noscript>", page)
     assert re.search(r'src="[^"]*_static/plot\.js', page)
@@ -443,6 +452,14 @@ def test_the_pages_of_the_contents_are_rendered_and_then_built(
     render = ("render", project, project / "results", project / "papermill_runs")
     assert told == [render, ("build", project)]
     assert capsys.readouterr() == (f"{project / 'index.html'}\n", "")
+    # The notebooks follow the repository's address before they are rendered.
+    config = (project / "_config.yml").read_text()
+    address = 'url: "https://github.com/someone/noise"'
+    (project / "_config.yml").write_text(re.sub('(?m)(?<=^  )url: ".*"', address, config))
+    assert cli.main(["build"]) == 0
+    chapter = project / "book" / "chapter.ipynb"
+    assert f"follows the repository's address: {chapter}" in capsys.readouterr().err
+    assert "git+https://github.com/someone/noise@main" in chapter.read_text()
 
 
 def test_a_page_that_fails_ends_the_command_before_the_build(

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from sgdnoise.book.address import INSTALL
 from sgdnoise.book.notebooks import contents
 from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, findings, studies
@@ -58,8 +59,14 @@ def test_an_experiment_has_findings_and_a_notebook(name):
 @pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_jupyterlab_collapses_code_and_no_bar_stands_before_the_first_figure(path):
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    hidden = [c for c in cells if set(c.metadata.get("tags", [])) & {"hide-input", "remove-input"}]
+    cells = [cell for cell in cells if cell.get("id") != INSTALL]
+    open_ = [c for c in cells if not c.metadata.get("jupyter", {}).get("source_hidden")]
+    # Open is at most one cell: the recurrence or formula that the chapter is about.
+    assert len(open_) <= 1
+    assert all("def " in c.source or "shown" in c.metadata.get("tags", []) for c in open_)
+    hidden = [cell for cell in cells if cell not in open_]
     assert hidden
-    assert all(c.metadata.get("jupyter", {}).get("source_hidden") for c in hidden)
+    folded = {"hide-input", "remove-input", "remove-cell"}
+    assert all(folded & set(cell.metadata.get("tags", [])) for cell in hidden)
     first = next(c for c in cells if "parameters" not in c.metadata.get("tags", []))
     assert "remove-input" in first.metadata["tags"]

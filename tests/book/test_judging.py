@@ -68,9 +68,7 @@ def test_the_table_has_what_was_recorded():
 
 
 def test_without_a_record_the_command_is_named(tmp_path, monkeypatch):
-    (tmp_path / "book").mkdir()
-    (tmp_path / "_toc.yml").touch()
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(judging, "RECORD", tmp_path / "coverage.json")
     judging.coverage.cache_clear()
     with pytest.raises(InputError, match="make coverage"):
         judging.coverage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,13 @@ def test_the_live_comparisons_agree_to_the_precision_that_they_claim():
     assert largest(ghosts, numbers) < 1e-6  # float32 beside float64
     rules = comparisons.optimizer_table()
     assert largest(rules, ["difference of the weights"]) < 1e-12  # float64 throughout
+
+
+def test_without_the_library_that_it_is_compared_with_a_row_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    sgd, *others = comparisons.optimizer_table().data["difference of the weights"]
+    assert sgd[0].isdigit()
+    assert others == ["not compared: it is not installed"] * 2
 
 
 def test_what_is_committed_is_sound():

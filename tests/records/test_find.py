@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +10,6 @@ from sgdnoise import checkout
 from sgdnoise.errors import InputError
 from sgdnoise.records import find
 from sgdnoise.records.find import find_store
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -72,31 +66,6 @@ def test_a_named_store_that_is_empty_or_missing_is_refused(book: Path) -> None:
             find_store(name)
     with pytest.raises(InputError, match="a folder's name, got 3"):
         find_store(3)  # type: ignore[arg-type]
-
-
-def test_the_package_brings_the_committed_records(tmp_path: Path) -> None:
-    """As pip copies it, and run where there is no checkout."""
-    source = tmp_path / "source"
-    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    there = tmp_path / "lib"
-    subprocess.run(
-        [*pip, "--no-build-isolation", "--target", there, source], check=True, timeout=300
-    )
-    asked = "from sgdnoise.records.find import find_store as f; print(len(f().read(*'{}'.split())))"
-    found = subprocess.run(
-        [sys.executable, "-c", asked.format("digits constant-step")],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(there)},
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    lines = (ROOT / "results/digits/constant-step.jsonl").read_text().splitlines()
-    assert int(found.stdout) == len(lines)
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "re\0sults"])

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from sgdnoise.book.api_page import write_page
 from sgdnoise.book.run_pages import write_run_pages
 from sgdnoise.book.vendor import SCRIPTS, vendor
 from sgdnoise.errors import FailureError
@@ -76,6 +77,7 @@ def build(root: Path = Path()) -> Path:
     root = root.resolve()
     vendor(root)
     check_records(root)
+    write_page(root)
     out = root / "_build"
     index = out / "html" / "index.html"
     code = digest(root, CODE)

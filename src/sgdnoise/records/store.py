@@ -135,10 +135,10 @@ def _told(
         why = found.strerror or str(found)
     except ValueError as found:
         why, error = str(found), InputError
-    raise error(f"cannot {doing} at {_shown(path)} ({why}): give another folder with --results")
+    raise error(f"cannot {doing} at {shown_path(path)} ({why}): give another folder with --results")
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """A path on one line, without its middle if it is long."""
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
     return text if len(text) <= 300 else f"{text[:100]}...{text[-100:]}"
@@ -197,16 +197,34 @@ class Store:
         Raises:
             FailureError: when the folder cannot be written.
         """
-        path = self.path(scale, experiment)
-        text = "".join(record.line() + "\n" for record in records)
-        if not text:
+        path, records = self.path(scale, experiment), list(records)
+        if not records:
             return
         with _told("write records", path, FailureError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{scale}-{experiment}-write"):
-                if _is_cut_short(path):
-                    self._set_aside(path)
-                _write(path, "ab", text.encode())
+                self._append(path, records)
+
+    def append_missing(self, scale: str, experiment: str, records: Iterable[Record]) -> int:
+        """Adds those of some records whose runs are not there, or only as failed ones.
+
+        No other writer can add one of them in between.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            InputError: when what is there cannot be read.
+            FailureError: when the folder cannot be written.
+        """
+        path = self.path(scale, experiment)
+        with _told("write records", path, FailureError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self.lock(f"{scale}-{experiment}-write"):
+                there = self.read(scale, experiment)
+                new = [r for r in records if r.id not in there or there[r.id].status == "failed"]
+                self._append(path, new)
+        return len(new)
 
     def elsewhere(
         self, scale: str, experiment: str, runs: Iterable[str], code: str | None = None
@@ -277,6 +295,11 @@ class Store:
                 _add_new_lines(path.with_suffix(f".{code}.old"), lines)
             if retired:
                 _replace(path, kept)
+
+    def _append(self, path: Path, records: list[Record]) -> None:
+        if _is_cut_short(path):
+            self._set_aside(path)
+        _write(path, "ab", "".join(record.line() + "\n" for record in records).encode())
 
     def _set_aside(self, path: Path) -> None:
         good, bad = [], []

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sgdnoise.config import RunConfig, make_config
 from sgdnoise.study.protocol import (
     BEST_FRACTION,
+    MAX_EXTENSION,
     TEST_ACCURACY,
     Cell,
     Objective,
@@ -99,6 +100,25 @@ class Sweep:
             ratio = value["effective_learning_rate"] / value["final_learning_rate"]
             given["decay_factor"] = rounded(ratio ** (1 / 10))
         return make_config(**given, seed=seed)
+
+    def reachable(self) -> Iterator[Point]:
+        """All points that it can come to need, however its records turn out.
+
+        They are the frozen grid, grown as far as the edge rule lets it, at the finest spacing.
+        """
+        parts = 2**self.halvings
+        for point in itertools.product(
+            *(
+                range((axis.low - MAX_EXTENSION) * parts, (axis.high + MAX_EXTENSION) * parts + 1)
+                for axis in self.axes
+            )
+        ):
+            yield tuple(k / parts if k % parts else k // parts for k in point)
+
+    def has_seed(self, seed: int) -> bool:
+        """Whether a run of it can have this seed, to tune by or to estimate anew."""
+        fresh = bool(self.axes) and FRESH_SEED <= seed < FRESH_SEED + self.most_seeds
+        return 0 <= seed < self.most_seeds or fresh
 
     @property
     def frozen(self) -> tuple[tuple[int, int], ...]:

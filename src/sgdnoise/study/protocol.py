@@ -49,7 +49,10 @@ class Objective:
 
 
 TEST_ACCURACY = Objective("test_accuracy", "test accuracy", "%", True)
+"""What S20 tunes for first."""
+
 TRAIN_LOSS = Objective("train_loss", "final training loss", "nats", False)
+"""What S20 tunes for beside it."""
 
 
 def best_of(n: int, fraction: float = BEST_FRACTION) -> int:

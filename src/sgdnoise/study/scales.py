@@ -10,8 +10,10 @@ from sgdnoise.config import RunConfig
 from sgdnoise.study.grid import Axis, Sweep
 
 SCALES = ("digits", "cpu", "gpu", "paper")
+"""The sizes at which an experiment may stand, the smallest first."""
 
 METHODS = {"sgd": 0.0, "momentum": 0.9}
+"""S20's two update rules, with their momentum."""
 
 NAMES = {
     "sgd": "SGD",
@@ -84,6 +86,7 @@ S20_REMARKS = {
     "paper": "What S20's text leaves open is chosen here: the extent of the learning-rate grid, "
     "padding with the mean, and bfloat16 in the forward and backward pass.",
 }
+"""What the grids of S20's experiments cannot tell of their protocol, by scale."""
 
 S20_BUDGETS = tuple(50 * 2**k for k in range(8))
 """Every budget up to 128 times the shortest, as S20 has them."""

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sgdnoise.config import RunConfig
+from sgdnoise.config import RunConfig, canonical_json
 from sgdnoise.errors import InputError, check_whole
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import FRESH_SEED, Outcome, Sweep, SweepState, advance, grid_points
@@ -121,6 +121,22 @@ class Study:
             if config.id not in records or records[config.id].status == "failed"
         ]
 
+    def may_need(self, config: RunConfig) -> bool:
+        """Whether its grids, grown and refined in any way that records can have them, need a run.
+
+        With any number of seeds: more than its own are no other study.
+        """
+        return any(sweep.has_seed(config.seed) for sweep in self._reachable.get(_place(config), ()))
+
+    @functools.cached_property
+    def _reachable(self) -> dict[str, list[Sweep]]:
+        """The sweeps by the runs that they can come to need, seeds aside."""
+        sweeps: dict[str, list[Sweep]] = {}
+        for sweep in self.experiment.sweeps[self.scale]():
+            for point in sweep.reachable():
+                sweeps.setdefault(_place(sweep.config(point, 0)), []).append(sweep)
+        return sweeps
+
     def complete_seeds(self, records: Mapping[str, Record]) -> int:
         """The most seeds, up to its own number, with which nothing is missing, else 0."""
         counts = range(self.seeds if records else 0, 0, -1)
@@ -162,6 +178,11 @@ class Study:
 def _settings(sweeps: list[Sweep]) -> list[RunConfig]:
     """The runs of one seed of all sweeps as first planned."""
     return [sweep.config(point, 0) for sweep in sweeps for point in grid_points(sweep.frozen)]
+
+
+def _place(config: RunConfig) -> str:
+    """What tells a run from all that differ in more than the seed."""
+    return canonical_json({k: v for k, v in config.identity().items() if k != "seed"})
 
 
 def check_seeds(seeds: object) -> None:

@@ -24,6 +24,7 @@ from sgdnoise.theory.stability import check_count
 FloatArray = NDArray[np.float64]
 Sampling = Literal["without", "with", "bernoulli"]
 SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
+"""How a minibatch may be drawn from the training set."""
 
 
 def moments_of(gradients: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -225,6 +225,8 @@ def exact_squares(u: FloatArray, temperature: float, doublings: int) -> FloatArr
 # --- More dimensions --------------------------------------------------------------------------
 
 FEATURES = 256
+"""Waves of a random potential, unless told otherwise."""
+
 LOWEST, HIGHEST = 2.0**-10, 2.0**10
 """Bounds of the waves' inverse lengths: increments grow as |r|^α well between their inverses."""
 
