@@ -167,7 +167,7 @@ STRANGE = {
     ),
     "a GPU's": (
         lambda r: replace(r, provenance={**r.provenance, "device": "NVIDIA H100"}),
-        "it was trained on cuda, and the others of this scale on cpu",
+        "it was trained on cuda, and such runs train on cpu",
     ),
     "another precision": (
         lambda r: replace(r, provenance={**r.provenance, "precision": "bfloat16"}),
