@@ -185,15 +185,13 @@ def run_sweep(
     with ExitStack() as stack:
         checkpoints = store.root / ".checkpoints"
         train: dict[str, Train] = {}
-        for device in devices:
+        for one in devices:
             if scheduler is not None:
-                train[device] = stack.enter_context(Cluster(scheduler, device, deadline))
-            elif device == "cuda":
-                train[device] = ThisGPU(checkpoints, deadline)
+                train[one] = stack.enter_context(Cluster(scheduler, one, deadline))
+            elif one == "cuda":
+                train[one] = ThisGPU(checkpoints, deadline)
             else:
-                train[device] = Processes(
-                    jobs or os.cpu_count() or 1, checkpoints, deadline, report
-                )
+                train[one] = Processes(jobs or os.cpu_count() or 1, checkpoints, deadline, report)
         progress = None
         claims = _Claims(store, stack)
         while True:
