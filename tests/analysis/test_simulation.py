@@ -7,10 +7,11 @@ import math
 
 import pytest
 
-from benchmarks.coverage import PATH, experiments, line
+from benchmarks.coverage import experiments, line
 from sgdnoise.analysis.simulation import CLIFFS, QUANTITIES, SEEDS, cell
+from sgdnoise.book.judging import RECORD
 
-LINES = json.loads(PATH.read_text(encoding="utf-8"))
+LINES = json.loads(RECORD.read_text(encoding="utf-8"))
 NOW = [one for one in LINES if not one["quantity"].endswith("before")]
 
 

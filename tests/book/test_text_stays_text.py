@@ -121,6 +121,7 @@ globalThis.document = {
   documentElement: new Node("html"), body: new Node("body"), head: new Node("head"),
   createElement: (tag) => new Node(tag), querySelectorAll: () => [],
 };
+globalThis.matchMedia = () => ({ matches: false });
 globalThis.MutationObserver = class { observe() {} };
 globalThis.Plotly = { react: async (...given) => { globalThis.config = given[3]; } };
 """

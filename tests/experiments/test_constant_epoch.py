@@ -128,7 +128,7 @@ def test_beyond_twice_the_boundary_the_rate_is_flat_within_a_quarter(slope, word
     assert found.word == word
     assert found.effect == pytest.approx(sign * slope)
     assert (found.margin, found.unit, found.rests_on) == (0.25, "slope", "batch sizes")
-    assert found.why.startswith("from B = 64 on, 5 batch sizes, the slope of the rate is")
+    assert found.why.startswith("over the 5 batch sizes from B = 64 on, the slope of the best rate")
 
 
 def test_a_flat_part_that_scatters_is_undecided_and_edges_are_left_out():
@@ -140,7 +140,9 @@ def test_a_flat_part_that_scatters_is_undecided_and_edges_are_left_out():
     half = stats.t.ppf(0.975, 3) * fit.stderr
     assert found.interval == pytest.approx((fit.slope - half, fit.slope + half))
     fewer = findings.flat_beyond(told_of(peaks=rates(0.0, edges=(64, 512))))
-    assert fewer.why == "from B = 128 on, 3 batch sizes, the slope of the rate is 0 [0, 0]."
+    assert fewer.why.startswith(
+        "over the 3 batch sizes from B = 128 on, the slope of the best rate is 0"
+    )
     assert fewer.word == "reproduced"
 
 
@@ -512,15 +514,16 @@ def test_below_its_boundary_plain_sgd_is_as_good_at_every_batch_size(off, half, 
     assert found.effect == pytest.approx(sign * off)
     low, high = sorted((98.0, 98 + sign * off))
     assert found.why.startswith(
-        f"plain SGD's lies between {low:.2f} and {high:.2f} % at 5 batch sizes, and at the "
-        "largest batch it is 95.00 %. Each is compared with the mean of the others. Furthest "
+        f"plain SGD's accuracy lies between {low:.2f} and {high:.2f} % at 5 batch sizes below the "
+        "boundary; at the largest batch it is 95.00 %. Below the boundary, each is compared with "
+        "the mean of the others. The claim fits worst for "
     )
 
 
 def test_a_largest_batch_that_is_lost_is_said_in_words():
     lost = findings.flat_below(told_of(levels({}, last=math.nan)))
     assert lost.word == "reproduced"
-    assert "and at the largest batch every rate diverged. Each" in lost.why
+    assert "; at the largest batch every rate diverged. Below" in lost.why
 
 
 # --- Equal rates and equal temperatures ---------------------------------------------------------
@@ -601,12 +604,12 @@ def test_temperatures_above_the_best_are_not_held_against_it():
 
     above = findings.temperature_decides(off_where(True), "sgd")
     assert above.effect == pytest.approx(0)
-    assert above.why.endswith("the largest distance is 0.00 points.")
+    assert above.why.endswith("the largest difference is 0.00 points.")
     below = findings.temperature_decides(off_where(False), "sgd")
     assert below.effect == pytest.approx(0)
     # At 2^-1 and 2^-2 of the best.
     assert below.why.endswith(
-        "Over all 3 shared temperatures up to it, the largest distance is 7.00 points."
+        "Of the 3 shared temperatures up to it, the largest difference is 7.00 points."
     )
 
 

@@ -208,7 +208,9 @@ def run_sweep(
             todo = by_device[device]
             if progress is None:  # where nothing is missing there is nothing to show
                 name = f"{study.experiment.name} {study.scale}"
-                progress = stack.enter_context(bar(total=len(todo), unit="run", desc=name))
+                progress = stack.enter_context(
+                    bar(total=len(todo), unit="run", desc=name, leave=False)
+                )
             progress.total = progress.n + len(todo)
             progress.refresh()
             work = bundles(todo, device)
@@ -251,6 +253,7 @@ def run_sweep(
                 report.failed += failed
                 report.trained += len(results) - failed
                 report.diverged += sum(record.status == "diverged" for record in results)
+                progress.leave = True  # a sweep that is refused at once leaves its one line alone
                 progress.update(len(results))
                 progress.set_postfix(failed=report.failed, diverged=report.diverged)
             if not mine and not _past(deadline):
