@@ -98,7 +98,13 @@ def visit(browser: Browser) -> Iterator[Any]:
             ),
         )
         page.on("pageerror", lambda error: seen.trouble.append(f"throws: {error}"))
-        page.on("requestfailed", lambda request: seen.trouble.append(f"fails: {request.url}"))
+
+        def failed(request: Any) -> None:
+            # A page that a test has left wants its icon no more.
+            if request.failure != "net::ERR_ABORTED":
+                seen.trouble.append(f"fails: {request.url}")
+
+        page.on("requestfailed", failed)
         page.on(
             "response",
             lambda response: seen.loaded.update(

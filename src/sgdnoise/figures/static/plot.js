@@ -1,6 +1,7 @@
 // Draws every figure of the book with one copy of plotly, in the page's light or dark colours.
 // Used twice: as a script of each page, and as the first part of the widget in explorer.py.
-globalThis.sgdnoise ??= (() => {
+// A heading of that name, which a page may have, stands in for what is not set.
+if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
   // The light colours of figures.py and what stands for them on a dark page.
   const DARK = {
     "#ffffff": "#121212", "#222832": "#ced6dd", "#6b7280": "#9aa4b2", "#d8dde3": "#39424f",
