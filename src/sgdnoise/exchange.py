@@ -16,7 +16,7 @@ from sgdnoise.errors import FailureError, InputError, shown
 from sgdnoise.experiments import check_scale, experiment_named, studies
 from sgdnoise.records.bundle import Place, read_bundle, write_bundle
 from sgdnoise.records.find import find_store
-from sgdnoise.records.record import Record
+from sgdnoise.records.record import Record, is_there
 from sgdnoise.records.store import Store, shown_path
 from sgdnoise.study.study import Study
 from sgdnoise.sweeps.run import read_aloud
@@ -107,7 +107,7 @@ def merge(file: Path, *, results: Path | None = None, dry_run: bool = False) -> 
         new[place], count = [], Counter[str]()
         for record in records:
             why = unfit(known[place], record) or _contradicts(here, record)
-            kind = "refused" if why else "already here" if _is_here(here, record) else "new"
+            kind = "refused" if why else "already here" if is_there(here, record.id) else "new"
             count[kind] += 1
             if why:
                 print(f"refused: {'/'.join(place)} {record.id}: {why}", file=sys.stderr)
@@ -139,9 +139,8 @@ def unfit(study: Study, record: Record) -> str:
         return "no grid of this experiment asks for its run"
     if record.provenance["precision"] != config.precision:
         return "it was not trained in the precision that its config asks for"
-    on = "cpu" if str(record.provenance["device"]).startswith("CPU") else "cuda"
-    if on != (where := device_of(study.scale, config)):
-        return f"it was trained on {on}, and such runs train on {where}"
+    if record.device != (where := device_of(study.scale, config)):
+        return f"it was trained on {record.device}, and such runs train on {where}"
     if record.status == "done":
         for objective in study.experiment.objectives:
             if record.metrics.get(objective.name) is None:
@@ -149,13 +148,9 @@ def unfit(study: Study, record: Record) -> str:
     return ""
 
 
-def _is_here(here: Mapping[str, Record], record: Record) -> bool:
-    return record.id in here and here[record.id].status != "failed"
-
-
 def _contradicts(here: Mapping[str, Record], record: Record) -> str:
     """How a record differs from the one that is here, times and devices aside."""
-    if not _is_here(here, record):
+    if not is_there(here, record.id):
         return ""
     mine = here[record.id]
     if mine.status != record.status:

@@ -8,6 +8,7 @@ from made_up import fill, record
 from sgdnoise.book import inventory
 from sgdnoise.experiments import EXPERIMENTS, studies, study_of
 from sgdnoise.records.store import Store
+from sgdnoise.sweeps import cost
 
 GAP = EXPERIMENTS["generalization-gap"]
 
@@ -94,6 +95,12 @@ def test_what_is_missing_has_the_command_that_fills_it(tmp_path):
     # Without a record a GPU's time is assumed, a core's is not known.
     for scale, estimate in zip(rows.scale, rows.estimate, strict=True):
         assert estimate.endswith("GPU-hours") if scale in ("gpu", "paper") else estimate == ""
+
+    # Of a scale that trains on both, the part on a GPU is what can be told, and no more.
+    ladder = study_of("generalization-gap", "paper").missing({})
+    seconds = [cost.assumed_seconds(config) for config in ladder if config.model != "f1"]
+    assert 0 < len(seconds) < len(ladder)
+    assert by.loc["generalization-gap", "paper"].estimate == f"{sum(seconds) / 3600:,.1f} GPU-hours"
 
     fill(tmp_path, GAP, "gpu", 3, ending)
     after = inventory.to_run(store)

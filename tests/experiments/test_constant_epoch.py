@@ -140,8 +140,9 @@ def test_a_flat_part_that_scatters_is_undecided_and_edges_are_left_out():
     half = stats.t.ppf(0.975, 3) * fit.stderr
     assert found.interval == pytest.approx((fit.slope - half, fit.slope + half))
     fewer = findings.flat_beyond(told_of(peaks=rates(0.0, edges=(64, 512))))
-    assert fewer.why.startswith(
-        "over the 3 batch sizes from B = 128 on, the slope of the best rate is 0"
+    assert fewer.why == (
+        "over the 3 batch sizes from B = 128 on, the slope of the best rate is 0 [0, 0]; no growth "
+        "means a slope of 0."
     )
     assert fewer.word == "reproduced"
 

@@ -627,3 +627,10 @@ def test_on_a_cluster_a_killed_worker_costs_nothing(tmp_path, uninterrupted):
         killer.join(60)
     assert report.failed == 0
     assert list(differences(Store(tmp_path), Store(uninterrupted), "digits", "tiny")) == []
+
+
+def test_without_joblib_training_on_the_cpu_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    with pytest.raises(InputError, match="needs joblib, which is not installed"):
+        sweep.run_sweep(tiny(1), Store(tmp_path), jobs=1)
+    assert not list(tmp_path.glob("*/*.jsonl"))

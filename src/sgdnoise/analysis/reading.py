@@ -82,7 +82,7 @@ class Reading:
     @functools.cached_property
     def devices(self) -> list[str]:
         """The kinds of device that trained them, CPU and GPU."""
-        return sorted({_kind(record) for record in self.runs})
+        return sorted({{"cpu": "CPU", "cuda": "GPU"}[record.device] for record in self.runs})
 
     @property
     def seeds(self) -> int:
@@ -233,10 +233,6 @@ class Reading:
             enough = min(self.study.seeds, state.sweep.most_seeds)
             counts.extend(self.seeds if n >= enough else n for n in seeds.values())
         return min(counts, default=0)
-
-
-def _kind(record: Record) -> str:
-    return "CPU" if str(record.provenance.get("device")).startswith("CPU") else "GPU"
 
 
 def _is_of(key: Key, variant: Key | None) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sgdnoise.book.markdown import literal
+from sgdnoise.config import RunConfig
 from sgdnoise.experiments import studies
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
@@ -56,14 +57,14 @@ def _ran_on(record: Record) -> str:
     return f"{device.split(',')[0]}, {precision}"
 
 
+_HOURS = {"cpu": "core-hours", "cuda": "GPU-hours"}
+
+
 def hours(records: Iterable[Record]) -> str:
     """What the runs took, in core-hours and GPU-hours by the device that each record names."""
-    spent = {"core-hours": 0.0, "GPU-hours": 0.0}
+    spent = dict.fromkeys(_HOURS.values(), 0.0)
     for record in records:
-        on_cpu = str(record.provenance.get("device", "")).startswith("CPU")
-        spent["core-hours" if on_cpu else "GPU-hours"] += float(
-            record.provenance.get("seconds", 0.0)
-        )
+        spent[_HOURS[record.device]] += float(record.provenance.get("seconds", 0.0))
     return ", ".join(f"{s / 3600:.2f} {unit}" for unit, s in spent.items() if s)
 
 
@@ -98,8 +99,8 @@ def environments(store: Store) -> pd.DataFrame:
 def to_run(store: Store) -> pd.DataFrame:
     """What is missing, a row an experiment and scale, in the order in which it is worth having.
 
-    Columns: experiment, scale, seeds, missing (runs as things stand), estimate (core-hours or
-    GPU-hours by the records of the same net, else for a GPU `cost.assumed_seconds`), command.
+    Columns: experiment, scale, seeds, missing (runs as things stand), estimate (see `_estimate`),
+    command.
     Empty when nothing is missing.
     """
     rows = []
@@ -108,25 +109,37 @@ def to_run(store: Store) -> pd.DataFrame:
         todo = study.missing(records)
         if not todo:
             continue
-        seconds = estimate_seconds(todo, records)
-        on_gpu = study.scale in ("gpu", "paper")
-        if on_gpu:
-            assumed = np.array([assumed_seconds(config) for config in todo])
-            seconds = np.where(np.isfinite(seconds), seconds, assumed)
-        known = bool(np.isfinite(seconds).all())
         rows.append(
             {
                 "experiment": study.experiment.name,
                 "scale": study.scale,
                 "seeds": str(study.seeds),
                 "missing": f"{len(todo):,} runs",
-                "estimate": f"{seconds.sum() / 3600:,.1f} {'GPU' if on_gpu else 'core'}-hours"
-                if known
-                else "",
+                "estimate": _estimate(study, todo, records),
                 "command": study.command,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _estimate(study: Study, todo: list[RunConfig], records: Mapping[str, Record]) -> str:
+    """The hours that runs will take of each device, by the records of the same net.
+
+    Where there are none, a GPU's are `cost.assumed_seconds`, and a processor's are left out.
+    """
+    # Here, for it loads torch.
+    from sgdnoise.training.devices import device_of
+
+    said = []
+    for device in ("cuda", "cpu"):
+        configs = [config for config in todo if device_of(study.scale, config) == device]
+        seconds = estimate_seconds(configs, records)
+        if device == "cuda":
+            assumed = np.array([assumed_seconds(config) for config in configs])
+            seconds = np.where(np.isfinite(seconds), seconds, assumed)
+        if configs and np.isfinite(seconds).all():
+            said.append(f"{seconds.sum() / 3600:,.1f} {_HOURS[device]}")
+    return ", ".join(said)
 
 
 def summary(store: Store) -> str:

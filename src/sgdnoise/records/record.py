@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -30,6 +31,11 @@ class Record:
     def id(self) -> str:
         """The run's identity, its config's."""
         return self.config.id
+
+    @property
+    def device(self) -> str:
+        """The kind of device that trained it: `cpu` or `cuda`."""
+        return "cpu" if str(self.provenance.get("device")).startswith("CPU") else "cuda"
 
     def line(self) -> str:
         """The record as its line, without the newline."""
@@ -89,6 +95,11 @@ class Record:
         kept = {k: v for k, v in self.provenance.items() if k not in _VOLATILE}
         body = [self.id, self.status, self.metrics, self.curves, kept, self.reason]
         return canonical_json(body)
+
+
+def is_there(records: Mapping[str, Record], run: str) -> bool:
+    """Whether a run has a record, and not that of a failure, which is tried once more."""
+    return run in records and records[run].status != "failed"
 
 
 def _hash(body: dict[str, Any]) -> str:

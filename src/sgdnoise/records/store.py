@@ -22,7 +22,7 @@ import filelock
 
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.provenance import code_digest
-from sgdnoise.records.record import Record
+from sgdnoise.records.record import Record, is_there
 
 _MOST_SAID = 300
 """Characters of a complaint, at most: a damaged line may hold anything."""
@@ -92,7 +92,7 @@ class _Seen:
             said = " ".join(str(error).split())[:_MOST_SAID]
             complaints.append(f"{path}:{number} {said}; its run counts as missing")
             return
-        if record.id not in records or records[record.id].status == "failed":
+        if not is_there(records, record.id):
             records[record.id] = record
 
 
@@ -222,7 +222,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{scale}-{experiment}-write"):
                 there = self.read(scale, experiment)
-                new = [r for r in records if r.id not in there or there[r.id].status == "failed"]
+                new = [record for record in records if not is_there(there, record.id)]
                 self._append(path, new)
         return len(new)
 

@@ -114,8 +114,8 @@ _MODELS = {
 
 _AT_LENGTH = {
     "digits-mlp": "one hidden layer of 64 units",
-    "wrn-10-1": "a residual net of ten layers",
-    "wrn-16-4": "a residual net of sixteen layers",
+    "wrn-10-1": "a residual net of three blocks",
+    "wrn-16-4": "a residual net of six blocks",
     "f1": "five hidden layers of 512 units",
     "f1-64": "five hidden layers",
     "c1": "two convolutions and two hidden layers",

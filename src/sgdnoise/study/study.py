@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sgdnoise.config import RunConfig, canonical_json
 from sgdnoise.errors import InputError, check_whole
-from sgdnoise.records.record import Record
+from sgdnoise.records.record import Record, is_there
 from sgdnoise.study.grid import FRESH_SEED, Outcome, Sweep, SweepState, advance, grid_points
 from sgdnoise.study.plan import outcomes
 from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS, Objective
@@ -115,11 +115,7 @@ class Study:
 
     def missing(self, records: Mapping[str, Record]) -> list[RunConfig]:
         """The runs of `needed` that no sound record stands for."""
-        return [
-            config
-            for config in self.needed(records)
-            if config.id not in records or records[config.id].status == "failed"
-        ]
+        return [config for config in self.needed(records) if not is_there(records, config.id)]
 
     def may_need(self, config: RunConfig) -> bool:
         """Whether its grids, grown and refined in any way that records can have them, need a run.

@@ -21,7 +21,7 @@ from sgdnoise import data
 from sgdnoise.config import RunConfig
 from sgdnoise.errors import InputError, check_whole, shown
 from sgdnoise.progress import bar
-from sgdnoise.records.record import Record
+from sgdnoise.records.record import Record, is_there
 from sgdnoise.records.store import Store
 from sgdnoise.study.study import Study
 from sgdnoise.sweeps.cost import estimate_seconds
@@ -208,10 +208,8 @@ def run_sweep(
             todo = by_device[device]
             if progress is None:  # where nothing is missing there is nothing to show
                 name = f"{study.experiment.name} {study.scale}"
-                progress = stack.enter_context(
-                    bar(total=len(todo), unit="run", desc=name, leave=False)
-                )
-            progress.total = progress.n + len(todo)
+                progress = stack.enter_context(bar(total=0, unit="run", desc=name, leave=False))
+            progress.total = progress.n + sum(map(len, by_device.values()))
             progress.refresh()
             work = bundles(todo, device)
             if device == "cpu":
@@ -232,7 +230,7 @@ def run_sweep(
                     mine += 1
                     # Another sweep may have trained it between our look and our claim.
                     have = store.read(*study.place)
-                    if any(c.id in have and have[c.id].status != "failed" for c in bundle):
+                    if any(is_there(have, config.id) for config in bundle):
                         claims.release(bundle, device)
                         continue
                     yield bundle
@@ -271,21 +269,22 @@ def _devices(
         InputError: nothing that is missing can be trained here.
     """
     on_gpu = [config for config in missing if device_of(study.scale, config) == "cuda"]
+    others = ("cpu",) if len(on_gpu) < len(missing) else ()
     if not on_gpu:
         return ("cpu",)
     if not here:
-        return ("cuda", "cpu") if len(on_gpu) < len(missing) else ("cuda",)
-    if len(on_gpu) == len(missing) and jobs not in (None, 1):
+        return ("cuda", *others)
+    if not others and jobs not in (None, 1):
         raise InputError(f"jobs must be 1 where one GPU trains, got {jobs}: leave it out")
     instead = _instead(study)
     try:
         require_cuda(instead)
     except InputError:
-        if len(on_gpu) == len(missing):
-            raise
-        return ("cpu",)
+        if others:
+            return others
+        raise
     require_memory(on_gpu, instead)
-    return ("cuda", "cpu")
+    return ("cuda", *others)
 
 
 def _take(study: Study, store: Store, code: str | None, report: Report) -> bool:

@@ -117,8 +117,14 @@ class Processes:
 
     def __call__(self, bundles: Iterator[list[RunConfig]]) -> Iterator[list[Record]]:
         # Imported here: a machine that trains on its GPU may do without.
-        import joblib
-        from joblib.externals.loky.process_executor import TerminatedWorkerError
+        try:
+            import joblib
+            from joblib.externals.loky.process_executor import TerminatedWorkerError
+        except ImportError:
+            raise InputError(
+                "training on the CPU needs joblib, which is not installed: pip install joblib, or "
+                "run the same command elsewhere; what is trained is kept"
+            ) from None
 
         pool = joblib.Parallel(
             n_jobs=self.workers,

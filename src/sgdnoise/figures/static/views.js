@@ -19,7 +19,7 @@ globalThis.sgdnoiseViews ??= (() => {
   const kept = {}; // directions prepared for a rate and a momentum, whatever the budget
 
   // The model's cells, its tuned ridge and the boundary of it.
-  const views = new Map(); // a view takes 10 kB, and there are 204
+  const views = new Map(); // by what it is of: at most one for each setting of the controls
   function theoryView(model, state) {
     const of = `${state.m} ${state.size} ${state.budget}`;
     if (!views.has(of)) views.set(of, calculated(model, state));
