@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from browser.slowed import slowed
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 2_000_000
@@ -70,11 +71,32 @@ def test_every_step_of_every_slider_moves_its_figure(name: str, book_url: str, v
     assert seen.trouble == []
 
 
+def test_marks_follow_a_hand_at_once(book_url: str, visit: Any) -> None:
+    """Within 50 ms on a processor slowed fourfold, in the page's own time, as on the map."""
+    seen = visit(f"{book_url}/book/temperature.html")
+    seen.page.evaluate(
+        "() => document.querySelectorAll('.sgdnoise-explorer input[max=\"5\"]')"
+        ".forEach((range, i) => range.classList.add(`timed-${i}`))"
+    )
+    count = seen.page.locator("input[class^=timed]").count()
+    assert count >= 3
+    for i in range(count):
+        seen.page.locator(f".timed-{i}").scroll_into_view_if_needed()
+        cost = slowed(seen.page, f".timed-{i}")
+        assert 1e-3 < min(cost() for _ in range(3)) < 0.05
+    assert seen.trouble == []
+
+
 def widgets_of(loaded: Iterable[str], source: str) -> list[str]:
     """What of Jupyter's widgets a page asks for or holds: none, for it draws its own controls."""
     scripts = ("require.js", "embed-amd.js", "anywidget.js")
     states = [kind for kind in ("widget-state+json", "widget-view+json") if kind in source]
     return [url for url in loaded if url.split("?")[0].endswith(scripts)] + states
+
+
+# The marks of a plot as they stand: what a hand moves at once has to be what it gets when it rests.
+MARKS = """(plot) => [...plot.querySelectorAll(".plot .trace path")]
+  .map((mark) => [mark.getAttribute("d"), mark.getAttribute("transform")].join(" "))"""
 
 
 def walk(page: Any, explorer: Any) -> None:
@@ -101,6 +123,9 @@ def walk(page: Any, explorer: Any) -> None:
                 slider.focus()
                 press(page, plot, "Home", may_stay=True)
             states.append(json.loads(plot.get_attribute("data-slider-state")))
+            sketch = plot.evaluate(MARKS)
+            explorer.evaluate("(box) => sgdnoise.settle(box.querySelector('.sgdnoise-figure'))")
+            assert plot.evaluate(MARKS) == sketch, label
             drawings.append(plot.evaluate("(p) => JSON.stringify(p.data)"))
             if not two:
                 said = slider.get_attribute("aria-valuetext")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser.slowed import slowed
 
 from sgdnoise import figures
 from sgdnoise.book.map_page import the_map
@@ -119,36 +120,12 @@ def test_what_the_page_tells_of_the_model_is_so(page: Any) -> None:
 def test_a_slider_redraws_at_once(page: Any) -> None:
     """Within 50 ms on a processor slowed fourfold, in the page's own time: others work here too."""
     page.get_by_label("Shown").select_option("theory")
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
-
-    def spent() -> float:
-        found = session.send("Performance.getMetrics")["metrics"]
-        return float(next(one["value"] for one in found if one["name"] == "TaskDuration"))
-
-    def of(move: str, moves: int = 12) -> float:
-        """Seconds a move, each with two frames to be drawn in."""
-        before = spent()
-        page.evaluate(
-            """async ([move, moves]) => {
-              const field = document.querySelector("input[name=m]");
-              const frame = () => new Promise(requestAnimationFrame);
-              for (let i = 0; i < moves; i++) {
-                field.value = i % 6;
-                field.dispatchEvent(new Event(move, { bubbles: true }));
-                await frame();
-                await frame();
-              }
-            }""",
-            [move, moves],
-        )
-        return (spent() - before) / moves
+    cost = slowed(page, "input[name=m]")
 
     def at(size: str) -> float:
         """Seconds a move of momentum with a budget that has not been shown before."""
         page.locator("input[name=size]").fill(size)
-        return of("input") - of("nothing")
+        return cost()
 
     # What else a machine does only adds: the least of three is the page's own.
     assert 1e-3 < min(at(size) for size in ("4", "8", "12")) < 0.05

@@ -199,14 +199,13 @@ def bowl_figure(learning_rate: float, batch_size: int) -> go.Figure:
     )
     line(fig, at, mean, "SDE, mean", color=BLUE)
     epochs = steps * batch_size / chapter.BOWL_EPOCH
-    mode = "lines+markers" if steps.size <= 33 else "lines"
     for sign, name in ((0, "SGD, mean"), (2, "SGD, ± 2 standard deviations"), (-2, "")):
         fig.add_scatter(
             x=epochs,
             y=state.x + sign * spread,
-            mode=mode,
+            mode="lines+markers",
             line={"color": VERMILLION, "width": 2, "dash": "dot" if sign else "solid"},
-            marker={"size": 5},
+            marker={"size": 5, "maxdisplayed": 33},
             name=name,
             showlegend=bool(name),
         )

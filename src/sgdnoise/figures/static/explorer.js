@@ -1,18 +1,23 @@
 // Figures that controls move: from the table of frames that explorer.py made. A page of the book
 // has the browser's own controls, made here; in JupyterLab and Colab widget.js takes their place.
 (() => {
-  const { draw, place } = globalThis.sgdnoise;
+  const { draw, place, sketch } = globalThis.sgdnoise;
 
-  // The figure at a position of the controls.
-  function figureAt({ base, paths, pool, frames, shape }, position) {
-    const row = position.reduce((index, i, axis) => index * shape[axis] + i, 0);
-    const figure = structuredClone(base);
-    paths.forEach((path, column) => {
-      let node = figure;
-      for (const key of path.slice(0, -1)) node = node[key];
-      node[path.at(-1)] = pool[frames[row][column]];
-    });
-    return figure;
+  const rowAt = ({ shape }, position) =>
+    position.reduce((index, i, axis) => index * shape[axis] + i, 0);
+
+  // A copy of a node in which one place, however deep, holds another value.
+  const having = (node, [key, ...rest], value) => {
+    const copy = Array.isArray(node) ? [...node] : { ...node };
+    copy[key] = rest.length ? having(node[key], rest, value) : value;
+    return copy;
+  };
+
+  // The figure at a position of the controls. It shares with the others what does not vary.
+  function figureAt(table, position) {
+    const { base, paths, pool, frames } = table;
+    const row = frames[rowAt(table, position)];
+    return paths.reduce((figure, path, column) => having(figure, path, pool[row[column]]), base);
   }
 
   // What is wrong with a table, or nothing.
@@ -41,15 +46,67 @@
 
   // Draws a frame; the plot then says where its controls stand.
   async function show(box, figure, sliders, position, ask) {
+    whole.delete(box);
     const plot = await draw(box, figure, ask);
     if (!plot) return null;
     // The title carries the numbers: read out when a control has changed them.
     box.querySelector(".sgdnoise-title").setAttribute("aria-live", "polite");
+    say(plot, sliders, position);
+    return plot;
+  }
+
+  function say(plot, sliders, position) {
     plot.dataset.sliderState = JSON.stringify(
       Object.fromEntries(sliders.map((s, axis) => [s.name, s.values[position[axis]]])),
     );
+  }
+
+  // What a frame may change for its marks alone to be moved; names and colours wait for the whole.
+  const MARKS = new RegExp(
+    String.raw`^(data\.\d+\.(x|y|name|customdata|line\.color|error_[xy]\.array(minus)?)` +
+      String.raw`|layout\.(title\.text|meta\.alt))$`,
+  );
+  const REST = 150; // ms
+  const whole = new WeakMap(); // box -> the row of its table that was last drawn whole
+  const sketched = new Map(); // box -> what draws it whole, when its controls rest
+
+  // Follows a hand on the controls: the marks move at once, the rest of the figure when the hand
+  // rests, for a whole drawing takes longer than a frame of a film.
+  async function follow(box, { sliders, table }, position, ask) {
+    const row = rowAt(table, position);
+    const [now, before] = [table.frames[row], table.frames[whole.get(box)]];
+    const changed = table.paths
+      .filter((_, column) => before && before[column] !== now[column])
+      .map((path) => path.join("."));
+    const moved = ["x", "y"].filter((axis) =>
+      changed.some((path) => path.startsWith("data.") && RegExp(`[._]${axis}(\\.|$)`).test(path)),
+    );
+    const figure = figureAt(table, position);
+    const there = [...position];
+    clearTimeout(sketched.get(box)?.timer);
+    sketched.delete(box);
+    const work = async () => {
+      const plot = await show(box, figure, sliders, there, ask);
+      if (plot) whole.set(box, row);
+      return plot;
+    };
+    const alone = before && changed.every((path) => MARKS.test(path));
+    if (!alone || !sketch(box, figure, moved, ask)) return work();
+    const plot = box.querySelector(":scope > .sgdnoise-plot");
+    say(plot, sliders, there);
+    sketched.set(box, { work, timer: setTimeout(() => settle(box), REST) });
     return plot;
   }
+
+  // Draws whole, now, what is only sketched.
+  function settle(box) {
+    const { work, timer } = sketched.get(box) ?? {};
+    clearTimeout(timer);
+    sketched.delete(box);
+    return work?.();
+  }
+
+  addEventListener("beforeprint", () => [...sketched.keys()].forEach(settle));
 
   function element(tag, attributes, ...content) {
     const node = document.createElement(tag);
@@ -93,7 +150,7 @@
   // Puts up an explorer of a page; what it returns draws the frame that its controls stand at.
   function explorer(holder, { sliders, table, caption, position }) {
     const box = element("div", { class: "sgdnoise-figure" });
-    const move = () => show(box, figureAt(table, position), sliders, position);
+    const move = () => follow(box, { sliders, table }, position);
     const controls = sliders.map((slider, axis) =>
       (slider.options.length === 2 ? pair : range)(slider, position[axis], (index) => {
         position[axis] = index;
@@ -105,5 +162,5 @@
     return move;
   }
 
-  Object.assign(globalThis.sgdnoise, { explorer, fault, figureAt, show });
+  Object.assign(globalThis.sgdnoise, { explorer, fault, follow, settle, show });
 })();

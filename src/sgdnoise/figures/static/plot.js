@@ -89,24 +89,29 @@ if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
     }
   }
 
+  // Writes a figure's title over its plot, and what stands for it where nobody sees it.
+  function entitle(box, { title, meta }) {
+    const heading = part(box, "p", "sgdnoise-title", true);
+    write(heading, title?.text ?? "");
+    heading.hidden = !title?.text;
+    const plot = part(box, "div", "sgdnoise-plot");
+    plot.setAttribute("aria-label", meta?.alt ?? heading.textContent);
+    return plot;
+  }
+
   // Puts up what needs no plotly, and keeps the room of what does, so that nothing moves when it
   // comes. Title and provenance are text of the page: there they wrap on a narrow screen, are read
   // out, and are found by a search.
   function place(box, figure) {
     const { data, layout } = coloured(figure);
     const notes = (layout.annotations ?? []).filter((note) => note.name === "provenance");
-    const title = layout.title?.text ?? "";
-    delete layout.title;
     if (notes.length) {
       layout.annotations = layout.annotations.filter((note) => note.name !== "provenance");
       delete layout.margin?.b;
     }
-    const heading = part(box, "p", "sgdnoise-title", true);
-    write(heading, title);
-    heading.hidden = !title;
-    const plot = part(box, "div", "sgdnoise-plot");
+    const plot = entitle(box, layout);
     plot.setAttribute("role", "figure"); // no image: its toolbar has buttons
-    plot.setAttribute("aria-label", layout.meta?.alt ?? heading.textContent);
+    delete layout.title;
     layout.uirevision ??= "keep"; // zoom and hidden curves outlive a move of a slider
     // An explicit height, or plotly collapses in a page; more where the legend stacks.
     layout.height ??= layout.template?.layout?.height ?? 420;
@@ -136,6 +141,58 @@ if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
     await Plotly.react(plot, data, layout, CONFIG);
     if (inBook()) linkPoints(plot, layout.meta ?? {});
     return plot;
+  }
+
+  const KINDS = {
+    i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array,
+    u4: Uint32Array, f4: Float32Array, f8: Float64Array,
+  };
+
+  // The numbers of one row, however Python has packed them.
+  const unpacked = (numbers) =>
+    numbers?.bdata === undefined ? numbers
+      : new KINDS[numbers.dtype](Uint8Array.from(atob(numbers.bdata), (c) => c.charCodeAt(0)).buffer);
+
+  // Moves the marks of a drawn figure to other numbers: what a whole drawing does for them, without
+  // axes, legend and labels, which cost twenty times as much. Says whether it could: not where one
+  // of the axes of what moved ("x", "y") follows its data, or a trace is of another kind. Plotly has no call for this, so it uses
+  // parts of its own that it promises nobody; a browser test compares the marks with those of `draw`.
+  function sketch(box, figure, moved, ask) {
+    const plot = part(box, "div", "sgdnoise-plot");
+    const { data, layout } = figure;
+    const { _fullData: traces, _fullLayout: whole } = plot;
+    if (traces?.length !== data.length) return false;
+    const marked = traces.map((trace, k) => {
+      const { type = "scatter", x, y, error_x, error_y } = data[k];
+      const fits = type === trace.type && (type === "bar" || type === "scatter");
+      return fits && { trace, x: unpacked(x), y: unpacked(y), bars: { x: error_x, y: error_y } };
+    });
+    const plots = Object.values(whole._plots);
+    const follows = plots.some((one) => moved.some((axis) => one[`${axis}axis`].autorange));
+    if (follows || !marked.every(Boolean)) return false;
+    shown.set(box, [figure, ask]);
+    entitle(box, layout);
+    marked.forEach(({ trace, x, y, bars }, k) => {
+      if (trace.visible !== true) return; // its entry in the legend was clicked
+      Object.assign(trace, x && { x }, y && { y });
+      const marks = trace._module.calc(plot, trace);
+      Object.assign(marks[0], { trace, t: plot.calcdata[k][0].t });
+      for (const axis of ["x", "y"]) {
+        const { array, arrayminus = array } = bars[axis] ?? {};
+        const [up, down] = [unpacked(array), unpacked(arrayminus)];
+        if (!up || !trace[`error_${axis}`].visible) continue;
+        for (const mark of marks) {
+          mark[`${axis}h`] = mark[axis] + up[mark.i];
+          mark[`${axis}s`] = mark[axis] - down[mark.i];
+        }
+      }
+      plot.calcdata[k] = marks;
+    });
+    for (const module of new Set(traces.map(({ _module }) => _module))) {
+      for (const one of plots) module.crossTraceCalc?.(plot, one);
+    }
+    for (const module of whole._basePlotModules) module.plot(plot);
+    return true;
   }
 
   // The numbers of a figure as it stands, as rows of curve, x, y and what else a mark has.
@@ -239,5 +296,5 @@ if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
 
   const forget = (box) => shown.delete(box);
 
-  return { draw, forget, inBook, part, place, plotly };
+  return { draw, forget, inBook, part, place, plotly, sketch };
 })();

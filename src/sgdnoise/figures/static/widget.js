@@ -1,7 +1,7 @@
 // The widget of explorer.py in JupyterLab and Colab: the last part of a module that begins with
 // plot.js and explorer.js.
 function render({ model, el }) {
-  const { figureAt, forget, part, show } = globalThis.sgdnoise;
+  const { follow, forget, part, show } = globalThis.sgdnoise;
   const sliders = model.get("sliders");
   const table = model.get("table");
   const names = sliders.map((_, axis) => `slider_${axis}`);
@@ -44,12 +44,12 @@ function render({ model, el }) {
     return handles.length >= sliders.length;
   }
 
-  const put = async (figure) =>
-    (await show(box, figure, sliders, position(), ask)) && nameHandles();
-  const move = () => put(figureAt(table, position()));
-  const receive = (message) => {
+  const move = async () =>
+    (await follow(box, { sliders, table }, position(), ask)) && nameHandles();
+  const receive = async (message) => {
     if (message.kind !== "frame") return;
-    if (String(message.position) === String(position())) put(message.figure);
+    if (String(message.position) !== String(position())) return;
+    (await show(box, message.figure, sliders, position(), ask)) && nameHandles();
   };
   names.forEach((name) => model.on(`change:${name}`, move));
   model.on("msg:custom", receive);
