@@ -7,6 +7,9 @@ from torch import Tensor
 
 from sgdnoise.curvature.mean_loss import MeanLoss
 
+AT_ONCE = 16
+"""Random probes that share a batch's graph, which costs as much as a product with one of them."""
+
 
 def exact_diagonal(loss: MeanLoss, chunk: int = 256) -> Tensor:
     """Diagonal of the Hessian, shape (P,), by one product a parameter: for small nets only."""
@@ -28,13 +31,16 @@ def estimated_diagonal(
     """
     mean = torch.zeros(loss.size, dtype=loss.dtype, device=loss.device)
     squares = torch.zeros_like(mean)
-    for i in range(probes):
-        probe = rademacher(loss, generator)
-        sample = probe * loss.hessian_product(probe)
-        # Welford's update: the sum of squares itself would cancel where the diagonal dominates.
-        change = sample - mean
-        mean += change / (i + 1)
-        squares += change * (sample - mean)
+    seen = 0
+    for first in range(0, probes, AT_ONCE):
+        count = min(AT_ONCE, probes - first)
+        signs = torch.stack([rademacher(loss, generator) for _ in range(count)])
+        for sample in signs * loss.hessian_products(signs):
+            seen += 1
+            # Welford's update: the sum of squares would cancel where the diagonal dominates.
+            change = sample - mean
+            mean += change / seen
+            squares += change * (sample - mean)
     return mean, (squares / (probes * (probes - 1))).sqrt()
 
 
