@@ -348,6 +348,7 @@ def test_above_a_bound_is_told_of_the_effect_itself(value, half, bound, word):
     assert verdict.effect == value
     assert verdict.interval == pytest.approx((value - half, value + half))
     assert (verdict.margin, verdict.unit, verdict.why) == (0.5, "points", "so.")
+    assert verdict.band == ((-0.5, None) if bound < 0 else (None, 0.5))
     assert verdict.room == pytest.approx(abs(value - bound))
     assert verdict.p == pytest.approx(2 * stats.t.sf(abs(value - bound) / error, 10))
     # Of the opposite claim on the same numbers it is the opposite.
@@ -369,6 +370,7 @@ def test_a_direction_keeps_its_numbers():
     assert verdict.interval == pytest.approx((1 - reach, 1 + reach))
     assert verdict.p == pytest.approx(2 * stats.t.sf(4.0, 10))
     assert (verdict.effect, verdict.unit, verdict.margin) == (1.0, "slope", 0.5)
+    assert verdict.band == (-0.5, 0.5)  # not about the paper's number
     assert (verdict.printed, verdict.rests_on) == (1.2, "batch sizes")
     # An interval alone has no p.
     assert direction(0.5, 1.5).p is None
@@ -418,6 +420,7 @@ def test_alike_is_within_a_margin(target, low, high, word):
     verdict = alike("so.", near, unit="slope", margin=0.5, target=target, rests_on="budgets")
     assert verdict.word == word
     assert (verdict.margin, verdict.unit, verdict.rests_on) == (0.5, "slope", "budgets")
+    assert verdict.band == (target - 0.5, target + 0.5)
     assert verdict.printed == (target or None)
 
 
@@ -530,7 +533,7 @@ def test_an_effect_that_is_absent_decides_against_every(values, margin, word):
 def test_every_effect_is_the_same(values, word):
     verdict = all_of(*values, same=True, margin=3.0)
     assert verdict.word == word
-    assert verdict.margin == 3.0
+    assert (verdict.margin, verdict.band) == (3.0, (-3.0, 3.0))
     assert verdict.effect == max(values, key=abs)
 
 

@@ -42,6 +42,8 @@ class Verdict:
         effect: the estimate, on its natural scale; None where there is no number.
         interval: its bounds.
         margin: within which two things count as alike; None where the claim has a direction.
+        band: the effects that the margin counts as none, or as no loss, from least to greatest;
+            None for an end that is open, and for no margin at all.
         seeds: runs a grid point behind it.
         about: the statement as it reads at this size, where that differs from the paper's.
         elsewhere: whether this scale has nothing that the claim is about.
@@ -60,6 +62,7 @@ class Verdict:
     effect: float | None = None
     interval: tuple[float, float] | None = None
     margin: float | None = None
+    band: tuple[float | None, float | None] | None = None
     seeds: int = 0
     about: str = ""
     elsewhere: bool = False
@@ -236,6 +239,7 @@ def above(why: str, found: Estimate, *, unit: str, bound: float) -> Verdict:
         effect=None if verdict.effect is None else interval.value,
         interval=verdict.interval and (interval.low, interval.high),
         margin=abs(bound),
+        band=(bound, None) if bound < 0 else (None, bound),
     )
 
 
@@ -266,7 +270,8 @@ def alike(
         word = "contradicted"
     room = abs(margin - abs(interval.value - target))
     p = found.p_within(margin, target) if isinstance(found, Estimate) else math.nan
-    return _verdict(word, why, found, unit, margin, target or None, rests_on, room, p)
+    made = _verdict(word, why, found, unit, margin, target or None, rests_on, room, p)
+    return replace(made, band=(target - margin, target + margin))
 
 
 def every(
@@ -347,6 +352,7 @@ def _verdict(
         interval.value if math.isfinite(interval.value) else None,
         bounds if all(map(math.isfinite, bounds)) else None,
         margin,
+        band=None if margin is None else (-margin, margin),
         unit=unit,
         printed=printed,
         p=p if math.isfinite(p) else None,

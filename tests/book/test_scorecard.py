@@ -30,7 +30,7 @@ from sgdnoise.book.scorecard import (
 )
 from sgdnoise.book.scorecard_page import address, claims_list, counts_table
 from sgdnoise.experiments import findings, studies, study_of
-from sgdnoise.figures.forest import MARKS, anchor, centre, forest, forests, shows, units
+from sgdnoise.figures.forest import MARKS, anchor, forest, forests, shows, units
 from sgdnoise.figures.theme import compact
 from sgdnoise.papers.numbers import items, waiting
 from sgdnoise.records.store import Store
@@ -52,6 +52,7 @@ def row(number=0, word="reproduced", **changes):
         "effect": 1.5,
         "interval": [1.0, 2.0],
         "margin": None,
+        "band": None,
         "unit": "points",
         "printed": None,
         "p": None,
@@ -342,16 +343,17 @@ def test_each_word_has_a_mark_of_its_own():
 
 def test_a_forest_has_a_row_for_each_effect_of_its_unit_and_the_papers_diamonds():
     some = [
-        row(0, printed=0.5, margin=0.3),
+        row(0, printed=0.5, margin=0.3, band=[-0.3, 0.3]),
         row(1, "contradicted", effect=-1.0, interval=[-2.0, -0.5]),
-        row(2, "undecided", unit="slope", effect=0.9, interval=[0.7, 1.1], printed=1.0, margin=0.2),
+        row(2, "undecided", unit="slope", effect=0.9, interval=[0.7, 1.1], printed=1.0, band=[0.8, 1.2]),
         row(3, effect=None),
         row(4, interval=None),
         row(5, effect=math.nan),
         row(6, interval=[math.nan, 1.0]),
         row(7, interval=[0.0, math.inf]),
+        row(8, unit="slope", interval=[0.2, 0.4], effect=0.3, band=[None, 0.1], printed=1.0),
     ]
-    assert [shows(r) for r in some] == [True] * 3 + [False] * 5
+    assert [shows(r) for r in some] == [True] * 3 + [False] * 5 + [True]
     assert units(some) == ["points", "slope"]
     points, slopes = forests(some)
     assert points.layout.title.text == (
@@ -368,10 +370,10 @@ def test_a_forest_has_a_row_for_each_effect_of_its_unit_and_the_papers_diamonds(
     assert "diamond" in by["the paper's number"].marker.symbol
     bands = [s for s in points.layout.shapes if s.type == "rect"]
     assert [(s.x0, s.x1) for s in bands] == [(-0.3, 0.3)]
-    # A slope's margin lies about the paper's slope.
-    (band,) = [s for s in slopes.layout.shapes if s.type == "rect"]
-    assert (band.x0, band.x1) == (0.8, 1.2)
-    assert centre(some[0]) == 0
+    # About what the claim says, not about the paper's number; open ends reach the figure's.
+    left = slopes.layout.xaxis.range[0]
+    bands = [s for s in slopes.layout.shapes if s.type == "rect"]
+    assert [(s.x0, s.x1) for s in bands] == [(0.8, 1.2), (left, 0.1)]
     low, high = points.layout.xaxis.range
     assert low < -2 < 2 < high
     json.dumps(compact(points), allow_nan=False)

@@ -41,8 +41,8 @@ def scorecard(
     Such a claim has one row, whose scale is empty: a scale that is asked for leaves it out.
 
     Keys: id, paper, statement, about (the statement as it reads at this size, where it differs),
-    where, scale, verdict, effect, interval, margin, printed and unit (which these four are in), p,
-    seeds, why, elsewhere (whether this scale has nothing that the claim is about), experiment
+    where, scale, verdict, effect, interval, margin, band (the effects that the margin counts as
+    none; None for an open end), printed and unit (which these five are in), p, seeds, why, elsewhere (whether this scale has nothing that the claim is about), experiment
     (which may still have to be written), page and runs (in the built book, from its top; None where
     nothing is recorded), code (the predicate's file and name; empty where there is none yet).
 
@@ -146,6 +146,7 @@ def _made(claim: str, verdict: Verdict, **where: Any) -> Row:
         "effect": verdict.effect,
         "interval": None if verdict.interval is None else list(verdict.interval),
         "margin": verdict.margin,
+        "band": None if verdict.band is None else list(verdict.band),
         "unit": verdict.unit,
         "printed": verdict.printed,
         "p": verdict.p,

@@ -59,6 +59,7 @@ AXES = {
     "points": ("effect", "points of accuracy"),
     "slope": ("slope", None),
     "log2 ratio": ("log₂ of the ratio", None),
+    "share": ("share", None),
     "": ("effect, each on the scale that its row names", None),
 }
 """Label and unit of the axis for what a verdict calls its unit."""
@@ -93,8 +94,8 @@ def forest(
 ) -> go.Figure:
     """Effects and intervals in one unit, with margins and the papers' numbers.
 
-    A margin lies about the paper's number where the effect is a slope that has one, for nothing is
-    compared with a slope of 0; else about 0. A click on a mark or a label leads to its row.
+    Grey are the effects that a margin counts as none, up to the figure's end where it has one end
+    only. A click on a mark or a label leads to its row.
 
     Args:
         rows: of the scorecard; what has another unit, no effect or no interval is left out.
@@ -109,6 +110,7 @@ def forest(
     if not mine:
         raise ValueError(f"no row has an effect and an interval in {unit or 'no unit'}")
     label, of = AXES.get(unit, ("effect", unit))
+    ends = _range(mine)
     fig = figure(
         x=label,
         x_unit=of,
@@ -116,7 +118,7 @@ def forest(
         y_unit=None,
         title=_title(mine, unit),
         alt=f"{_title(mine, unit)} Each as an estimate with its interval.",
-        x_range=_range(mine),
+        x_range=ends,
     )
     tops = [0.0]
     labels = [_label(row) for row in mine]
@@ -138,12 +140,15 @@ def forest(
             align="left",
             font={"size": 12},
         )
-        margin = _finite(row["margin"])
-        if margin:
+        if row["band"]:
+            low, high = (
+                end if inner is None else inner
+                for end, inner in zip(ends, row["band"], strict=True)
+            )
             fig.add_shape(
                 type="rect",
-                x0=centre(row) - margin,
-                x1=centre(row) + margin,
+                x0=low,
+                x1=high,
                 y0=bottom - _GAP + 3,
                 y1=bottom - 3,
                 fillcolor=f"{MUTED}40",
@@ -169,12 +174,6 @@ def forest(
 def forests(rows: Sequence[Mapping[str, Any]], source: str = "") -> list[go.Figure]:
     """A forest for each unit that the rows have; none where nothing has an interval."""
     return [forest(rows, unit, source) for unit in units(rows)]
-
-
-def centre(row: Mapping[str, Any]) -> float:
-    """What a row's margin lies about, in its unit."""
-    printed = _finite(row["printed"])
-    return printed if row["unit"] == "slope" and printed is not None else 0.0
 
 
 def _marks(fig: go.Figure, rows: Sequence[Mapping[str, Any]], at: Sequence[float]) -> None:
@@ -222,14 +221,19 @@ def _title(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     """The finding: how often each word comes out among these rows."""
     words = [row["verdict"] for row in rows]
     said = [f"{words.count(word)} {word}" for word in MARKS if word in words]
-    of = {"points": "points of accuracy", "slope": "slopes", "log2 ratio": "log₂ ratios"}
+    of = {
+        "points": "points of accuracy",
+        "slope": "slopes",
+        "log2 ratio": "log₂ ratios",
+        "share": "shares",
+    }
     named = f"in {_text(of.get(unit, unit))}" if unit else "whose verdicts name no unit"
     judged = "1 effect" if len(rows) == 1 else f"{len(rows)} effects"
     return f"{judged} {named}: {', '.join(said)}."
 
 
 def _reading_it(rows: Sequence[Mapping[str, Any]], leads: bool) -> str:
-    bands = " Grey: the margin." if any(_finite(row["margin"]) for row in rows) else ""
+    bands = " Grey: no difference that matters." if any(row["band"] for row in rows) else ""
     where = " A click on a mark or a label leads to its row." if leads else ""
     return f"Bars: the interval.{bands}{where}"
 
@@ -261,9 +265,8 @@ def _range(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """From the least to the greatest number of the rows, zero among them."""
     ends = [0.0]
     for row in rows:
-        margin = _finite(row["margin"]) or 0.0
-        ends += [*row["interval"], row["effect"], centre(row) - margin, centre(row) + margin]
-        ends += [end for end in [_finite(row["printed"])] if end is not None]
+        ends += [*row["interval"], row["effect"]]
+        ends += [end for end in (*(row["band"] or ()), _finite(row["printed"])) if end is not None]
     room = 0.05 * (max(ends) - min(ends)) or 1.0
     return min(ends) - room, max(ends) + room
 

@@ -206,6 +206,7 @@ def _row(reading: Reading, arm: str) -> Mapping[str, Any]:
         "effect": gain.value,
         "interval": [gain.interval.low, gain.interval.high],
         "margin": None,
+        "band": None,
         "unit": "points",
         "printed": None,
         "seeds": reading.seeds,

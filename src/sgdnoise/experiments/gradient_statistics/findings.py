@@ -203,7 +203,7 @@ def falls_to_zero(reading: Reading) -> Verdict:
         f"of the mean |g| at a batch of {m.LEAST}, the share that is left however large the batch, "
         f"fitted to all batches but the whole set; G20's law leaves {zero():.3f} at its largest."
     )
-    return every(why, parts, unit="of it", margin=zero(), same=True)
+    return every(why, parts, unit="share", margin=zero(), same=True)
 
 
 # --- Steps --------------------------------------------------------------------------------------
