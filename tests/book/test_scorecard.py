@@ -345,7 +345,15 @@ def test_a_forest_has_a_row_for_each_effect_of_its_unit_and_the_papers_diamonds(
     some = [
         row(0, printed=0.5, margin=0.3, band=[-0.3, 0.3]),
         row(1, "contradicted", effect=-1.0, interval=[-2.0, -0.5]),
-        row(2, "undecided", unit="slope", effect=0.9, interval=[0.7, 1.1], printed=1.0, band=[0.8, 1.2]),
+        row(
+            2,
+            "undecided",
+            unit="slope",
+            effect=0.9,
+            interval=[0.7, 1.1],
+            printed=1.0,
+            band=[0.8, 1.2],
+        ),
         row(3, effect=None),
         row(4, interval=None),
         row(5, effect=math.nan),

@@ -390,10 +390,10 @@ def test_the_table_tells_bars_from_bounds_and_has_the_tunings_losses():
 @pytest.mark.parametrize(
     ("loss", "reach"),
     [
-        (0.233, "By that, all of S20's range lies beyond: here every batch leaves data unfitted."),
-        (0.232, "By that, S20's peak lies beyond."),
-        (0.059, "By that, S20's peak lies beyond."),
-        (0.058, "By that, S20's peak lies within."),
+        (0.233, "Even our largest batch fits its data less well than S20's smallest."),
+        (0.232, "Our largest batch fits its data less well than S20's best."),
+        (0.059, "Our largest batch fits its data less well than S20's best."),
+        (0.058, "Our largest batch fits its data at least as well as S20's best."),
     ],
 )
 def test_a_step_budget_says_how_far_its_runs_reach(loss, reach):

@@ -104,8 +104,8 @@ RULES = (
             "falls beyond some batch size, however many examples you pay for.",
             "reproduced at another size": "Do not take the largest batch that you can afford: the "
             "test accuracy falls beyond some batch size, though not by as much as S20's.",
-            "absent": "Take the batch size that is cheapest for you: the largest one tried loses "
-            "no accuracy that matters.",
+            "absent": "Take a large batch if you can afford one: the largest one tried loses no "
+            "accuracy that matters. A small one may.",
             "contradicted": "Take the largest batch that you can afford: the largest one tried "
             "is the best.",
             **_open(

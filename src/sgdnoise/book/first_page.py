@@ -38,9 +38,10 @@ def rules(rows: Sequence[Row]) -> HTML:
         because = ""
         if one.rows:
             first = one.rows[0]
+            others = f" Elsewhere: {_chips(one.rows[1:], first)}" if one.rows[1:] else ""
             because = (
                 f'<p class="because"><a href="{_scorecard(first)}">{escape(_said(first))}</a>: '
-                f"{_chips(one)} {_short(first)}</p>"
+                f"{_chips([first], first)} {_short(first)}{others}</p>"
             )
         items.append(
             f'<li><p><span class="question">{escape(one.rule.question)}</span> '
@@ -67,13 +68,18 @@ def _said(row: Row) -> str:
     return str(row["about"] or row["statement"])
 
 
-def _chips(one: Answer) -> str:
-    """The word at each scale, each a link to its row of the scorecard."""
-    return " ".join(f'<a class="to" href="{_scorecard(row)}">{_word(row)}</a>' for row in one.rows)
+def _chips(rows: Iterable[Row], first: Row) -> str:
+    """Words at their scales, each a link to its row; with the method where `first` has another."""
+    chips = []
+    for row in rows:
+        method = "" if row["id"] == first["id"] else NAMES.get(row["id"].rpartition(".")[2], "")
+        chips.append(f'<a class="to" href="{_scorecard(row)}">{_word(row, method)}</a>')
+    return " ".join(chips)
 
 
-def _word(row: Row) -> str:
-    return chip(row["verdict"], f"{row['verdict']} at {row['scale']}")
+def _word(row: Row, method: str = "") -> str:
+    of = f" for {method}" if method else ""
+    return chip(row["verdict"], f"{row['verdict']} at {row['scale']}{of}")
 
 
 def _scorecard(row: Row) -> str:
@@ -129,7 +135,8 @@ def recipe(rows: Sequence[Row]) -> HTML:
     lines = []
     for one in (answer(rule, rows) for rule in RECIPE):
         claim = (
-            f'<a href="{_scorecard(one.rows[0])}">{escape(_said(one.rows[0]))}</a> {_chips(one)}'
+            f'<a href="{_scorecard(one.rows[0])}">{escape(_said(one.rows[0]))}</a> '
+            f"{_chips(one.rows, one.rows[0])}"
             if one.rows
             else chip("not measured")
         )

@@ -85,8 +85,13 @@ def _layers(reading: Reading) -> Iterable[dict[str, Any]]:
     for (method, variant), states in kinds.items():
         keys = {state.sweep.key for state in states}
         part = reading.part(keys.__contains__)
-        if part.runs and len(states) > 1:
+        if _begun(part) > 1:
             yield _layer(part, str(method), variant, states)
+
+
+def _begun(reading: Reading) -> int:
+    """How many of its batch sizes have runs: a column alone is no map."""
+    return sum(any(run.id in reading.records for run in s.needed) for s in reading.states)
 
 
 def _layer(
@@ -211,12 +216,12 @@ def _finding(reading: Reading, method: str) -> str:
     """What the ridge does, in a sentence."""
     fit = reading.regimes.get(method)
     if reading.waiting or fit is None or not math.isfinite(fit.slope.value):
-        tried = len(reading.states)
+        tried = _begun(reading)
         return f"Test accuracy at {tried} batch sizes: the best learning rate moves with the batch"
     slope = f"with a slope of {fit.slope} against the batch size"
     if fit.flat_seen:
         return (
-            f"The best learning rate grows {slope} up to B = {_sizes(fit.boundary)}, and no further"
+            f"The best learning rate grows {slope} up to a boundary at B = {_sizes(fit.boundary)}"
         )
     return f"The best learning rate grows {slope}; no batch size tried is surely beyond a boundary"
 

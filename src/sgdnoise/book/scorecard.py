@@ -42,9 +42,10 @@ def scorecard(
 
     Keys: id, paper, statement, about (the statement as it reads at this size, where it differs),
     where, scale, verdict, effect, interval, margin, band (the effects that the margin counts as
-    none; None for an open end), printed and unit (which these five are in), p, seeds, why, elsewhere (whether this scale has nothing that the claim is about), experiment
-    (which may still have to be written), page and runs (in the built book, from its top; None where
-    nothing is recorded), code (the predicate's file and name; empty where there is none yet).
+    none; None for an open end), printed and unit (which these five are in), p, seeds, why,
+    elsewhere (whether this scale has nothing that the claim is about), experiment (which may still
+    have to be written), page and runs (in the built book, from its top; None where nothing is
+    recorded), code (the predicate's file and name; empty where there is none yet).
 
     Args:
         store: whose records judge.

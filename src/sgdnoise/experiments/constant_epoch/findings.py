@@ -180,9 +180,10 @@ def scales_further(reading: Reading) -> Verdict:
     sgd, momentum = (reading.regimes[m].boundary for m in ("sgd", "momentum"))
     with np.errstate(divide="ignore"):
         further = _log2(momentum) - _log2(sgd)
+    times = Interval(*(float(np.exp2(x)) for x in (further.value, further.low, further.high)))
     return directional(
         f"with momentum the learning rate stops growing at B ≈ {momentum}, with plain SGD at "
-        f"{sgd}: a ratio of {further} in log₂.",
+        f"{sgd}: the first is {times} times the second.",
         further,
         unit="log2 ratio",
         margin=HALF_STEP,

@@ -226,12 +226,10 @@ def reach(reading: Reading) -> str:
         f"{first.train_loss:.3g} at the smallest batch and {peak.train_loss:.3g} at the peak. "
     )
     if loss > first.train_loss:
-        return (
-            said + "By that, all of S20's range lies beyond: here every batch leaves data unfitted."
-        )
+        return said + "Even our largest batch fits its data less well than S20's smallest."
     if loss > peak.train_loss:
-        return said + "By that, S20's peak lies beyond."
-    return said + "By that, S20's peak lies within."
+        return said + "Our largest batch fits its data less well than S20's best."
+    return said + "Our largest batch fits its data at least as well as S20's best."
 
 
 CLAIMS = (

@@ -227,9 +227,9 @@
         const { value, low, high } = view.boundary;
         if (low !== undefined) {
           const [from, to] = [low ?? lowB, high ?? highB].map((v) => x(Math.min(highB, Math.max(lowB, v))));
-          draw(inside, "rect", {
-            x: from, y: box.top, width: to - from, height: box.bottom - box.top, class: "within",
-          });
+          const foot = `M${from},${box.bottom - 12}v8M${from},${box.bottom - 8}H${to}m0,-4v8`;
+          draw(inside, "path", { d: foot, class: "halo" });
+          draw(inside, "path", { d: foot, class: "line foot" });
         }
         line([[value, lowE], [value, highE]], "boundary");
       }
@@ -292,7 +292,8 @@
       if (view.wall !== null) marks.push(["wall", `critical rate ${digits(2 ** view.wall)}`]);
       if (view.boundary) {
         const size = sizeName(view.boundary.value);
-        marks.push(["boundary", `boundary B = ${size}`]);
+        const known = view.boundary.low === undefined ? "" : ", its 95 % interval at the foot";
+        marks.push(["boundary", `boundary B = ${size}${known}`]);
       }
       const lost = view.cells.some((cell) => cell.value === null);
       const worst = `${view.unit}: ${digits(ends[0])}${view.span ? " and worse" : ""} `;
@@ -601,8 +602,9 @@
 
     function typed() {
       const given = inputs.map(({ value }) => {
-        const text = value.trim().replaceAll(",", "");
-        return text === "" ? null : Number(text);
+        const text = value.trim();
+        // Commas between thousands only: 0,1 is no 1.
+        return text === "" ? null : Number(/^\d{1,3}(,\d{3})+$/.test(text) ? text.replaceAll(",", "") : text);
       });
       // Nothing is said of what has not been filled in yet.
       if (given.slice(0, 5).some((v) => v === null)) {

@@ -67,17 +67,19 @@ globalThis.sgdnoiseYours ??= (() => {
       `That is ${updates.toLocaleString("en")} updates at an effective learning rate ε/(1−m) of ` +
         `${digits(effective)} and a temperature ε/((1−m)B) of ${digits(effective / b)}.`,
     ];
+    let room = true;
     if (values.lambda_max) {
       const limit = (2 * (1 + m)) / values.lambda_max;
       const share = rate / limit;
+      room = share <= 0.5;
       lines.push(
         share >= 1
           ? `The learning rate is ${digits(share)} times the critical one, 2(1+m)/λmax = ${digits(limit)}: ` +
             "on a quadratic with this curvature it diverges."
           : `The learning rate is ${digits(100 * share)} % of the critical one, 2(1+m)/λmax = ${digits(limit)}. ` +
-            (share > 0.5
-              ? "Curvature limits it: twice the batch leaves no room for twice the rate."
-              : "There is room for twice the rate before curvature limits it."),
+            (room
+              ? "There is room for twice the rate before curvature limits it."
+              : "Curvature limits it: twice the batch leaves no room for twice the rate."),
       );
     }
     if (values.noise_scale) {
@@ -92,7 +94,7 @@ globalThis.sgdnoiseYours ??= (() => {
       );
     }
     const advice = rules.map(({ fixed, text, word, link }) => ({ lead: `Twice the batch, ${fixed}: `, text, word, link }));
-    for (const { where, fixed, slope, low, high } of slopes) {
+    for (const { where, fixed, slope, low, high } of room ? slopes : []) {
       const times = (s) => digits(rate * 2 ** s);
       const range = low === null || high === null ? "" : ` (from ${times(low)} to ${times(high)})`;
       lines.push(
