@@ -52,7 +52,7 @@ BAD = {
     "nqm --batch-size 64 --dims 1e12 --spectrum binned": "from 1 to 10,000,000",
     "nqm --batch-size 64 --max-steps 1e30": "from 1 to 9,007,199,254,740,992",
     "nqm": "--batch-size",
-    "reproduce constant-epochs --scale digits": "constant-epoch",
+    "reproduce constant-epochs --scale digits": "did you mean constant-epoch?",
     "reproduce constant-epoch --scale huge": "digits, cpu, gpu, paper",
     "reproduce all --scale huge": "digits, cpu, gpu, paper",
     "reproduce constant-epoch": "--scale",
@@ -65,7 +65,9 @@ BAD = {
     "reproduce constant-epoch --scale digits --minutes soon": "not a number",
     "reproduce constant-epoch --scale digits --minutes 0": "at most 525600",
     "reproduce constant-epoch --scale digits --minutes -1": "at most 525600",
-    "reproduce constant-epoch --scale digits --no-rendering": "--no-rendering",
+    "reproduce constant-epoch --scale digits --no-rendering": "`sgdnoise reproduce --help`",
+    "claims --paper G20 --claim S20-T1.largest-worse": "no claim of G20: leave one of the two out",
+    "records bundle a.gz --sclae cpu": "`sgdnoise records bundle --help`",
     "claims --scale huge": "digits, cpu, gpu, paper",
     "claims --scale huge --json": "digits, cpu, gpu, paper",
     "claims --paper S19": "S20",
@@ -179,7 +181,7 @@ def store(tmp_path_factory):
 
 FIELDS = {"id", "paper", "statement", "where", "scale", "verdict", "effect", "interval", "margin"}
 FIELDS |= {"seeds", "why", "about", "unit", "printed", "p", "elsewhere", "experiment", "page"}
-FIELDS |= {"runs", "code"}
+FIELDS |= {"runs", "code", "band"}
 
 
 def test_claims_are_one_json_list_and_nothing_else(capsys, store):
@@ -323,7 +325,8 @@ def test_a_dry_run_lists_and_trains_nothing(capsys, tmp_path):
     lines = out.splitlines()
     # 11 batch sizes, 2 methods, 7 learning rates, 1 seed; the fresh ones follow the optimum.
     assert lines[-1].startswith("constant-epoch, digits: 154 runs missing")
-    assert len(lines) == 155
+    assert lines[0] == f"there was no store {tmp_path / 'r'}: it begins empty"
+    assert len(lines) == 156
     assert not tmp_path.joinpath("r").exists()
     assert perf_counter() - begin < 30
 

@@ -277,6 +277,20 @@ BAD = {
 }
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(
+    run: Run, mine: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(exchange, "read_aloud", lambda *_: pytest.fail("read"))
+    (tmp_path / "notes").write_text("mine\n")
+    for name, code, why in (
+        ("no/such.gz", 1, "its folder is not there"),
+        ("notes", 2, "no bundle"),
+    ):
+        found, out, err = run("bundle", tmp_path / name, "--results", mine.root)
+        assert (found, out, err.count("\n")) == (code, "", 1)
+        assert why in err
+
+
 @pytest.mark.parametrize(("line", "says"), BAD.items())
 def test_bad_input_is_one_line_and_exit_2(run: Run, line: str, says: str) -> None:
     code, out, err = run(*line.split())

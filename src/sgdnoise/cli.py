@@ -66,7 +66,7 @@ def _parser() -> _Parser:
 
     def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> _Parser:
         sub: _Parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, parser=sub)
         return sub
 
     reproduce = command("reproduce", _reproduce, "train what is missing and render its page")
@@ -114,12 +114,26 @@ def _parser() -> _Parser:
     command("build", _build, "render the pages of the contents and build the book")
 
     nqm = command("nqm", _nqm, "steps to a target loss in the noisy quadratic model")
-    nqm.add_argument("--batch-size", type=_number, required=True, metavar="B")
-    nqm.add_argument("--momentum", type=_number, default=0.0, metavar="M")
-    nqm.add_argument("--target-loss", type=_number, default=0.01, metavar="L")
-    nqm.add_argument("--max-steps", type=_whole, default=10**8, metavar="K")
-    nqm.add_argument("--dims", type=_whole, default=10_000, metavar="D")
-    nqm.add_argument("--spectrum", choices=("exact", "binned"), default="exact")
+
+    def setting(
+        name: str, metavar: str, type: Callable[[str], float], default: float, help: str
+    ) -> None:
+        help = f"{help}; {default:g} unless given"
+        nqm.add_argument(name, metavar=metavar, type=type, default=default, help=help)
+
+    nqm.add_argument(
+        "--batch-size", type=_number, required=True, metavar="B", help="the noise falls as 1/B"
+    )
+    setting("--momentum", "M", _number, 0.0, "from 0 to below 1")
+    setting("--target-loss", "L", _number, 0.01, "the expected loss to reach")
+    setting("--max-steps", "K", _whole, 10**8, "beyond it the target counts as unreachable")
+    setting("--dims", "D", _whole, 10_000, "directions, of curvatures 1, 1/2, 1/3, ...")
+    nqm.add_argument(
+        "--spectrum",
+        choices=("exact", "binned"),
+        default="exact",
+        help="every direction, or 100 levels of them, which is quicker; exact unless given",
+    )
     nqm.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     _add_records(command("records", _records, "take records from one machine to another"))
@@ -149,6 +163,7 @@ def _add_records(records: _Parser) -> None:
 
     def action(name: str, help: str) -> _Parser:
         sub: _Parser = actions.add_parser(name, help=help, description=help, allow_abbrev=False)
+        sub.set_defaults(parser=sub)
         sub.add_argument("file", type=Path, metavar="FILE", help="the bundle")
         sub.add_argument("--results", type=Path, metavar="DIR", help="where records live")
         return sub
@@ -238,6 +253,8 @@ def _nqm(arguments: argparse.Namespace) -> None:
         print_json(answer.to_dict())
         return
     for name, value in answer.to_dict().items():
+        if name == "status" and value == "unreachable":
+            value = "unreachable within max_steps"
         print(f"{name:<24}{value}")
 
 
@@ -280,7 +297,9 @@ def _terminable() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
     try:
-        parsed = _parser().parse_args(arguments)
+        parsed, more = _parser().parse_known_args(arguments)
+        if more:
+            parsed.parser.error(f"unrecognized arguments: {' '.join(more)}")
         with _terminable():
             parsed.run(parsed)
     except (InputError, FailureError) as error:

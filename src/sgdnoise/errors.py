@@ -3,14 +3,21 @@
 from numbers import Integral
 
 
-class InputError(ValueError):
+class _OneLine(Exception):
+    """An error of which a notebook shows its message, and not the way through the package."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+        return [f"{type(self).__name__}: {self}"]
+
+
+class InputError(_OneLine, ValueError):
     """What the user asked for cannot be done: the message says what, why and what to do.
 
     The command line prints it on one line of stderr and exits with 2, before any long work.
     """
 
 
-class FailureError(RuntimeError):
+class FailureError(_OneLine, RuntimeError):
     """What was asked for was legal and failed on the way: one line of stderr, exit 1."""
 
 

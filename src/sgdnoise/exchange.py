@@ -14,7 +14,7 @@ from pathlib import Path
 from sgdnoise.checkout import project_root
 from sgdnoise.errors import FailureError, InputError, shown
 from sgdnoise.experiments import check_scale, experiment_named, studies
-from sgdnoise.records.bundle import Place, read_bundle, write_bundle
+from sgdnoise.records.bundle import Place, check_target, read_bundle, write_bundle
 from sgdnoise.records.find import find_store
 from sgdnoise.records.record import Record, is_there
 from sgdnoise.records.store import Store, shown_path
@@ -48,6 +48,7 @@ def bundle(
         check_scale(scale)
     if experiment is not None:
         experiment_named(experiment)
+    check_target(file)
     store = find_store(results)
     taken: dict[Place, list[Record]] = {}
     for study in studies(scale):
@@ -119,7 +120,8 @@ def merge(file: Path, *, results: Path | None = None, dry_run: bool = False) -> 
         store.check_writable()
         for place, records in new.items():
             store.append_missing(*place, records)
-    print(f"{shown_path(file)}: {_said(total)}{'; nothing was written' if dry_run else ''}")
+    nothing = "; nothing was written" if dry_run else ""
+    print(f"{shown_path(file)} into {shown_path(store.root)}: {_said(total)}{nothing}")
     if total["refused"]:
         raise FailureError(
             f"{total['refused']} records were refused, each is named above with its reason"

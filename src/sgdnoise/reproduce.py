@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sgdnoise.checkout import check_writable, project_root
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import EXPERIMENTS, check_scale, study_of
+from sgdnoise.experiments import EXPERIMENTS, check_scale, studies, study_of
 from sgdnoise.provenance import code_digest
-from sgdnoise.records.store import Store
+from sgdnoise.records.find import find_store
+from sgdnoise.records.record import Record
+from sgdnoise.records.store import Store, shown_path
 from sgdnoise.study.study import Study, check_seeds
-from sgdnoise.sweeps.cost import estimate_seconds
+from sgdnoise.sweeps.cost import estimate_seconds, expected_seconds
 from sgdnoise.sweeps.run import check_jobs, check_minutes, check_runs, read_aloud, run_sweep
 
 
@@ -68,14 +74,16 @@ def reproduce(
     for study in chosen:
         check_runs(study.needed({}))
     deadline = None if minutes is None else time.time() + 60 * minutes
-    root = project_root() if results is None or (render and runs is None) else Path()
+    pages_wanted = render and runs is None and not dry_run
+    root = project_root() if results is None or pages_wanted else Path()
     base = root / "local" if fresh else root
     store = Store(results or base / "results")
+    new = results is not None and not os.path.exists(results)
     # What another experiment has is taken as what is found: with `fresh`, of this code alone.
     code = code_digest() if fresh else None
     if dry_run:
-        for study in chosen:
-            _print_missing(study, store, code)
+        _say_if_empty(new, store)
+        _print_all_missing(chosen, store, code)
         return
     if render:
         # Imported here: a machine that only trains may lack what pages are made with.
@@ -86,6 +94,7 @@ def reproduce(
     for study in chosen if render else []:
         notebooks.notebook_source(study.experiment)
     check_writable(store.path(*chosen[0].place).parent, "records", "--results")
+    _say_if_empty(new, store)
     if render:
         check_writable(pages / scale, "pages", "--runs")
     runs_failed: dict[str, int] = {}  # of the last round, which tries all once more
@@ -94,21 +103,21 @@ def reproduce(
     if fresh:
         for study in chosen:
             store.retire_other_code(*study.place)
-    for studies in rounds:
+    for round_ in rounds:
         left = need_gpu = 0
-        for study in studies:
+        for study in round_:
             name = study.experiment.name
             report = run_sweep(
                 study, store, jobs=jobs, scheduler=scheduler, deadline=deadline, code=code
             )
-            seed = " (one seed first)" if studies is not chosen else ""
+            seed = " (one seed first)" if round_ is not chosen else ""
             print(f"{name}, {scale}{seed}: {report}", flush=True)
             left += report.left
             need_gpu += report.need_gpu
             runs_failed.pop(name, None)
             if report.failed:
                 runs_failed[name] = report.failed
-            if report.left or studies is not chosen:
+            if report.left or round_ is not chosen:
                 continue
             if render:
                 try:
@@ -142,6 +151,12 @@ def reproduce(
         raise FailureError("; ".join(failures))
 
 
+def _say_if_empty(new: bool, store: Store) -> None:
+    """Says that a store was not there: its name may be misspelt."""
+    if new:
+        print(f"there was no store {shown_path(store.root)}: it begins empty", flush=True)
+
+
 def _chosen(name: str, scale: str, seeds: int | None) -> list[Study]:
     if name != "all":
         return [study_of(name, scale, seeds)]
@@ -152,7 +167,39 @@ def _chosen(name: str, scale: str, seeds: int | None) -> list[Study]:
     return chosen
 
 
-def _print_missing(study: Study, store: Store, code: str | None) -> None:
+def _print_all_missing(chosen: Sequence[Study], store: Store, code: str | None) -> None:
+    """What every study lacks; with several of them also the sum."""
+    # What is committed tells what a run costs, also where it is not counted as made.
+    scale, sources = chosen[0].scale, [store]
+    with contextlib.suppress(InputError):
+        sources.append(find_store(None))
+
+    def told() -> dict[str, Record]:
+        places = [study.place for study in studies(scale)]
+        return {i: r for s in sources[::-1] for place in places for i, r in s.read(*place).items()}
+
+    other = functools.cache(told)
+    counts = [_print_missing(study, store, code, other) for study in chosen]
+    if len(chosen) > 1:
+        runs, seconds = sum(n for n, _ in counts), np.concatenate([s for _, s in counts])
+        print(f"all, {scale}: {runs} runs missing as things stand{_cost(seconds)}")
+
+
+def _cost(seconds: np.ndarray) -> str:
+    """What runs will take, as the end of a sentence; empty for no run."""
+    known = seconds[np.isfinite(seconds)]
+    if not len(seconds):
+        return ""
+    if not len(known):
+        return ", at a cost that no record tells yet"
+    more = " and more" if len(known) < len(seconds) else ""
+    return f", about {known.sum():.0f} core-seconds ({known.sum() / 3600:,.1f} hours){more}"
+
+
+def _print_missing(
+    study: Study, store: Store, code: str | None, other: Callable[[], dict[str, Record]]
+) -> tuple[int, np.ndarray]:
+    """Prints what a study lacks, a line a run; gives how many runs, and their seconds."""
     records = read_aloud(store, study)
     taken: Counter[str] = Counter()
     while found := store.elsewhere(*study.place, (c.id for c in study.missing(records)), code):
@@ -160,19 +207,18 @@ def _print_missing(study: Study, store: Store, code: str | None) -> None:
             records |= there
             taken[name] += len(there)
     todo = study.missing(records)
-    seconds = estimate_seconds(todo, records)
+    seconds = expected_seconds(study.scale, todo, records)
+    if not np.isfinite(estimate_seconds(todo, records)).all():
+        seconds = expected_seconds(study.scale, todo, records, other())
     for config, cost in zip(todo, seconds, strict=True):
         estimate = f"{cost:8.2f} s" if np.isfinite(cost) else "       ? s"
         print(
             f"{config.id} {estimate}  B={config.batch_size} m={config.momentum:g} "
             f"eps={config.learning_rate:.4g} seed={config.seed}"
         )
-    known = np.isfinite(seconds)
-    total = f"about {seconds[known].sum():.0f} core-seconds"
-    if not known.all():
-        total = "at a cost that no record tells yet" if not known.any() else f"{total} and more"
     print(
         f"{study.experiment.name}, {study.scale}: {len(todo)} runs missing as things stand"
-        + (f", {total}" if todo else "")
+        + _cost(seconds)
         + "".join(f"; {count} to be taken from {name}" for name, count in taken.items())
     )
+    return len(todo), seconds

@@ -515,7 +515,7 @@ def test_assumed_seconds_are_those_that_the_engine_is_held_to():
 
 
 def test_no_scale_that_does_not_stand_and_no_absurd_seeds_make_a_study():
-    with pytest.raises(InputError, match="does not stand at scale paper: choose one of digits, "):
+    with pytest.raises(InputError, match="does not stand at scale paper: it stands at digits, "):
         study_of("layerwise-lr", "paper")
     with pytest.raises(InputError, match="no experiment is called 'gap': choose one of constant-"):
         study_of("gap", "cpu")

@@ -57,3 +57,21 @@ def test_a_record_of_the_same_net_tells_better_than_what_is_assumed():
     record = record_of(Result(one, "done", {"test_accuracy": 90.0}, seconds=1.0))
     (told,) = cost.estimate_seconds([other], {one.id: record})
     assert 0 < told < 10 < cost.assumed_seconds(other)
+
+
+def test_other_records_are_asked_where_the_own_tell_nothing_and_a_gpu_is_assumed():
+    one, other = study_of("constant-epoch", "paper", 1).needed({})[:2]
+    dense = make_config(
+        dataset="digits", model="digits-mlp", batch_size=8, learning_rate=0.1, epochs=1.0
+    )
+    near, far = (
+        {one.id: record_of(Result(one, "done", {"test_accuracy": 90.0}, seconds=seconds))}
+        for seconds in (1.0, 50.0)
+    )
+    told = cost.estimate_seconds([other], near)
+    assert cost.expected_seconds("paper", [other], near, far) == pytest.approx(told)
+    assert cost.expected_seconds("paper", [other], {}, near) == pytest.approx(told)
+    assumed = cost.assumed_seconds(other)
+    assert cost.expected_seconds("paper", [other]) == pytest.approx(assumed)
+    # A processor's time is not assumed.
+    assert math.isnan(cost.expected_seconds("digits", [dense], near)[0])

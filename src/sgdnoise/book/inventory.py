@@ -17,7 +17,7 @@ from sgdnoise.experiments import studies
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
 from sgdnoise.study.study import Study
-from sgdnoise.sweeps.cost import assumed_seconds, estimate_seconds
+from sgdnoise.sweeps.cost import expected_seconds
 
 
 def table(store: Store) -> pd.DataFrame:
@@ -133,10 +133,7 @@ def _estimate(study: Study, todo: list[RunConfig], records: Mapping[str, Record]
     said = []
     for device in ("cuda", "cpu"):
         configs = [config for config in todo if device_of(study.scale, config) == device]
-        seconds = estimate_seconds(configs, records)
-        if device == "cuda":
-            assumed = np.array([assumed_seconds(config) for config in configs])
-            seconds = np.where(np.isfinite(seconds), seconds, assumed)
+        seconds = expected_seconds(study.scale, configs, records)
         if configs and np.isfinite(seconds).all():
             said.append(f"{seconds.sum() / 3600:,.1f} {_HOURS[device]}")
     return ", ".join(said)

@@ -60,6 +60,8 @@ def scorecard(
         check_scale(scale)
     if claim is not None:
         check_claim(claim)
+        if paper is not None and not claim.startswith(f"{paper}-"):
+            raise InputError(f"{claim} is no claim of {paper}: leave one of the two out")
 
     def wanted(name: str) -> bool:
         return claim in (None, name) and (paper is None or name.startswith(f"{paper}-"))

@@ -6,10 +6,11 @@ Grids are frozen: `tests/experiments/test_grids.py` holds them to their digests.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from types import ModuleType
 
-from sgdnoise.errors import InputError
+from sgdnoise.errors import InputError, shown
 from sgdnoise.study.scales import SCALES
 from sgdnoise.study.study import Experiment, Study
 
@@ -57,9 +58,9 @@ def experiment_named(name: str) -> Experiment:
         InputError: for an unknown name; the legal ones are listed.
     """
     if name not in EXPERIMENTS:
-        raise InputError(
-            f"no experiment is called {name!r}: choose one of {', '.join(EXPERIMENTS)}, or all"
-        )
+        near = difflib.get_close_matches(name, EXPERIMENTS, n=1)
+        hint = f"did you mean {near[0]}? There are" if near else "choose one of"
+        raise InputError(f"no experiment is called {shown(name)}: {hint} {', '.join(EXPERIMENTS)}")
     return EXPERIMENTS[name]
 
 

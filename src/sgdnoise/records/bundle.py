@@ -51,6 +51,23 @@ class Bundle:
     records: dict[Place, list[Record]]
 
 
+def check_target(path: Path) -> None:
+    """Refuses a file that no bundle can be written to.
+
+    Raises:
+        InputError: when something that is no bundle is there.
+        FailureError: when its folder is not there or cannot be written.
+    """
+    if os.path.lexists(path):
+        _check_is_bundle(path)
+    folder = path.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise FailureError(
+            f"cannot write {shown_path(path)}: its folder is not there or cannot be written, name "
+            "another one"
+        )
+
+
 def write_bundle(path: Path, records: Mapping[Place, Iterable[Record]]) -> str:
     """Writes records to a file, whole or not at all.
 
@@ -65,8 +82,7 @@ def write_bundle(path: Path, records: Mapping[Place, Iterable[Record]]) -> str:
         InputError: when something that is no bundle is there, or there are too many records.
         FailureError: when the file cannot be written.
     """
-    if os.path.lexists(path):
-        _check_is_bundle(path)
+    check_target(path)
     files, content = [], b""
     for (scale, experiment), some in sorted(records.items()):
         lines = b"".join(r.line().encode() + b"\n" for r in sorted(some, key=lambda r: r.id))

@@ -77,7 +77,7 @@ class Study:
         if scale not in experiment.sweeps:
             raise InputError(
                 f"{experiment.name} does not stand at scale {scale}: "
-                f"choose one of {', '.join(experiment.sweeps)}"
+                f"it stands at {', '.join(experiment.sweeps)}"
             )
         if seeds is not None:
             check_seeds(seeds)

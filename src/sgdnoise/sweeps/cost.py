@@ -38,6 +38,31 @@ def estimate_seconds(configs: Iterable[RunConfig], records: Mapping[str, Record]
     )
 
 
+def expected_seconds(
+    scale: str, configs: Iterable[RunConfig], *records: Mapping[str, Record]
+) -> np.ndarray:
+    """Estimated seconds of each run on the device where it trains, NaN where nothing tells.
+
+    Args:
+        scale: whose runs these are.
+        configs: the runs.
+        records: what was recorded, that which tells best first: the next one is asked where the
+            one before has no run of the net. After them a GPU's are `assumed_seconds`.
+    """
+    # Here, for it loads torch.
+    from sgdnoise.training.devices import device_of
+
+    configs = list(configs)
+    seconds = np.full(len(configs), math.nan)
+    for some in records:
+        if not np.isfinite(seconds).all():
+            seconds = np.where(np.isfinite(seconds), seconds, estimate_seconds(configs, some))
+    for i in np.flatnonzero(~np.isfinite(seconds)):
+        if device_of(scale, configs[i]) == "cuda":
+            seconds[i] = assumed_seconds(configs[i])
+    return seconds
+
+
 def _work(config: RunConfig) -> list[float]:
     size = config.train_size or data.train_size(config.dataset)
     batches = config.batches(size)
