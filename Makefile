@@ -50,7 +50,7 @@ browser: setup
 	$(BIN)/python -m pytest tests/browser
 
 lab: setup
-	$(BIN)/jupyter lab --notebook-dir=book
+	$(BIN)/jupyter lab book/intro.ipynb
 
 bench: setup
 	$(BIN)/python -m benchmarks.run

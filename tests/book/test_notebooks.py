@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -12,6 +14,7 @@ from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.records.store import Store
 
+ROOT = Path(__file__).parents[2]
 STUDY = study_of("constant-epoch", "digits")
 PARAMETERS = 'scale = "digits"\nseeds = 15\nresults = "results"'
 
@@ -203,3 +206,22 @@ def test_rendering_says_which_records_it_refuses(tmp_path, monkeypatch, capsys):
     assert out == ""
     assert err.count("\n") == 1
     assert f"{path}:1 is cut short" in err
+
+
+def test_links_of_a_notebook_lead_from_its_page_to_the_same_places():
+    text = (
+        "[a](symbols.md#batch-size) [b](errata.ipynb) [c](constant-step.ipynb#more) "
+        "[d](../papermill_runs/digits/sharpness.ipynb) [e](https://a.b/c) [f](#here)"
+    )
+    assert notebooks.relinked(text) == (
+        "[a](../../book/symbols.md#batch-size) [b](../../book/errata.ipynb) "
+        "[c](constant-step.ipynb#more) [d](../digits/sharpness.ipynb) [e](https://a.b/c) [f](#here)"
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_link_of_a_notebook_leads_to_a_file_also_in_jupyterlab(path):
+    cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
+    links = re.findall(r"\]\((?![a-z]+:|[#/])([^)\s#]+)", "\n".join(cells))
+    lost = [link for link in links if not (path.parent / link).is_file()]
+    assert lost == []

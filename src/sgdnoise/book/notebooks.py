@@ -22,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from sgdnoise.checkout import book_folder
 from sgdnoise.errors import FailureError, InputError
-from sgdnoise.experiments import study_of
+from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.records.store import Store
 from sgdnoise.study.study import Experiment, Study
 from sgdnoise.sweeps.run import read_aloud
@@ -154,6 +154,8 @@ def _tidy(path: Path, key: str, study: Study) -> None:
         | {"sgdnoise": {"key": key}}
     )
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relinked(cell.source)
         tags = list(cell.metadata.get("tags", []))
         # The title tells the scale; a bar before the first figure tells a reader nothing.
         if {"parameters", "injected-parameters"}.intersection(tags):
@@ -165,6 +167,22 @@ def _tidy(path: Path, key: str, study: Study) -> None:
     title = f"{title} on {study.data} (scale {study.scale})"
     notebook.cells[0].source = "\n".join([title, "", *_size(study), *rest])
     nbformat.write(notebook, path)
+
+
+def relinked(text: str) -> str:
+    """Markdown of a notebook in `book/` with its links as they lead from `papermill_runs/<scale>/`.
+
+    An experiment's notebook becomes its page at the same scale.
+    """
+
+    def moved(match: re.Match[str]) -> str:
+        path = match[1]
+        if path.startswith("../papermill_runs/"):
+            return f"](../{path.removeprefix('../papermill_runs/')}"
+        own = path.partition("#")[0].removesuffix(".ipynb") in EXPERIMENTS
+        return match[0] if own else f"](../../book/{path}"
+
+    return re.sub(r"\]\((?![a-z]+:|[#/])([^)\s]+)", moved, text)
 
 
 def _size(study: Study) -> list[str]:
