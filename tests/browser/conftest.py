@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from sgdnoise.book.build import build
@@ -146,8 +149,9 @@ def serve() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def book() -> Path:
-    """The project's own book, built if anything has changed."""
-    return build(ROOT).parent
+    """The project's own book, built if anything has changed, by one worker at a time."""
+    with FileLock(Path(tempfile.gettempdir()) / f"book-of-{os.getuid()}.lock"):
+        return build(ROOT).parent
 
 
 @pytest.fixture(scope="session")

@@ -291,6 +291,13 @@ def test_own_numbers_are_placed_and_explained(page: Any, visit: Any) -> None:
     assert "Twice the batch, the epochs fixed" in told
     assert "at B = 256 that would make ε =" in told
     assert page.locator("path.yours").count() == 1
+    # Where curvature leaves no room for a larger rate, none is named.
+    fill(page, examples="50,000", lambda_max="20", noise_scale="2000")
+    limited = page.locator(".told").inner_text()
+    assert "35,156 updates" in limited
+    assert "no room for twice the rate" in limited
+    assert "at B = 256" not in limited
+    fill(page, lambda_max="10", noise_scale="2000")
     seen = visit(page.evaluate("() => location.href"))
     assert seen.page.locator(".told").inner_text() == told
     assert seen.trouble == []
@@ -302,6 +309,7 @@ def test_own_numbers_are_placed_and_explained(page: Any, visit: Any) -> None:
         ({"batch_size": "60000"}, "is larger than the training set: choose at most N"),
         ({"momentum": "1"}, "must be a number from 0 to below 1"),
         ({"learning_rate": "-0.1"}, "must be a number above 0"),
+        ({"learning_rate": "0,1"}, "must be a number above 0"),
         ({"examples": "12.5"}, "must be a whole number from 1"),
         ({"epochs": "<img src=x>"}, "must be a number above 0"),
         ({"lambda_max": "many"}, "must be a number above 0"),
