@@ -343,6 +343,12 @@ def test_what_is_judged_are_the_images_that_the_largest_batch_fits():
     assert findings.reach(of).startswith("At the largest batch the final training loss is 0.01,")
 
 
+def test_a_word_names_the_seeds_of_the_sweeps_that_it_rests_on():
+    few = reading("constant-step", "cpu", 5, centred)
+    assert few.fewest_seeds == 3
+    assert {claim.judge(few).seeds for claim in findings.CLAIMS} == {5}
+
+
 def test_the_table_tells_the_sizes_of_training_set_apart(at_64):
     both = at_cpu(centred, lambda c: centred(c, 0.0))
     assert "Training images" not in findings.step_budget_table(findings.fair(both))

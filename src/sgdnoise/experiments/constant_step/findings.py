@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -147,6 +148,11 @@ def largest_fits(reading: Reading) -> str:
     )
 
 
+def _judged(reading: Reading, verdict: Verdict) -> Verdict:
+    """A verdict with the seeds of the sweeps that it rests on: others stand beside the fair ones."""
+    return replace(verdict, seeds=fair(reading).fewest_seeds)
+
+
 def _best(rows: pd.DataFrame) -> Any:
     """The row whose accuracy is best by the tuning's seeds, so that fresh ones can judge it."""
     return rows.iloc[int(rows.test_accuracy_mean.argmax())]
@@ -165,7 +171,7 @@ def peaks_inside(reading: Reading) -> Verdict:
         f"the seeds of the tuning is {peak.batch_size:,}; fresh seeds give its lead over either "
         "end."
     )
-    return every(why, falls, unit="points", margin=NO_LOSS)
+    return _judged(reading, every(why, falls, unit="points", margin=NO_LOSS))
 
 
 def largest_is_worse(reading: Reading) -> Verdict:
@@ -175,7 +181,7 @@ def largest_is_worse(reading: Reading) -> Verdict:
     fall = reading.reached(peak.key) - reading.reached(last.key)
     theirs = table("S20-T1").sort_values("batch_size").iloc[-1]
     best = _s20_peak()
-    return directional(
+    verdict = directional(
         f"the best other batch by the seeds of the tuning, B = {peak.batch_size:,}, is {fall} "
         f"points above B = {last.batch_size:,}, by fresh seeds.",
         fall,
@@ -184,6 +190,7 @@ def largest_is_worse(reading: Reading) -> Verdict:
         printed=float(best.test_accuracy - theirs.test_accuracy),
         printed_error=float(np.hypot(best.test_accuracy_std, theirs.test_accuracy_std)),
     )
+    return _judged(reading, verdict)
 
 
 def loss_lower(reading: Reading) -> Verdict:
@@ -192,7 +199,7 @@ def loss_lower(reading: Reading) -> Verdict:
     last, peak = rows.iloc[-1], _best(rows.iloc[:-1])
     ratio = reading.reached(last.key, "train_loss") - reading.reached(peak.key, "train_loss")
     theirs = table("S20-T1").sort_values("batch_size").iloc[-1].train_loss / _s20_peak().train_loss
-    return directional(
+    verdict = directional(
         f"{last.train_loss_fresh:.3g} at B = {last.batch_size:,} against "
         f"{peak.train_loss_fresh:.3g} at {peak.batch_size:,}, fresh seeds; their ratio is {ratio} "
         "in log₂.",
@@ -201,6 +208,7 @@ def loss_lower(reading: Reading) -> Verdict:
         sign=-1,
         printed=float(np.log2(theirs)),
     )
+    return _judged(reading, verdict)
 
 
 def slope(reading: Reading) -> str:
