@@ -55,12 +55,13 @@ def _basis(answers: Sequence[Answer]) -> str:
     judged = [one.rows[0] for one in answers if one.word in JUDGED]
     if not judged:
         return "<p>Nothing has been run yet that any of these could rest on.</p>"
+    places = dict.fromkeys((row["scale"], row["experiment"]) for row in judged)
     said = []
-    for place in dict.fromkeys((row["experiment"], row["scale"]) for row in judged):
-        said.append(f"{_nets(study_of(*place).needed({}))}, scale {place[1]}")
+    for scale in dict.fromkeys(scale for scale, _ in places):
+        configs = [c for s, name in places if s == scale for c in study_of(name, s).needed({})]
+        said.append(f"{_nets(configs)}, scale {scale}")
     return (
-        f"<p>Measured on {escape('; and on '.join(dict.fromkeys(said)))}. "
-        "A larger net may answer otherwise.</p>"
+        f"<p>Measured on {escape('; and on '.join(said))}. A larger net may answer otherwise.</p>"
     )
 
 

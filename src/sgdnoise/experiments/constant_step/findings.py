@@ -149,7 +149,7 @@ def largest_fits(reading: Reading) -> str:
 
 
 def _judged(reading: Reading, verdict: Verdict) -> Verdict:
-    """A verdict with the seeds of the sweeps that it rests on: others stand beside the fair ones."""
+    """A verdict with the seeds of the sweeps that it rests on: others stand beside the fair."""
     return replace(verdict, seeds=fair(reading).fewest_seeds)
 
 
