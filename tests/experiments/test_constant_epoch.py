@@ -210,7 +210,7 @@ def test_boundaries_are_told_with_their_open_ends():
     found = findings.scales_further(told("constant-epoch", "digits", **said))
     assert found.why == (
         "with momentum the learning rate stops growing at B ≈ 1,024 [128 or more], with plain SGD "
-        "at 32 [16, 64]: a ratio of 5 [1.84 or more] in log₂."
+        "at 32 [16, 64]: the first is 32 [3.57 or more] times the second."
     )
     claim = "S20-F1c.momentum-scales-further"
     assert needs(told("constant-epoch", "digits", **said), claim) == ""

@@ -64,7 +64,7 @@ def test_a_net_decides_where_it_trains():
 def test_no_gpu_is_one_line_that_names_the_cpu_path(capsys, tmp_path, gpu_scale):
     code, out, err = reproduce(capsys, tmp_path, "--scale", "gpu")
     assert code == 2
-    assert out == ""
+    assert out == f"there was no store {tmp_path / 'r'}: it begins empty\n"
     assert err.count("\n") == 1
     assert err.startswith("sgdnoise: no CUDA GPU here")
     assert "scale cpu runs the same experiment on a CPU" in err
