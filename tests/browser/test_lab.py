@@ -77,6 +77,7 @@ def test_a_move_shows_what_the_kernel_computes(lab: str, visit: Any) -> None:
     press(page, plot, "ArrowRight")
     # The frame of the page was computed with gain 1; the kernel knows better by now.
     page.get_by_text("ε = 2, B = 2, gain 2").wait_for()
+    page.wait_for_timeout(400)  # what the page had in mind to draw later has been left
     x = np.linspace(0, 10, 50)
     drawn = plot.evaluate("(p) => [...p._fullData[0].y]")
     np.testing.assert_allclose(drawn, 2 * np.exp(-2 * x) / 2, rtol=2**-23)

@@ -47,6 +47,7 @@
   // Draws a frame; the plot then says where its controls stand.
   async function show(box, figure, sliders, position, ask) {
     whole.delete(box);
+    leave(box); // what the kernel has sent is newer
     const plot = await draw(box, figure, ask);
     if (!plot) return null;
     // The title carries the numbers: read out when a control has changed them.
@@ -83,8 +84,7 @@
     );
     const figure = figureAt(table, position);
     const there = [...position];
-    clearTimeout(sketched.get(box)?.timer);
-    sketched.delete(box);
+    leave(box);
     const work = async () => {
       const plot = await show(box, figure, sliders, there, ask);
       if (plot) whole.set(box, row);
@@ -98,11 +98,16 @@
     return plot;
   }
 
+  // Forgets the whole drawing that was to follow a sketch.
+  function leave(box) {
+    clearTimeout(sketched.get(box)?.timer);
+    sketched.delete(box);
+  }
+
   // Draws whole, now, what is only sketched.
   function settle(box) {
-    const { work, timer } = sketched.get(box) ?? {};
-    clearTimeout(timer);
-    sketched.delete(box);
+    const work = sketched.get(box)?.work;
+    leave(box);
     return work?.();
   }
 
