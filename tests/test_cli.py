@@ -11,11 +11,13 @@ from time import perf_counter
 from typing import get_args
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from made_up import fill, noisy
 
 from sgdnoise import cli, reproduce
 from sgdnoise.book import scorecard
 from sgdnoise.claims import Word
+from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, findings, studies
 from sgdnoise.papers.numbers import waiting
 from sgdnoise.records.record import Record
@@ -153,6 +155,18 @@ def test_nqm_that_is_not_reached_says_so(capsys):
     answer = json.loads(out)
     assert answer["status"] == "unreachable"
     assert answer["steps"] is None
+    out = run(capsys, "nqm", "--batch-size", "1", "--max-steps", "10", "--dims", "50")[1]
+    assert "unreachable within max_steps\n" in out
+
+
+@pytest.mark.parametrize("kind", [InputError, FailureError])
+def test_a_notebook_shows_of_an_error_its_message_alone(kind):
+    shell = InteractiveShell()
+    lines = []
+    shell._showtraceback = lambda of, value, traceback: lines.extend(traceback)
+    shell.user_ns["error"] = kind("no such thing: take another")
+    shell.run_cell("raise error")
+    assert lines == [f"{kind.__name__}: no such thing: take another"]
 
 
 def test_nqm_answers_within_two_seconds_of_its_import():

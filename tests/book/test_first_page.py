@@ -95,6 +95,21 @@ def test_the_largest_scale_with_a_word_decides_and_the_others_stand_beside_it():
     assert answer(rule, []).advice == rule.advice["not measured"]
 
 
+def test_a_word_of_the_other_method_says_so():
+    momentum, sgd = (f"S20-F1c.linear-scaling.{method}" for method in ("momentum", "sgd"))
+    text = Seen(
+        first_page.rules(
+            [
+                row(id=momentum, verdict="undecided"),
+                row(id=sgd, verdict="not tested here", scale="cpu"),
+            ]
+        )
+    ).text
+    assert "Elsewhere: " in text
+    assert "not tested here at cpu for SGD" in text
+    assert "undecided at digits for" not in text
+
+
 # --- What carries a rule --------------------------------------------------------------------------
 
 

@@ -95,6 +95,20 @@ def test_an_optimum_on_the_edge_is_a_bound(tmp_path: Any) -> None:
     assert map_page.slopes(map_page.readings(store)) == []
 
 
+def test_a_column_alone_is_no_map_and_only_columns_with_runs_are_counted(
+    records: dict[str, Record], tmp_path: Any
+) -> None:
+    def layers_of(sizes: set[int]) -> list[dict[str, Any]]:
+        store = Store(tmp_path / str(len(sizes)))
+        some = [r for r in records.values() if r.config.batch_size in sizes]
+        store.append(*STUDY.place, [r for r in some if r.config.momentum == 0])
+        return map_page.layers(map_page.readings(store))
+
+    assert layers_of({64}) == []
+    (layer,) = layers_of({64, 128})
+    assert layer["finding"].startswith("Test accuracy at 2 batch sizes:")
+
+
 def test_no_layer_has_a_dot_in_its_address() -> None:
     key = (("method", "momentum"), ("batch_size", 16), ("fraction", 0.5))
     assert map_page.layer_id("cpu", "constant-step", key) == "cpu_constant-step_momentum_0p5"
