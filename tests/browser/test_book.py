@@ -106,7 +106,7 @@ def widgets_of(loaded: Iterable[str], source: str) -> list[str]:
 
 
 # The marks of a plot as they stand: what a hand moves at once has to be what it gets when it rests.
-MARKS = """(plot) => [...plot.querySelectorAll(".plot .trace path")]
+MARKS = """(plot) => [...plot.querySelectorAll(".cartesianlayer .trace path")]
   .map((mark) => [mark.getAttribute("d"), mark.getAttribute("transform")].join(" "))"""
 
 
@@ -135,6 +135,7 @@ def walk(page: Any, explorer: Any) -> None:
                 press(page, plot, "Home", may_stay=True)
             states.append(json.loads(plot.get_attribute("data-slider-state")))
             sketch = plot.evaluate(MARKS)
+            assert sketch or plot.locator(".hm image").count(), label
             explorer.evaluate("(box) => sgdnoise.settle(box.querySelector('.sgdnoise-figure'))")
             assert plot.evaluate(MARKS) == sketch, label
             drawings.append(plot.evaluate("(p) => JSON.stringify(p.data)"))

@@ -175,6 +175,7 @@ if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
     marked.forEach(({ trace, x, y, bars }, k) => {
       if (trace.visible !== true) return; // its entry in the legend was clicked
       Object.assign(trace, x && { x }, y && { y });
+      trace._length = Math.min(trace.x.length, trace.y.length);
       const marks = trace._module.calc(plot, trace);
       Object.assign(marks[0], { trace, t: plot.calcdata[k][0].t });
       for (const axis of ["x", "y"]) {
