@@ -62,9 +62,10 @@
     );
   }
 
-  // What a frame may change for its marks alone to be moved; names and colours wait for the whole.
+  // What a frame may change for its marks alone to be moved: colours wait for the whole, and a name
+  // would not, for a longer legend makes the plot smaller.
   const MARKS = new RegExp(
-    String.raw`^(data\.\d+\.(x|y|name|customdata|line\.color|error_[xy]\.array(minus)?)` +
+    String.raw`^(data\.\d+\.(x|y|customdata|line\.color|error_[xy]\.array(minus)?)` +
       String.raw`|layout\.(title\.text|meta\.alt))$`,
   );
   const REST = 150; // ms

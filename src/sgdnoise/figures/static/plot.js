@@ -163,9 +163,11 @@ if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
     const { _fullData: traces, _fullLayout: whole } = plot;
     if (traces?.length !== data.length) return false;
     const marked = traces.map((trace, k) => {
-      const { type = "scatter", x, y, error_x, error_y } = data[k];
+      const { type = "scatter", error_x, error_y } = data[k];
+      const [x, y] = [data[k].x, data[k].y].map(unpacked);
       const fits = type === trace.type && (type === "bar" || type === "scatter");
-      return fits && { trace, x: unpacked(x), y: unpacked(y), bars: { x: error_x, y: error_y } };
+      const some = (x ?? trace.x)?.length && (y ?? trace.y)?.length; // of no point nothing is made
+      return fits && some && { trace, x, y, bars: { x: error_x, y: error_y } };
     });
     const plots = Object.values(whole._plots);
     const follows = plots.some((one) => moved.some((axis) => one[`${axis}axis`].autorange));
