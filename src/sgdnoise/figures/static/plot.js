@@ -166,7 +166,8 @@ if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
       const { type = "scatter", error_x, error_y } = data[k];
       const [x, y] = [data[k].x, data[k].y].map(unpacked);
       const fits = type === trace.type && (type === "bar" || type === "scatter");
-      const some = (x ?? trace.x)?.length && (y ?? trace.y)?.length; // of no point nothing is made
+      const count = Math.min((x ?? trace.x)?.length, (y ?? trace.y)?.length);
+      const some = count > 0 && count === trace._length; // more or fewer points are other marks
       return fits && some && { trace, x, y, bars: { x: error_x, y: error_y } };
     });
     const plots = Object.values(whole._plots);
@@ -177,7 +178,6 @@ if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
     marked.forEach(({ trace, x, y, bars }, k) => {
       if (trace.visible !== true) return; // its entry in the legend was clicked
       Object.assign(trace, x && { x }, y && { y });
-      trace._length = Math.min(trace.x.length, trace.y.length);
       const marks = trace._module.calc(plot, trace);
       Object.assign(marks[0], { trace, t: plot.calcdata[k][0].t });
       for (const axis of ["x", "y"]) {
