@@ -62,10 +62,10 @@
     );
   }
 
-  // What a frame may change for its marks alone to be moved. Colours would wait too long, and a name
-  // may change the room: a longer legend makes the plot smaller.
+  // What a frame may change for its marks alone to be moved. Colours wait for the whole; a name may
+  // change the room, for a longer legend makes the plot smaller.
   const MARKS = new RegExp(
-    String.raw`^(data\.\d+\.(x|y|customdata|error_[xy]\.array(minus)?)` +
+    String.raw`^(data\.\d+\.(x|y|customdata|line\.color|error_[xy]\.array(minus)?)` +
       String.raw`|layout\.(title\.text|meta\.alt))$`,
   );
   const REST = 150; // ms

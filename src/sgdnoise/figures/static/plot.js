@@ -167,17 +167,18 @@ if (!globalThis.sgdnoise?.draw) globalThis.sgdnoise = (() => {
       const [x, y] = [data[k].x, data[k].y].map(unpacked);
       const fits = type === trace.type && (type === "bar" || type === "scatter");
       const count = Math.min((x ?? trace.x)?.length, (y ?? trace.y)?.length);
-      const some = count > 0 && count === trace._length; // more or fewer points are other marks
-      return fits && some && { trace, x, y, bars: { x: error_x, y: error_y } };
+      // A trace without points is none to plotly, and without a mode their number decides on it.
+      const some = count > 0 && trace._length > 0 && (data[k].mode || count === trace._length);
+      return fits && some && { trace, x, y, count, bars: { x: error_x, y: error_y } };
     });
     const plots = Object.values(whole._plots);
     const follows = plots.some((one) => moved.some((axis) => one[`${axis}axis`].autorange));
     if (follows || !marked.every(Boolean)) return false;
     shown.set(box, [figure, ask]);
     entitle(box, layout);
-    marked.forEach(({ trace, x, y, bars }, k) => {
+    marked.forEach(({ trace, x, y, count, bars }, k) => {
       if (trace.visible !== true) return; // its entry in the legend was clicked
-      Object.assign(trace, x && { x }, y && { y });
+      Object.assign(trace, x && { x }, y && { y }, { _length: count });
       const marks = trace._module.calc(plot, trace);
       Object.assign(marks[0], { trace, t: plot.calcdata[k][0].t });
       for (const axis of ["x", "y"]) {
