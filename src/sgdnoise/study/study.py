@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sgdnoise.config import RunConfig, canonical_json
 from sgdnoise.errors import InputError, check_whole
 from sgdnoise.records.record import Record, is_there
-from sgdnoise.study.grid import FRESH_SEED, Outcome, Sweep, SweepState, advance, grid_points
+from sgdnoise.study.grid import FRESH_SEED, Key, Outcome, Sweep, SweepState, advance, grid_points
 from sgdnoise.study.plan import outcomes
 from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS, Objective
 from sgdnoise.study.scales import data_in_words, differences, net_in_words
@@ -31,6 +31,7 @@ class Experiment:
         remarks: for a scale, or for all under "", what a grid cannot tell of its protocol.
         objectives: the final numbers that its pages report, the main one first.
         first: for a scale, the runs that are worth having before all others.
+        idle: for a scale, which of its sweeps can tell nothing, by what the others' records show.
     """
 
     name: str
@@ -42,6 +43,9 @@ class Experiment:
     remarks: Mapping[str, str] = field(default_factory=dict)
     objectives: tuple[Objective, ...] = (TEST_ACCURACY, TRAIN_LOSS)
     first: Mapping[str, Callable[[int], list[RunConfig]]] = field(default_factory=dict)
+    idle: Mapping[str, Callable[[Study, Mapping[str, Record]], Callable[[Key], bool]]] = field(
+        default_factory=dict
+    )
 
     def objective(self, name: str) -> Objective:
         """The objective of a name; a KeyError for one that it does not report."""
@@ -98,10 +102,12 @@ class Study:
         return outcomes(records, [objective.name for objective in self.experiment.objectives])
 
     def states(self, records: Mapping[str, Record]) -> Iterator[SweepState]:
-        """Where each of its sweeps stands."""
+        """Where each of its sweeps stands, but for those that are idle."""
         known = self.known(records)
+        idle = self.experiment.idle.get(self.scale, lambda *_: lambda key: False)(self, records)
         for sweep in self.experiment.sweeps[self.scale]():
-            yield advance(sweep, self.seeds, known)
+            if not idle(sweep.key):
+                yield advance(sweep, self.seeds, known)
 
     def needed(self, records: Mapping[str, Record]) -> list[RunConfig]:
         """All runs that it needs as things stand, each once: the most valuable first."""

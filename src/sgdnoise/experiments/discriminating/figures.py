@@ -19,6 +19,7 @@ from sgdnoise.experiments.discriminating.findings import (
     gap_at,
     gap_to_best,
     key_of,
+    no_gap_to_close,
     rows_at,
 )
 from sgdnoise.experiments.discriminating.grid import BEST, IMAGES, LONGER, UPDATES
@@ -171,8 +172,11 @@ def _means(one: Tuning) -> np.ndarray:
 
 def arms(reading: Reading) -> go.Figure | str:
     """What each arm gains over the largest batch, beside the gap that it could close."""
-    rows = {arm: row for arm in ARMS if (row := _row(reading, arm))}
+    planned = {dict(state.sweep.key)["arm"] for state in reading.states}
+    rows = {arm: row for arm in ARMS if arm in planned and (row := _row(reading, arm))}
     gap = gap_to_best(reading).size
+    if math.isfinite(gap.interval.half) and planned.isdisjoint(ARMS):
+        return f"*What could close the gap has not been run: {no_gap_to_close(reading)}*"
     if not rows or not math.isfinite(gap.interval.half):
         return "*What the arms gain is not yet measured: it takes the plain sweeps and their own.*"
     fig = forest(list(rows.values()), "points", source(reading), leads=False)
