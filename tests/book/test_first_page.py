@@ -210,7 +210,7 @@ def test_half_a_sweep_has_no_boundary(made, tmp_path):
     assert "Not all of it" in first_page.boundaries(first_page.epoch_budget(part)).data
 
 
-def test_where_they_disagree_a_sentence_a_paper_stands_once_all_is_run(tmp_path):
+def test_where_they_disagree_a_sentence_a_paper_stands_once_any_word_is_there(tmp_path):
     study, store = study_of("discriminating", "cpu"), Store(tmp_path)
     asked = len(study.needed({}))
     missing = "runs are missing, which `sgdnoise reproduce discriminating --scale cpu` makes.*"
@@ -218,9 +218,12 @@ def test_where_they_disagree_a_sentence_a_paper_stands_once_all_is_run(tmp_path)
     assert said.endswith(f"is not measured yet: {asked:,} of {asked:,} {missing}")
     *some, last = filled(study, ending()).values()
     store.append(*study.place, some)
-    (said,) = first_page.disagreement(store).data.splitlines()
+    *held, blank, said = first_page.disagreement(store).data.splitlines()
     # Fresh seeds are asked for as the grids are done.
-    assert said.endswith(f": 1 of {len(some) + 1} {missing}")
+    assert said == (f"*Part of this is not measured yet: 1 of {len(some) + 1} {missing}")
+    part = Reading(study, store.read(*study.place))
+    assert held == [f"- {one}" for one in findings(study.experiment.name).which_held(part)]
+    assert blank == ""
     store.append(*study.place, [last])
     said = first_page.disagreement(store).data.splitlines()
     reading = Reading(study, store.read(*study.place))

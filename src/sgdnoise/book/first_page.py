@@ -168,17 +168,20 @@ def boundaries(reading: Reading) -> Markdown:
 
 
 def disagreement(store: Store, scale: str = "cpu") -> Markdown:
-    """Which paper holds where they disagree, a sentence each; until all is run, what is missing."""
+    """Which paper holds where they disagree, a sentence each, and what is missing to tell it."""
     study = study_of("discriminating", scale)
     reading = Reading(study, store.read(*study.place))
-    if not reading.missing:
-        said: str = findings(study.experiment.name).held_lines(reading)
-        return Markdown(said)
-    asked = len(study.needed(reading.records))
-    return Markdown(
-        f"*Which of them holds where they disagree is not measured yet: "
-        f"{len(reading.missing):,} of {asked:,} runs are missing, which `{study.command}` makes.*"
-    )
+    found = findings(study.experiment.name)
+    told = any(claim.judge(reading).word != "not measured" for claim in found.CLAIMS)
+    said = [found.held_lines(reading)] if told else []
+    if reading.missing:
+        what = "Part of this" if told else "Which of them holds where they disagree"
+        asked = len(study.needed(reading.records))
+        said.append(
+            f"*{what} is not measured yet: {len(reading.missing):,} of {asked:,} runs are missing, "
+            f"which `{study.command}` makes.*"
+        )
+    return Markdown("\n\n".join(said))
 
 
 def _missing(reading: Reading) -> Markdown:

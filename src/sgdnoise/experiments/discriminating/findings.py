@@ -491,8 +491,11 @@ def which_held(reading: Reading) -> tuple[str, ...]:
 
 
 def held_lines(reading: Reading) -> str:
-    """The sentences of `which_held` as a list, in Markdown."""
-    return "\n".join(f"- {sentence}" for sentence in which_held(reading))
+    """The sentences of `which_held` as a list, in Markdown, and why what is not tested is not."""
+    judged = [claim.judge(reading) for claim in CLAIMS]
+    why = dict.fromkeys(one.why for one in judged if one.word == "not tested here")
+    lines = "\n".join(f"- {sentence}" for sentence in which_held(reading))
+    return "\n\n".join([lines, *(f"Not tested here means that {reason}" for reason in why)])
 
 
 def _held(paper: str, judged: list[tuple[Claim, Word]]) -> str:
