@@ -591,7 +591,7 @@ def planned(study, records):
 def test_arms_wait_for_a_gap_that_they_could_close():
     study = Study.of(EXPERIMENT, "cpu")
     assert planned(study, {}) == {"plain", "passes", "longer"}
-    plain = study_of_some(grid.plain())
+    plain = study_of_some(grid.plain(), seeds=5)
     some = filled(plain, ending())
     assert planned(study, some) == {"plain", "passes", "longer"} | IDLE
     # One run short of knowing; and no gap, by fresh seeds alone.
@@ -607,14 +607,14 @@ def test_arms_wait_for_a_gap_that_they_could_close():
 
 
 def test_without_a_gap_what_would_close_it_is_settled_before_it_is_run():
-    study, plain = Study.of(EXPERIMENT, "cpu"), study_of_some(grid.plain())
+    study, plain = Study.of(EXPERIMENT, "cpu"), study_of_some(grid.plain(), seeds=5)
     level = filled(plain, ending({**HEIGHTS, 1000: 52.0}))
     reading = Reading(study, level)
     told = {name: judge(name, reading) for name in CLAIMS}
     for name in (STAYS, CATCHES, BACK, EARLY, STEPS):
         assert told[name].word == "not tested here"
         assert told[name].why.startswith("there is no gap to explain: with 1,000 updates B = 256")
-        assert told[name].seeds == 3
+        assert told[name].seeds == 5
     assert {told[name].word for name in (FEWER, UPDATES, EPOCHS)} == {"not measured"}
     # A gap, or a run too few to tell: nothing is settled.
     for records in (filled(plain, ending()), dict(list(level.items())[1:])):

@@ -49,7 +49,7 @@ FROZEN = {
     ("generalization-gap", "paper"): (115, "3782e16367b1c81b"),
     ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
-    ("discriminating", "cpu"): (204, "7a97ee71aad42774"),
+    ("discriminating", "cpu"): (234, "d8209e01a37fa73d"),
     ("random-walk", "digits"): (200, "0e1a5d1227a8139c"),
     ("random-walk", "cpu"): (100, "604d235dcaa3b02e"),
     ("random-walk", "gpu"): (36, "0d9835602fb61606"),
@@ -259,6 +259,11 @@ def test_which_grids_are_refined_and_where_seeds_are_enough(name, scale):
         # Spreads take more runs than accuracies do.
         assert {sweep.most_seeds for sweep in few} == ({5, 10} if scale == "digits" else {3})
         assert {dict(sweep.key)["part"] for sweep in few} == {"discarding"}
+        return
+    if name == "discriminating":
+        # The plain sweeps have the seeds of the step budget that they are shared with.
+        assert few == sweeps[3:]
+        assert {sweep.most_seeds for sweep in few} == {3}
         return
     if (name, scale) != ("constant-step", "cpu"):
         assert not few

@@ -29,10 +29,12 @@ or augmentation 29.1 % against 28.1 % at B = 32. All fitted their images, so no 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from sgdnoise.experiments.constant_step.grid import EXPERIMENT as CONSTANT_STEP
 from sgdnoise.records.record import Record
-from sgdnoise.study.grid import Key, Sweep, rounded
+from sgdnoise.study.grid import FRESH_SEED, Key, Sweep, rounded
 from sgdnoise.study.scales import CIFAR10, CPU, METHODS, rates, sweep_of
 from sgdnoise.study.study import Experiment, Study
 
@@ -49,14 +51,28 @@ UPDATES = 1000
 
 WEIGHT_DECAY = 5e-4
 
+SEEDS = 3
+"""A grid point, but for the plain sweeps, which have those of the fair constant step budget."""
+
 GRADIENT_NORM = 2.0**-10
 """To which each gradient is clipped where steps have a fixed length: below any that occurs before
 the last digits of a run, so that all are brought to it."""
 
 
-def _sweep(key: Mapping[str, Any], fixed: Mapping[str, Any], centre: int, reach: int) -> Sweep:
+def _sweep(
+    key: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    centre: int,
+    reach: int,
+) -> Sweep:
     base = {**CPU, "train_size": IMAGES, "momentum": METHODS["momentum"], "steps": UPDATES}
-    return sweep_of(base, {"method": "momentum", **key}, dict(fixed), rates(centre, reach))
+    return sweep_of(
+        base,
+        {"method": "momentum", **key},
+        dict(fixed),
+        rates(centre, reach),
+        most_seeds=SEEDS,
+    )
 
 
 def plain() -> list[Sweep]:
@@ -64,7 +80,8 @@ def plain() -> list[Sweep]:
 
     These are runs of `constant-step` too: one config, one id, one record.
     """
-    return _step_budget("plain", UPDATES, {64: (1, 2), BEST: (3, 2), IMAGES: (2, 2)})
+    centres = {64: (1, 2), BEST: (3, 2), IMAGES: (2, 2)}
+    return [replace(s, most_seeds=FRESH_SEED - 1) for s in _step_budget("plain", UPDATES, centres)]
 
 
 def train_longer() -> list[Sweep]:
@@ -182,7 +199,7 @@ def _table_1() -> list[Sweep]:
 EXPERIMENT = Experiment(
     name="discriminating",
     sweeps={"cpu": _cpu},
-    seeds={"cpu": 3},
+    seeds={"cpu": CONSTANT_STEP.seeds["cpu"]},
     idle={"cpu": _idle},
     reference={"": _table_1},
     reference_seeds=15,
