@@ -313,7 +313,9 @@ def test_a_dry_run_of_all_needs_no_gpu_and_writes_nothing(monkeypatch, tmp_path,
     said = [line.partition(",")[0] for line in out.splitlines() if "runs missing" in line]
     assert said == [*standing, "all"]
     # No record tells what a GPU takes: the bounds of the engine stand in.
-    assert re.search(r"^all, gpu: [0-9]+ runs missing as things stand, about [0-9]+ ", out, re.M)
+    assert re.search(
+        r"^all, gpu: [0-9]+ runs missing as things stand, about [0-9]+ GPU-seconds ", out, re.M
+    )
     assert "no record tells" not in out
     assert not list(tmp_path.iterdir())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sgdnoise.checkout import check_writable, project_root
+from sgdnoise.config import RunConfig
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, check_scale, studies, study_of
 from sgdnoise.provenance import code_digest
@@ -20,7 +21,7 @@ from sgdnoise.records.find import find_store
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store, shown_path
 from sgdnoise.study.study import Study, check_seeds
-from sgdnoise.sweeps.cost import estimate_seconds, expected_seconds
+from sgdnoise.sweeps.cost import expected_seconds
 from sgdnoise.sweeps.run import check_jobs, check_minutes, check_runs, read_aloud, run_sweep
 
 
@@ -181,25 +182,36 @@ def _print_all_missing(chosen: Sequence[Study], store: Store, code: str | None) 
     other = functools.cache(told)
     counts = [_print_missing(study, store, code, other) for study in chosen]
     if len(chosen) > 1:
-        runs, seconds = sum(n for n, _ in counts), np.concatenate([s for _, s in counts])
-        print(f"all, {scale}: {runs} runs missing as things stand{_cost(seconds)}")
+        runs = [config for todo, _ in counts for config in todo]
+        seconds = np.concatenate([costs for _, costs in counts])
+        cost = _cost(scale, runs, seconds)
+        print(f"all, {scale}: {len(runs)} runs missing as things stand{cost}")
 
 
-def _cost(seconds: np.ndarray) -> str:
-    """What runs will take, as the end of a sentence; empty for no run."""
-    known = seconds[np.isfinite(seconds)]
-    if not len(seconds):
+def _cost(scale: str, runs: Sequence[RunConfig], seconds: np.ndarray) -> str:
+    """What runs will take, by the device that trains them, as the end of a sentence."""
+    # Here, for it loads torch.
+    from sgdnoise.training.devices import device_of
+
+    if not runs:
         return ""
-    if not len(known):
+    known = np.isfinite(seconds)
+    on_gpu = np.array([device_of(scale, config) == "cuda" for config in runs])
+    sums = {"core": seconds[known & ~on_gpu], "GPU": seconds[known & on_gpu]}
+    said = [
+        f"about {some.sum():.0f} {unit}-seconds ({some.sum() / 3600:,.1f} hours)"
+        for unit, some in sums.items()
+        if len(some)
+    ]
+    if not said:
         return ", at a cost that no record tells yet"
-    more = " and more" if len(known) < len(seconds) else ""
-    return f", about {known.sum():.0f} core-seconds ({known.sum() / 3600:,.1f} hours){more}"
+    return f", {' and '.join(said)}{'' if known.all() else ' and more'}"
 
 
 def _print_missing(
     study: Study, store: Store, code: str | None, other: Callable[[], dict[str, Record]]
-) -> tuple[int, np.ndarray]:
-    """Prints what a study lacks, a line a run; gives how many runs, and their seconds."""
+) -> tuple[list[RunConfig], np.ndarray]:
+    """Prints what a study lacks, a line a run; gives the runs, and their seconds."""
     records = read_aloud(store, study)
     taken: Counter[str] = Counter()
     while found := store.elsewhere(*study.place, (c.id for c in study.missing(records)), code):
@@ -207,9 +219,7 @@ def _print_missing(
             records |= there
             taken[name] += len(there)
     todo = study.missing(records)
-    seconds = expected_seconds(study.scale, todo, records)
-    if not np.isfinite(estimate_seconds(todo, records)).all():
-        seconds = expected_seconds(study.scale, todo, records, other())
+    seconds = expected_seconds(study.scale, todo, records, other)
     for config, cost in zip(todo, seconds, strict=True):
         estimate = f"{cost:8.2f} s" if np.isfinite(cost) else "       ? s"
         print(
@@ -218,7 +228,7 @@ def _print_missing(
         )
     print(
         f"{study.experiment.name}, {study.scale}: {len(todo)} runs missing as things stand"
-        + _cost(seconds)
+        + _cost(study.scale, todo, seconds)
         + "".join(f"; {count} to be taken from {name}" for name, count in taken.items())
     )
-    return len(todo), seconds
+    return todo, seconds

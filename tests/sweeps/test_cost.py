@@ -69,9 +69,11 @@ def test_other_records_are_asked_where_the_own_tell_nothing_and_a_gpu_is_assumed
         for seconds in (1.0, 50.0)
     )
     told = cost.estimate_seconds([other], near)
-    assert cost.expected_seconds("paper", [other], near, far) == pytest.approx(told)
-    assert cost.expected_seconds("paper", [other], {}, near) == pytest.approx(told)
+    # Where the own records tell, no others are read.
+    assert cost.expected_seconds("paper", [other], near, pytest.fail) == pytest.approx(told)
+    assert cost.expected_seconds("paper", [other], {}, lambda: near) == pytest.approx(told)
+    assert cost.expected_seconds("paper", [other], {}, lambda: far)[0] > told[0]
     assumed = cost.assumed_seconds(other)
-    assert cost.expected_seconds("paper", [other]) == pytest.approx(assumed)
+    assert cost.expected_seconds("paper", [other], {}) == pytest.approx(assumed)
     # A processor's time is not assumed.
     assert math.isnan(cost.expected_seconds("digits", [dense], near)[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from scipy.optimize import nnls
@@ -39,24 +39,27 @@ def estimate_seconds(configs: Iterable[RunConfig], records: Mapping[str, Record]
 
 
 def expected_seconds(
-    scale: str, configs: Iterable[RunConfig], *records: Mapping[str, Record]
+    scale: str,
+    configs: Iterable[RunConfig],
+    records: Mapping[str, Record],
+    other: Callable[[], Mapping[str, Record]] = dict,
 ) -> np.ndarray:
     """Estimated seconds of each run on the device where it trains, NaN where nothing tells.
 
     Args:
         scale: whose runs these are.
         configs: the runs.
-        records: what was recorded, that which tells best first: the next one is asked where the
-            one before has no run of the net. After them a GPU's are `assumed_seconds`.
+        records: what was recorded, and tells best.
+        other: reads other records, for the nets of which `records` have no run. Where these have
+            none either, a GPU's seconds are `assumed_seconds`.
     """
     # Here, for it loads torch.
     from sgdnoise.training.devices import device_of
 
     configs = list(configs)
-    seconds = np.full(len(configs), math.nan)
-    for some in records:
-        if not np.isfinite(seconds).all():
-            seconds = np.where(np.isfinite(seconds), seconds, estimate_seconds(configs, some))
+    seconds = estimate_seconds(configs, records)
+    if not np.isfinite(seconds).all():
+        seconds = np.where(np.isfinite(seconds), seconds, estimate_seconds(configs, other()))
     for i in np.flatnonzero(~np.isfinite(seconds)):
         if device_of(scale, configs[i]) == "cuda":
             seconds[i] = assumed_seconds(configs[i])
