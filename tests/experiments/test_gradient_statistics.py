@@ -281,6 +281,50 @@ def test_layers_stand_in_the_nets_order_however_a_store_sorts_them():
     assert m.tensors(record) == names
 
 
+def test_named_parts_stand_from_input_to_output():
+    names = (
+        "stem.weight", "blocks.0.conv1.weight", "blocks.0.norm1.weight", "blocks.0.norm1.bias",
+        "blocks.1.conv1.weight", "norm.weight", "norm.bias", "head.fc.weight", "head.fc.bias",
+    )  # fmt: skip
+    record = m.drawn(reading())[0]
+    curves = {f"batch_gradient_abs/1/{name}": [1.0] for name in sorted(names)}
+    assert m.tensors(replace(record, curves=curves)) == list(names)
+
+
+def test_titles_tell_how_much_changes_from_the_smallest_batch_to_the_largest():
+    got = reading()
+    first, last = m.sizes(got)[0], m.sizes(got)[-1]
+    for draw, what in ((pictures.ways, "the way"), (pictures.accuracies, "accuracy")):
+        fig = draw(got)
+        said = fig.layout.title.text
+        assert said.startswith(f"From n = {first:,} to {last:,} {what} changes by ")
+        for trace in (t for t in fig.data if " rate, " in t.name):
+            rule = trace.name.split()[0]
+            change = (
+                f"{trace.y[-1] - trace.y[0]:+.1f} points"
+                if what == "accuracy"
+                else f"a factor of {trace.y[-1] / trace.y[0]:.2g}"
+            )
+            assert f"by {change} ({rule} rate)" in said
+    fig = pictures.distances(got)
+    mean = next(t for t in fig.data if t.name.startswith("their mean"))
+    assert f"by a factor of {mean.y[-1] / mean.y[0]:.2g}; G20's law has" in fig.layout.title.text
+    assert sum(t.showlegend is not False for t in fig.data) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        (2.0, 1.0, "by a factor of 0.5"),
+        (-1.0, 2.0, "from -1 to 2"),
+        (-1.0, -2.0, "from -1 to -2"),
+        (math.nan, 1.0, "by an unknown amount"),
+    ],
+)
+def test_a_change_that_is_no_factor_is_not_told_as_one(first, last, said):
+    assert pictures._change(first, last, log=True) == said
+
+
 def test_the_first_figure_shows_what_is_measured_and_the_law():
     got = reading(law=Law(floor=0.1, jitter=0.0))
     fig = pictures.first_gradients(got)
@@ -293,10 +337,12 @@ def test_the_first_figure_shows_what_is_measured_and_the_law():
 
 def test_the_table_of_laws_reads_the_floor_and_the_crossover():
     rows = findings.law_table(reading(law=Law(floor=0.1, jitter=0.0)))
-    assert len(rows) == 8
+    assert len(rows) == 4
     # Made up without a finite set: the fit puts 1/N of noise into the floor.
-    assert float(rows.a[0].split()[0]) == pytest.approx(math.hypot(0.1, 1 / 32), rel=0.01)
-    assert float(rows["Crossover b²/a²"][0].split()[0]) == pytest.approx(
+    assert float(rows["Signal a, first update"][0].split()[0]) == pytest.approx(
+        math.hypot(0.1, 1 / 32), rel=0.01
+    )
+    assert float(rows["Noise scale b²/a², end of training"][0].split()[0]) == pytest.approx(
         1 / (0.01 + 1 / 1024), rel=0.02
     )
 

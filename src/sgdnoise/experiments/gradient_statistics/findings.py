@@ -428,19 +428,14 @@ def law_table(reading: Reading) -> pd.DataFrame:
     found = m.drawn(reading)
     rows = []
     for tensor in m.tensors(found[0]) if found else []:
+        row = {"Tensor": tensor}
         for moment, name in ((0, "first update"), (-1, "end of training")):
             laws = [m.size_law(r, tensor, moment) for r in found]
-            whole = [m.mean_sizes(r, tensor)[moment, -1] for r in found]
-            rows.append(
-                {
-                    "Tensor": tensor,
-                    "Weights at": name,
-                    "a": _plus(Estimate.mean([law.floor for law in laws])),
-                    "mean |g| of all examples": _plus(Estimate.mean(whole)),
-                    "b": _plus(Estimate.mean([law.noise for law in laws])),
-                    "Crossover b²/a²": _scale([law.crossover for law in laws]),
-                }
-            )
+            row |= {
+                f"Signal a, {name}": _plus(Estimate.mean([law.floor for law in laws])),
+                f"Noise scale b²/a², {name}": _scale([law.crossover for law in laws]),
+            }
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -109,10 +109,15 @@ def tensors(record: Record) -> list[str]:
     names = _named(record, "batch_gradient_abs/1/") or _named(record, "layer_radius/")
 
     def place(name: str) -> list[tuple[int, int, str]]:
-        parts = [part for part in name.split(".") if part != "weight"]
-        return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+        first, *parts = [part for part in name.split(".") if part != "weight"]
+        own = [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in parts]
+        return [(_PLACES.get(first, 1), 0, first), *own]
 
     return sorted(names, key=place)
+
+
+_PLACES = {"stem": 0, "norm": 2, "classifier": 2, "head": 3}
+"""Where the parts of the nets stand, from input to output; all others stand between."""
 
 
 def check_tensor(record: Record, tensor: str) -> str:

@@ -179,6 +179,7 @@ def against_size(
     reading: Reading,
     number: Callable[[Record], float],
     y: str,
+    what: str,
     y_unit: str | None = None,
     power: float | None = None,
     log: bool = True,
@@ -189,6 +190,7 @@ def against_size(
         reading: the records.
         number: of a run.
         y: what it is called.
+        what: the same in the title, which tells by how much it changes from end to end.
         y_unit: its unit.
         power: of the batch size, by G20's law; drawn through the smallest batch at the equal rate.
         log: whether its axis is logarithmic.
@@ -205,6 +207,7 @@ def against_size(
         log="xy" if log else "x",
         alt=f"{y} against batch size, under both rules of the learning rate",
     )
+    said = []
     for k, rule in enumerate(RULES):
         table = [m.over_seeds(m.runs(reading, rule, n), number) for n in every]
         finite = [row[np.isfinite(row)] for row in table]
@@ -227,7 +230,20 @@ def against_size(
                 line={"color": INK, "dash": "dot", "width": 1.5},
                 name=f"G20's law, slope {power:g}",
             )
-    return provenance(fig, source(reading))
+        said.append(f"{_change(mean[0], mean[-1], log)} ({rule} rate)")
+    title = f"From n = {every[0]:,} to {every[-1]:,} {what} changes {', '.join(said)}"
+    return provenance(fig.update_layout(title={"text": title}), source(reading))
+
+
+def _change(first: float, last: float, log: bool) -> str:
+    """From one number to another: by a factor on a logarithmic axis, else by points."""
+    if not (np.isfinite(first) and np.isfinite(last)):
+        return "by an unknown amount"
+    if not log:
+        return f"by {last - first:+.1f} points"
+    if min(first, last) <= 0:
+        return f"from {first:.2g} to {last:.2g}"
+    return f"by a factor of {last / first:.2g}"
 
 
 def _rule(reading: Reading, rule: str) -> str:
@@ -241,29 +257,36 @@ def _rule(reading: Reading, rule: str) -> str:
 
 def accuracies(reading: Reading) -> go.Figure:
     """G20's figure 1: test accuracy against batch size."""
-    return against_size(reading, m.accuracy, "test accuracy", "%", log=False)
+    return against_size(reading, m.accuracy, "test accuracy", "accuracy", "%", log=False)
 
 
 def first_steps(reading: Reading) -> go.Figure:
     """G20's figure 4: the mean step over the learning rate in the first epoch."""
-    return against_size(reading, m.first_step, "mean |Δw|/ε, first epoch", power=-0.5)
+    return against_size(reading, m.first_step, "mean |Δw|/ε, first epoch", "the step", power=-0.5)
 
 
 def first_falls(reading: Reading) -> go.Figure:
     """G20's figure 7: the fall of the loss an update, over the learning rate, first epoch."""
     return against_size(
-        reading, m.first_fall, "fall of the loss an update / ε, first epoch", "nats", power=-1.0
+        reading,
+        m.first_fall,
+        "fall of the loss an update / ε, first epoch",
+        "the fall of the loss",
+        "nats",
+        power=-1.0,
     )
 
 
 def ways(reading: Reading) -> go.Figure:
     """G20's figure 5, its areas: the way that weights cover in all of training."""
-    return against_size(reading, m.way, "way of a weight, Σ|Δw|", power=-1.5)
+    return against_size(reading, m.way, "way of a weight, Σ|Δw|", "the way", power=-1.5)
 
 
 def fluctuations(reading: Reading) -> go.Figure:
     """How much the training loss fluctuates about its trend, against batch size."""
-    return against_size(reading, m.fluctuation, "fluctuation of the training loss", "nats")
+    return against_size(
+        reading, m.fluctuation, "fluctuation of the training loss", "the fluctuation", "nats"
+    )
 
 
 def trained(reading: Reading) -> list[int]:
@@ -404,7 +427,7 @@ def _typical(found: list[Record], quantity: str) -> np.ndarray:
 
 def distances(reading: Reading) -> go.Figure:
     """The distance to the minimum at the end against batch size, beside G20's law (E28)."""
-    from sgdnoise.figures.theme import DASHES, INK, PALETTE, SYMBOLS, figure, provenance
+    from sgdnoise.figures.theme import BLUE, INK, MUTED, figure, provenance
     from sgdnoise.figures.tuned import source
 
     every = m.layer_sizes(reading)
@@ -420,22 +443,38 @@ def distances(reading: Reading) -> go.Figure:
     if by_size:
         names = m.tensors(next(iter(by_size.values()))[0])
         rows = np.array([_typical(found, "layer_distance")[-1] for found in by_size.values()])
+        x = np.array(list(by_size))
         for k, name in enumerate(names):
             fig.add_scatter(
-                x=list(by_size),
+                x=x,
                 y=rows[:, k],
-                mode="lines+markers",
-                line={"color": PALETTE[k % len(PALETTE)], "dash": DASHES[k % len(DASHES)]},
-                marker={"symbol": SYMBOLS[k % len(SYMBOLS)]},
-                name=name,
+                mode="lines",
+                line={"color": MUTED, "width": 1},
+                name="each tensor",
+                legendgroup="tensors",
+                showlegend=k == 0,
+                hovertemplate=f"{name}: %{{y:.3g}}<extra></extra>",
             )
-        first = np.exp(np.log(rows[0]).mean())
-        x = np.array(list(by_size))
+        mean = np.exp(np.log(rows).mean(axis=1))
         fig.add_scatter(
             x=x,
-            y=first * np.sqrt(x[0] / x),
+            y=mean,
+            mode="lines+markers",
+            line={"color": BLUE},
+            name="their mean, of the logarithms",
+        )
+        law = np.sqrt(x[0] / x)
+        fig.add_scatter(
+            x=x,
+            y=mean[0] * law,
             mode="lines",
             line={"color": INK, "dash": "dot"},
             name="G20's law, 1/√n",
+        )
+        fig.update_layout(
+            title={
+                "text": f"From B = {x[0]:,} to {x[-1]:,} the distance changes by a factor of "
+                f"{mean[-1] / mean[0]:.2g}; G20's law has {law[-1]:.2g}"
+            }
         )
     return provenance(fig, source(reading))
