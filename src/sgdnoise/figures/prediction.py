@@ -10,6 +10,7 @@ the model fixes without any free number. Accuracies have no counterpart in it.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ from sgdnoise.figures.theme import (
     interval_marks,
     provenance,
 )
-from sgdnoise.figures.tuned import Group, groups, source
+from sgdnoise.figures.tuned import Group, changes, groups, source
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import METHODS, NAMES
@@ -99,12 +100,15 @@ def rates_in_reduced_units(reading: Reading) -> go.Figure:
     """
     tuned, model = reading.tuned(), curves(reading)
     fig = _reduced("tuned learning rate / its level beyond", "Tuned learning rates by batch size")
+    said = []
     for group in groups(tuned, "batch_size"):
         method = dict(group.of)["method"]
         curve = model[method]
-        _, boundary, level = units(curve)
+        slope, boundary, level = units(curve)
         _line(fig, group, curve.batch_size / boundary, curve.effective_learning_rate / level)
         fit = reading.regimes[method]
+        if np.isfinite(fit.slope.value):
+            said.append(f"{fit.slope.value:.2f} measured, {slope:.2f} in the model ({group.name})")
         marks = group.tunings(tuned)
         _intervals(
             fig,
@@ -115,6 +119,8 @@ def rates_in_reduced_units(reading: Reading) -> go.Figure:
             customdata=[key_name(one.state.sweep.key) for one in marks.values()],
             name=f"{group.name}, measured",
         )
+    if said:
+        fig.update_layout(title={"text": f"The slope below the boundary: {'; '.join(said)}"})
     return provenance(fig, source(reading).and_also(MODEL_NOTE))
 
 
@@ -160,6 +166,7 @@ def losses_in_reduced_units(reading: Reading) -> go.Figure:
     """
     optima, model = reading.optima(), curves(reading)
     fig = _reduced("training loss / that of the smallest batch", "Training loss by batch size")
+    said = []
     for group in groups(optima.key, "batch_size"):
         method, rows = dict(group.of)["method"], group.rows(optima)
         curve = model[method]
@@ -174,6 +181,14 @@ def losses_in_reduced_units(reading: Reading) -> go.Figure:
             customdata=rows.sweep.tolist(),
             name=f"{group.name}, measured",
         )
+        net = float(rows.train_loss_mean.iloc[-1] / rows.train_loss_mean.iloc[0])
+        at = math.log2(rows.batch_size.iloc[-1])
+        own = float(np.interp(at, np.log2(curve.batch_size), curve.loss / curve.loss[first]))
+        if math.isfinite(net):
+            said.append(f"{net:.2g} times measured, {own:.2g} in the model ({group.name})")
+    if said:
+        text = f"The largest batch's loss over the smallest's: {'; '.join(said)}"
+        fig.update_layout(title={"text": text})
     return provenance(fig, source(reading).and_also(MODEL_NOTE))
 
 
@@ -239,12 +254,15 @@ def rates_relative_to_first(reading: Reading, variant: Key | None = None) -> go.
     """Tuned learning rate against epochs, both over their first value: net and model."""
     fig = _over_first("Tuned learning rate")
     tuned: Mapping[Key, Tuning] = {}
+    ends: dict[str, tuple[float, float]] = {}
     for k, objective in enumerate(reading.objectives):
         tuned = reading.tuned(objective.name, variant)
         rows = sorted((float(dict(key)["epochs"]), one.peak) for key, one in tuned.items())
         rows = [(epochs, peak) for epochs, peak in rows if np.isfinite(peak.value)]
         if not rows:
             continue
+        first, last = (2.0 ** rows[k][1].value for k in (0, -1))
+        ends[objective.purpose] = (first, last)
         _intervals(
             fig,
             np.array([epochs for epochs, _ in rows]) / rows[0][0],
@@ -261,6 +279,9 @@ def rates_relative_to_first(reading: Reading, variant: Key | None = None) -> go.
         line={"color": INK, "width": 2},
         name="model, for its one loss",
     )
+    ends["the model"] = (float(rates[0]), float(rates[-1]))
+    text = f"With {epochs[-1] / epochs[0]:,g} times the epochs the rate changes {changes(ends)}"
+    fig.update_layout(title={"text": text})
     return provenance(fig, source(reading).and_also(MODEL_NOTE))
 
 
@@ -294,6 +315,7 @@ def pairs_relative_to_first(reading: Reading, pairs: pd.DataFrame) -> go.Figure:
     epochs = np.array([config.epochs for config in configs], dtype=np.float64)
     predicted = np.array([tuned_pair(config) for config in configs])
     rows = pairs[pairs.objective == "train_loss"].sort_values("epochs")
+    ends: dict[str, tuple[float, float]] = {}
     for k, (name, column) in enumerate((("initial", 0), ("final", 1))):
         fig.add_scatter(
             x=epochs / epochs[0],
@@ -303,7 +325,9 @@ def pairs_relative_to_first(reading: Reading, pairs: pd.DataFrame) -> go.Figure:
             name=f"{name}, model",
         )
         measured = 2.0 ** rows[name].to_numpy(dtype=float)
+        ends[f"{name}, model"] = (float(predicted[0, column]), float(predicted[-1, column]))
         if len(measured):
+            ends[f"{name}, measured"] = (float(measured[0]), float(measured[-1]))
             fig.add_scatter(
                 x=rows.epochs / rows.epochs.iloc[0],
                 y=measured / measured[0],
@@ -312,4 +336,6 @@ def pairs_relative_to_first(reading: Reading, pairs: pd.DataFrame) -> go.Figure:
                 name=f"{name}, measured for the training loss",
             )
     fig.add_hline(y=1, line={"color": MUTED, "width": 1})
+    text = f"With {epochs[-1] / epochs[0]:,g} times the epochs rates change {changes(ends)}"
+    fig.update_layout(title={"text": text})
     return provenance(fig, source(reading).and_also(MODEL_NOTE))

@@ -176,6 +176,7 @@ def against(
         y_unit=unit,
         log=log,
         alt=f"{label} at the tuned learning rate against {AXES[x][0]}",
+        title=_best_at(reading, optima, x, objective),
     )
     for group in groups(optima.key, x):
         rows = group.rows(optima)
@@ -202,6 +203,49 @@ def against(
         )
     ticks_at(fig, optima[x])
     return provenance(fig, source(reading))
+
+
+def _best_at(reading: Reading, optima: pd.DataFrame, x: str, objective: str) -> str | None:
+    """Where each curve has its best mean; of more than two curves the best one alone."""
+    shown, column = reading.objective(objective), f"{objective}_mean"
+    word, pick = ("best", "idxmax") if shown.higher_is_better else ("lowest", "idxmin")
+    found = []
+    for group in groups(optima.key, x):
+        rows = group.rows(optima[np.isfinite(optima[column].astype(float))])
+        if len(rows):
+            row = rows.loc[getattr(rows[column].astype(float), pick)()]
+            where = f"B = {row[x]:,}" if x == "batch_size" else f"{row[x]:,g} epochs"
+            said = f"{group.name} {word} at {where}, {row[column]:.3g} {shown.unit}"
+            found.append((float(row[column]), said))
+    if len(found) > 2:
+        found = [max(found) if shown.higher_is_better else min(found)]
+    return "; ".join(said for _, said in found) or None
+
+
+def changes(values: Mapping[str, tuple[float, float]]) -> str:
+    """By which factor some numbers change from a first value to a last one, each by its name."""
+    return ", ".join(
+        f"by a factor of {last / first:.2g} ({name})"
+        for name, (first, last) in values.items()
+        if first > 0 and last > 0 and np.isfinite(last / first)
+    )
+
+
+def rates_change(curves: Mapping[str, pd.DataFrame], column: str) -> str | None:
+    """From the fewest epochs to the most, how tuned rates change; `column` holds their log₂."""
+    there = {name: rows[rows[column].notna()] for name, rows in curves.items()}
+    there = {name: rows.sort_values("epochs") for name, rows in there.items() if len(rows) > 1}
+    if not there:
+        return None
+    first = next(iter(there.values())).epochs
+    ends = {
+        name: (2.0 ** float(rows[column].iloc[0]), 2.0 ** float(rows[column].iloc[-1]))
+        for name, rows in there.items()
+    }
+    return (
+        f"From {first.iloc[0]:,g} to {first.iloc[-1]:,g} epochs the tuned rate changes "
+        f"{changes(ends)}"
+    )
 
 
 def _axis(reading: Reading, name: str) -> tuple[str, str, Literal["x", "xy"]]:
@@ -375,6 +419,7 @@ def learning_rates(reading: Reading) -> go.Figure:
         log="xy",
         alt="Tuned effective learning rate against batch size, SGD and momentum, with fitted lines",
     )
+    said = []
     for k, group in enumerate(groups(optima.key, "batch_size")):
         method = dict(group.of)["method"]
         rows = group.rows(optima[optima.exponent.notna()])
@@ -409,6 +454,10 @@ def learning_rates(reading: Reading) -> go.Figure:
             name=f"slope {fit.slope.value:.2f}, "
             + (f"boundary {fit.boundary.value:.0f}" if fit.flat_seen else "no flat part seen"),
         )
+        end = f"B = {fit.boundary.value:.0f}" if fit.flat_seen else "the largest batch"
+        said.append(f"up to {end} ({group.name})")
+    if said:
+        fig.update_layout(title={"text": f"The tuned rate grows {', '.join(said)}"})
     ticks_at(fig, optima.batch_size)
     wide = optima.exponent.max() - optima.exponent.min() > 6
     fig.update_yaxes(dtick=np.log10(4 if wide else 2), tickformat="~g")
@@ -485,6 +534,13 @@ def side_by_side(mine: Reading, committed: Reading) -> go.Figure:
         )
     if mine.records:
         ours = mine.optima()
+        both = ours.merge(theirs, on="key", suffixes=("", "_theirs"))
+        inside = both.peak.between(both.peak_low_theirs, both.peak_high_theirs)
+        text = (
+            f"{inside.sum()} of {len(both)} rates tuned on this machine lie in the committed "
+            "intervals"
+        )
+        fig.update_layout(title={"text": text})
         for group in groups(ours.key, "batch_size"):
             rows = group.rows(ours)
             interval_marks(

@@ -160,6 +160,7 @@ def by_batch_size(reading: Reading) -> go.Figure | str:
         "one recipe, equal epochs (figure 1)": ("SB", "LB"),
         "equal updates, +RA (figure 3)": ("+RA",),
     }
+    said = []
     for k, (name, rungs) in enumerate(drawn.items()):
         states = [s for s in reading.states if rung_of(s) in rungs]
         states = [s for s in states if {part for part, _ in s.sweep.key} <= {"rung", "batch_size"}]
@@ -177,6 +178,12 @@ def by_batch_size(reading: Reading) -> go.Figure | str:
         )
         if k == 0:
             ticks_at(fig, sizes)
+        if len(sizes) > 1 and all(math.isfinite(reached[at].value) for at in (0, -1)):
+            rise = reached[0].value - reached[-1].value
+            equal = "equal updates" if "+RA" in rungs else "equal epochs"
+            said.append(f"{rise:+.2f} points from B = {sizes[0]:,} to {sizes[-1]:,} at {equal}")
+    if said:
+        fig.update_layout(title={"text": f"The error changes by {'; '.join(said)}"})
     return provenance(fig, source(reading))
 
 
@@ -197,6 +204,7 @@ def noise_and_rate(reading: Reading) -> go.Figure | str:
         y_unit="%",
         alt=f"Test accuracy along training at B = {half:,}: noise, a larger rate, and neither",
     )
+    ends = []
     for k, (name, key) in enumerate(keys.items()):
         (state,) = [s for s in reading.states if s.sweep.key == key]
         x, means = _mean_curve(state, reading.records)
@@ -209,6 +217,10 @@ def noise_and_rate(reading: Reading) -> go.Figure | str:
             marker={"symbol": SYMBOLS[k], "size": 8},
             name=f"{name}, B = {half:,}",
         )
+        if means:
+            ends.append(f"{name} {means[-1].value:.1f} %")
+    if ends:
+        fig.update_layout(title={"text": f"At the end: {', '.join(ends)}"})
     return provenance(fig, source(reading))
 
 
@@ -237,6 +249,7 @@ def distances(reading: Reading) -> go.Figure:
         log="x",
         alt="Distance of the weights from their start against updates, one run of each rung",
     )
+    ends = []
     for k, state in enumerate(drawn.states):
         done = [c for c in state.needed if c.id in records and records[c.id].curves]
         if not done:
@@ -250,6 +263,9 @@ def distances(reading: Reading) -> go.Figure:
             marker={"symbol": SYMBOLS[k], "size": 6},
             name=RECIPES[rung_of(state)],
         )
+        ends.append(f"{rung_of(state)} {curves['distance'][-1]:.3g}")
+    if ends:
+        fig.update_layout(title={"text": f"Distance at the end: {', '.join(ends)}"})
     fig.add_annotation(
         text="a straight line is growth with log t",
         xref="paper",

@@ -53,7 +53,7 @@ _COLUMNS = [
 def pairs_against_epochs(reading: Reading, which: str) -> go.Figure:
     """S20's figure 3c or 3d: the tuned initial or final learning rate against the epoch budget."""
     from sgdnoise.figures.theme import figure, provenance
-    from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
+    from sgdnoise.figures.tuned import rates_change, source, ticks_at, tuned_rates
 
     fig = figure(
         x="epochs",
@@ -64,9 +64,13 @@ def pairs_against_epochs(reading: Reading, which: str) -> go.Figure:
         alt=f"Tuned {which} learning rate against epochs, for test accuracy and training loss",
     )
     pairs = tuned_pairs(reading)
-    for k, objective in enumerate(reading.objectives):
-        rows = pairs[pairs.objective == objective.name].sort_values("epochs")
-        tuned_rates(fig, k, rows, which, objective.purpose)
+    curves = {
+        objective.purpose: pairs[pairs.objective == objective.name].sort_values("epochs")
+        for objective in reading.objectives
+    }
+    for k, (purpose, rows) in enumerate(curves.items()):
+        tuned_rates(fig, k, rows, which, purpose)
+    fig.update_layout(title={"text": rates_change(curves, which)})
     ticks_at(fig, pairs.epochs)
     return provenance(fig, source(reading))
 

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise.analysis import Reading
-from sgdnoise.experiments.larger_gradients.grid import FRACTIONS
+from sgdnoise.experiments.larger_gradients.grid import FRACTIONS, LEFT_OUT
 from sgdnoise.experiments.larger_gradients.measured import (
     ARMS,
     OF,
@@ -63,6 +63,19 @@ def accuracies(reading: Reading) -> go.Figure:
             )
     ticks = sorted(sizes)
     fig.update_xaxes(tickvals=ticks, ticktext=[f"{size:,}" for size in ticks])
+    gains = {
+        int(dict(loss.sweep.key)["batch_size"]): reading.reached(loss.sweep.key).value
+        - reading.reached(none.sweep.key).value
+        for loss, none in zip(
+            _states(reading, arm="loss", updates="free"),
+            _states(reading, arm="none", updates="free"),
+            strict=True,
+        )
+    }
+    told = [f"{gain:+.1f} points at B = {n:,}" for n, gain in gains.items() if math.isfinite(gain)]
+    if told:
+        text = f"Leaving out the small losses changes accuracy by {', '.join(told)}"
+        fig.update_layout(title={"text": text})
     return provenance(
         fig,
         source(reading).and_also(
@@ -83,6 +96,7 @@ def along_the_run(reading: Reading, left_out: float) -> go.Figure:
         y_range=_gradient_frame(reading),
         alt=f"Mean size of the gradient along training with {left_out:.0%} of each batch left out",
     )
+    last: dict[str, float] = {}
     for k, arm in enumerate(("none", "loss", "random")):
         (state,) = _states(reading, arm=arm, left_out=0.0 if arm == "none" else left_out)
         curves = [record.curves for record in _runs(reading, state)]
@@ -99,6 +113,11 @@ def along_the_run(reading: Reading, left_out: float) -> go.Figure:
             marker={"symbol": SYMBOLS[k]},
             name=ARMS[arm],
         )
+        last[arm] = float(fig.data[-1].y[-1])
+    whole = last.pop("none", 0.0)
+    if whole and last:
+        said = [f"{size / whole:.2f} times ({ARMS[arm]})" for arm, size in last.items()]
+        fig.update_layout(title={"text": f"At the end |g| is {', '.join(said)} that of all"})
     return provenance(fig, source(reading).and_also("Medians over seeds."))
 
 
@@ -140,6 +159,7 @@ def first_update(reading: Reading) -> go.Figure:
     )
     percent = [100 * p for p in FRACTIONS]
     whole = first_gradients(reading, "none", 0.0)
+    said = []
     for k, arm in enumerate(("loss", "random"), start=1):
         # One net and one batch a seed, so that the ratio is taken seed by seed.
         growth = [first_gradients(reading, arm, p) / whole for p in FRACTIONS]
@@ -156,6 +176,10 @@ def first_update(reading: Reading) -> go.Figure:
             marker={"color": PALETTE[k], "symbol": SYMBOLS[k], "size": 9},
             name=ARMS[arm],
         )
+        said.append(f"{middle[FRACTIONS.index(LEFT_OUT)]:.2f} times ({ARMS[arm]})")
+    if said:
+        text = f"With {100 * LEFT_OUT:g} % left out the first gradient is {', '.join(said)} that of all"
+        fig.update_layout(title={"text": text})
     fine = np.linspace(0, FRACTIONS[-1], 91)
     fig.add_scatter(
         x=100 * fine,
@@ -179,6 +203,7 @@ def courses(reading: Reading, exponent: float) -> go.Figure:
         y_range=_loss_frame(reading),
         alt=f"Training loss of each epoch at rate {bounded_power(exponent, 0)}, a line a seed",
     )
+    said = []
     for k, arm in enumerate(("whole", "small", "slow")):
         (state,) = _states(reading, arm=arm, updates="free")
         wanted = {state.sweep.config((exponent,), seed).id for seed in range(SHOWN)}
@@ -195,6 +220,12 @@ def courses(reading: Reading, exponent: float) -> go.Figure:
                 legendgroup=arm,
                 showlegend=i == 0,
             )
+        if lines:
+            middle = float(np.median([loss[-1] for loss in lines]))
+            said.append(f"{middle:.2g} ({ARMS[arm]})")
+    if said:
+        text = f"{bounded_power(exponent, 0)}: the last loss is {', '.join(said)}"
+        fig.update_layout(title={"text": text})
     return provenance(fig, source(reading).and_also(f"The first {SHOWN} seeds of each."))
 
 

@@ -419,6 +419,7 @@ def step_lengths(reading: Reading) -> go.Figure:
         alt="Length of the first update at the tuned rate against batch size, by update rule",
     )
     ticks_at(fig, _stations(reading.optima()))
+    grown: dict[str, float] = {}
     for group in groups(reading.tuned(), "batch_size"):
         steps = first_steps(reading, dict(group.of)["method"])
         there = {size: each[np.isfinite(each)] for size, each in steps.items()}
@@ -431,6 +432,16 @@ def step_lengths(reading: Reading) -> go.Figure:
             line={"color": group.colour, "dash": group.dash},
             name=group.name,
         )
+        if len(there) > 1:
+            grown[group.name] = float(fig.data[-1].y[-1] / fig.data[-1].y[0])
+    if grown:
+        ends = {
+            name: grown[name]
+            for name in (min(grown, key=grown.__getitem__), max(grown, key=grown.__getitem__))
+        }
+        said = " to ".join(f"{factor:.2g} ({name})" for name, factor in ends.items())
+        text = f"From the smallest batch to the largest the first step changes by factors of {said}"
+        fig.update_layout(title={"text": text})
     return provenance(fig, source(reading).and_also("Medians over seeds."))
 
 

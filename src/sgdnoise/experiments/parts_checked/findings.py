@@ -113,6 +113,11 @@ def loss_curves(records: Mapping[str, Record]) -> go.Figure:
             },
         )
     bounds = sorted({check.bound for check in shown})
+    last = (records[check.config.id].curves["train_loss"][-1] for check in shown)
+    ends = [loss for loss in last if loss is not None]
+    if ends:
+        text = f"{len(ends)} nets end at losses from {min(ends):.2g} to {max(ends):.2g}"
+        fig.update_layout(title={"text": text})
     for bound in bounds:
         fig.add_hline(y=bound, line={"color": MUTED, "dash": "dot"})
     fig.update_layout(height=560)

@@ -29,7 +29,7 @@ NO_DECAY: Key = (("weight_decay", 0.0),)
 def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Figure:
     """S20's figure 2c or 2d: the learning rate tuned for the test set and for the training loss."""
     from sgdnoise.figures.theme import figure, provenance
-    from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
+    from sgdnoise.figures.tuned import rates_change, source, ticks_at, tuned_rates
 
     fig = figure(
         x="epochs",
@@ -39,14 +39,17 @@ def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Fig
         log="xy",
         alt="Tuned effective learning rate against epochs, for test accuracy and training loss",
     )
+    curves = {}
     for k, objective in enumerate(reading.objectives):
         rows = reading.optima(objective.name, variant)
         ticks_at(fig, rows.epochs)
+        curves[objective.purpose] = rows
         rows = rows[rows.exponent.notna()].sort_values("epochs")
         slope = reading.slope("epochs", objective.name, variant).value
         name = f"{objective.purpose}, slope {slope:.2f}"
         tuned_rates(fig, k, rows, "peak", name if math.isfinite(slope) else objective.purpose)
     fig.update_yaxes(dtick=np.log10(2), tickformat="~g")
+    fig.update_layout(title={"text": rates_change(curves, "peak")})
     return provenance(fig, source(reading))
 
 
