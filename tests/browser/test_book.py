@@ -53,6 +53,11 @@ def test_page_loads_and_draws_without_a_network(
             """(p) => [p.data, p._fullData].map((all) => all.map((t) => t.type ?? "scatter"))"""
         )
         assert asked == got
+        title = drawn.nth(i).evaluate(
+            "(p) => p.closest(':has(> .sgdnoise-title)').querySelector('.sgdnoise-title').innerText"
+        )
+        # Of a machine that has trained nothing there is nothing to tell.
+        assert title or name == "book/this-machine"
     text = seen.page.locator("article").inner_text()
     assert "$$" not in text
     assert "\\(" not in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import noisy, reading, two_regimes
 
@@ -12,6 +13,7 @@ from sgdnoise.analysis import Reading
 from sgdnoise.experiments import study_of
 from sgdnoise.figures import tables
 from sgdnoise.figures import tuned as figures
+from sgdnoise.study.scales import METHODS, NAMES
 
 SEEDS = 5
 
@@ -46,6 +48,8 @@ def test_every_figure_of_the_page_draws_what_it_says(two):
     fixed = figures.at_learning_rate(two, -3)
     assert {t.name for t in fixed.data} >= {"SGD, this rate", "SGD, tuned at each B"}
     assert "5 seeds a point, best 4 kept" in figures.provenance_line(two)
+    ends = [f"up to B = {two.regimes[m].boundary.value:.0f} ({NAMES[m]})" for m in METHODS]
+    assert rates.layout.title.text == f"The tuned rate grows {', '.join(ends)}"
     (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
     assert note == figures.provenance_line(two)
 
@@ -74,6 +78,32 @@ def test_frames_leave_room_below_the_tuned_values_and_above_a_loss(two):
     assert figures.frame_of(losses, "train_loss") == pytest.approx((0.5, 20))
 
 
+@pytest.mark.parametrize(
+    ("objective", "word", "pick"),
+    [("test_accuracy", "best", "idxmax"), ("train_loss", "lowest", "idxmin")],
+)
+def test_a_title_says_where_each_curve_is_best(two, objective, word, pick):
+    optima, said = two.optima(), []
+    for method in METHODS:
+        rows = optima[optima.method == method]
+        best = rows.loc[getattr(rows[f"{objective}_mean"].astype(float), pick)()]
+        value, unit = best[f"{objective}_mean"], two.objective(objective).unit
+        said.append(f"{NAMES[method]} {word} at B = {best.batch_size}, {value:.3g} {unit}")
+    fig = figures.against(two, "batch_size", objective)
+    assert fig.layout.title.text == "; ".join(said)
+    nothing = figures.against(Reading(two.study, {}), "batch_size", objective)
+    assert nothing.layout.title.text is None
+
+
+def test_changes_are_told_as_factors_from_first_to_last():
+    told = figures.changes({"a": (2.0, 1.0), "b": (1.0, 30.0), "c": (0.0, 1.0)})
+    assert told == "by a factor of 0.5 (a), by a factor of 30 (b)"
+    rows = pd.DataFrame({"epochs": [40.0, 10.0, 20.0], "peak": [0.0, -3.0, np.nan]})
+    said = figures.rates_change({"for one": rows, "for none": rows[:0]}, "peak")
+    assert said == "From 10 to 40 epochs the tuned rate changes by a factor of 8 (for one)"
+    assert figures.rates_change({"for none": rows[:1]}, "peak") is None
+
+
 def test_mine_stand_as_marks_over_the_committed_bands(two):
     fig = figures.side_by_side(two, two)
     names = [trace.name for trace in fig.data]
@@ -81,6 +111,11 @@ def test_mine_stand_as_marks_over_the_committed_bands(two):
     marks = fig.data[names.index("SGD, this machine")]
     rows = two.optima()
     np.testing.assert_allclose(marks.y, 2.0 ** rows[rows.method == "sgd"].peak)
+    assert fig.layout.title.text.startswith(f"{len(rows)} of {len(rows)} rates tuned on this")
+    higher = Reading(two.study, {})
+    object.__setattr__(higher, "optima", lambda: rows.assign(peak=rows.peak + 9))
+    object.__setattr__(higher, "records", two.records)
+    assert figures.side_by_side(higher, two).layout.title.text.startswith(f"0 of {len(rows)}")
     empty = figures.side_by_side(Reading(two.study, {}), two)
     assert not any("this machine" in trace.name for trace in empty.data)
 

@@ -144,6 +144,9 @@ def _accuracies(runs: Sequence[Record]) -> tuple[float, float]:
     return (min(seen) - 2, max(seen) + 2) if seen else (0.0, 100.0)
 
 
+UNTOLD = "Not all of these runs have been made yet"
+
+
 def by_batch_size(reading: Reading) -> go.Figure | str:
     """H17's figures 1, 3 and 5: the small batch's recipe, and +RA, against the batch size."""
     if not has(reading, at("LB", batch_size=half_of(reading))):
@@ -182,8 +185,8 @@ def by_batch_size(reading: Reading) -> go.Figure | str:
             rise = reached[0].value - reached[-1].value
             equal = "equal updates" if "+RA" in rungs else "equal epochs"
             said.append(f"{rise:+.2f} points from B = {sizes[0]:,} to {sizes[-1]:,} at {equal}")
-    if said:
-        fig.update_layout(title={"text": f"The error changes by {'; '.join(said)}"})
+    text = f"The error changes by {'; '.join(said)}" if said else UNTOLD
+    fig.update_layout(title={"text": text})
     return provenance(fig, source(reading))
 
 
@@ -219,8 +222,7 @@ def noise_and_rate(reading: Reading) -> go.Figure | str:
         )
         if means:
             ends.append(f"{name} {means[-1].value:.1f} %")
-    if ends:
-        fig.update_layout(title={"text": f"At the end: {', '.join(ends)}"})
+    fig.update_layout(title={"text": f"At the end: {', '.join(ends)}" if ends else UNTOLD})
     return provenance(fig, source(reading))
 
 
@@ -264,8 +266,8 @@ def distances(reading: Reading) -> go.Figure:
             name=RECIPES[rung_of(state)],
         )
         ends.append(f"{rung_of(state)} {curves['distance'][-1]:.3g}")
-    if ends:
-        fig.update_layout(title={"text": f"Distance at the end: {', '.join(ends)}"})
+    text = f"Distance at the end: {', '.join(ends)}" if ends else UNTOLD
+    fig.update_layout(title={"text": text})
     fig.add_annotation(
         text="a straight line is growth with log t",
         xref="paper",

@@ -178,7 +178,8 @@ def first_update(reading: Reading) -> go.Figure:
         )
         said.append(f"{middle[FRACTIONS.index(LEFT_OUT)]:.2f} times ({ARMS[arm]})")
     if said:
-        text = f"With {100 * LEFT_OUT:g} % left out the first gradient is {', '.join(said)} that of all"
+        left = f"With {100 * LEFT_OUT:g} % left out"
+        text = f"{left} the first gradient is {', '.join(said)} that of all"
         fig.update_layout(title={"text": text})
     fine = np.linspace(0, FRACTIONS[-1], 91)
     fig.add_scatter(
