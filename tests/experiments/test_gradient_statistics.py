@@ -288,7 +288,10 @@ def test_named_parts_stand_from_input_to_output():
     )  # fmt: skip
     record = m.drawn(reading())[0]
     curves = {f"batch_gradient_abs/1/{name}": [1.0] for name in sorted(names)}
-    assert m.tensors(replace(record, curves=curves)) == list(names)
+    config = record.config.replace(model="wrn-10-1", dataset="cifar10-16")
+    record = replace(record, curves=curves, config=config)
+    assert m.tensors(record) == list(names)
+    assert m.fully_connected(record) == "head.fc.weight"
 
 
 def test_titles_tell_how_much_changes_from_the_smallest_batch_to_the_largest():

@@ -443,6 +443,9 @@ def test_the_figures_show_what_is_judged(straight):
     fig = figures.distances(straight)
     assert len(fig.data) == 2 * len(SIZES)
     assert len({(t.line.color, t.line.dash, t.marker.symbol) for t in fig.data if t.name}) == 7
+    for rate, name in (("same", "One learning rate"), ("root", "Rate ∝ √B")):
+        said = figures.distances(straight, rate).layout.title.text
+        assert said.startswith(f"{name}: a factor of e in updates adds ")
     first = figures.distances(straight, "same", "first tensor")
     assert len(first.data) == 2 * 4
     assert isinstance(figures.distances(straight, "root", "first tensor"), str)

@@ -107,8 +107,8 @@ def distances(reading: Reading, rate: str = SAME, tensor: str = "whole vector") 
     if slopes:
         least, most = min(slopes, key=slopes.__getitem__), max(slopes, key=slopes.__getitem__)
         title = (
-            f"{RATES[rate]}: gained a factor of e, from {slopes[least]:.2f} at B = {least:,} "
-            f"to {slopes[most]:.2f} at B = {most:,}"
+            f"{RATES[rate][:1].upper()}{RATES[rate][1:]}: a factor of e in updates adds {slopes[least]:.2f} at "
+            f"B = {least:,} and {slopes[most]:.2f} at B = {most:,}"
         )
     fig.update_layout(title={"text": title})
     return provenance(fig, source(reading).and_also("Means over seeds; thin lines: a + b log t."))
