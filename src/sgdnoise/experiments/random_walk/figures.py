@@ -106,8 +106,9 @@ def distances(reading: Reading, rate: str = SAME, tensor: str = "whole vector") 
     title = f"{RATES[rate]}: distance against log t"
     if slopes:
         least, most = min(slopes, key=slopes.__getitem__), max(slopes, key=slopes.__getitem__)
+        name = RATES[rate][:1].upper() + RATES[rate][1:]
         title = (
-            f"{RATES[rate][:1].upper()}{RATES[rate][1:]}: a factor of e in updates adds {slopes[least]:.2f} at "
+            f"{name}: a factor of e in updates adds {slopes[least]:.2f} at "
             f"B = {least:,} and {slopes[most]:.2f} at B = {most:,}"
         )
     fig.update_layout(title={"text": title})
