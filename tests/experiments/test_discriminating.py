@@ -15,6 +15,7 @@ from scipy import stats
 from sgdnoise.analysis import Reading
 from sgdnoise.claims import Claim, Verdict, Word
 from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.experiments.constant_step.grid import EXPERIMENT as STEP
 from sgdnoise.experiments.constant_step.grid import fair_step
 from sgdnoise.experiments.discriminating import figures, findings, grid
 from sgdnoise.experiments.discriminating.grid import EXPERIMENT
@@ -55,6 +56,7 @@ def test_the_grid_never_changes():
 
 
 def test_the_plain_sweeps_are_those_of_the_fair_step_budget():
+    assert EXPERIMENT.seeds == {"cpu": STEP.seeds["cpu"]}
     fair = {dict(sweep.key)["batch_size"]: sweep for sweep in fair_step()}
     assert [dict(state.sweep.key)["batch_size"] for state in arm("plain")] == [64, 256, 1000]
     for state in arm("plain"):
@@ -113,7 +115,7 @@ def test_one_pass_sees_no_image_twice():
         assert run.train_size == key["train_size"]
         examples = run.batches(run.train_size).examples
         assert examples == 1000 * key["batch_size"]
-        one_pass = run.train_size == grid.ALL_IMAGES and run.batch_size in findings.ONE_PASS
+        one_pass = run.train_size == grid.ALL_IMAGES and run.batch_size in figures.ONE_PASS
         assert (examples <= run.train_size) == one_pass
 
 
@@ -674,10 +676,10 @@ def test_one_pass_is_told_by_fresh_seeds(whole):
         assert len(found) == 3
         return np.mean(found)
 
-    said = findings.one_pass(whole)
+    said = figures.one_pass(whole)
     for images in (50_000, 1000):
         assert f"{fresh(48, images) - fresh(16, images):+.2f} [" in said
-    table = findings.passes_table(whole)
+    table = figures.passes_table(whole)
     assert list(table["Training images"]) == ["1,000"] * 3 + ["50,000"] * 3
     assert list(table["Batch size"]) == [16, 48, 256] * 2
     assert list(table["Passes over them"]) == ["16", "48", "256", "0.32", "0.96", "5.12"]
@@ -761,7 +763,7 @@ def test_records_of_a_part_draw_what_is_there(whole):
     assert figures.arms(part).startswith("*What the arms gain is not yet measured")
     for updates in (1000, 4000):
         assert figures.sweep_at(part, updates, 1000).layout.title.text.endswith("no rate yet")
-    assert list(findings.passes_table(part)["Fresh seeds (%)"])[:2] == ["not yet measured"] * 2
+    assert list(figures.passes_table(part)["Fresh seeds (%)"])[:2] == ["not yet measured"] * 2
 
 
 def test_it_stands_where_its_claims_look_for_it():

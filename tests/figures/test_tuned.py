@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from made_up import noisy, reading, two_regimes
 
 from sgdnoise.analysis import Reading
 from sgdnoise.experiments import study_of
-from sgdnoise.figures import tables
+from sgdnoise.figures import machine, tables, titles
 from sgdnoise.figures import tuned as figures
 from sgdnoise.study.scales import METHODS, NAMES
 
@@ -96,16 +97,25 @@ def test_a_title_says_where_each_curve_is_best(two, objective, word, pick):
 
 
 def test_changes_are_told_as_factors_from_first_to_last():
-    told = figures.changes({"a": (2.0, 1.0), "b": (1.0, 30.0), "c": (0.0, 1.0)})
+    told = titles.changes({"a": (2.0, 1.0), "b": (1.0, 30.0), "c": (0.0, 1.0)})
     assert told == "by a factor of 0.5 (a), by a factor of 30 (b)"
     rows = pd.DataFrame({"epochs": [40.0, 10.0, 20.0], "peak": [0.0, -3.0, np.nan]})
-    said = figures.rates_change({"for one": rows, "for none": rows[:0]}, "peak")
+    said = titles.rates_change({"for one": rows, "for none": rows[:0]}, "peak")
     assert said == "From 10 to 40 epochs the tuned rate changes by a factor of 8 (for one)"
-    assert figures.rates_change({"for none": rows[:1]}, "peak") is None
+    assert titles.rates_change({"for none": rows[:1]}, "peak") is None
+
+
+def test_the_least_and_the_steepest_curve_are_told():
+    fig = go.Figure()
+    for name, y in {"a": (1, 2), "b": (2, 10), "c": (3, 1.5), "d": (7,)}.items():
+        fig.add_scatter(x=[1] * len(y), y=list(y), name=name)
+    said = titles.over_first_to_last(fig)
+    assert said == "by factors of 0.5 (c) to 5 (b) from the smallest batch to the largest"
+    assert titles.over_first_to_last(go.Figure()) == "by an unknown factor"
 
 
 def test_mine_stand_as_marks_over_the_committed_bands(two):
-    fig = figures.side_by_side(two, two)
+    fig = machine.side_by_side(two, two)
     names = [trace.name for trace in fig.data]
     assert "SGD, committed (95 %)" in names
     marks = fig.data[names.index("SGD, this machine")]
@@ -115,8 +125,8 @@ def test_mine_stand_as_marks_over_the_committed_bands(two):
     higher = Reading(two.study, {})
     object.__setattr__(higher, "optima", lambda: rows.assign(peak=rows.peak + 9))
     object.__setattr__(higher, "records", two.records)
-    assert figures.side_by_side(higher, two).layout.title.text.startswith(f"0 of {len(rows)}")
-    empty = figures.side_by_side(Reading(two.study, {}), two)
+    assert machine.side_by_side(higher, two).layout.title.text.startswith(f"0 of {len(rows)}")
+    empty = machine.side_by_side(Reading(two.study, {}), two)
     assert not any("this machine" in trace.name for trace in empty.data)
 
 

@@ -31,7 +31,8 @@ from sgdnoise.figures.theme import (
     interval_marks,
     provenance,
 )
-from sgdnoise.figures.tuned import Group, changes, groups, source
+from sgdnoise.figures.titles import changes
+from sgdnoise.figures.tuned import Group, groups, source
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import METHODS, NAMES

@@ -23,7 +23,6 @@ from sgdnoise.figures.theme import (
     PALETTE,
     SYMBOLS,
     Source,
-    band,
     figure,
     interval_marks,
     provenance,
@@ -220,32 +219,6 @@ def _best_at(reading: Reading, optima: pd.DataFrame, x: str, objective: str) -> 
     if len(found) > 2:
         found = [max(found) if shown.higher_is_better else min(found)]
     return "; ".join(said for _, said in found) or None
-
-
-def changes(values: Mapping[str, tuple[float, float]]) -> str:
-    """By which factor some numbers change from a first value to a last one, each by its name."""
-    return ", ".join(
-        f"by a factor of {last / first:.2g} ({name})"
-        for name, (first, last) in values.items()
-        if first > 0 and last > 0 and np.isfinite(last / first)
-    )
-
-
-def rates_change(curves: Mapping[str, pd.DataFrame], column: str) -> str | None:
-    """From the fewest epochs to the most, how tuned rates change; `column` holds their log₂."""
-    there = {name: rows[rows[column].notna()] for name, rows in curves.items()}
-    there = {name: rows.sort_values("epochs") for name, rows in there.items() if len(rows) > 1}
-    if not there:
-        return None
-    first = next(iter(there.values())).epochs
-    ends = {
-        name: (2.0 ** float(rows[column].iloc[0]), 2.0 ** float(rows[column].iloc[-1]))
-        for name, rows in there.items()
-    }
-    return (
-        f"From {first.iloc[0]:,g} to {first.iloc[-1]:,g} epochs the tuned rate changes "
-        f"{changes(ends)}"
-    )
 
 
 def _axis(reading: Reading, name: str) -> tuple[str, str, Literal["x", "xy"]]:
@@ -509,47 +482,3 @@ def at_learning_rate(
         )
     ticks_at(fig, sizes)
     return provenance(fig, source(reading))
-
-
-def side_by_side(mine: Reading, committed: Reading) -> go.Figure:
-    """Tuned learning rates of two stores: the committed as bands, mine as marks."""
-    fig = figure(
-        x="batch size B",
-        x_unit="examples",
-        y="tuned effective learning rate ε/(1−m)",
-        y_unit=None,
-        log="xy",
-        alt="Tuned effective learning rates trained on this machine over the committed intervals",
-    )
-    theirs = committed.optima()
-    for group in groups(theirs.key, "batch_size"):
-        rows = group.rows(theirs)
-        band(
-            fig,
-            rows.batch_size.to_numpy(),
-            2.0 ** rows.peak_low.to_numpy(),
-            2.0 ** rows.peak_high.to_numpy(),
-            color=group.colour,
-            name=f"{group.name}, committed (95 %)",
-        )
-    if mine.records:
-        ours = mine.optima()
-        both = ours.merge(theirs, on="key", suffixes=("", "_theirs"))
-        inside = both.peak.between(both.peak_low_theirs, both.peak_high_theirs)
-        text = (
-            f"{inside.sum()} of {len(both)} rates tuned on this machine lie in the committed "
-            "intervals"
-        )
-        fig.update_layout(title={"text": text})
-        for group in groups(ours.key, "batch_size"):
-            rows = group.rows(ours)
-            interval_marks(
-                fig,
-                rows.batch_size,
-                *(2.0 ** rows[name] for name in ("peak", "peak_low", "peak_high")),
-                marker={"symbol": group.symbol, "color": group.colour, "size": 9},
-                name=f"{group.name}, this machine",
-            )
-    ticks_at(fig, theirs.batch_size)
-    note = f"Committed: {provenance_line(committed)} This machine: {provenance_line(mine)}"
-    return provenance(fig, note)

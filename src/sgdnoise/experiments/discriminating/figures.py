@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise.analysis import Reading, Tuning, best_means, key_name
@@ -22,7 +23,7 @@ from sgdnoise.experiments.discriminating.findings import (
     no_gap_to_close,
     rows_at,
 )
-from sgdnoise.experiments.discriminating.grid import BEST, IMAGES, LONGER, UPDATES
+from sgdnoise.experiments.discriminating.grid import ALL_IMAGES, BEST, IMAGES, LONGER, UPDATES
 from sgdnoise.figures.forest import forest
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.figures.theme import (
@@ -37,6 +38,7 @@ from sgdnoise.figures.theme import (
     provenance,
 )
 from sgdnoise.figures.tuned import common_exponents, frame_of, source, ticks_at
+from sgdnoise.study.grid import Key
 
 BUDGETS = (UPDATES, *LONGER)
 
@@ -56,6 +58,8 @@ def by_batch(reading: Reading) -> go.Figure:
     for k, updates in enumerate(BUDGETS):
         rows = rows_at(long, updates)
         reached = [long.reached(key) for key in rows.key]
+        if not any(math.isfinite(one.value) for one in reached):
+            continue
         interval_marks(
             fig,
             # Side by side, so that their bars show.
@@ -85,15 +89,20 @@ def _high(one: Any) -> float:
 
 def _gaps(reading: Reading) -> str:
     """How far the largest batch stays behind with fewest and with most updates, in a sentence."""
-    if reading.waiting:
-        return "Not all of these runs have been made yet"
     said = []
     for updates in (UPDATES, MOST):
-        if rows_at(reading, updates).test_accuracy_mean.isna().any():
+        rows = rows_at(reading, updates)
+        waits = [s for s in reading.states if s.sweep.key in set(rows.key) and not s.settled]
+        if waits:
+            said.append(f"not yet measured with {updates:,} updates")
+            continue
+        if rows.test_accuracy_mean.isna().any():
             return "Not every batch size has a rate that does not diverge"
         size = gap_at(reading, updates).size.value
         side = "behind" if size >= 0 else "ahead"
         said.append(f"{abs(size):.1f} points {side} with {updates:,} updates")
+    if all(one.startswith("not yet") for one in said):
+        return "Not all of these runs have been made yet"
     return f"B = {IMAGES:,} is {', and '.join(said)}"
 
 
@@ -224,3 +233,51 @@ def _finding(rows: Mapping[str, Mapping[str, Any]], gap: float) -> str:
         return f"B = {BEST} is not ahead of B = {IMAGES:,}: there is no gap to close"
     gained = f"{rows[best]['effect']:.1f} of the {gap:.1f} points"
     return f"Most is gained by {ARMS[best]}: {gained}"
+
+
+# --- One pass -----------------------------------------------------------------------------------
+
+
+def passes_table(reading: Reading) -> pd.DataFrame:
+    """What equal updates reach on 1,000 images, seen many times, and on 50,000."""
+    rows = reading.optima()
+    plain = rows[(rows.arm == "plain") & (rows.batch_size == BEST)].assign(train_size=IMAGES)
+    rows = pd.concat([rows[rows.arm == "passes"], plain])
+    rows = rows.sort_values(["train_size", "batch_size"])
+    return pd.DataFrame(
+        {
+            "Training images": [f"{int(n):,}" for n in rows.train_size],
+            "Batch size": rows.batch_size,
+            "Passes over them": [
+                f"{UPDATES * size / images:.3g}"
+                for size, images in zip(rows.batch_size, rows.train_size, strict=True)
+            ],
+            "Fresh seeds (%)": [_in_words(reading, key) for key in rows.key],
+        }
+    )
+
+
+def one_pass(reading: Reading) -> str:
+    """What a larger batch gains where no image is seen twice, and where all are often, in words."""
+    gains = []
+    for images in (ALL_IMAGES, IMAGES):
+        small, large = (
+            reading.reached(key_of(reading, size, train_size=images)) for size in ONE_PASS
+        )
+        gains.append(f"{large - small} points")
+    return (
+        f"With {UPDATES:,} updates B = {ONE_PASS[1]} is {gains[0]} above B = {ONE_PASS[0]} where "
+        f"no image is seen twice, and {gains[1]} on {IMAGES:,} images."
+    )
+
+
+ONE_PASS = (16, 48)
+"""The batch sizes that see no image twice in as many updates."""
+
+
+def _in_words(reading: Reading, key: Key) -> str:
+    found = reading.reached(key)
+    if not math.isfinite(found.value):
+        return "not yet measured"
+    half = found.interval.half
+    return f"{found.value:.2f}" + (f" ± {half:.2f}" if math.isfinite(half) else " (one seed)")

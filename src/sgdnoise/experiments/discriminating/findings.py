@@ -25,7 +25,6 @@ from sgdnoise.analysis.intervals import pooled_variance
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, Word, above, directional, every
 from sgdnoise.experiments.discriminating.grid import (
-    ALL_IMAGES,
     BEST,
     IMAGES,
     LONGER,
@@ -128,10 +127,7 @@ def no_gap_to_close(reading: Reading) -> str:
 
 
 def _arms_lack(reading: Reading, arms: tuple[str, ...]) -> str:
-    """What a claim about arms lacks: a gap that they could close, and tuned rates.
-
-    Without a gap the arms are idle, so the gap is asked for first.
-    """
+    """What a claim about arms lacks: a gap that they could close, or else tuned rates."""
     return no_gap_to_close(reading) or _untuned(reading, (key_of(reading, arm=arm) for arm in arms))
 
 
@@ -307,54 +303,6 @@ def linear_is_worse(reading: Reading, equal: str) -> Verdict:
         sign=-1,
         margin=NO_LOSS,
     )
-
-
-# --- One pass -----------------------------------------------------------------------------------
-
-
-def passes_table(reading: Reading) -> pd.DataFrame:
-    """What equal updates reach on 1,000 images, seen many times, and on 50,000."""
-    rows = reading.optima()
-    plain = rows[(rows.arm == "plain") & (rows.batch_size == BEST)].assign(train_size=IMAGES)
-    rows = pd.concat([rows[rows.arm == "passes"], plain])
-    rows = rows.sort_values(["train_size", "batch_size"])
-    return pd.DataFrame(
-        {
-            "Training images": [f"{int(n):,}" for n in rows.train_size],
-            "Batch size": rows.batch_size,
-            "Passes over them": [
-                f"{UPDATES * size / images:.3g}"
-                for size, images in zip(rows.batch_size, rows.train_size, strict=True)
-            ],
-            "Fresh seeds (%)": [_reached(reading, key) for key in rows.key],
-        }
-    )
-
-
-def one_pass(reading: Reading) -> str:
-    """What a larger batch gains where no image is seen twice, and where all are often, in words."""
-    gains = []
-    for images in (ALL_IMAGES, IMAGES):
-        small, large = (
-            reading.reached(key_of(reading, size, train_size=images)) for size in ONE_PASS
-        )
-        gains.append(f"{large - small} points")
-    return (
-        f"With {UPDATES:,} updates B = {ONE_PASS[1]} is {gains[0]} above B = {ONE_PASS[0]} where "
-        f"no image is seen twice, and {gains[1]} on {IMAGES:,} images."
-    )
-
-
-ONE_PASS = (16, 48)
-"""The batch sizes that see no image twice in as many updates."""
-
-
-def _reached(reading: Reading, key: Key) -> str:
-    found = reading.reached(key)
-    if not math.isfinite(found.value):
-        return "not yet measured"
-    half = found.interval.half
-    return f"{found.value:.2f}" + (f" ± {half:.2f}" if math.isfinite(half) else " (one seed)")
 
 
 # --- Claims -------------------------------------------------------------------------------------

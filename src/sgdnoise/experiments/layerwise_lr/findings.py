@@ -1,7 +1,6 @@
 """Figures and verdicts of the layer-wise rules: G20's figure 16, over batch sizes, from records.
 
-The accuracies that verdicts rest on are those of fresh seeds, which the tuning of a rate never saw.
-Two differ as Student's t has it, on the variance pooled about each optimum.
+Verdicts rest on fresh seeds, and two accuracies differ by Student's t on their pooled variance.
 """
 
 from __future__ import annotations
@@ -408,6 +407,7 @@ def steps_slope(reading: Reading, rule: str) -> Estimate:
 def step_lengths(reading: Reading) -> go.Figure:
     """The first step's length of each rule at its tuned rate, against the batch size."""
     from sgdnoise.figures.theme import figure, provenance
+    from sgdnoise.figures.titles import over_first_to_last
     from sgdnoise.figures.tuned import groups, source, ticks_at
 
     fig = figure(
@@ -419,11 +419,10 @@ def step_lengths(reading: Reading) -> go.Figure:
         alt="Length of the first update at the tuned rate against batch size, by update rule",
     )
     ticks_at(fig, _stations(reading.optima()))
-    grown: dict[str, float] = {}
     for group in groups(reading.tuned(), "batch_size"):
         steps = first_steps(reading, dict(group.of)["method"])
-        there = {size: each[np.isfinite(each)] for size, each in steps.items()}
-        there = {size: each for size, each in there.items() if len(each)}
+        finite = {size: each[np.isfinite(each)] for size, each in steps.items()}
+        there = {size: each for size, each in finite.items() if len(each)}
         fig.add_scatter(
             x=list(there),
             y=[float(np.median(each)) for each in there.values()],
@@ -432,16 +431,7 @@ def step_lengths(reading: Reading) -> go.Figure:
             line={"color": group.colour, "dash": group.dash},
             name=group.name,
         )
-        if len(there) > 1:
-            grown[group.name] = float(fig.data[-1].y[-1] / fig.data[-1].y[0])
-    if grown:
-        ends = {
-            name: grown[name]
-            for name in (min(grown, key=grown.__getitem__), max(grown, key=grown.__getitem__))
-        }
-        said = " to ".join(f"{factor:.2g} ({name})" for name, factor in ends.items())
-        text = f"From the smallest batch to the largest the first step changes by factors of {said}"
-        fig.update_layout(title={"text": text})
+    fig.update_layout(title={"text": f"The first step grows {over_first_to_last(fig)}"})
     return provenance(fig, source(reading).and_also("Medians over seeds."))
 
 

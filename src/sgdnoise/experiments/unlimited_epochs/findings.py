@@ -29,7 +29,8 @@ NO_DECAY: Key = (("weight_decay", 0.0),)
 def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Figure:
     """S20's figure 2c or 2d: the learning rate tuned for the test set and for the training loss."""
     from sgdnoise.figures.theme import figure, provenance
-    from sgdnoise.figures.tuned import rates_change, source, ticks_at, tuned_rates
+    from sgdnoise.figures.titles import rates_change
+    from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
 
     fig = figure(
         x="epochs",
