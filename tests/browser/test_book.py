@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,12 @@ def test_marks_follow_a_hand_at_once(book_url: str, visit: Any) -> None:
     """
     seen = visit(f"{book_url}/book/temperature.html")
     # The hand does not rest: on a loaded machine it would seem to.
+    source = ROOT / "src/sgdnoise/figures/static/explorer.js"
+    (rest,) = re.findall(r"const REST = (\d+);", source.read_text())
     seen.page.evaluate(
         "() => { const real = setTimeout;"
-        " globalThis.setTimeout = (f, ms, ...of) => ms === 150 ? 0 : real(f, ms, ...of); }"
+        " globalThis.setTimeout = (f, ms, ...of) => ms === "
+        f"{rest} ? 0 : real(f, ms, ...of); }}"
     )
     seen.page.evaluate(
         "() => document.querySelectorAll('.sgdnoise-explorer input[max=\"5\"]')"

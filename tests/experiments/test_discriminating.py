@@ -608,6 +608,15 @@ def test_arms_wait_for_a_gap_that_they_could_close():
     assert study.may_need(grid.what_of_the_noise()[0].config((3,), 0))
 
 
+def test_a_gap_that_is_not_sure_by_fresh_seeds_alone_tests_no_arm():
+    plain = reading_of(grid.plain(), ending())
+    assert findings.no_gap_to_close(plain) == ""
+    for name in (BACK, EARLY, STEPS):
+        found = judge(name, plain)
+        assert found.word == "not tested here"
+        assert found.why.startswith("by fresh seeds alone the gap is not sure")
+
+
 def test_without_a_gap_what_would_close_it_is_settled_before_it_is_run():
     study, plain = Study.of(EXPERIMENT, "cpu"), study_of_some(grid.plain(), seeds=5)
     level = filled(plain, ending({**HEIGHTS, 1000: 52.0}))

@@ -315,19 +315,6 @@ def test_titles_tell_how_much_changes_from_the_smallest_batch_to_the_largest():
     assert sum(t.showlegend is not False for t in fig.data) == 3
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "said"),
-    [
-        (2.0, 1.0, "by a factor of 0.5"),
-        (-1.0, 2.0, "from -1 to 2"),
-        (-1.0, -2.0, "from -1 to -2"),
-        (math.nan, 1.0, "by an unknown amount"),
-    ],
-)
-def test_a_change_that_is_no_factor_is_not_told_as_one(first, last, said):
-    assert pictures._change(first, last, log=True) == said
-
-
 def test_the_first_figure_shows_what_is_measured_and_the_law():
     got = reading(law=Law(floor=0.1, jitter=0.0))
     fig = pictures.first_gradients(got)

@@ -97,11 +97,16 @@ def test_a_title_says_where_each_curve_is_best(two, objective, word, pick):
 
 
 def test_changes_are_told_as_factors_from_first_to_last():
-    told = titles.changes({"a": (2.0, 1.0), "b": (1.0, 30.0), "c": (0.0, 1.0)})
-    assert told == "by a factor of 0.5 (a), by a factor of 30 (b)"
+    told = titles.changes({"a": (2.0, 1.0), "b": (1.0, 30.0), "c": (-1.0, 2.0), "d": (1, np.nan)})
+    assert told == (
+        "by a factor of 0.5 (a), by a factor of 30 (b), from -1 to 2 (c), by an unknown amount (d)"
+    )
     rows = pd.DataFrame({"epochs": [40.0, 10.0, 20.0], "peak": [0.0, -3.0, np.nan]})
-    said = titles.rates_change({"for one": rows, "for none": rows[:0]}, "peak")
-    assert said == "From 10 to 40 epochs the tuned rate changes by a factor of 8 (for one)"
+    said = titles.rates_change({"for one": rows, "for part": rows[:1]}, "peak")
+    assert said == (
+        "From 10 to 40 epochs the tuned rate changes by a factor of 8 (for one), "
+        "by an unknown amount (for part)"
+    )
     assert titles.rates_change({"for none": rows[:1]}, "peak") is None
 
 

@@ -5,19 +5,14 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from sgdnoise.analysis import Reading
-from sgdnoise.figures.theme import band, figure, interval_marks, provenance
-from sgdnoise.figures.tuned import groups, provenance_line, ticks_at
+from sgdnoise.figures.theme import band, interval_marks, provenance
+from sgdnoise.figures.tuned import groups, provenance_line, rates_by_batch_size, ticks_at
 
 
 def side_by_side(mine: Reading, committed: Reading) -> go.Figure:
     """Tuned learning rates of two stores: the committed as bands, mine as marks."""
-    fig = figure(
-        x="batch size B",
-        x_unit="examples",
-        y="tuned effective learning rate ε/(1−m)",
-        y_unit=None,
-        log="xy",
-        alt="Tuned effective learning rates trained on this machine over the committed intervals",
+    fig = rates_by_batch_size(
+        "Tuned effective learning rates trained on this machine over the committed intervals"
     )
     theirs = committed.optima()
     for group in groups(theirs.key, "batch_size"):

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 
 def changes(values: Mapping[str, tuple[float, float]]) -> str:
-    """By which factor some numbers change from a first value to a last one, each by its name."""
-    return ", ".join(
-        f"by a factor of {last / first:.2g} ({name})"
-        for name, (first, last) in values.items()
-        if first > 0 and last > 0 and np.isfinite(last / first)
-    )
+    """How some numbers change from a first value to a last one, each by its name."""
+    return ", ".join(f"{_change(*ends)} ({name})" for name, ends in values.items())
+
+
+def _change(first: float, last: float) -> str:
+    if not (math.isfinite(first) and math.isfinite(last)):
+        return "by an unknown amount"
+    if min(first, last) <= 0:
+        return f"from {first:.2g} to {last:.2g}"
+    return f"by a factor of {last / first:.2g}"
 
 
 def rates_change(curves: Mapping[str, pd.DataFrame], column: str) -> str | None:
     """From the fewest epochs to the most, how tuned rates change; `column` holds their log₂."""
-    there = {name: rows[rows[column].notna()] for name, rows in curves.items()}
-    there = {name: rows.sort_values("epochs") for name, rows in there.items() if len(rows) > 1}
-    if not there:
+    epochs = sorted({float(at) for rows in curves.values() for at in rows.epochs})
+    if len(epochs) < 2:
         return None
-    first = next(iter(there.values())).epochs
-    ends = {
-        name: (2.0 ** float(rows[column].iloc[0]), 2.0 ** float(rows[column].iloc[-1]))
-        for name, rows in there.items()
-    }
-    return (
-        f"From {first.iloc[0]:,g} to {first.iloc[-1]:,g} epochs the tuned rate changes "
-        f"{changes(ends)}"
-    )
+    ends = {}
+    for name, rows in curves.items():
+        rates = 2.0 ** rows.set_index("epochs")[column].astype(float)
+        first, last = (float(rates.get(at, math.nan)) for at in (epochs[0], epochs[-1]))
+        ends[name] = (first, last)
+    return f"From {epochs[0]:,g} to {epochs[-1]:,g} epochs the tuned rate changes {changes(ends)}"
 
 
 def over_first_to_last(fig: go.Figure) -> str:

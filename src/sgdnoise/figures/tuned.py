@@ -375,6 +375,18 @@ def tuned_rates(fig: go.Figure, k: int, rows: pd.DataFrame, column: str, name: s
     )
 
 
+def rates_by_batch_size(alt: str) -> go.Figure:
+    """An empty figure of tuned rates against batch sizes."""
+    return figure(
+        x="batch size B",
+        x_unit="examples",
+        y="tuned effective learning rate ε/(1−m)",
+        y_unit=None,
+        log="xy",
+        alt=alt,
+    )
+
+
 def learning_rates(reading: Reading) -> go.Figure:
     """S20's figure 1c: the tuned effective learning rate against batch size.
 
@@ -384,13 +396,8 @@ def learning_rates(reading: Reading) -> go.Figure:
     bound and no estimate.
     """
     optima, regimes = reading.optima(), reading.regimes
-    fig = figure(
-        x="batch size B",
-        x_unit="examples",
-        y="tuned effective learning rate ε/(1−m)",
-        y_unit=None,
-        log="xy",
-        alt="Tuned effective learning rate against batch size, SGD and momentum, with fitted lines",
+    fig = rates_by_batch_size(
+        "Tuned effective learning rate against batch size, SGD and momentum, with fitted lines"
     )
     said = []
     for k, group in enumerate(groups(optima.key, "batch_size")):
@@ -428,7 +435,8 @@ def learning_rates(reading: Reading) -> go.Figure:
             + (f"boundary {fit.boundary.value:.0f}" if fit.flat_seen else "no flat part seen"),
         )
         end = f"B = {fit.boundary.value:.0f}" if fit.flat_seen else "the largest batch"
-        said.append(f"up to {end} ({group.name})")
+        if fit.slope.value > 0:
+            said.append(f"up to {end} ({group.name})")
     if said:
         fig.update_layout(title={"text": f"The tuned rate grows {', '.join(said)}"})
     ticks_at(fig, optima.batch_size)

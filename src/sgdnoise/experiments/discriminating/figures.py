@@ -21,6 +21,7 @@ from sgdnoise.experiments.discriminating.findings import (
     gap_to_best,
     key_of,
     no_gap_to_close,
+    planned_arms,
     rows_at,
 )
 from sgdnoise.experiments.discriminating.grid import ALL_IMAGES, BEST, IMAGES, LONGER, UPDATES
@@ -89,19 +90,20 @@ def _high(one: Any) -> float:
 
 def _gaps(reading: Reading) -> str:
     """How far the largest batch stays behind with fewest and with most updates, in a sentence."""
-    said = []
+    settled = {state.sweep.key for state in reading.states if state.settled}
+    said, measured_at = [], 0
     for updates in (UPDATES, MOST):
         rows = rows_at(reading, updates)
-        waits = [s for s in reading.states if s.sweep.key in set(rows.key) and not s.settled]
-        if waits:
+        if not settled >= set(rows.key):
             said.append(f"not yet measured with {updates:,} updates")
             continue
+        measured_at += 1
         if rows.test_accuracy_mean.isna().any():
             return "Not every batch size has a rate that does not diverge"
         size = gap_at(reading, updates).size.value
         side = "behind" if size >= 0 else "ahead"
         said.append(f"{abs(size):.1f} points {side} with {updates:,} updates")
-    if all(one.startswith("not yet") for one in said):
+    if not measured_at:
         return "Not all of these runs have been made yet"
     return f"B = {IMAGES:,} is {', and '.join(said)}"
 
@@ -181,10 +183,10 @@ def _means(one: Tuning) -> np.ndarray:
 
 def arms(reading: Reading) -> go.Figure | str:
     """What each arm gains over the largest batch, beside the gap that it could close."""
-    planned = {dict(state.sweep.key)["arm"] for state in reading.states}
+    planned = planned_arms(reading)
     rows = {arm: row for arm in ARMS if arm in planned and (row := _row(reading, arm))}
     gap = gap_to_best(reading).size
-    if math.isfinite(gap.interval.half) and planned.isdisjoint(ARMS):
+    if math.isfinite(gap.interval.half) and not planned:
         return f"*What could close the gap has not been run: {no_gap_to_close(reading)}*"
     if not rows or not math.isfinite(gap.interval.half):
         return "*What the arms gain is not yet measured: it takes the plain sweeps and their own.*"

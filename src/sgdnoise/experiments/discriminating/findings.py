@@ -128,7 +128,17 @@ def no_gap_to_close(reading: Reading) -> str:
 
 def _arms_lack(reading: Reading, arms: tuple[str, ...]) -> str:
     """What a claim about arms lacks: a gap that they could close, or else tuned rates."""
-    return no_gap_to_close(reading) or _untuned(reading, (key_of(reading, arm=arm) for arm in arms))
+    if lost := no_gap_to_close(reading):
+        return lost
+    # They are planned by the fresh seeds alone, whose interval may be the wider one.
+    if not planned_arms(reading) >= set(arms):
+        return "by fresh seeds alone the gap is not sure, so what could close it is not planned."
+    return _untuned(reading, (key_of(reading, arm=arm) for arm in arms))
+
+
+def planned_arms(reading: Reading) -> set[str]:
+    """The arms that are not idle."""
+    return {dict(state.sweep.key)["arm"] for state in reading.states} & set(ARMS)
 
 
 # --- More updates -------------------------------------------------------------------------------

@@ -196,6 +196,7 @@ def against_size(
         log: whether its axis is logarithmic.
     """
     from sgdnoise.figures.theme import DASHES, INK, PALETTE, SYMBOLS, figure, provenance
+    from sgdnoise.figures.titles import changes
     from sgdnoise.figures.tuned import source
 
     every = m.sizes(reading)
@@ -207,7 +208,7 @@ def against_size(
         log="xy" if log else "x",
         alt=f"{y} against batch size, under both rules of the learning rate",
     )
-    said = []
+    ends: dict[str, tuple[float, float]] = {}
     for k, rule in enumerate(RULES):
         table = [m.over_seeds(m.runs(reading, rule, n), number) for n in every]
         finite = [row[np.isfinite(row)] for row in table]
@@ -230,20 +231,11 @@ def against_size(
                 line={"color": INK, "dash": "dot", "width": 1.5},
                 name=f"G20's law, slope {power:g}",
             )
-        said.append(f"{_change(mean[0], mean[-1], log)} ({rule} rate)")
-    title = f"From n = {every[0]:,} to {every[-1]:,} {what} changes {', '.join(said)}"
+        ends[f"{rule} rate"] = (float(mean[0]), float(mean[-1]))
+    points = ", ".join(f"by {last - first:+.1f} points ({n})" for n, (first, last) in ends.items())
+    said = changes(ends) if log else points
+    title = f"From n = {every[0]:,} to {every[-1]:,} {what} changes {said}"
     return provenance(fig.update_layout(title={"text": title}), source(reading))
-
-
-def _change(first: float, last: float, log: bool) -> str:
-    """From one number to another: by a factor on a logarithmic axis, else by points."""
-    if not (np.isfinite(first) and np.isfinite(last)):
-        return "by an unknown amount"
-    if not log:
-        return f"by {last - first:+.1f} points"
-    if min(first, last) <= 0:
-        return f"from {first:.2g} to {last:.2g}"
-    return f"by a factor of {last / first:.2g}"
 
 
 def _rule(reading: Reading, rule: str) -> str:

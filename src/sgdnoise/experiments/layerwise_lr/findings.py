@@ -431,7 +431,7 @@ def step_lengths(reading: Reading) -> go.Figure:
             line={"color": group.colour, "dash": group.dash},
             name=group.name,
         )
-    fig.update_layout(title={"text": f"The first step grows {over_first_to_last(fig)}"})
+    fig.update_layout(title={"text": f"The first step changes {over_first_to_last(fig)}"})
     return provenance(fig, source(reading).and_also("Medians over seeds."))
 
 

@@ -218,7 +218,7 @@ def boundaries(reading: Reading) -> go.Figure:
             line={"color": BLUE, "width": 2},
             name=f"power {exponent.value:.2f}",
         )
-        text = f"The boundary grows as the power {exponent} of the training set's size"
+        text = f"The boundary goes as the power {exponent} of the training set's size"
         fig.update_layout(title={"text": text})
     fig.add_scatter(
         x=sets,
