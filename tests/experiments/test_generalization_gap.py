@@ -288,7 +288,10 @@ def test_curves_of_a_rung_end_where_its_run_ended():
     starts = {trace.name: (trace.x[0], trace.y[0]) for trace in fig.data}
     assert starts[called["SB"]] == (50, pytest.approx(GOOD["SB"] - 5, abs=0.2))
     assert len(figures.climb(of, "SB").data) == 2
-    assert [trace.name for trace in figures.distances(of).data] == [called[r] for r in RUNGS]
+    fig = figures.distances(of)
+    assert [trace.name for trace in fig.data] == [called[r] for r in RUNGS]
+    ends = [f"{rung} {t.y[-1]:.3g}" for rung, t in zip(RUNGS, fig.data, strict=True)]
+    assert fig.layout.title.text == f"Distance at the end: {', '.join(ends)}"
     assert figures.climbed(of) == list(RUNGS)
 
 
@@ -603,11 +606,19 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     assert list(plain.x) == [16, 32, 64, 128, 256, 512]
     assert list(plain.y) == pytest.approx([3, 4, 5, 6, 7, 8])
     assert list(adapted.x) == [256, 512]
+    change = adapted.y[1] - adapted.y[0]
+    assert fig.layout.title.text == (
+        "The error changes by +5.00 points from B = 16 to 512 at equal epochs; "
+        f"{change:+.2f} points from B = 256 to 512 at equal updates"
+    )
     fig = figures.noise_and_rate(whole)
     assert [trace.name for trace in fig.data] == [
         f"{name}, B = 256" for name in ("neither", "the larger rate (+LR)", "noise")
     ]
     assert [trace.y[-1] for trace in fig.data] == pytest.approx([93, 95, 95])
+    assert fig.layout.title.text == (
+        "At the end: neither 93.0 %, the larger rate (+LR) 95.0 %, noise 95.0 %"
+    )
     assert fig.data[0].x[-1] == 80
     for draw in (figures.by_batch_size, figures.noise_and_rate):
         assert draw(good) == findings.NO_SUCH_RUNS

@@ -118,12 +118,22 @@ def test_marks_and_lines_share_their_units():
     assert 0.5 < line.y[knee] <= 1.2
     (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
     assert note == f"{figures.provenance_line(of)} {prediction.MODEL_NOTE}"
+    slope = prediction.units(prediction.curves(of)["sgd"])[0]
+    fitted = of.regimes["sgd"].slope.value
+    assert fig.layout.title.text.startswith(
+        f"The slope below the boundary: {fitted:.2f} measured, {slope:.2f} in the model (SGD); "
+    )
 
     fig = prediction.losses_in_reduced_units(of)
     traces = {trace.name: trace for trace in fig.data}
     np.testing.assert_allclose(traces["SGD, measured"].y, sizes)
     assert traces["SGD, model"].y[0] == 1
     assert np.all(np.diff(traces["SGD, model"].y) > -1e-3)
+    # 0.1 B at B = 1,024 and at 1; the model's last size is the same.
+    assert fig.layout.title.text.startswith(
+        "The largest batch's loss over the smallest's: 1e+03 times measured, "
+        f"{traces['SGD, model'].y[-1]:.2g} in the model (SGD); "
+    )
 
 
 def test_over_budgets_the_model_is_tuned_for_the_runs_own_steps():
@@ -192,3 +202,8 @@ def test_pairs_are_drawn_over_their_first_values():
     np.testing.assert_allclose(traces["final, measured for the training loss"].y, [1, 0.25])
     assert traces["final, model"].y[0] == 1
     assert traces["final, model"].y[-1] < traces["initial, model"].y[-1]
+    said = fig.layout.title.text
+    assert "by a factor of 0.5 (initial, measured)" in said
+    assert "by a factor of 0.25 (final, measured)" in said
+    for name in ("initial", "final"):
+        assert f"{traces[f'{name}, model'].y[-1]:.2g} ({name}, model)" in said
