@@ -12,7 +12,7 @@ from made_up import estimate, told
 
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments import EXPERIMENTS, study_of
-from sgdnoise.experiments.larger_gradients import findings, measured
+from sgdnoise.experiments.larger_gradients import figures, findings, measured
 from sgdnoise.experiments.larger_gradients.findings import BY
 from sgdnoise.experiments.larger_gradients.grid import (
     BATCH_FACTOR,
@@ -20,6 +20,7 @@ from sgdnoise.experiments.larger_gradients.grid import (
     LEFT_OUT,
     RATE_FACTOR,
 )
+from sgdnoise.experiments.larger_gradients.measured import ARMS
 from sgdnoise.papers.numbers import printed
 from sgdnoise.records.made import record_of
 from sgdnoise.training.result import Result
@@ -535,3 +536,33 @@ def test_what_equal_lengths_gain_by_themselves(monkeypatch, gain, half, word):
 def test_what_equal_lengths_gain_takes_tuned_rates():
     assert "+0.00" not in findings.equally_long(made(losing, away=20.0))
     assert findings.equally_long(made(losing, away=20.0)) == ""
+
+
+# --- Figures ------------------------------------------------------------------------------------
+
+
+def test_titles_tell_what_leaving_out_does_to_the_gradient():
+    of = grown(1.0, 0.5, 0.0)
+    large, some = f"2.00 times ({ARMS['loss']})", f"1.41 times ({ARMS['random']})"
+    assert figures.first_update(of).layout.title.text == (
+        f"With {100 * LEFT_OUT:g} % left out the first gradient is {large}, {some} that of all"
+    )
+    # The last size recorded is one for all arms.
+    assert figures.along_the_run(of, LEFT_OUT).layout.title.text == (
+        f"At the end |g| is 1.00 times ({ARMS['loss']}), 1.00 times ({ARMS['random']}) that of all"
+    )
+
+
+def test_titles_tell_accuracies_and_last_losses():
+    def accuracy(config):
+        return 97.0 + 1.5 * (arm_of(config) == "loss")
+
+    said = figures.accuracies(made(accuracy, spread=0.0)).layout.title.text
+    sizes = (40, 160, 640, 1024)
+    gains = ", ".join(f"+1.5 points at B = {size:,}" for size in sizes)
+    assert said == f"Leaving out the small losses changes accuracy by {gains}"
+    of = made(amplitude=lambda config, early: 0.0)
+    rate = figures.rates_of_first_epochs(of)[0]
+    last = 2.0 ** (-0.05 * 99)
+    arms = ", ".join(f"{last:.2g} ({ARMS[arm]})" for arm in ("whole", "small", "slow"))
+    assert figures.courses(of, rate).layout.title.text.endswith(f": the last loss is {arms}")
