@@ -165,16 +165,21 @@ STRANGE = {
         lambda r: replace(r, config=r.config.replace(learning_rate=0.123)),
         "no grid of this experiment asks for its run",
     ),
-    "a GPU's": (
-        lambda r: replace(r, provenance={**r.provenance, "device": "NVIDIA H100"}),
-        "it was trained on cuda, and such runs train on cpu",
-    ),
     "another precision": (
         lambda r: replace(r, provenance={**r.provenance, "precision": "bfloat16"}),
         "not trained in the precision that its config asks for",
     ),
     "no numbers": (lambda r: replace(r, metrics={}), "its run is done and it lacks "),
 }
+
+
+def test_the_device_is_no_reason_to_refuse_a_run(run: Run, made, tmp_path: Path) -> None:
+    one, *_ = made[STUDY]
+    file, theirs = tmp_path / "records.gz", Store(tmp_path / "theirs")
+    on_gpu = replace(one, provenance={**one.provenance, "device": "NVIDIA H100"})
+    write_bundle(file, {STUDY.place: [on_gpu]})
+    assert run("merge", file, "--results", theirs.root)[0] == 0
+    assert theirs.read(*STUDY.place)[one.id].device == "cuda"
 
 
 @pytest.mark.parametrize(("change", "says"), STRANGE.values(), ids=STRANGE)

@@ -101,6 +101,11 @@ def _parser() -> _Parser:
         action="store_true",
         help="one seed of everything before any second: for a machine that is lent for a while",
     )
+    reproduce.add_argument(
+        "--gpu",
+        action="store_true",
+        help="train on this machine's CUDA GPU also what the scale leaves to its processors",
+    )
 
     claims = command("claims", _claims, "judge the papers' claims on the records that are there")
     claims.add_argument(
@@ -191,6 +196,7 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         minutes=arguments.minutes,
         render=not arguments.no_render,
         breadth_first=arguments.breadth_first,
+        gpu=arguments.gpu,
     )
 
 

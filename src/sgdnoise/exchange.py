@@ -131,9 +131,6 @@ def merge(file: Path, *, results: Path | None = None, dry_run: bool = False) -> 
 
 def unfit(study: Study, record: Record) -> str:
     """Why a sound record cannot be one of a study's, in one clause; empty where it can."""
-    # Here, for it loads torch.
-    from sgdnoise.training.devices import device_of
-
     config = record.config
     if record.status == "failed":
         return "its run failed"
@@ -141,8 +138,6 @@ def unfit(study: Study, record: Record) -> str:
         return "no grid of this experiment asks for its run"
     if record.provenance["precision"] != config.precision:
         return "it was not trained in the precision that its config asks for"
-    if record.device != (where := device_of(study.scale, config)):
-        return f"it was trained on {record.device}, and such runs train on {where}"
     if record.status == "done":
         for objective in study.experiment.objectives:
             if record.metrics.get(objective.name) is None:

@@ -39,6 +39,7 @@ def reproduce(
     minutes: float | None = None,
     render: bool = True,
     breadth_first: bool = False,
+    gpu: bool = False,
 ) -> None:
     """Fills the store of one experiment or all, and renders its page.
 
@@ -57,6 +58,8 @@ def reproduce(
             pages of what is incomplete are left as they are, and the same command goes on.
         render: whether pages are rendered, which a machine that only trains cannot.
         breadth_first: one seed of everything comes before any second one.
+        gpu: train on this machine's GPU also what the scale leaves to its processors; the records
+            are of the same scale, and name the device.
 
     Raises:
         InputError: for an unknown experiment or scale, seeds, jobs or minutes out of bounds, a grid
@@ -109,7 +112,13 @@ def reproduce(
         for study in round_:
             name = study.experiment.name
             report = run_sweep(
-                study, store, jobs=jobs, scheduler=scheduler, deadline=deadline, code=code
+                study,
+                store,
+                jobs=jobs,
+                scheduler=scheduler,
+                deadline=deadline,
+                code=code,
+                gpu=gpu,
             )
             seed = " (one seed first)" if round_ is not chosen else ""
             print(f"{name}, {scale}{seed}: {report}", flush=True)

@@ -13,6 +13,14 @@ from sgdnoise.sweeps import cost
 from sgdnoise.training.result import Result
 
 
+def timed(config, seconds, device="cuda"):
+    """A record of this run on this kind of device, by itself."""
+    record = record_of(Result(config, "done", {"test_accuracy": 90.0}, seconds=seconds))
+    if device == "cuda":
+        record.provenance["device"] = "NVIDIA H200"
+    return {config.id: record}
+
+
 def config(**changes):
     base = {"dataset": "cifar10", "model": "wrn-16-4", "norm": "ghost", "learning_rate": 0.1}
     return make_config(**{**base, "batch_size": 128, "epochs": 200.0, **changes})
@@ -54,9 +62,18 @@ def test_the_first_two_runs_of_scale_paper_are_told_their_time():
 def test_a_record_of_the_same_net_tells_better_than_what_is_assumed():
     one, other = study_of("constant-epoch", "paper", 1).needed({})[:2]
     assert math.isnan(cost.estimate_seconds([other], {})[0])
-    record = record_of(Result(one, "done", {"test_accuracy": 90.0}, seconds=1.0))
-    (told,) = cost.estimate_seconds([other], {one.id: record})
+    (told,) = cost.estimate_seconds([other], timed(one, 1.0), "cuda")
     assert 0 < told < 10 < cost.assumed_seconds(other)
+
+
+def test_a_run_is_told_by_records_of_the_device_that_it_trains_on():
+    one, other = study_of("constant-step", "cpu", 1).needed({})[:2]
+    slow, fast = timed(one, 100.0, "cpu"), timed(other, 0.1, "cuda")
+    (told,) = cost.expected_seconds("cpu", [other], slow | fast)
+    assert told == cost.estimate_seconds([other], slow)[0] > 10
+    (there,) = cost.estimate_seconds([other], slow | fast, "cuda")
+    assert there == pytest.approx(0.1, rel=0.1)
+    assert math.isnan(cost.expected_seconds("cpu", [other], fast)[0])
 
 
 def test_other_records_are_asked_where_the_own_tell_nothing_and_a_gpu_is_assumed():
@@ -64,11 +81,8 @@ def test_other_records_are_asked_where_the_own_tell_nothing_and_a_gpu_is_assumed
     dense = make_config(
         dataset="digits", model="digits-mlp", batch_size=8, learning_rate=0.1, epochs=1.0
     )
-    near, far = (
-        {one.id: record_of(Result(one, "done", {"test_accuracy": 90.0}, seconds=seconds))}
-        for seconds in (1.0, 50.0)
-    )
-    told = cost.estimate_seconds([other], near)
+    near, far = (timed(one, seconds) for seconds in (1.0, 50.0))
+    told = cost.estimate_seconds([other], near, "cuda")
     # Where the own records tell, no others are read.
     assert cost.expected_seconds("paper", [other], near, pytest.fail) == pytest.approx(told)
     assert cost.expected_seconds("paper", [other], {}, lambda: near) == pytest.approx(told)

@@ -255,6 +255,30 @@ def test_a_gpus_runs_come_first_and_the_others_train_beside_them(tmp_path, monke
     assert set(trained) == {"cuda", "cpu"}
 
 
+def test_a_gpu_that_is_asked_for_trains_what_the_scale_leaves_to_the_cpu(tmp_path, monkeypatch):
+    trained = []
+    for device, kind in (("cuda", "ThisGPU"), ("cpu", "Processes")):
+
+        def trains(bundles, device=device):
+            for bundle in bundles:
+                trained.extend((device, config.model) for config in bundle)
+                yield fake_train(bundle)
+
+        monkeypatch.setattr(sweep, kind, lambda *_, trains=trains: trains)
+    study = tiny(1, [*listed(1).experiment.sweeps["digits"](), one_sweep(low=-2, high=-2)])
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match=r"no CUDA GPU here: .*; leave out --gpu"):
+            sweep.run_sweep(listed(1), Store(tmp_path), gpu=True)
+    monkeypatch.setattr(sweep, "require_cuda", lambda *_: None)
+    monkeypatch.setattr(sweep, "require_memory", lambda *_: None)
+    sweep.run_sweep(study, Store(tmp_path), gpu=True)
+    # Stacked runs are faster on a core: they stay there.
+    assert set(trained) == {("cuda", "f1"), ("cpu", "digits-mlp")}
+    trained.clear()
+    sweep.run_sweep(study, Store(tmp_path / "without"))
+    assert {device for device, _ in trained} == {"cpu"}
+
+
 def test_a_kill_between_a_runs_end_and_its_record_leaves_its_checkpoint(tmp_path, monkeypatch):
     on_a_gpu_that_is_this_cpu(monkeypatch)
     monkeypatch.setattr(state, "CHECKPOINT_SECONDS", 0)
@@ -326,7 +350,7 @@ def test_on_a_gpu_bundles_go_in_the_experiments_order(tmp_path, monkeypatch):
         return fake_train(configs)
 
     monkeypatch.setattr(workers, "train_bundle", fake)
-    monkeypatch.setattr(sweep, "estimate_seconds", lambda cs, _: [c.batch_size for c in cs])
+    monkeypatch.setattr(sweep, "estimate_seconds", lambda cs, *_: [c.batch_size for c in cs])
     sweeps = [one_sweep(b, low=-2, high=-2) for b in (8, 32, 16)]
     sweep.run_sweep(tiny(1, sweeps), Store(tmp_path))
     assert seen[:3] == [("cuda", 8), ("cuda", 32), ("cuda", 16)]

@@ -13,14 +13,23 @@ from sgdnoise.config import RunConfig
 from sgdnoise.records.record import Record
 
 
-def estimate_seconds(configs: Iterable[RunConfig], records: Mapping[str, Record]) -> np.ndarray:
-    """Estimated core-seconds of each run, from what recorded runs of the same model took.
+def estimate_seconds(
+    configs: Iterable[RunConfig], records: Mapping[str, Record], device: str = "cpu"
+) -> np.ndarray:
+    """Estimated seconds of each run, from what recorded runs of the same model took.
 
     Seconds are fitted as a · updates + b · examples with a, b ≥ 0. Where nothing of the kind has
     been recorded, the estimate is NaN.
+
+    Args:
+        configs: the runs.
+        records: what was recorded; only runs on `device` tell.
+        device: `cpu` or `cuda`.
     """
     known: dict[str, tuple[list[list[float]], list[float]]] = {}
     for record in records.values():
+        if record.device != device:
+            continue
         rows, seconds = known.setdefault(record.config.model, ([], []))
         rows.append(_work(record.config))
         seconds.append(float(record.provenance.get("seconds", math.nan)))
@@ -57,11 +66,17 @@ def expected_seconds(
     from sgdnoise.training.devices import device_of
 
     configs = list(configs)
-    seconds = estimate_seconds(configs, records)
+    devices = [device_of(scale, config) for config in configs]
+
+    def told(by: Mapping[str, Record]) -> np.ndarray:
+        each = {device: estimate_seconds(configs, by, device) for device in set(devices)}
+        return np.array([each[device][i] for i, device in enumerate(devices)])
+
+    seconds = told(records)
     if not np.isfinite(seconds).all():
-        seconds = np.where(np.isfinite(seconds), seconds, estimate_seconds(configs, other()))
+        seconds = np.where(np.isfinite(seconds), seconds, told(other()))
     for i in np.flatnonzero(~np.isfinite(seconds)):
-        if device_of(scale, configs[i]) == "cuda":
+        if devices[i] == "cuda":
             seconds[i] = assumed_seconds(configs[i])
     return seconds
 

@@ -29,7 +29,7 @@ from sgdnoise.sweeps.report import Report
 from sgdnoise.sweeps.workers import Cluster, Processes, ThisGPU
 from sgdnoise.training.checkpoints import checkpoint_of
 from sgdnoise.training.devices import device_of, require_cuda, require_memory
-from sgdnoise.training.result import bundle_key, bundles
+from sgdnoise.training.result import bundle_key, bundles, is_stacked
 
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""
@@ -138,6 +138,7 @@ def run_sweep(
     scheduler: str | None = None,
     deadline: float | None = None,
     code: str | None = None,
+    gpu: bool = False,
 ) -> Report:
     """Trains what the store lacks of a study, until it lacks nothing.
 
@@ -157,6 +158,7 @@ def run_sweep(
         deadline: `time.time()` from which on nothing more is begun, and runs in flight stop with
             their checkpoints written (there are none on a cluster).
         code: the digest of the code that has to have made what is copied; None for any.
+        gpu: train on CUDA also what `device_of` leaves to the CPU, but for stacked runs.
 
     Returns:
         How many runs were found, trained, and failed, and how many were left.
@@ -180,7 +182,13 @@ def run_sweep(
     records = store.read(*study.place)
     missing = study.missing(records)
     report.found = len(study.needed(records)) - len(missing)
-    devices = _devices(study, missing, jobs, here=scheduler is None)
+
+    def device_for(config: RunConfig) -> str:
+        return "cuda" if gpu and not is_stacked(config) else device_of(study.scale, config)
+
+    on_gpu = [config for config in missing if device_for(config) == "cuda"]
+    instead = "leave out --gpu" if gpu else _instead(study)
+    devices = _devices(on_gpu, len(missing), jobs, instead, here=scheduler is None)
     tried: set[str] = set()
     with ExitStack() as stack:
         checkpoints = store.root / ".checkpoints"
@@ -197,7 +205,7 @@ def run_sweep(
         while True:
             records = store.read(*study.place)
             every = [c for c in study.missing(records) if c.id not in tried]
-            by_device = {d: [c for c in every if device_of(study.scale, c) == d] for d in devices}
+            by_device = {d: [c for c in every if device_for(c) == d] for d in devices}
             device = next((d for d in devices if by_device[d]), None)
             if every and _take(study, store, code, report):
                 continue
@@ -259,24 +267,27 @@ def run_sweep(
 
 
 def _devices(
-    study: Study, missing: list[RunConfig], jobs: int | None, *, here: bool
+    on_gpu: list[RunConfig], missing: int, jobs: int | None, instead: str, *, here: bool
 ) -> tuple[str, ...]:
     """The devices to train on, in their order: `cuda` only where runs that are missing need it.
 
-    `here` is whether this machine trains, not a cluster.
+    Args:
+        on_gpu: those of the missing runs that train on CUDA.
+        missing: how many are missing.
+        jobs: worker processes that were asked for.
+        instead: what to do where there is no GPU, as a clause.
+        here: whether this machine trains, not a cluster.
 
     Raises:
         InputError: nothing that is missing can be trained here.
     """
-    on_gpu = [config for config in missing if device_of(study.scale, config) == "cuda"]
-    others = ("cpu",) if len(on_gpu) < len(missing) else ()
+    others = ("cpu",) if len(on_gpu) < missing else ()
     if not on_gpu:
         return ("cpu",)
     if not here:
         return ("cuda", *others)
     if not others and jobs not in (None, 1):
         raise InputError(f"jobs must be 1 where one GPU trains, got {jobs}: leave it out")
-    instead = _instead(study)
     try:
         require_cuda(instead)
     except InputError:
