@@ -100,8 +100,6 @@ class Claim:
         scales: where it can be judged; empty for all at which the experiment stands.
         needs: what a fair test lacks on these records, in words; empty where it lacks nothing.
         of: whether the claim is about the sweep of a key. Predicate and needs see only those.
-        early: of `needs`, what the sweeps that are complete show to be lacking, whatever the others
-            will say; empty where that is nothing.
     """
 
     id: str
@@ -109,7 +107,6 @@ class Claim:
     scales: tuple[str, ...] = ()
     needs: Callable[[Reading], str] = field(default=nothing_needed)
     of: Callable[[Key], bool] = field(default=every_sweep)
-    early: Callable[[Reading], str] = field(default=nothing_needed)
 
     @property
     def stated(self) -> Stated:
@@ -139,8 +136,7 @@ class Claim:
             return Verdict("not tested here", why, elsewhere=True)
         if not reading.states:
             return Verdict("not tested here", "this scale has no such sweeps.", elsewhere=True)
-        lacking = self.early(reading) if reading.waiting and study.seeds > 1 else ""
-        if reading.waiting and not lacking:
+        if reading.waiting:
             why = f"{reading.waiting} of {len(reading.states)} sweeps are not complete."
             return Verdict("not measured", why)
         if study.seeds < 2:
@@ -148,8 +144,7 @@ class Claim:
         if len(reading.devices) > 1:
             why = f"its records mix devices, {' and '.join(reading.devices)}: train them on one."
             return Verdict("not measured", why)
-        lacking = lacking or self.needs(reading)
-        if lacking:
+        if lacking := self.needs(reading):
             return Verdict("not tested here", lacking, seeds=reading.fewest_seeds)
         found = self.predicate(reading)
         return with_more(replace(found, seeds=found.seeds or reading.fewest_seeds))

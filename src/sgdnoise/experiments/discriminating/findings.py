@@ -93,37 +93,34 @@ def _untuned(reading: Reading, keys: Iterable[Key]) -> str:
     return ""
 
 
-def _no_gap(gap: Gap, updates: int) -> str:
-    if gap.size.interval.low > 0:
+def _no_gap(*gaps: tuple[Gap, int]) -> str:
+    """That none of the gaps, each at its number of updates, is sure; empty where one is."""
+    if any(gap.size.interval.low > 0 for gap, _ in gaps):
         return ""
-    return (
-        f"there is no gap to explain: with {updates:,} updates B = "
-        f"{gap.small.batch_size:,} is {gap.size} points above B = {gap.large.batch_size:,}."
-    )
+    said = [
+        f"with {updates:,} updates B = {gap.small.batch_size:,} is {gap.size} points above "
+        f"B = {gap.large.batch_size:,}"
+        for gap, updates in gaps
+    ]
+    return f"there is no gap to explain: {', and '.join(said)}."
 
 
-def _gap_lacks(reading: Reading, shown: int = UPDATES, tuned: tuple[int, ...] = (MOST,)) -> str:
+def _gap_lacks(reading: Reading, shown: tuple[int, ...], beside: tuple[int, ...] = ()) -> str:
     """What a claim about more or fewer updates lacks.
 
     Args:
         reading: of the plain sweeps.
-        shown: the updates with which there has to be a gap.
-        tuned: those that are compared beside them.
+        shown: numbers of updates; with one of them there has to be a gap.
+        beside: those that are compared with them.
     """
-    keys = [key for updates in (shown, *tuned) for key in rows_at(reading, updates).key]
-    return _untuned(reading, keys) or _no_gap(gap_at(reading, shown), shown)
-
-
-def _no_gap_yet(reading: Reading) -> str:
-    """Why more updates have no gap to close, by the plain sweeps with the fewest alone."""
-    plain = reading.part(partial(_has_arm, arms=("plain",)))
-    return "" if plain.waiting else _gap_lacks(plain, tuned=())
+    keys = [key for updates in (*shown, *beside) for key in rows_at(reading, updates).key]
+    return _untuned(reading, keys) or _no_gap(*((gap_at(reading, one), one) for one in shown))
 
 
 def no_gap_to_close(reading: Reading) -> str:
     """Why there is nothing that an arm could close, by the plain sweeps; empty where there is."""
     gap = gap_to_best(reading)
-    return _untuned(reading, (gap.small.key, gap.large.key)) or _no_gap(gap, UPDATES)
+    return _untuned(reading, (gap.small.key, gap.large.key)) or _no_gap((gap, UPDATES))
 
 
 def _arms_lack(reading: Reading, arms: tuple[str, ...]) -> str:
@@ -329,10 +326,13 @@ def _with(*arms: str) -> partial[bool]:
 LONG = _with("longer")
 """The plain sweeps with any number of updates."""
 
+_LONGER = partial(_has_arm, arms=("longer",))
+"""Those with more updates than the fair constant step budget."""
+
 
 def _more_updates(name: str, predicate: Callable[[Reading], Verdict]) -> Claim:
-    """A claim about what more updates do to the gap that there is with the fewest."""
-    return Claim(name, predicate, needs=_gap_lacks, of=LONG, early=_no_gap_yet)
+    """A claim about the gap with the most updates, if there is one with these or half of them."""
+    return Claim(name, predicate, needs=partial(_gap_lacks, shown=LONGER), of=_LONGER)
 
 
 def _arms(name: str, predicate: Callable[[Reading], Verdict], *arms: str) -> Claim:
@@ -346,7 +346,7 @@ CLAIMS = (
     Claim(
         "S20-C1.fewer-steps-do-not-help",
         fewer_do_not_help,
-        needs=partial(_gap_lacks, shown=MOST, tuned=(UPDATES, LONGER[0])),
+        needs=partial(_gap_lacks, shown=(MOST,), beside=(UPDATES, LONGER[0])),
         of=LONG,
     ),
     _arms("S20-T1.noise-is-what-lacks", partial(closes, arm="noise-back"), "noise-back"),
