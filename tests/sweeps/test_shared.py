@@ -84,6 +84,23 @@ def failed(record):
     return dataclasses.replace(record, status="failed", metrics={}, curves={}, reason="x").line()
 
 
+def test_with_a_gpu_only_a_gpus_records_are_copied(tmp_path, trained):
+    """What it trains is to be of one device."""
+    store = Store(tmp_path)
+    run_sweep(study("theirs", (16,)), store, jobs=1)
+    ran = list(store.read("digits", "theirs").values())
+    on_gpu = [
+        dataclasses.replace(one, provenance={**one.provenance, "device": "NVIDIA H200"})
+        for one in ran[:3]
+    ]
+    store.path("digits", "theirs").unlink()
+    store.append("digits", "theirs", [*on_gpu, *ran[3:]])
+    trained.clear()
+    report = run_sweep(study("mine", (16,)), store, jobs=1, gpu=True)
+    assert str(report) == "3 found (of them 3 from theirs), 5 trained, 0 failed"
+    assert set(trained) == {one.id for one in ran[3:]}
+
+
 @pytest.mark.parametrize("spoil", [damaged, failed, lambda record: record.line()[:-20]])
 def test_a_record_that_is_not_sound_is_not_copied(tmp_path, trained, capsys, spoil):
     store = Store(tmp_path)

@@ -227,7 +227,12 @@ class Store:
         return len(new)
 
     def elsewhere(
-        self, scale: str, experiment: str, runs: Iterable[str], code: str | None = None
+        self,
+        scale: str,
+        experiment: str,
+        runs: Iterable[str],
+        code: str | None = None,
+        device: str | None = None,
     ) -> dict[str, dict[str, Record]]:
         """Sound records of some runs that stand with other experiments of the same scale.
 
@@ -235,6 +240,7 @@ class Store:
             scale, experiment: for whom they are looked for.
             runs: the ids of the runs.
             code: the digest of the code that has to have made them; None for any.
+            device: the kind that has to have trained them, `cpu` or `cuda`; None for any.
 
         Returns:
             By the experiment where they stand, the records by run. A run that stands with several
@@ -248,7 +254,8 @@ class Store:
         for other in sorted(path.parent.glob("*.jsonl")) if wanted else ():
             with _told("read records", other):
                 lines = _lines(other) if other != path else []
-            mine = {record.id: record for record in _some(lines, wanted, code)}
+            some = _some(lines, wanted, code)
+            mine = {record.id: record for record in some if device in (None, record.device)}
             if mine:
                 found[other.stem] = mine
                 wanted -= mine.keys()

@@ -142,7 +142,8 @@ def run_sweep(
 ) -> Report:
     """Trains what the store lacks of a study, until it lacks nothing.
 
-    A run that another experiment of the same scale has is not trained again: its record is copied.
+    A run that another experiment of the same scale has is not trained again: its record is copied,
+    with `gpu` if it is of a GPU.
 
     Which device trains a run is `training.devices.device_of`'s to say. Those on CUDA are trained
     in this process, a bundle after the other in the experiment's order, or on the scheduler's
@@ -177,7 +178,8 @@ def run_sweep(
     for complaint in store.repair(*study.place):
         print(f"set aside: {complaint}", file=sys.stderr, flush=True)
     report = Report()
-    while _take(study, store, code, report):
+    wanted = "cuda" if gpu else None
+    while _take(study, store, code, report, wanted):
         pass
     records = store.read(*study.place)
     missing = study.missing(records)
@@ -207,7 +209,7 @@ def run_sweep(
             every = [c for c in study.missing(records) if c.id not in tried]
             by_device = {d: [c for c in every if device_for(c) == d] for d in devices}
             device = next((d for d in devices if by_device[d]), None)
-            if every and _take(study, store, code, report):
+            if every and _take(study, store, code, report, wanted):
                 continue
             if device is None or _past(deadline):
                 report.left = sum(map(len, by_device.values()))
@@ -298,13 +300,13 @@ def _devices(
     return ("cuda", *others)
 
 
-def _take(study: Study, store: Store, code: str | None, report: Report) -> bool:
+def _take(study: Study, store: Store, code: str | None, report: Report, device: str | None) -> bool:
     """Copies what other experiments have of the missing runs, and counts it; whether there is any.
 
     What then is missing may be had elsewhere too, as a grid that grew.
     """
     missing = [config.id for config in study.missing(store.read(*study.place))]
-    elsewhere = store.elsewhere(*study.place, missing, code)
+    elsewhere = store.elsewhere(*study.place, missing, code, device)
     for name, records in elsewhere.items():
         store.append(*study.place, records.values())
         report.found += len(records)
