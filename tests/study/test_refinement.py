@@ -59,6 +59,15 @@ def along(state):
     return [point[0] for point in state.points]
 
 
+def test_a_sweep_is_settled_once_its_fresh_seeds_are_there_too():
+    state, there = finish(PLAIN, peaked())
+    assert len(state.fresh_runs) == 3
+    for run in state.fresh_runs:
+        part = advance(PLAIN, 3, {one: there[one] for one in there if one != run})
+        assert not part.settled
+        assert (part.tuned, part.fresh_runs) == (state.tuned, state.fresh_runs)
+
+
 STEPS = [-2, -1, 0, 1, 2]
 
 

@@ -60,10 +60,10 @@ def test_a_sweep_asks_for_its_grid_then_grows_then_asks_for_fresh_seeds():
         state = advance(one, 2, known)
         grids.append(state.grid[0])
         known |= outcomes_of(state, rising_to_1)
-        if state.settled and all(c.id in known for c in state.needed):
+        if state.settled:
             break
     # The optimum at 1 lies two steps beyond the grid: a third step shows that it is inside.
-    assert grids == [(-3, -1), (-3, 0), (-3, 1), (-3, 2), (-3, 2)]
+    assert grids == [(-3, -1), (-3, 0), (-3, 1), (-3, 2), (-3, 2), (-3, 2)]
     assert state.tuned["test_accuracy"].point == (1,)
     assert state.tuned["test_accuracy"].bound == (0,)
     fresh = [c for c in state.needed if c.seed >= FRESH_SEED]

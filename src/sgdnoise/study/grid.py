@@ -149,7 +149,7 @@ class SweepState:
         cells: the summary of each complete grid point, by objective.
         tuned: the optimum by objective, once the whole grid is recorded; None before that, or
             where everything diverged.
-        settled: whether the grid is done growing and recorded in full.
+        settled: whether the grid is done growing, and all that is needed is recorded.
         fresh_runs: ids of the re-estimating runs, at the first objective's optimum.
     """
 
@@ -215,4 +215,5 @@ def advance(sweep: Sweep, seeds: int, outcomes: Mapping[str, Outcome]) -> SweepS
     best = tuned[sweep.objectives[0].name] if sweep.axes else None
     fresh = [sweep.config(best.point, FRESH_SEED + seed) for seed in range(seeds)] if best else []
     ids = tuple(config.id for config in fresh)
-    return SweepState(sweep, needed + fresh, grid, points, cells, tuned, True, ids)
+    settled = all(run in outcomes for run in ids)
+    return SweepState(sweep, needed + fresh, grid, points, cells, tuned, settled, ids)
