@@ -126,6 +126,10 @@ class Page(Reading):
         if self.no_verdict is not None:
             return self.no_verdict
         chosen = [pair for pair in self.judged if not prefixes or pair[0].id.startswith(prefixes)]
+        if not chosen and prefixes:
+            # Of another scale alone: that is said, for an empty cell would say nothing.
+            of = [claim for claim in self.claims if claim.id.startswith(prefixes)]
+            chosen = [(claim, claim.judge(self)) for claim in of]
         return Markdown("\n".join(line(*pair) for pair in chosen))
 
     def judge(self, sentence: Callable[[Reading], str]) -> Markdown | None:
