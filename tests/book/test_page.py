@@ -115,10 +115,16 @@ def test_what_a_scale_has_no_sweeps_for_is_left_out(tmp_path):
         2,
         noisy(lambda config, rate: 98 - 0.4 * (rate + 2) ** 2),
     )
-    said = page(store, 2, "unlimited-epochs").verdicts().data
+    p = page(store, 2, "unlimited-epochs")
+    said = p.verdicts().data
     for suffix, there in (("norm", 0), ("no-norm", 0), ("plain", 1), ("no-decay", 1)):
         assert said.count(f"**{stated(f'S20-F2.rate-for-test.{suffix}').statement}**") == there
     assert len(said.splitlines()) == 11
+    # Asked for by name, it is said instead of an empty cell.
+    name = "S20-F2.rate-for-test.norm"
+    why = "This scale has no such sweeps."
+    asked = p.verdicts(name).data
+    assert asked == f"- **{stated(name).statement}**: *not tested here*. {why}"
 
 
 def test_from_parts_and_of_a_single_seed_nothing_is_judged(whole, part, tmp_path):
