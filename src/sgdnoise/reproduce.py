@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from sgdnoise.checkout import check_writable, project_root
-from sgdnoise.config import RunConfig
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, check_scale, studies, study_of
 from sgdnoise.provenance import code_digest
@@ -22,6 +21,7 @@ from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store, shown_path
 from sgdnoise.study.study import Study, check_seeds
 from sgdnoise.sweeps.cost import expected_seconds
+from sgdnoise.sweeps.place import Places
 from sgdnoise.sweeps.run import check_jobs, check_minutes, check_runs, read_aloud, run_sweep
 
 
@@ -87,7 +87,7 @@ def reproduce(
     code = code_digest() if fresh else None
     if dry_run:
         _say_if_empty(new, store)
-        _print_all_missing(chosen, store, code)
+        _print_all_missing(chosen, store, code, gpu)
         return
     if render:
         # Imported here: a machine that only trains may lack what pages are made with.
@@ -145,7 +145,7 @@ def reproduce(
     failures = []
     if need_gpu:
         failures.append(
-            f"{need_gpu} runs were left, for their nets need a CUDA GPU and there is none here: "
+            f"{need_gpu} runs were left, for they train on a CUDA GPU and there is none here: "
             "run the same command where there is one"
         )
     if runs_failed:
@@ -177,7 +177,7 @@ def _chosen(name: str, scale: str, seeds: int | None) -> list[Study]:
     return chosen
 
 
-def _print_all_missing(chosen: Sequence[Study], store: Store, code: str | None) -> None:
+def _print_all_missing(chosen: Sequence[Study], store: Store, code: str | None, gpu: bool) -> None:
     """What every study lacks; with several of them also the sum."""
     # What is committed tells what a run costs, also where it is not counted as made.
     scale, sources = chosen[0].scale, [store]
@@ -189,23 +189,19 @@ def _print_all_missing(chosen: Sequence[Study], store: Store, code: str | None) 
         return {i: r for s in sources[::-1] for place in places for i, r in s.read(*place).items()}
 
     other = functools.cache(told)
-    counts = [_print_missing(study, store, code, other) for study in chosen]
+    counts = [_print_missing(study, store, code, other, gpu) for study in chosen]
     if len(chosen) > 1:
-        runs = [config for todo, _ in counts for config in todo]
-        seconds = np.concatenate([costs for _, costs in counts])
-        cost = _cost(scale, runs, seconds)
-        print(f"all, {scale}: {len(runs)} runs missing as things stand{cost}")
+        devices = [device for some, _ in counts for device in some]
+        cost = _cost(devices, np.concatenate([seconds for _, seconds in counts]))
+        print(f"all, {scale}: {len(devices)} runs missing as things stand{cost}")
 
 
-def _cost(scale: str, runs: Sequence[RunConfig], seconds: np.ndarray) -> str:
-    """What runs will take, by the device that trains them, as the end of a sentence."""
-    # Here, for it loads torch.
-    from sgdnoise.training.devices import device_of
-
-    if not runs:
+def _cost(devices: Sequence[str], seconds: np.ndarray) -> str:
+    """What runs will take, by the device that trains each, as the end of a sentence."""
+    if not devices:
         return ""
     known = np.isfinite(seconds)
-    on_gpu = np.array([device_of(scale, config) == "cuda" for config in runs])
+    on_gpu = np.array(devices) == "cuda"
     sums = {"core": seconds[known & ~on_gpu], "GPU": seconds[known & on_gpu]}
     said = [
         f"about {some.sum():.0f} {unit}-seconds ({some.sum() / 3600:,.1f} hours)"
@@ -218,17 +214,27 @@ def _cost(scale: str, runs: Sequence[RunConfig], seconds: np.ndarray) -> str:
 
 
 def _print_missing(
-    study: Study, store: Store, code: str | None, other: Callable[[], dict[str, Record]]
-) -> tuple[list[RunConfig], np.ndarray]:
-    """Prints what a study lacks, a line a run; gives the runs, and their seconds."""
+    study: Study,
+    store: Store,
+    code: str | None,
+    other: Callable[[], dict[str, Record]],
+    gpu: bool,
+) -> tuple[list[str], np.ndarray]:
+    """Prints what a study lacks, a line a run; gives the device and the seconds of each."""
     records = read_aloud(store, study)
     taken: Counter[str] = Counter()
-    while found := store.elsewhere(*study.place, (c.id for c in study.missing(records)), code):
+    while found := store.elsewhere(
+        *study.place,
+        (config.id for config in study.missing(records)),
+        code,
+        Places(study, records, gpu=gpu).takes,
+    ):
         for name, there in found.items():
             records |= there
             taken[name] += len(there)
     todo = study.missing(records)
-    seconds = expected_seconds(study.scale, todo, records, other)
+    where = Places(study, records, gpu=gpu).of
+    devices, seconds = [where(run) for run in todo], expected_seconds(where, todo, records, other)
     for config, cost in zip(todo, seconds, strict=True):
         estimate = f"{cost:8.2f} s" if np.isfinite(cost) else "       ? s"
         print(
@@ -237,7 +243,7 @@ def _print_missing(
         )
     print(
         f"{study.experiment.name}, {study.scale}: {len(todo)} runs missing as things stand"
-        + _cost(study.scale, todo, seconds)
+        + _cost(devices, seconds)
         + "".join(f"; {count} to be taken from {name}" for name, count in taken.items())
     )
-    return todo, seconds
+    return devices, seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from sgdnoise.config import make_config
 from sgdnoise.experiments import study_of
 from sgdnoise.records.made import record_of
 from sgdnoise.sweeps import cost
+from sgdnoise.training.devices import device_of
 from sgdnoise.training.result import Result
 
 
@@ -19,6 +21,11 @@ def timed(config, seconds, device="cuda"):
     if device == "cuda":
         record.provenance["device"] = "NVIDIA H200"
     return {config.id: record}
+
+
+def at(scale):
+    """Where runs train that begin at a scale."""
+    return partial(device_of, scale)
 
 
 def config(**changes):
@@ -69,11 +76,11 @@ def test_a_record_of_the_same_net_tells_better_than_what_is_assumed():
 def test_a_run_is_told_by_records_of_the_device_that_it_trains_on():
     one, other = study_of("constant-step", "cpu", 1).needed({})[:2]
     slow, fast = timed(one, 100.0, "cpu"), timed(other, 0.1, "cuda")
-    (told,) = cost.expected_seconds("cpu", [other], slow | fast)
+    (told,) = cost.expected_seconds(at("cpu"), [other], slow | fast)
     assert told == cost.estimate_seconds([other], slow)[0] > 10
     (there,) = cost.estimate_seconds([other], slow | fast, "cuda")
     assert there == pytest.approx(0.1, rel=0.1)
-    assert math.isnan(cost.expected_seconds("cpu", [other], fast)[0])
+    assert math.isnan(cost.expected_seconds(at("cpu"), [other], fast)[0])
 
 
 def test_other_records_are_asked_where_the_own_tell_nothing_and_a_gpu_is_assumed():
@@ -84,10 +91,10 @@ def test_other_records_are_asked_where_the_own_tell_nothing_and_a_gpu_is_assumed
     near, far = (timed(one, seconds) for seconds in (1.0, 50.0))
     told = cost.estimate_seconds([other], near, "cuda")
     # Where the own records tell, no others are read.
-    assert cost.expected_seconds("paper", [other], near, pytest.fail) == pytest.approx(told)
-    assert cost.expected_seconds("paper", [other], {}, lambda: near) == pytest.approx(told)
-    assert cost.expected_seconds("paper", [other], {}, lambda: far)[0] > told[0]
+    assert cost.expected_seconds(at("paper"), [other], near, pytest.fail) == pytest.approx(told)
+    assert cost.expected_seconds(at("paper"), [other], {}, lambda: near) == pytest.approx(told)
+    assert cost.expected_seconds(at("paper"), [other], {}, lambda: far)[0] > told[0]
     assumed = cost.assumed_seconds(other)
-    assert cost.expected_seconds("paper", [other], {}) == pytest.approx(assumed)
+    assert cost.expected_seconds(at("paper"), [other], {}) == pytest.approx(assumed)
     # A processor's time is not assumed.
-    assert math.isnan(cost.expected_seconds("digits", [dense], near)[0])
+    assert math.isnan(cost.expected_seconds(at("digits"), [dense], near)[0])

@@ -34,7 +34,7 @@ root, moment, count = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 from sgdnoise import training
 from sgdnoise.records.store import Store
 from sgdnoise.sweeps import run as sweep
-from sgdnoise.sweeps import workers
+from sgdnoise.sweeps import place, workers
 from sgdnoise.training import state
 from sweeps.test_kills import ALONE
 
@@ -71,7 +71,7 @@ def append(*arguments):
 
 
 # The path of a GPU, in this process and on this CPU.
-sweep.device_of = lambda *_: "cuda"
+place.device_of = lambda *_: "cuda"
 sweep.require_cuda = sweep.require_memory = workers.require_cuda = lambda *_: None
 training.train, Store.append = train, append
 report = sweep.run_sweep(ALONE, Store(root))

@@ -23,7 +23,7 @@ from sgdnoise.records.made import record_of
 from sgdnoise.records.store import Store
 from sgdnoise.study.grid import FRESH_SEED, Axis, Sweep, advance
 from sgdnoise.study.study import Experiment, Study
-from sgdnoise.sweeps import cost, workers
+from sgdnoise.sweeps import cost, place, workers
 from sgdnoise.sweeps import run as sweep
 from sgdnoise.training import run, state, train
 from sgdnoise.training.checkpoints import read_checkpoint
@@ -186,7 +186,7 @@ class Ticks:
 
 def on_a_gpu_that_is_this_cpu(monkeypatch):
     """Sweeps take the path of a GPU, in this process, and train on the CPU."""
-    monkeypatch.setattr(sweep, "device_of", lambda *_: "cuda")
+    monkeypatch.setattr(place, "device_of", lambda *_: "cuda")
     for module in (sweep, workers):
         monkeypatch.setattr(module, "require_cuda", lambda *_: None)
     monkeypatch.setattr(sweep, "require_memory", lambda *_: None)
@@ -233,13 +233,13 @@ def test_without_a_gpu_what_needs_one_is_left_and_the_rest_trained(tmp_path, cap
         assert cli.main([*asked, "--results", folder, *jobs]) == 1
         out, err = capsys.readouterr()
         assert out.splitlines()[1:] == ["tiny, digits: 0 found, 2 trained, 0 failed"]
-        assert err.splitlines()[-1].startswith("sgdnoise: 2 runs were left, for their nets need a")
+        assert err.splitlines()[-1].startswith("sgdnoise: 2 runs were left, for they train on a")
 
 
 def test_a_gpus_runs_come_first_and_the_others_train_beside_them(tmp_path, monkeypatch):
     on_a_gpu_that_is_this_cpu(monkeypatch)
     half = {"float32": "cpu", "bfloat16": "cuda"}
-    monkeypatch.setattr(sweep, "device_of", lambda _, config: half[config.precision])
+    monkeypatch.setattr(place, "device_of", lambda _, config: half[config.precision])
     trained = []
     for device, kind in (("cuda", "ThisGPU"), ("cpu", "Processes")):
 

@@ -128,12 +128,12 @@ def _estimate(study: Study, todo: list[RunConfig], records: Mapping[str, Record]
     Where there are none, a GPU's are `cost.assumed_seconds`, and a processor's are left out.
     """
     # Here, for it loads torch.
-    from sgdnoise.training.devices import device_of
+    from sgdnoise.sweeps.place import Places
 
-    said = []
+    where, said = Places(study, records).of, []
     for device in ("cuda", "cpu"):
-        configs = [config for config in todo if device_of(study.scale, config) == device]
-        seconds = expected_seconds(study.scale, configs, records)
+        configs = [config for config in todo if where(config) == device]
+        seconds = expected_seconds(where, configs, records)
         if configs and np.isfinite(seconds).all():
             said.append(f"{seconds.sum() / 3600:,.1f} {_HOURS[device]}")
     return ", ".join(said)

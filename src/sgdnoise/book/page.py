@@ -80,10 +80,14 @@ class Page(Reading):
         )
 
     @functools.cached_property
+    def _judged(self) -> list[tuple[Claim, Verdict]]:
+        """All claims, also those that other scales test."""
+        return [(claim, claim.judge(self)) for claim in self.claims]
+
+    @property
     def judged(self) -> list[tuple[Claim, Verdict]]:
         """The claims that this scale tests, each with its verdict."""
-        judged = [(claim, claim.judge(self)) for claim in self.claims]
-        return [(c, v) for c, v in judged if not v.elsewhere]
+        return [(claim, verdict) for claim, verdict in self._judged if not verdict.elsewhere]
 
     @property
     def no_verdict(self) -> Markdown | None:
@@ -122,15 +126,15 @@ class Page(Reading):
         return Markdown("\n".join(lines))
 
     def verdicts(self, *prefixes: str) -> Markdown:
-        """The claims with their verdicts, a line each; those whose ids begin so, if given."""
+        """The claims with their verdicts, a line each; those whose ids begin so, if given.
+
+        Claims of other scales are left out, unless nothing else was asked for.
+        """
         if self.no_verdict is not None:
             return self.no_verdict
-        chosen = [pair for pair in self.judged if not prefixes or pair[0].id.startswith(prefixes)]
-        if not chosen and prefixes:
-            # Of another scale alone: that is said, for an empty cell would say nothing.
-            of = [claim for claim in self.claims if claim.id.startswith(prefixes)]
-            chosen = [(claim, claim.judge(self)) for claim in of]
-        return Markdown("\n".join(line(*pair) for pair in chosen))
+        wanted = [pair for pair in self._judged if pair[0].id.startswith(prefixes or "")]
+        here = [pair for pair in wanted if not pair[1].elsewhere]
+        return Markdown("\n".join(line(*pair) for pair in here or wanted))
 
     def judge(self, sentence: Callable[[Reading], str]) -> Markdown | None:
         """A sentence about the complete records, where there is a verdict and a word to be had."""

@@ -13,7 +13,7 @@ import contextlib
 import gc
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -232,7 +232,7 @@ class Store:
         experiment: str,
         runs: Iterable[str],
         code: str | None = None,
-        device: str | None = None,
+        fits: Callable[[Record], bool] = lambda record: True,
     ) -> dict[str, dict[str, Record]]:
         """Sound records of some runs that stand with other experiments of the same scale.
 
@@ -240,7 +240,7 @@ class Store:
             scale, experiment: for whom they are looked for.
             runs: the ids of the runs.
             code: the digest of the code that has to have made them; None for any.
-            device: the kind that has to have trained them, `cpu` or `cuda`; None for any.
+            fits: whether a record is wanted, whatever its code.
 
         Returns:
             By the experiment where they stand, the records by run. A run that stands with several
@@ -254,8 +254,7 @@ class Store:
         for other in sorted(path.parent.glob("*.jsonl")) if wanted else ():
             with _told("read records", other):
                 lines = _lines(other) if other != path else []
-            some = _some(lines, wanted, code)
-            mine = {record.id: record for record in some if device in (None, record.device)}
+            mine = {record.id: record for record in _some(lines, wanted, code) if fits(record)}
             if mine:
                 found[other.stem] = mine
                 wanted -= mine.keys()

@@ -48,7 +48,7 @@ def estimate_seconds(
 
 
 def expected_seconds(
-    scale: str,
+    where: Callable[[RunConfig], str],
     configs: Iterable[RunConfig],
     records: Mapping[str, Record],
     other: Callable[[], Mapping[str, Record]] = dict,
@@ -56,17 +56,14 @@ def expected_seconds(
     """Estimated seconds of each run on the device where it trains, NaN where nothing tells.
 
     Args:
-        scale: whose runs these are.
+        where: gives the device that a run trains on, `cpu` or `cuda`.
         configs: the runs.
         records: what was recorded, and tells best.
         other: reads other records, for the nets of which `records` have no run. Where these have
             none either, a GPU's seconds are `assumed_seconds`.
     """
-    # Here, for it loads torch.
-    from sgdnoise.training.devices import device_of
-
     configs = list(configs)
-    devices = [device_of(scale, config) for config in configs]
+    devices = [where(config) for config in configs]
 
     def told(by: Mapping[str, Record]) -> np.ndarray:
         each = {device: estimate_seconds(configs, by, device) for device in set(devices)}

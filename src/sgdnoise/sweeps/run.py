@@ -25,11 +25,12 @@ from sgdnoise.records.record import Record, is_there
 from sgdnoise.records.store import Store
 from sgdnoise.study.study import Study
 from sgdnoise.sweeps.cost import estimate_seconds
+from sgdnoise.sweeps.place import Places
 from sgdnoise.sweeps.report import Report
 from sgdnoise.sweeps.workers import Cluster, Processes, ThisGPU
 from sgdnoise.training.checkpoints import checkpoint_of
-from sgdnoise.training.devices import device_of, require_cuda, require_memory
-from sgdnoise.training.result import bundle_key, bundles, is_stacked
+from sgdnoise.training.devices import require_cuda, require_memory
+from sgdnoise.training.result import bundle_key, bundles
 
 WAIT_SECONDS = 1.0
 """How often a sweep looks whether another has finished the bundles it holds."""
@@ -142,13 +143,12 @@ def run_sweep(
 ) -> Report:
     """Trains what the store lacks of a study, until it lacks nothing.
 
-    A run that another experiment of the same scale has is not trained again: its record is copied,
-    with `gpu` if it is of a GPU.
+    A run that another experiment of the same scale has is not trained again: its record is copied.
 
-    Which device trains a run is `training.devices.device_of`'s to say. Those on CUDA are trained
-    in this process, a bundle after the other in the experiment's order, or on the scheduler's
-    workers, each on its own GPU. They come before those on the CPU. Where there is no GPU they are
-    left, and the others trained.
+    Which device trains a run, and whose records are copied, is for `Places` to say. Those on CUDA
+    are trained in this process, a bundle after the other in the experiment's order, or on the
+    scheduler's workers, each on its own GPU. They come before those on the CPU. Where there is no
+    GPU they are left, and the others trained.
 
     Args:
         study: what to run.
@@ -159,7 +159,7 @@ def run_sweep(
         deadline: `time.time()` from which on nothing more is begun, and runs in flight stop with
             their checkpoints written (there are none on a cluster).
         code: the digest of the code that has to have made what is copied; None for any.
-        gpu: train on CUDA also what `device_of` leaves to the CPU, but for stacked runs.
+        gpu: begin on CUDA also what a scale leaves to the CPU, but for stacked runs.
 
     Returns:
         How many runs were found, trained, and failed, and how many were left.
@@ -178,17 +178,13 @@ def run_sweep(
     for complaint in store.repair(*study.place):
         print(f"set aside: {complaint}", file=sys.stderr, flush=True)
     report = Report()
-    wanted = "cuda" if gpu else None
-    while _take(study, store, code, report, wanted):
+    while _take(study, store, code, report, gpu=gpu):
         pass
     records = store.read(*study.place)
     missing = study.missing(records)
     report.found = len(study.needed(records)) - len(missing)
-
-    def device_for(config: RunConfig) -> str:
-        return "cuda" if gpu and not is_stacked(config) else device_of(study.scale, config)
-
-    on_gpu = [config for config in missing if device_for(config) == "cuda"]
+    places = Places(study, records, gpu=gpu)
+    on_gpu = [config for config in missing if places.of(config) == "cuda"]
     instead = "leave out --gpu" if gpu else _instead(study)
     devices = _devices(on_gpu, len(missing), jobs, instead, here=scheduler is None)
     tried: set[str] = set()
@@ -207,9 +203,10 @@ def run_sweep(
         while True:
             records = store.read(*study.place)
             every = [c for c in study.missing(records) if c.id not in tried]
-            by_device = {d: [c for c in every if device_for(c) == d] for d in devices}
+            places = Places(study, records, gpu=gpu)
+            by_device = {d: [c for c in every if places.of(c) == d] for d in devices}
             device = next((d for d in devices if by_device[d]), None)
-            if every and _take(study, store, code, report, wanted):
+            if every and _take(study, store, code, report, gpu=gpu):
                 continue
             if device is None or _past(deadline):
                 report.left = sum(map(len, by_device.values()))
@@ -300,13 +297,15 @@ def _devices(
     return ("cuda", *others)
 
 
-def _take(study: Study, store: Store, code: str | None, report: Report, device: str | None) -> bool:
+def _take(study: Study, store: Store, code: str | None, report: Report, *, gpu: bool) -> bool:
     """Copies what other experiments have of the missing runs, and counts it; whether there is any.
 
     What then is missing may be had elsewhere too, as a grid that grew.
     """
-    missing = [config.id for config in study.missing(store.read(*study.place))]
-    elsewhere = store.elsewhere(*study.place, missing, code, device)
+    records = store.read(*study.place)
+    missing = [config.id for config in study.missing(records)]
+    fits = Places(study, records, gpu=gpu).takes
+    elsewhere = store.elsewhere(*study.place, missing, code, fits)
     for name, records in elsewhere.items():
         store.append(*study.place, records.values())
         report.found += len(records)
@@ -321,7 +320,7 @@ def _past(deadline: float | None) -> bool:
 def _instead(study: Study) -> str:
     """What to run where there is no GPU."""
     for scale in ("cpu", "digits"):
-        if scale in study.experiment.sweeps:
+        if scale != study.scale and scale in study.experiment.sweeps:
             return (
                 f"scale {scale} runs the same experiment on a CPU: "
                 f"sgdnoise reproduce {study.experiment.name} --scale {scale}"
