@@ -75,6 +75,11 @@ def assert_equal(got, want):
         {"augment": "h17", "precision": "bfloat16"},
         {"model": "f1", "norm": "ghost"},
         {"model": "autoencoder", "norm": None, "augment": "none", "learning_rate": 1e-3},
+        {"gradient_noise": 0.5},
+        # Stretches of 32, 64 and 8 examples, in chunks that the ends of two cut short.
+        {"phases": ((0.5, 2, 1.5), (2, 0.25, 0.5)), "clip_norm": 0.5, "clip_steps": 9},
+        {"phases": ((1, 2, 1),), "gradient_noise": 0.5, "norm": "none", "learning_rate": 0.01},
+        {"phases": ((0, 0.5, 1), (2, 1, 1)), "sampling": "independent", "momentum_reset": True},
     ],
     ids=lambda changes: ", ".join(map(str, changes.values())) or "ghost",
 )
@@ -97,6 +102,8 @@ def test_equals_the_plain_loop(images, monkeypatch, changes):
         ({"batch_size": 50}, [24, 26]),  # two examples more for the last ghost
         ({"batch_size": 60, "norm": "batch"}, [60]),
         ({"batch_size": 60, "norm": "none"}, [28, 28, 4]),  # and dropout goes on over the parts
+        ({"batch_size": 64, "gradient_noise": 0.5}, [24, 24, 16]),
+        ({"batch_size": 64, "phases": ((1, 0.5, 1),)}, [24, 24, 16]),
     ],
 )
 def test_micro_batches_of_whole_ghosts_equal_the_plain_loop(images, changes, sizes):
@@ -155,6 +162,7 @@ def test_what_is_bundled():
     assert sizes("cpu") == [1] * 10
     assert sizes("cuda") == sizes("cuda", batch_size=64) == [8, 2]
     assert sizes("cuda", batch_size=128) == [4, 4, 2]
+    assert sizes("cuda", batch_size=64, phases=((1, 2, 1),)) == [4, 4, 2]
     assert sizes("cuda", batch_size=512) == sizes("cuda", batch_size=8192) == [1] * 10
     # What the plain loop trains, it trains alone.
     assert sizes("cuda", optimizer="cblr") == [1] * 10
@@ -168,7 +176,6 @@ def test_what_is_bundled():
 
 def test_what_graphs_do_not_serve_says_why():
     for changes, why in [
-        ({"gradient_noise": 0.5}, "gradient_noise"),
         ({"discard_fraction": 0.5}, "discard_fraction"),
         ({"optimizer": "cblr"}, "differentiates twice"),
         ({"optimizer": "lamb"}, "lamb"),
@@ -178,12 +185,14 @@ def test_what_graphs_do_not_serve_says_why():
     assert why_not_graphed(config(norm="none", clip_norm=1.0, clip_steps=3)) is None
 
 
+@pytest.mark.parametrize("stretch", [25, 10, 7])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("first", ["plain", "replayed"])
 def test_either_loop_goes_on_from_the_others_checkpoint(
-    images, tmp_path, monkeypatch, first, momentum
+    images, tmp_path, monkeypatch, first, momentum, stretch
 ):
-    one = config(momentum=momentum, norm="none")
+    phases = ((stretch * 32 / 200, 1, 0.5),) if stretch < 25 else ()
+    one = config(momentum=momentum, norm="none", phases=phases)
     monkeypatch.setattr(graphed, "CHUNK_EXAMPLES", 5 * one.batch_size)
     monkeypatch.setattr(state, "CHECKPOINT_SECONDS", 0.0)
     want = plain(one, images)
@@ -208,7 +217,8 @@ def test_either_loop_goes_on_from_the_others_checkpoint(
             replayed([one], images, checkpoints=tmp_path, on_step=kill_at_12)
         steps = []
         got = plain(one, images, checkpoint=path, on_step=steps.append)
-        assert sum(steps) == 25 - 10  # two chunks of five were saved
+        # Chunks of five steps were saved up to there, or one of five and one of two.
+        assert sum(steps) == 25 - min(stretch, 10)
     assert_equal(got, want)
     assert path.exists()
 
@@ -363,7 +373,7 @@ def assert_near(got, want):
 @pytest.mark.parametrize(
     "changes",
     [{}, {"norm": "none"}, {"batch_size": 60, "clip_norm": 0.5}, {"optimizer": "lars"},
-     {"optimizer": "mclr"}],
+     {"optimizer": "mclr"}, {"gradient_noise": 0.5}, {"phases": ((0.32, 2, 0.5),)}],
 )  # fmt: skip
 def test_captured_steps_are_those_of_the_plain_loop(images, changes):
     one = config(**changes, epochs=None, steps=4)

@@ -182,9 +182,8 @@ def test_indices_of_several_sizes_have_no_shape():
         batch_indices(one, N, 3, 5)
 
 
-def test_only_the_plain_loop_changes_batch_sizes():
-    one = config(phases=PHASES)
-    assert "phases" in why_not_graphed(one)
+def test_stacked_runs_have_one_batch_size():
+    assert why_not_graphed(config(phases=PHASES)) is None
     small = {"dataset": "digits", "model": "digits-mlp", "norm": None}
     digits = config(**small)
     assert is_stacked(digits)

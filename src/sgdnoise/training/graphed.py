@@ -6,7 +6,8 @@ data set lies on the device as uint8; a thread draws the order and the crops of 
 steps, about an epoch, on the CPU, and a few kernels make all its inputs at once. Gradients of a
 micro-batch are one graph, the update is another; both find their place through counters that lie
 on the device, so that the host only replays them, and hears of the losses once a chunk, at logged
-steps and at evaluations. Batches above the micro-batch replay the gradients' graph once a part.
+steps and at evaluations. Batches above the micro-batch replay the gradients' graph once a part. A
+run whose batch size changes on the way has graphs of its own for each stretch of one size.
 
 On a CPU nothing is captured and the same functions are called: that is how the tests compare this
 loop with the plain one.
@@ -36,6 +37,7 @@ from sgdnoise.training.state import (
     MICRO_BATCH,
     RunState,
     Stopped,
+    noise_of,
     own_global_stream,
     parts,
     precision,
@@ -129,47 +131,56 @@ def _drawing_from(generator: torch.Generator | None) -> Iterator[None]:
 
 
 class _Batches:
-    """The inputs and targets of a run, a chunk of steps at a time, in tensors that stay in place.
+    """The batches of one stretch of a run, a chunk of steps at a time, in tensors that stay.
 
     Attributes:
+        size: examples in a batch, B.
+        end: the first step that is not in the stretch.
         inputs: (steps · B, H, W, C) in the run's precision, batch after batch.
         targets: (steps · B, ...).
+        weights: of the examples' losses, (steps · B,), float32; None where all weigh 1.
         steps: steps in a chunk, at most.
     """
 
     def __init__(self, state: RunState, thread: ThreadPoolExecutor) -> None:
         self._state, self._thread = state, thread
-        self._next: Future[tuple[Tensor, Tensor]] | None = None
-        task, batch = state.task, state.config.batch_size
+        self._next: Future[list[Tensor]] | None = None
+        first = state.progress.step
+        self.size, self.end = state.batches.at(first).batch_size, state.batches.end(first)
+        task = state.task
         image = task.inputs(task.train.examples[:1]).movedim(1, -1)[0]
         dtype = torch.float32 if state.config.precision == "float32" else torch.bfloat16
         most = min(CHUNK_EXAMPLES, CHUNK_BYTES // (image.numel() * dtype.itemsize))
-        self.steps = min(state.total, max(1, most // batch))
-        rows = self.steps * batch
+        self.steps = min(self.end - first, max(1, most // self.size))
+        rows = self.steps * self.size
         self.inputs = torch.zeros(rows, *image.shape, dtype=dtype, device=state.device)
         self.targets = task.train.targets.new_zeros(rows, *task.train.targets.shape[1:])
+        noisy = state.config.gradient_noise > 0
+        self.weights = torch.zeros(rows, device=state.device) if noisy else None
 
-    def _draw(self, first: int) -> tuple[Tensor, Tensor]:
-        """Which examples the steps from `first` on take, and the draws of their inputs."""
+    def _draw(self, first: int) -> list[Tensor]:
+        """Which examples the steps from `first` on take, the draws of their inputs, weights."""
         state, config = self._state, self._state.config
-        steps = range(first, min(first + self.steps, state.total))
+        steps = range(first, min(first + self.steps, self.end))
         index = batch_indices(config, state.size, steps.start, steps.stop).flatten()
         draws = [
-            state.task.draw(config.batch_size, stream(config.seed, f"augment/{step}"))
-            for step in steps
+            state.task.draw(self.size, stream(config.seed, f"augment/{step}")) for step in steps
         ]
-        drawn = index, torch.cat(draws, 1)
-        if state.device.type == "cuda":
-            drawn = drawn[0].pin_memory(), drawn[1].pin_memory()
-        return drawn
+        drawn = [index, torch.cat(draws, 1)]
+        if self.weights is not None:
+            drawn.append(torch.cat([noise_of(config, step, self.size) for step in steps]))
+        return [t.pin_memory() for t in drawn] if state.device.type == "cuda" else drawn
 
     def fill(self, first: int) -> int:
         """Makes the batches of the steps from `first` on; gives the first step that is not in."""
-        task, batch = self._state.task, self._state.config.batch_size
+        task = self._state.task
         ahead = self._next or self._thread.submit(self._draw, first)
-        index, draws = (t.to(self.inputs.device, non_blocking=True) for t in ahead.result())
-        stop = first + len(index) // batch
-        if stop < self._state.total:
+        drawn = [t.to(self.inputs.device, non_blocking=True) for t in ahead.result()]
+        index, draws = drawn[:2]
+        if self.weights is not None:
+            self.weights[: len(index)] = drawn[2]
+        stop = first + len(index) // self.size
+        if stop < self.end:
             self._next = self._thread.submit(self._draw, stop)
         for at in range(0, len(index), _PIECE):
             rows = slice(at, min(at + _PIECE, len(index)))
@@ -180,7 +191,9 @@ class _Batches:
 
 
 class GraphedRun:
-    """One run whose steps are replayed; everything of it lies on the stream it was made on.
+    """One stretch of a run, of one batch size, whose steps are replayed.
+
+    Everything of it lies on the stream that it was made on.
 
     Args:
         state: where it starts; its optimizer is taken over.
@@ -193,7 +206,8 @@ class GraphedRun:
         self.batches = _Batches(state, thread)
         device, config = state.device, state.config
         self.params: list[Tensor] = list(state.model.parameters())
-        self.sizes = [p.stop - p.start for p in parts(config, state.model, micro_batch)]
+        batch = parts(config, state.model, micro_batch, self.batches.size)
+        self.sizes = [part.stop - part.start for part in batch]
         # Places: the next example and the next part of the chunk, the next step of the run.
         self.example, self.part, self.step = (
             torch.zeros(1, dtype=torch.int64, device=device) for _ in range(3)
@@ -207,7 +221,7 @@ class GraphedRun:
         for p in self.params:
             p.grad = torch.zeros_like(p)
         self.generator = own_generator(device) if state.has_dropout else None
-        clips = {self._clips(0), self._clips(state.total - 1)}
+        clips = {self._clips(state.progress.step), self._clips(self.batches.end - 1)}
         gradients = {size: partial(self._gradient, size) for size in self.sizes}
         updates = {clip: partial(self._update, clip) for clip in clips}
         self._warm_up([*gradients.values(), *updates.values()])
@@ -230,7 +244,9 @@ class GraphedRun:
         with precision(state.config, state.device, cache=False):
             outputs = task.outputs(state.model, x)
         losses = task.losses(outputs, self.batches.targets.index_select(0, rows))
-        loss = losses.sum() / state.config.batch_size
+        if self.batches.weights is not None:
+            losses = self.batches.weights.index_select(0, rows) * losses
+        loss = losses.sum() / self.batches.size
         add_up(self._held_gradients(), torch.autograd.grad(loss, self.params))
         self.losses.index_copy_(0, self.part, loss.detach().view(1))
         self.example += size
@@ -300,18 +316,25 @@ class GraphedRun:
         else:
             self.generator.manual_seed(seed)
 
-    def train(
+    def replay(
         self, seconds: Callable[[], float], on_step: Callable[[int], None] | None
-    ) -> Generator[None, None, Result | None]:
-        """Trains, giving way after each step that was launched; in the end, gives the result.
+    ) -> Generator[None, None, bool]:
+        """Trains to the end of the stretch, giving way after each step that was launched.
 
-        None stands for a run that its deadline stopped.
+        Args:
+            seconds: how long the run has taken.
+            on_step: called with numbers of steps done since the last call.
+
+        Returns:
+            Whether the run goes on: whether all losses were finite.
+
+        Raises:
+            Stopped: at the deadline, with the checkpoint written.
         """
         state, progress = self.state, self.state.progress
-        before = progress.seconds
         has_dropout = state.has_dropout
         going = True
-        while going and progress.step < state.total:
+        while going and progress.step < self.batches.end:
             first = progress.step
             stop = self.batches.fill(first)
             self._place(first)
@@ -337,14 +360,10 @@ class GraphedRun:
                     state.look_at_test_set()
                 yield
             going = going and self._hear(first, stop, on_step)
-            progress.seconds = before + seconds()
+            progress.seconds = seconds()
             if going:
-                try:
-                    state.pause()
-                except Stopped:
-                    return None
-        result = state.result()
-        return dataclasses.replace(result, seconds=before + seconds())
+                state.pause()
+        return going
 
     def _hear(self, first: int, stop: int, on_step: Callable[[int], None] | None) -> bool:
         """Waits for the losses up to step `stop` of the chunk from `first`; are they finite?"""
@@ -356,6 +375,33 @@ class GraphedRun:
         if on_step is not None and self.state.progress.step > step:
             on_step(self.state.progress.step - step)
         return finite
+
+
+def _train(
+    state: RunState,
+    micro_batch: int,
+    thread: ThreadPoolExecutor,
+    seconds: Callable[[], float],
+    on_step: Callable[[int], None] | None,
+) -> Generator[None, None, Result | None]:
+    """Trains a run stretch by stretch, giving way after each step; in the end, gives its result.
+
+    None stands for a run that its deadline stopped.
+    """
+    going, before = True, state.progress.seconds
+
+    def so_far() -> float:
+        return before + seconds()
+
+    while going and state.progress.step < state.total:
+        stretch = GraphedRun(state, micro_batch, thread)
+        try:
+            going = yield from stretch.replay(so_far, on_step)
+        except Stopped:
+            return None
+        del stretch  # and its memory, before the next one takes its own
+    result = state.result()
+    return dataclasses.replace(result, seconds=so_far())
 
 
 def add_up(into: list[Tensor], new: tuple[Tensor, ...]) -> None:
@@ -409,9 +455,8 @@ def train_graphed(
             with on():
                 file = checkpoint_of(checkpoints, config)
                 state = RunState.open(config, dataset, build(config), file, deadline, fused=cuda)
-                run = GraphedRun(state, micro_batch, thread)
             share = lambda: (perf_counter() - began) / len(configs)  # noqa: E731
-            live.append((place, on, run.train(share, on_step)))
+            live.append((place, on, _train(state, micro_batch, thread, share, on_step)))
         while live:
             for item in list(live):
                 place, on, steps = item

@@ -30,9 +30,7 @@ _EXAMPLES_SIDE_BY_SIDE = 512
 """Examples that all of these have in flight together: more fill a GPU already."""
 
 _UNGRAPHED: dict[str, str] = {
-    "gradient_noise": "weighs each loss by a draw of its own",
     "discard_fraction": "chooses examples by their losses, for some epochs only",
-    "phases": "changes the batch size on the way",
     "probes": "measures curvature on the way, by passes and draws of its own",
 }
 _UNGRAPHED_OPTIMIZERS = {
@@ -98,7 +96,8 @@ def why_not_graphed(config: RunConfig) -> str | None:
     """Why a run's steps cannot be replayed as CUDA graphs, so that the plain loop trains it.
 
     None where they can: images under SGD and the layer-wise rules, with any norm, dropout,
-    clipping, augmentation, sampling and schedule, and with or without a reset of the momentum.
+    clipping, augmentation, sampling, schedule, phases and noise, and with or without a reset of
+    the momentum.
     """
     if config.dataset == "ptb":
         return "a recurrent net"
@@ -145,7 +144,7 @@ def bundles(configs: Iterable[RunConfig], device: str = "cpu") -> list[list[RunC
 
 def _most_in_bundle(config: RunConfig) -> int:
     if not is_stacked(config):
-        return max(1, min(MOST_SIDE_BY_SIDE, _EXAMPLES_SIDE_BY_SIDE // config.batch_size))
+        return max(1, min(MOST_SIDE_BY_SIDE, _EXAMPLES_SIDE_BY_SIDE // config.largest_batch_size))
     steps = config.total_steps(config.train_size or data.train_size(config.dataset))
     # A stacked run's step costs about as much by itself as by some ten of its examples.
     return max(1, min(MOST_STACKED, int(_MOST_WORK / (steps * (1 + config.batch_size / 16)))))

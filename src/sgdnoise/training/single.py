@@ -20,7 +20,14 @@ from sgdnoise.data import Corpus, Dataset
 from sgdnoise.schedule import BatchSchedule
 from sgdnoise.training.probes import Probes
 from sgdnoise.training.result import Result
-from sgdnoise.training.state import MICRO_BATCH, RunState, own_global_stream, parts, precision
+from sgdnoise.training.state import (
+    MICRO_BATCH,
+    RunState,
+    noise_of,
+    own_global_stream,
+    parts,
+    precision,
+)
 from sgdnoise.training.streams import batch_indices, stream
 
 
@@ -129,10 +136,7 @@ def _weights(
     config: RunConfig, step: int, size: int, discarding: bool
 ) -> Callable[[torch.Tensor, slice], torch.Tensor]:
     """What each example's loss of a part is weighed with; 1 unless the config says otherwise."""
-    noise = None
-    if config.gradient_noise:
-        generator = stream(config.seed, f"noise/{step}")
-        noise = optim.noise_weights(size, config.gradient_noise, generator)
+    noise = noise_of(config, step, size) if config.gradient_noise else None
 
     def weigh(losses: torch.Tensor, part: slice) -> torch.Tensor:
         weights = torch.ones_like(losses)

@@ -427,6 +427,12 @@ def parts(
     return [slice(a, b) for a, b in zip(edges, [*edges[1:], size], strict=True)]
 
 
+def noise_of(config: RunConfig, step: int, size: int) -> torch.Tensor:
+    """What `gradient_noise` weighs the losses of a step's batch with: (size,), on the CPU."""
+    generator = stream(config.seed, f"noise/{step}")
+    return optim.noise_weights(size, config.gradient_noise, generator)
+
+
 def precision(
     config: RunConfig, device: torch.device, cache: bool = True
 ) -> contextlib.AbstractContextManager:
