@@ -53,7 +53,7 @@ def test_the_grid_never_changes():
     for state in arms:
         digest.update(repr((state.sweep.key, state.sweep.axes)).encode())
         digest.update("".join(run.id for run in state.needed).encode())
-    assert (len(ids), digest.hexdigest()[:16]) == (159, "b059041d33c59c26")
+    assert (len(ids), digest.hexdigest()[:16]) == (159, "2a82bdbf0932eab2")
 
 
 def test_the_plain_sweeps_are_those_of_the_fair_step_budget():
@@ -81,7 +81,8 @@ def test_more_updates_have_rates_about_the_best_of_fewer():
 
 
 def test_an_arm_differs_from_the_largest_batch_in_one_thing():
-    plain = arm("plain")[2].needed[0]
+    plain = arm("longer")[-1].needed[0]
+    assert plain.steps == grid.MOST == 4000
     assert batch_sizes(plain) == [(0, 1000)]
     for name, fields in {
         "noise-back": ("gradient_noise",),
@@ -98,9 +99,9 @@ def test_an_arm_differs_from_the_largest_batch_in_one_thing():
 
 def test_small_batches_have_one_half_of_the_updates():
     (first,), (last,) = arm("small-first"), arm("small-last")
-    assert batch_sizes(first.needed[0]) == [(0, 256), (500, 1000)]
-    assert batch_sizes(last.needed[0]) == [(0, 1000), (500, 256)]
-    assert all(state.needed[0].batches(1000).total_steps == 1000 for state in (first, last))
+    assert batch_sizes(first.needed[0]) == [(0, 256), (2000, 1000)]
+    assert batch_sizes(last.needed[0]) == [(0, 1000), (2000, 256)]
+    assert all(state.needed[0].batches(1000).total_steps == 4000 for state in (first, last))
 
 
 def test_noise_and_decay_are_of_the_size_that_they_should_have():
@@ -172,7 +173,8 @@ def study_of_some(sweeps, seeds=3):
 
 
 LONG = grid.plain() + grid.train_longer()
-ARMS = grid.plain() + grid.what_of_the_noise()
+MOST = [sweep for sweep in grid.train_longer() if dict(sweep.key)["updates"] == grid.MOST]
+ARMS = MOST + grid.what_of_the_noise()
 
 
 def reading_of(sweeps, ends):
@@ -308,7 +310,7 @@ def test_updates_are_judged_where_more_of_them_show_a_gap(gaps, word, fewer):
 
 # --- What of the noise --------------------------------------------------------------------------
 
-GAP = {"B256_1000": (52.0, 0.0), "B1000_1000": (48.0, 0.0)}
+GAP = {"B256_4000": (52.0, 0.0), "B1000_4000": (48.0, 0.0)}
 """Four points, known exactly: the middle is 50."""
 
 
@@ -328,7 +330,7 @@ def test_an_arm_closes_the_gap_where_it_lies_past_its_middle(arms, claim, past, 
     name, said = {BACK: ("noise_back", "the noise of B = 256 given back")}.get(
         claim, ("fixed_length", "steps of fixed length")
     )
-    of = retold(arms, **GAP, B64_1000=(99.0, 0.0), **{name: (50.0 + past, half)})
+    of = retold(arms, **GAP, B64_4000=(99.0, 0.0), **{name: (50.0 + past, half)})
     found = CLAIMS[claim].predicate(of)
     assert found.word == word
     assert found.effect == pytest.approx(past)
@@ -342,7 +344,7 @@ def test_an_arm_closes_the_gap_where_it_lies_past_its_middle(arms, claim, past, 
 
 
 def test_the_middles_error_is_that_of_both_ends(arms):
-    told = {"B256_1000": (52.0, 0.6), "B1000_1000": (48.0, 0.8), "noise_back": (51.0, 0.0)}
+    told = {"B256_4000": (52.0, 0.6), "B1000_4000": (48.0, 0.8), "noise_back": (51.0, 0.0)}
     found = findings.past_middle(retold(arms, **told), "noise-back")
     # Half of √(0.6² + 0.8²), at 12 degrees of freedom for either.
     assert found.error == pytest.approx(0.5 / stats.t.ppf(0.975, 12))
@@ -378,7 +380,7 @@ def test_arms_are_judged_where_the_batch_that_they_borrow_from_is_ahead():
         found = judge(name, none)
         assert found.word == "not tested here"
         assert re.search(
-            r"with 1,000 updates B = 256 is [+-]\d\.\d\d \[.*above B = 1,000", found.why
+            r"with 4,000 updates B = 256 is [+-]\d\.\d\d \[.*above B = 1,000", found.why
         )
 
 
@@ -417,7 +419,7 @@ def test_what_all_diverged_is_not_tested(whole):
         assert found.word == "not tested here"
         assert (
             found.why
-            == "with 1,000 updates, every rate of SGD with momentum 0.9 diverged at B = 256."
+            == "with 4,000 updates, every rate of SGD with momentum 0.9 diverged at B = 256."
         )
 
 
@@ -606,54 +608,57 @@ def planned(study, records):
 def test_arms_wait_for_a_gap_that_they_could_close():
     study = Study.of(EXPERIMENT, "cpu")
     assert planned(study, {}) == {"plain", "passes", "longer"}
-    plain = study_of_some(grid.plain(), seeds=5)
-    some = filled(plain, ending())
+    most = study_of_some(MOST, seeds=5)
+    some = filled(most, ending())
     assert planned(study, some) == {"plain", "passes", "longer"} | IDLE
     # One run short of knowing; and no gap, by fresh seeds alone.
     assert planned(study, dict(list(some.items())[1:])).isdisjoint(IDLE)
-    level = filled(plain, ending(fresh={**HEIGHTS, 1000: 52.0}))
+    level = filled(most, ending(fresh={**HEIGHTS, 1000: 52.0}))
     assert planned(study, level).isdisjoint(IDLE)
     # Ahead of a worse batch than the one whose noise is given back: no gap either.
-    low = filled(plain, ending({**HEIGHTS, 64: 60.0, 256: 47.0}))
+    low = filled(most, ending({**HEIGHTS, 64: 60.0, 256: 47.0}))
     assert planned(study, low).isdisjoint(IDLE)
-    told = "*What could close the gap has not been run: there is no gap to explain: with 1,000 "
+    # A gap with fewer updates is none that they could close.
+    fewer = [sweep for sweep in LONG if sweep not in MOST]
+    assert planned(study, filled(study_of_some(fewer, 5), ending())).isdisjoint(IDLE)
+    told = "*What could close the gap has not been run: there is no gap to explain: with 4,000 "
     assert figures.arms(Reading(study, level)).startswith(told)
     assert study.may_need(grid.what_of_the_noise()[0].config((3,), 0))
 
 
 def test_a_gap_that_is_not_sure_by_fresh_seeds_alone_tests_no_arm():
-    plain = reading_of(grid.plain(), ending())
-    assert findings.no_gap_to_close(plain) == ""
+    most = reading_of(MOST, ending())
+    assert findings.no_gap_to_close(most) == ""
     for name in (BACK, EARLY, STEPS):
-        found = judge(name, plain)
+        found = judge(name, most)
         assert found.word == "not tested here"
         assert found.why.startswith("by fresh seeds alone the gap is not sure")
 
 
 def test_records_of_the_fair_step_budget_are_no_part_of_what_more_updates_do(whole):
-    """They may be of another device than those with more updates."""
+    """They may be of another device than those with more updates, arms among them."""
     provenance = {"device": "NVIDIA H200"}
     records = {
         run: replace(record, provenance={**record.provenance, **provenance})
-        if of(record.config) == "plain" and record.config.steps > 1000
+        if record.config.steps > 1000
         else record
         for run, record in whole.records.items()
     }
     words = {name: judge(name, Reading(whole.study, records)) for name in CLAIMS}
     mixed = {name for name, one in words.items() if "mix devices" in one.why}
     assert mixed == {FEWER, UPDATES, EPOCHS}
-    for name in (STAYS, CATCHES):
+    for name in (STAYS, CATCHES, BACK, EARLY, STEPS):
         assert words[name] == judge(name, whole)
 
 
 def test_claims_wait_for_their_own_sweeps_only(whole):
-    """Without the arms the updates are judged; without the longer sweeps the arms are."""
+    """Without the arms the updates are judged; with the most updates alone the arms are."""
     without_arms = {k: r for k, r in whole.records.items() if of(r.config) == "plain"}
     part = Reading(whole.study, without_arms)
     waits = {name for name in CLAIMS if judge(name, part).word == "not measured"}
     assert waits == {BACK, EARLY, STEPS}
-    at_once = {k: r for k, r in whole.records.items() if r.config.steps == 1000}
-    part = Reading(whole.study, at_once)
+    most = {k: r for k, r in whole.records.items() if r.config.steps == 4000}
+    part = Reading(whole.study, most)
     waits = {name for name in CLAIMS if judge(name, part).word == "not measured"}
     assert waits == {STAYS, CATCHES, FEWER, UPDATES, EPOCHS}
 

@@ -15,7 +15,6 @@ from sgdnoise.experiments.discriminating.findings import (
     ARMS,
     CLAIMS,
     LONG,
-    MOST,
     gain_of,
     gap_at,
     gap_to_best,
@@ -24,7 +23,14 @@ from sgdnoise.experiments.discriminating.findings import (
     planned_arms,
     rows_at,
 )
-from sgdnoise.experiments.discriminating.grid import ALL_IMAGES, BEST, IMAGES, LONGER, UPDATES
+from sgdnoise.experiments.discriminating.grid import (
+    ALL_IMAGES,
+    BEST,
+    IMAGES,
+    LONGER,
+    MOST,
+    UPDATES,
+)
 from sgdnoise.figures.forest import forest
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.figures.theme import (
@@ -199,7 +205,7 @@ def arms(reading: Reading) -> go.Figure | str:
     reach = max(right, high) - min(left, low)
     fig.update_xaxes(
         range=[min(left, low - 0.02 * reach), max(right, high + 0.02 * reach)],
-        title={"text": f"points above B = {IMAGES:,} as it is; green: B = {BEST}"},
+        title={"text": f"points above B = {IMAGES:,} as it is, {MOST:,} updates; green: B = {BEST}"},
     )
     return fig.update_layout(title={"text": _finding(rows, gap.value)})
 

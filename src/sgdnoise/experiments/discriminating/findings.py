@@ -28,12 +28,10 @@ from sgdnoise.experiments.discriminating.grid import (
     BEST,
     IMAGES,
     LONGER,
+    MOST,
     UPDATES,
 )
 from sgdnoise.study.grid import Key
-
-MOST = LONGER[-1]
-"""The most updates, with which H17's claim is tested: those that do it most good."""
 
 ARMS = {
     "noise-back": f"the noise of B = {BEST} given back",
@@ -77,8 +75,8 @@ def gap_at(reading: Reading, updates: int) -> Gap:
 
 
 def gap_to_best(reading: Reading) -> Gap:
-    """The gap below the batch size that the arms borrow from, at equal updates."""
-    rows: dict[Any, Any] = {row.batch_size: row for row in rows_at(reading, UPDATES).itertuples()}
+    """The gap below the batch size that the arms borrow from, with as many updates as they have."""
+    rows: dict[Any, Any] = {row.batch_size: row for row in rows_at(reading, MOST).itertuples()}
     small, large = rows[BEST], rows[IMAGES]
     return Gap(small, large, reading.reached(small.key) - reading.reached(large.key))
 
@@ -120,7 +118,7 @@ def _gap_lacks(reading: Reading, shown: tuple[int, ...], beside: tuple[int, ...]
 def no_gap_to_close(reading: Reading) -> str:
     """Why there is nothing that an arm could close, by the plain sweeps; empty where there is."""
     gap = gap_to_best(reading)
-    return _untuned(reading, (gap.small.key, gap.large.key)) or _no_gap((gap, UPDATES))
+    return _untuned(reading, (gap.small.key, gap.large.key)) or _no_gap((gap, MOST))
 
 
 def _arms_lack(reading: Reading, arms: tuple[str, ...]) -> str:
@@ -185,7 +183,7 @@ def fewer_do_not_help(reading: Reading) -> Verdict:
 
 def gain_of(reading: Reading, arm: str) -> Estimate:
     """By how many points an arm is above the largest batch without it."""
-    large = key_of(reading, arm="plain", updates=UPDATES)
+    large = key_of(reading, updates=MOST)
     return reading.reached(key_of(reading, arm=arm)) - reading.reached(large)
 
 
@@ -319,11 +317,11 @@ def _has_arm(key: Key, arms: tuple[str, ...]) -> bool:
     return dict(key)["arm"] in arms
 
 
-def _with(*arms: str) -> partial[bool]:
-    return partial(_has_arm, arms=("plain", *arms))
+def _stands_beside(key: Key, arms: tuple[str, ...]) -> bool:
+    return _has_arm(key, arms) or dict(key).get("updates") == MOST
 
 
-LONG = _with("longer")
+LONG = partial(_has_arm, arms=("plain", "longer"))
 """The plain sweeps with any number of updates."""
 
 _LONGER = partial(_has_arm, arms=("longer",))
@@ -337,7 +335,8 @@ def _more_updates(name: str, predicate: Callable[[Reading], Verdict]) -> Claim:
 
 def _arms(name: str, predicate: Callable[[Reading], Verdict], *arms: str) -> Claim:
     """A claim about what is done to the largest batch."""
-    return Claim(name, predicate, needs=partial(_arms_lack, arms=arms), of=_with(*arms))
+    of = partial(_stands_beside, arms=arms)
+    return Claim(name, predicate, needs=partial(_arms_lack, arms=arms), of=of)
 
 
 CLAIMS = (
