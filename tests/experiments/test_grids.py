@@ -49,7 +49,7 @@ FROZEN = {
     ("generalization-gap", "paper"): (115, "3782e16367b1c81b"),
     ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
-    ("discriminating", "cpu"): (234, "6620c30aed02cda1"),
+    ("discriminating", "cpu"): (284, "287e07f61dc21d48"),
     ("random-walk", "digits"): (200, "0e1a5d1227a8139c"),
     ("random-walk", "cpu"): (100, "604d235dcaa3b02e"),
     ("random-walk", "gpu"): (36, "0d9835602fb61606"),
