@@ -600,6 +600,29 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
     assert [row.word for row in judged(part)] == ["not measured"] * 5
 
 
+@pytest.mark.parametrize(
+    ("without", "waits"),
+    [
+        ("SB", {0, 1, 2, 3, 4}),
+        ("LB", {0, 1, 2, 3, 4}),
+        ("+LR", {1, 2}),
+        ("+GBN", {2, 3}),
+        ("+RA", {3, 4}),
+    ],
+)
+def test_claims_wait_for_their_own_rungs_and_for_the_gap(good, without, waits):
+    lost = {
+        run.id
+        for state in good.states
+        if ladder.rung_of(state) == without
+        for run in state.needed[-1:]
+    }
+    kept = {k: r for k, r in good.records.items() if k not in lost}
+    said = words(dataclasses.replace(good, records=kept))
+    assert {k for k, word in enumerate(said) if word == "not measured"} == waits
+    assert all(word == words(good)[k] for k, word in enumerate(said) if k not in waits)
+
+
 def test_figures_of_what_stands_about_the_ladder(whole, good):
     fig = figures.by_batch_size(whole)
     plain, adapted = fig.data

@@ -207,6 +207,18 @@ def _gap_lacks(reading: Reading) -> str:
     return lost_runs(reading, (at("SB"), at("LB")))
 
 
+def _is_rung(key: Key, rungs: frozenset[str]) -> bool:
+    return is_main(key) and dict(key)["rung"] in rungs
+
+
+def _rungs(*rungs: str) -> partial[bool]:
+    """These rungs of the main ladder, and the two that its gap lies between.
+
+    +RA costs more than all others together: no claim waits for it that is not about it.
+    """
+    return partial(_is_rung, rungs=frozenset({"SB", "LB", *rungs}))
+
+
 def _step_claim(name: str, above: str, below: str) -> Claim:
     """The claim that a rung is better than the one before it."""
 
@@ -214,7 +226,7 @@ def _step_claim(name: str, above: str, below: str) -> Claim:
         return _no_gap(reading, at(above), at(below))
 
     better = partial(_order, above=above, below=below, sign=1)
-    return Claim(f"H17-T1.{name}", better, needs=lacks, of=is_main)
+    return Claim(f"H17-T1.{name}", better, needs=lacks, of=_rungs(above, below))
 
 
 def _close_lacks(reading: Reading) -> str:
@@ -271,10 +283,10 @@ CLAIMS = (
         "H17-T1.large-is-worse",
         partial(_order, above="LB", below="SB", sign=-1),
         needs=_gap_lacks,
-        of=is_main,
+        of=_rungs(),
     ),
     *(_step_claim(name, *rungs) for name, rungs in _STEPS.items()),
-    Claim("H17-T1.no-gap-left", no_gap_left, needs=_close_lacks, of=is_main),
+    Claim("H17-T1.no-gap-left", no_gap_left, needs=_close_lacks, of=_rungs("+RA")),
     Claim("H17-F1.error-rises-with-batch", error_rises, _AROUND, needs=_sizes_lack, of=_is_plain),
     Claim(
         "H17-F3.adapted-regimes-match",
