@@ -598,6 +598,15 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
     part = dataclasses.replace(of, records={k: r for k, r in of.records.items() if k in few})
     assert ladder.rows(ladder.main(part)).accuracy[0] == pytest.approx(96.1)
     assert [row.word for row in judged(part)] == ["not measured"] * 5
+    assert ladder.other_ladders(part) == []
+
+
+@pytest.mark.parametrize("scale", ["digits", "cpu", "gpu", "paper"])
+def test_every_ladder_stands_beside_a_row_of_table_1(scale):
+    of = Reading(study_of("generalization-gap", scale), {})
+    for name in ladder.ladders(of):
+        assert "" not in set(findings.recipe_table(of, name)["H17 (%)"])
+        assert ladder.rows(ladder.ladders(of)[name]).printed.notna().all()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ H17_NETWORKS = {
     "c1": "C1",
     "resnet44": "ResNet44",
     "c3": "C3",
-    "h17-wrn-16-4": "WResnet16-4",
+    "h17-wrn-16-4": "WResNet16-4",
 }
 """What H17's table 1 calls the models of its grids, or the one that a smaller one stands for."""
 

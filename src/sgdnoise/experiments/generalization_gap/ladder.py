@@ -156,9 +156,9 @@ def closed(accuracy: pd.Series) -> list[float]:
 
 
 def other_ladders(reading: Reading) -> list[str]:
-    """The names of the ladders beside the one that is drawn."""
-    drawn = main(reading)
-    return [name for name, one in ladders(reading).items() if one.states != drawn.states]
+    """The names of the ladders that have runs, beside the one that is drawn."""
+    drawn, found = main(reading), ladders(reading).items()
+    return [name for name, one in found if one.runs and one.states != drawn.states]
 
 
 def step(reading: Reading, above: Key, below: Key) -> Estimate:
