@@ -12,6 +12,7 @@ import pytest
 from made_up import reading
 
 from sgdnoise import cli
+from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import quantile
 from sgdnoise.data import store
 from sgdnoise.errors import InputError

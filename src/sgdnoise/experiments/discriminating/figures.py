@@ -205,7 +205,9 @@ def arms(reading: Reading) -> go.Figure | str:
     reach = max(right, high) - min(left, low)
     fig.update_xaxes(
         range=[min(left, low - 0.02 * reach), max(right, high + 0.02 * reach)],
-        title={"text": f"points above B = {IMAGES:,} as it is, {MOST:,} updates; green: B = {BEST}"},
+        title={
+            "text": f"points above B = {IMAGES:,} as it is, {MOST:,} updates; green: B = {BEST}"
+        },
     )
     return fig.update_layout(title={"text": _finding(rows, gap.value)})
 
