@@ -137,6 +137,12 @@ def test_from_parts_and_of_a_single_seed_nothing_is_judged(whole, part, tmp_path
     one = made_up.fill(tmp_path / "one", CONSTANT_EPOCH, "digits", 1, noisy(two_regimes))
     assert page(one, 1).verdicts().data == page(one, 1).words.data == single
     assert page(whole).judge(lambda reading: reading.study.scale).data == "digits"
+    # A sentence waits for its own sweeps alone, and not where the scale has none of them.
+    some = page(part).states[:3]
+    about = [state.sweep.key for state in some]
+    said = page(part).judge(never, about.__contains__).data
+    assert said == "**Nothing to say yet**: 3 of 3 sweeps are not complete."
+    assert page(part).judge(lambda _: "there are none.", lambda key: False) is not None
 
 
 def test_no_words_are_no_output(whole):

@@ -618,6 +618,10 @@ def test_arms_wait_for_a_gap_that_they_could_close():
     # Ahead of a worse batch than the one whose noise is given back: no gap either.
     low = filled(most, ending({**HEIGHTS, 64: 60.0, 256: 47.0}))
     assert planned(study, low).isdisjoint(IDLE)
+    # Nor is the one that all but a run show said to be none.
+    most_of_it = Reading(study, dict(list(some.items())[:-1]))
+    assert findings.no_gap_to_close(most_of_it) == ""
+    assert figures.arms(most_of_it).startswith("*What the arms gain is not yet measured")
     # A gap with fewer updates is none that they could close.
     fewer = [sweep for sweep in LONG if sweep not in MOST]
     assert planned(study, filled(study_of_some(fewer, 5), ending())).isdisjoint(IDLE)

@@ -602,6 +602,13 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
     assert ladder.other_ladders(part) == []
 
 
+@pytest.mark.parametrize(("scale", "resets", "ghosts"), [("digits", 4, 3), ("paper", 2, 2)])
+def test_sentences_wait_for_the_sweeps_that_they_compare(scale, resets, ghosts):
+    of = Reading(study_of("generalization-gap", scale), {})
+    abouts = (findings.ABOUT_THE_GAP, findings.ABOUT_RESETS, findings.ABOUT_GHOSTS)
+    assert [len(of.part(about).states) for about in abouts] == [2, resets, ghosts]
+
+
 @pytest.mark.parametrize("scale", ["digits", "cpu", "gpu", "paper"])
 def test_every_ladder_stands_beside_a_row_of_table_1(scale):
     of = Reading(study_of("generalization-gap", scale), {})

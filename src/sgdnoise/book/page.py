@@ -136,11 +136,19 @@ class Page(Reading):
         here = [pair for pair in wanted if not pair[1].elsewhere]
         return Markdown("\n".join(line(*pair) for pair in here or wanted))
 
-    def judge(self, sentence: Callable[[Reading], str]) -> Markdown | None:
-        """A sentence about the complete records, where there is a verdict and a word to be had."""
-        if self.waiting:
+    def judge(
+        self, sentence: Callable[[Reading], str], of: Callable[[Key], bool] | None = None
+    ) -> Markdown | None:
+        """A sentence about the complete records, where there is a verdict and a word to be had.
+
+        Args:
+            sentence: gives it for this reading.
+            of: of a sweep's key, whether the sentence is about it; None for all sweeps.
+        """
+        about = self if of is None else self.part(of)
+        if about.waiting:
             return Markdown(
-                f"**Nothing to say yet**: {self.waiting} of {len(self.states)} sweeps are not "
+                f"**Nothing to say yet**: {about.waiting} of {len(about.states)} sweeps are not "
                 "complete."
             )
         return self.no_verdict or _told(sentence(self))

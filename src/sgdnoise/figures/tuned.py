@@ -120,14 +120,16 @@ def provenance_line(reading: Reading) -> str:
         return ", ".join(sorted({str(p.get(name, "unknown")) for p in made}))
 
     dates = sorted(str(p.get("date", "")) for p in made)
-    asked = len({c.id for s in reading.states for c in s.needed} & reading.records.keys())
+    needed = {c.id for s in reading.states for c in s.needed}
+    asked = len(needed & reading.records.keys())
+    runs = f"{asked} runs" if asked == len(needed) else f"{asked} of {len(needed)} runs so far"
     seeds = sorted({min(study.seeds, state.sweep.most_seeds) for state in reading.states})
     each = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     best = reading.states[0].sweep.best
     kept = "all" if best == 1 else f"best {best_of(reading.seeds, best)}"
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Scale {study.scale}: {asked} runs, {each} a point, {kept} kept; "
+        f"Scale {study.scale}: {runs}, {each} a point, {kept} kept; "
         f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
 

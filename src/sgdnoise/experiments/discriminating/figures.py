@@ -192,8 +192,9 @@ def arms(reading: Reading) -> go.Figure | str:
     planned = planned_arms(reading)
     rows = {arm: row for arm in ARMS if arm in planned and (row := _row(reading, arm))}
     gap = gap_to_best(reading).size
-    if math.isfinite(gap.interval.half) and not planned:
-        return f"*What could close the gap has not been run: {no_gap_to_close(reading)}*"
+    lacking = no_gap_to_close(reading)
+    if lacking and math.isfinite(gap.interval.half) and not planned:
+        return f"*What could close the gap has not been run: {lacking}*"
     if not rows or not math.isfinite(gap.interval.half):
         return "*What the arms gain is not yet measured: it takes the plain sweeps and their own.*"
     fig = forest(list(rows.values()), "points", source(reading), leads=False)

@@ -396,6 +396,21 @@ def without_a_gap(reading: Reading) -> str:
 NO_SUCH_RUNS = "*This scale has the ladder alone.*"
 
 
+def _is_one_of(key: Key, keys: tuple[Key, ...]) -> bool:
+    return key in keys
+
+
+# The sweeps that a sentence below waits for, where the scale has them.
+ABOUT_THE_GAP = partial(_is_one_of, keys=(at("SB"), LB))
+ABOUT_GHOSTS = partial(_is_one_of, keys=(at("+LR"), at("+GBN"), at("+GBN", norm="ghost-noise")))
+ABOUT_RESETS = partial(
+    _is_one_of,
+    keys=tuple(
+        at(rung, **fields) for rung in RUNGS[:2] for fields in ({}, SWITCHES["momentum_reset"])
+    ),
+)
+
+
 def ghost_noise(reading: Reading) -> str:
     """What the noise of ghosts does without their statistics, beside ghost batch norm itself."""
     noise = at("+GBN", norm="ghost-noise")
