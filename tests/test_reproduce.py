@@ -283,6 +283,64 @@ def test_without_breadth_first_an_experiment_has_all_its_seeds_at_once(
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_only_some_sweeps_are_trained_and_no_page_rendered(trainer, tmp_path, capsys):
+    arguments = ["reproduce", "generalization-gap", "--scale", "paper"]
+    arguments += ["--results", str(tmp_path), "--minutes", "1000"]
+    assert cli.main([*arguments, "--only", "net=c1", "--only", "rung=LB", "--dry-run"]) == 0
+    assert "5 runs missing as things stand" in capsys.readouterr().out
+    assert cli.main([*arguments, "--only", "net=c1", "--only", "rung=LB"]) == 0
+    runs = [config for _, config in trainer.trained]
+    assert {(c.model, c.batch_size, c.norm, c.learning_rate) for c in runs} == {
+        ("c1", 4096, "batch", 1e-3)
+    }
+    assert len(runs) == 5
+    # Where its sweeps train is for all of the study's records to tell.
+    study = study_of("generalization-gap", "paper")
+    some = study.only({"rung": "SB"})
+    assert [s.sweep.key for s in some.states({})] == [s.sweep.key for s in study.states({})]
+    assert {config.batch_size for config in some.needed({})} == {128, 256}
+    assert some.place == study.place
+
+
+def test_runs_worth_having_first_are_left_out_with_their_sweeps():
+    study = study_of("constant-epoch", "paper", 1)
+    part = study.only({"batch_size": "128", "method": "momentum"})
+    head = [(config.batch_size, config.seed) for config in part.needed({})[:1]]
+    assert head == [(128, 0)]
+    assert {config.batch_size for config in part.needed({})} == {128}
+
+
+@pytest.mark.parametrize(
+    ("name", "only", "said"),
+    [
+        ("discriminating", ["arm"], "'arm' is not NAME=VALUE, as arm=longer is"),
+        ("discriminating", ["=longer"], "'=longer' is not NAME=VALUE"),
+        ("discriminating", ["arms=longer"], "has a part arms: choose from method, batch_size, arm"),
+        ("discriminating", ["arm=long"], "has arm=long: choose from plain, noise-back"),
+        (
+            "discriminating",
+            ["arm=plain", "updates=4000"],
+            "has arm=plain, updates=4000 at once: leave one out",
+        ),
+        ("all", ["arm=plain"], "Name one in place of all"),
+    ],
+)
+def test_parts_that_no_sweep_has_are_refused(trainer, tmp_path, capsys, name, only, said):
+    arguments = ["reproduce", name, "--scale", "cpu", "--results", str(tmp_path)]
+    with contextlib.suppress(SystemExit):  # which the parser raises itself
+        arguments += [word for part in only for word in ("--only", part)]
+        assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert not trainer.trained
+
+
+def test_only_is_not_compared_with_what_is_committed(trainer, tmp_path, capsys):
+    arguments = ["reproduce", "constant-step", "--scale", "digits", "--only", "batch_size=8"]
+    assert cli.main([*arguments, "--fresh", "--results", str(tmp_path)]) == 2
+    assert "fresh compares whole studies" in capsys.readouterr().err
+
+
 def test_the_two_runs_that_scale_paper_is_worth_first():
     study = study_of("constant-epoch", "paper", 1)
     head = [(config.batch_size, config.seed, config.epochs) for config in study.needed({})[:2]]

@@ -55,6 +55,14 @@ def _count(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number")
 
 
+def _part(text: str) -> tuple[str, str]:
+    """A name and a value of a sweep's key."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not NAME=VALUE, as arm=longer is")
+    return name, value
+
+
 def _parser() -> _Parser:
     parser = _Parser(
         prog="sgdnoise",
@@ -105,6 +113,13 @@ def _parser() -> _Parser:
         "--gpu",
         action="store_true",
         help="train on this machine's CUDA GPU also what the scale leaves to its processors",
+    )
+    reproduce.add_argument(
+        "--only",
+        action="append",
+        type=_part,
+        metavar="NAME=VALUE",
+        help="train only sweeps of such a part, as arm=longer, and render no page; several narrow",
     )
 
     claims = command("claims", _claims, "judge the papers' claims on the records that are there")
@@ -197,6 +212,7 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         render=not arguments.no_render,
         breadth_first=arguments.breadth_first,
         gpu=arguments.gpu,
+        only=dict(arguments.only or ()),
     )
 
 

@@ -7,7 +7,7 @@ import functools
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ def reproduce(
     render: bool = True,
     breadth_first: bool = False,
     gpu: bool = False,
+    only: Mapping[str, str] | None = None,
 ) -> None:
     """Fills the store of one experiment or all, and renders its page.
 
@@ -60,6 +61,8 @@ def reproduce(
         breadth_first: one seed of everything comes before any second one.
         gpu: train on this machine's GPU also what the scale leaves to its processors; the records
             are of the same scale, and name the device.
+        only: names and values that a sweep's key has to have to be trained; no page is rendered
+            then.
 
     Raises:
         InputError: for an unknown experiment or scale, seeds, jobs or minutes out of bounds, a grid
@@ -75,6 +78,12 @@ def reproduce(
     if minutes is not None:
         check_minutes(minutes)
     chosen = _chosen(name, scale, seeds)
+    if only:
+        if len(chosen) > 1 or name == "all":
+            raise InputError("only some sweeps of which experiment? Name one in place of all")
+        if fresh:
+            raise InputError("fresh compares whole studies: leave it out, or only")
+        chosen, render = [study.only(only) for study in chosen], False
     for study in chosen:
         check_runs(study.needed({}))
     deadline = None if minutes is None else time.time() + 60 * minutes

@@ -65,11 +65,14 @@ class Study:
         experiment: which.
         scale: at which scale; one that it stands at.
         seeds: runs a grid point that there should be.
+        wanted: names and values that the key of a sweep has to have for its runs to be needed; what
+            there is of others is known all the same.
     """
 
     experiment: Experiment
     scale: str
     seeds: int
+    wanted: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, experiment: Experiment, scale: str, seeds: int | None = None) -> Study:
@@ -112,12 +115,51 @@ class Study:
     def needed(self, records: Mapping[str, Record]) -> list[RunConfig]:
         """All runs that it needs as things stand, each once: the most valuable first."""
         unique: dict[str, RunConfig] = {}
-        for config in self.experiment.first.get(self.scale, lambda seeds: [])(self.seeds):
-            unique.setdefault(config.id, config)
-        for state in self.states(records):
+        states = [state for state in self.states(records) if self._wants(state.sweep.key)]
+        for state in states:
             for config in state.needed:
                 unique.setdefault(config.id, config)
-        return list(unique.values())
+        first = self.experiment.first.get(self.scale, lambda seeds: [])(self.seeds)
+        before = {c.id: c for c in first if not self.wanted or c.id in unique}
+        return list((before | unique).values())
+
+    def _wants(self, key: Key) -> bool:
+        has = {(name, str(value)) for name, value in key}
+        return has.issuperset(self.wanted)
+
+    def only(self, wanted: Mapping[str, str]) -> Study:
+        """The same study, of which only the runs of some sweeps are needed.
+
+        Args:
+            wanted: names and values, all of which the key of such a sweep has.
+
+        Raises:
+            InputError: where no sweep has them; the names, or the values of one, are listed.
+        """
+        study = dataclasses.replace(self, wanted=tuple(wanted.items()))
+        keys = [sweep.key for sweep in self.experiment.sweeps[self.scale]()]
+        if any(study._wants(key) for key in keys):
+            return study
+        there: dict[str, dict[str, None]] = {}
+        for key in keys:
+            for name, value in key:
+                there.setdefault(name, {})[str(value)] = None
+        for name, value in wanted.items():
+            if name not in there:
+                raise InputError(
+                    f"no sweep of {self.experiment.name} at scale {self.scale} has a part {name}: "
+                    f"choose from {', '.join(there)}"
+                )
+            if value not in there[name]:
+                raise InputError(
+                    f"no sweep of {self.experiment.name} at scale {self.scale} has {name}={value}: "
+                    f"choose from {', '.join(there[name])}"
+                )
+        said = ", ".join(f"{name}={value}" for name, value in wanted.items())
+        raise InputError(
+            f"no sweep of {self.experiment.name} at scale {self.scale} has {said} at once: "
+            "leave one out"
+        )
 
     def missing(self, records: Mapping[str, Record]) -> list[RunConfig]:
         """The runs of `needed` that no sound record stands for."""
