@@ -584,13 +584,13 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
         return {"test_accuracy": base - (config.batch_size > 128) + 0.1 * config.seed}
 
     of = reading("generalization-gap", "cpu", 3, ending)
-    assert list(ladder.ladders(of)) == ["", "c1", "6,000 images of MNIST"]
+    assert list(ladder.ladders(of)) == ["", "C1", "6,000 images of MNIST"]
     assert ladder.rows(ladder.main(of)).accuracy[0] == pytest.approx(95.1)
-    assert ladder.other_ladders(of) == ["c1", "6,000 images of MNIST"]
-    beside = findings.recipe_table(of, "c1")
+    assert ladder.other_ladders(of) == ["C1", "6,000 images of MNIST"]
+    beside = findings.recipe_table(of, "C1")
     assert beside["Test accuracy (%)"][0] == "60.10 ± 0.10"
     tables = findings.other_tables(of)
-    assert list(tables.Ladder) == ["c1"] * 5 + ["6,000 images of MNIST"] * 5
+    assert list(tables.Ladder) == ["C1"] * 5 + ["6,000 images of MNIST"] * 5
     assert list(tables["Test accuracy (%)"])[:5] == list(beside["Test accuracy (%)"])
     assert list(beside["H17 (%)"]) == ["87.80", "83.95", "86.15", "86.40", "88.20"]
     # LB of 1,024 is worse; its +LR is no better, and has the same level to every digit.

@@ -261,8 +261,11 @@ def test_which_grids_are_refined_and_where_seeds_are_enough(name, scale):
         assert {dict(sweep.key)["part"] for sweep in few} == {"discarding"}
         return
     if name == "discriminating":
-        # The plain sweeps have the seeds of the step budget that they are shared with.
-        assert few == sweeps[3:]
+        # All that a gap is judged by have the seeds of the step budget, arms among them.
+        of = [dict(sweep.key) for sweep in few]
+        assert [(key["arm"], key.get("updates")) for key in of] == (
+            [("passes", None)] * 5 + [("longer", 2000)] * 3
+        )
         assert {sweep.most_seeds for sweep in few} == {3}
         return
     if (name, scale) != ("constant-step", "cpu"):

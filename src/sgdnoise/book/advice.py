@@ -170,8 +170,8 @@ RECIPE = (
             "reproduced at another size": "Stop once doubling the epochs gains little: the test "
             "accuracy saturates later than S20's.",
             "absent": "Watch the test accuracy: it does not level off as S20's does.",
-            "contradicted": "Train on: the last doubling of the epochs still moves the test "
-            "accuracy.",
+            "contradicted": "Do not count on saturation: in some of these runs the last doubling "
+            "of the epochs still moves the test accuracy.",
             **_open("the test accuracy saturates", "Double the epochs once, and look."),
         },
     ),

@@ -122,7 +122,10 @@ class Page(Reading):
         for word in get_args(Word):
             said = [v.about or c.stated.statement for c, v in self.judged if v.word == word]
             if said:
-                lines.append(f"- *{word[:1].upper()}{word[1:]}*: {'; '.join(said)}")
+                name = f"*{word[:1].upper()}{word[1:]}*"
+                if word == "reproduced at another size":
+                    name += " (the sign is the paper's, the size of the effect is not)"
+                lines.append(f"- {name}: {'; '.join(said)}")
         return Markdown("\n".join(lines))
 
     def verdicts(self, *prefixes: str) -> Markdown:

@@ -169,9 +169,15 @@ def _list(runs: Iterable[RunConfig], name: str, words: Mapping[str, str]) -> str
 
 
 def _data(runs: Sequence[RunConfig]) -> str:
-    sizes = {run.train_size for run in runs} - {None}
-    images = f"{_span(sizes)} images of " if sizes else ""
-    return images + _list(runs, "dataset", _DATA)
+    sizes: dict[str, set[int | None]] = {}
+    for run in runs:
+        sizes.setdefault(run.dataset, set()).add(run.train_size)
+    said = []
+    for name, some in sizes.items():
+        data = _DATA.get(name, name)
+        parts = f"{_span(some)} images of {data}"
+        said.append(data if some == {None} else f"all and {parts}" if None in some else parts)
+    return " and ".join(said)
 
 
 def _norms(runs: Sequence[RunConfig]) -> str:

@@ -215,7 +215,7 @@ class Study:
             (self.seeds, experiment.reference_seeds),
             experiment.reference_states,
         )
-        said = f"{said}." if said else "Nothing of the protocol that the paper's text gives."
+        said = f"{said}." if said else "Nothing that the paper's text gives is otherwise here."
         return " ".join(filter(None, [said, *remarks]))
 
 

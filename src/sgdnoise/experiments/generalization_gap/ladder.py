@@ -54,7 +54,7 @@ def ladders(reading: SomeReading) -> dict[str, SomeReading]:
         name = without(state.sweep.key, "rung")
         if not names_of(name) <= {"net", "images"}:
             continue
-        shown = " ".join(_CALLED[part].format(value) for part, value in name)
+        shown = " ".join(_CALLED[part].format(_NETS.get(value, value)) for part, value in name)
         if shown not in found:
             part = reading.part(partial(_is_named, name=name))
             found[shown] = dataclasses.replace(part)
@@ -74,6 +74,7 @@ RECIPES = {
 """The recipes in words, beside H17's abbreviations."""
 
 _CALLED = {"net": "{}", "images": "{:,} images of MNIST"}
+_NETS = {"c1": "C1", "c3": "C3", "resnet44": "ResNet-44", "h17-wrn-16-4": "WRN-16-4"}
 
 
 def main(reading: SomeReading) -> SomeReading:

@@ -59,10 +59,22 @@ NEARLY_CONSTANT = 0.2
 128 is a slope of 0.14."""
 
 
-def _theirs(factor: str) -> float:
-    """S20's slope of a tuned rate over the budget, from the factor by which it falls."""
+def _theirs(reading: Reading, objective: str) -> float | None:
+    """S20's slope of a tuned rate over the budget, from the factor by which it falls.
+
+    Both factors are those of figure 2c, with batch norm. Of figure 2d, without, S20 says that the
+    rate for the test set is constant and that for the training loss falls, and prints no factor.
+    """
+    norms = {dict(state.sweep.key).get("norm") for state in reading.states}
+    if norms != {"ghost"}:
+        return 0.0 if objective == "test_accuracy" else None
+    factor = {"test_accuracy": "test_lr_fall", "train_loss": "train_lr_fall"}[objective]
     fall, over = printed(f"S20-F2.{factor}").value, printed("S20-F2.epoch_factor").value
     return -float(np.log2(fall) / np.log2(over))
+
+
+def _beside(theirs: float | None) -> str:
+    return "" if theirs is None else f"; S20 has {theirs:.2f}"
 
 
 def _carrying(reading: Reading, *objectives: str) -> list[float]:
@@ -97,9 +109,9 @@ def _over(reading: Reading, *objectives: str) -> str:
 
 def rate_for_test(reading: Reading) -> Verdict:
     """Whether the rate tuned for the test set stays nearly the same, whatever the budget."""
-    slope, theirs = reading.slope("epochs", "test_accuracy"), _theirs("test_lr_fall")
+    slope, theirs = reading.slope("epochs", "test_accuracy"), _theirs(reading, "test_accuracy")
     over = _over(reading, "test_accuracy")
-    why = f"its slope against the budget is {slope} {over}; S20 has {theirs:.2f}."
+    why = f"its slope against the budget is {slope} {over}{_beside(theirs)}."
     return replace(
         alike(why, slope, unit="slope", margin=NEARLY_CONSTANT, rests_on="budgets"), printed=theirs
     )
@@ -107,9 +119,9 @@ def rate_for_test(reading: Reading) -> Verdict:
 
 def rate_for_loss(reading: Reading) -> Verdict:
     """Whether the rate tuned for the training loss falls with the budget."""
-    slope, theirs = reading.slope("epochs", "train_loss"), _theirs("train_lr_fall")
+    slope, theirs = reading.slope("epochs", "train_loss"), _theirs(reading, "train_loss")
     over = _over(reading, "train_loss")
-    why = f"its slope against the budget is {slope} {over}; S20 has {theirs:.2f}."
+    why = f"its slope against the budget is {slope} {over}{_beside(theirs)}."
     return directional(
         why,
         slope,
@@ -124,11 +136,12 @@ def rate_for_loss(reading: Reading) -> Verdict:
 def falls_less(reading: Reading) -> Verdict:
     """Whether the rate for the test set falls less than that for the training loss."""
     apart = reading.slope_apart("epochs", "test_accuracy", "train_loss")
-    theirs = _theirs("test_lr_fall") - _theirs("train_lr_fall")
+    test, train = (_theirs(reading, name) for name in ("test_accuracy", "train_loss"))
+    theirs = None if test is None or train is None else test - train
     over = _over(reading, "test_accuracy", "train_loss")
     return directional(
-        f"the slope for the test set minus that for the training loss is {apart} {over}; S20 has "
-        f"{theirs:.2f}.",
+        f"the slope for the test set minus that for the training loss is {apart} {over}"
+        f"{_beside(theirs)}.",
         apart,
         unit="slope",
         margin=NEARLY_CONSTANT,
@@ -246,8 +259,17 @@ def _train_slope(reading: Reading) -> str:
     return _slope_lacks(reading, "train_loss")
 
 
-def _both_slopes(reading: Reading) -> str:
-    return _slope_lacks(reading, "test_accuracy", "train_loss")
+def _fall_lacks(reading: Reading) -> str:
+    """What a rate lacks to fall less than that for the training loss: that this one falls."""
+    if lacking := _slope_lacks(reading, "test_accuracy", "train_loss"):
+        return lacking
+    slope = reading.slope("epochs", "train_loss")
+    if slope.high < 0:
+        return ""
+    return (
+        "the best rate for the training loss does not surely fall, so that no other can fall less: "
+        f"its slope against the budget is {slope} {_over(reading, 'train_loss')}."
+    )
 
 
 def _variants_lack(reading: Reading) -> str:
@@ -262,7 +284,7 @@ def _claims(suffix: str, of: Callable[[Key], bool]) -> tuple[Claim, ...]:
     return (
         Claim(f"S20-F2.rate-for-test.{suffix}", rate_for_test, needs=_test_slope, of=of),
         Claim(f"S20-F2.rate-for-loss.{suffix}", rate_for_loss, needs=_train_slope, of=of),
-        Claim(f"S20-F2.test-falls-less.{suffix}", falls_less, needs=_both_slopes, of=of),
+        Claim(f"S20-F2.test-falls-less.{suffix}", falls_less, needs=_fall_lacks, of=of),
         Claim(f"S20-F2.loss-falls.{suffix}", loss_falls, needs=_loss_lacks, of=of),
         Claim(f"S20-F2.accuracy-saturates.{suffix}", saturates, needs=_gain_lacks, of=of),
     )
