@@ -638,6 +638,8 @@ def test_claims_wait_for_their_own_rungs_and_for_the_gap(good, without, waits):
     said = words(dataclasses.replace(good, records=kept))
     assert {k for k, word in enumerate(said) if word == "not measured"} == waits
     assert all(word == words(good)[k] for k, word in enumerate(said) if k not in waits)
+    title = figures.ladder(dataclasses.replace(good, records=kept)).layout.title.text
+    assert title.endswith("(so far)") == (without in ("SB", "LB", "+RA"))
 
 
 def test_figures_of_what_stands_about_the_ladder(whole, good):

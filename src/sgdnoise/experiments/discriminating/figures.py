@@ -95,7 +95,7 @@ def _high(one: Any) -> float:
 
 
 def _gaps(reading: Reading) -> str:
-    """How far the largest batch stays behind with fewest and with most updates, in a sentence."""
+    """How far the best other batch is ahead with fewest and with most updates."""
     settled = {state.sweep.key for state in reading.states if state.settled}
     said, measured_at = [], 0
     for updates in (UPDATES, MOST):
@@ -106,12 +106,10 @@ def _gaps(reading: Reading) -> str:
         measured_at += 1
         if rows.test_accuracy_mean.isna().any():
             return "Not every batch size has a rate that does not diverge"
-        size = gap_at(reading, updates).size.value
-        side = "behind" if size >= 0 else "ahead"
-        said.append(f"{abs(size):.1f} points {side} with {updates:,} updates")
+        said.append(f"{gap_at(reading, updates).size} points with {updates:,} updates")
     if not measured_at:
         return "Not all of these runs have been made yet"
-    return f"B = {IMAGES:,} is {', and '.join(said)}"
+    return f"Lead of the best other batch over B = {IMAGES:,}: {', '.join(said)}"
 
 
 def measured(reading: Reading) -> dict[str, list[int]]:

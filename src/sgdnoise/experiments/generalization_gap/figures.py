@@ -84,7 +84,10 @@ def _finding(drawn: Reading) -> str | None:
     large, last = step(drawn, at("LB"), at("SB")).value, step(drawn, at("+RA"), at("SB")).value
     if not (math.isfinite(large) and math.isfinite(last)):
         return None
-    return f"Large batch: {_apart(large)} the small one; with as many updates: {_apart(last)}"
+    ends = ("SB", "LB", "+RA")
+    done = all(state.settled for state in drawn.states if rung_of(state) in ends)
+    said = f"Large batch: {_apart(large)} the small one; with as many updates: {_apart(last)}"
+    return said if done else f"{said} (so far)"
 
 
 def _apart(points: float) -> str:
