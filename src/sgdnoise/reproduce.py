@@ -79,7 +79,7 @@ def reproduce(
         check_minutes(minutes)
     chosen = _chosen(name, scale, seeds)
     if only:
-        if len(chosen) > 1 or name == "all":
+        if name == "all":
             raise InputError("only some sweeps of which experiment? Name one in place of all")
         if fresh:
             raise InputError("fresh compares whole studies: leave it out, or only")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import made_up
 import pandas as pd
@@ -107,6 +108,15 @@ def test_the_words_stand_over_all_claims_once(whole):
     assert sum(len(r.split("; ")) for r in said.splitlines()) == len(p.claims)
 
 
+def test_that_another_size_is_one_of_the_effect_is_said(whole):
+    p = page(whole)
+    word = "reproduced at another size"
+    p.__dict__["_judged"] = [(claim, replace(verdict, word=word)) for claim, verdict in p.judged]
+    (row,) = p.words.data.splitlines()
+    said = "(the sign is the paper's, the size of the effect is not)"
+    assert row.startswith(f"- *Reproduced at another size* {said}: ")
+
+
 def test_what_a_scale_has_no_sweeps_for_is_left_out(tmp_path):
     store = made_up.fill(
         tmp_path,
@@ -142,7 +152,9 @@ def test_from_parts_and_of_a_single_seed_nothing_is_judged(whole, part, tmp_path
     about = [state.sweep.key for state in some]
     said = page(part).judge(never, about.__contains__).data
     assert said == "**Nothing to say yet**: 3 of 3 sweeps are not complete."
-    assert page(part).judge(lambda _: "there are none.", lambda key: False) is not None
+    assert (
+        page(part).judge(lambda _: "there are none.", lambda key: False).data == "there are none."
+    )
 
 
 def test_no_words_are_no_output(whole):

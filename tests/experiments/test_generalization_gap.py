@@ -609,6 +609,20 @@ def test_sentences_wait_for_the_sweeps_that_they_compare(scale, resets, ghosts):
     assert [len(of.part(about).states) for about in abouts] == [2, resets, ghosts]
 
 
+def test_the_data_of_several_sets_are_told_set_by_set():
+    told = "All and 6,000 images of MNIST and 5,000 images of CIFAR-10 in place of MNIST and CIFAR"
+    assert study_of("generalization-gap", "cpu").leaves_out.startswith(told)
+    names = ["", "C1", "ResNet-44", "C3", "H17's WRN-16-4"]
+    assert list(ladder.ladders(Reading(study_of("generalization-gap", "paper"), {}))) == names
+
+
+def test_a_figure_says_how_many_of_its_runs_are_there(good):
+    count = len(good.runs)
+    assert f": {count} runs, " in tuned.provenance_line(good)
+    part = dataclasses.replace(good, records=dict(list(good.records.items())[1:]))
+    assert f": {count - 1} of {count} runs so far, " in tuned.provenance_line(part)
+
+
 @pytest.mark.parametrize("scale", ["digits", "cpu", "gpu", "paper"])
 def test_every_ladder_stands_beside_a_row_of_table_1(scale):
     of = Reading(study_of("generalization-gap", scale), {})

@@ -128,6 +128,11 @@ def data_in_words(runs: Sequence[RunConfig]) -> str:
     return _list(runs, "dataset", _DATA)
 
 
+def net_name(model: str) -> str:
+    """A net's name to a reader."""
+    return _MODELS.get(model, model)
+
+
 def net_in_words(runs: Sequence[RunConfig]) -> str:
     """The nets that runs train, each name with what is behind it."""
     said = {

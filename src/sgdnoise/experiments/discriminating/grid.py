@@ -57,10 +57,9 @@ UPDATES = 1000
 WEIGHT_DECAY = 5e-4
 
 SEEDS = 3
-"""A grid point of what costs most, and of what no claim of a gap rests on: of `passes`, and of
-twice the updates. All else has the study's own number, as the fair constant step budget has. With
-`MOST` updates, too, there were three at first: by as many fresh seeds the gap was 2.2 points, with
-an interval from 0.4 to 4.0, which decides nothing. So they became five, and those of the arms, of
+"""A grid point of `passes`, and of twice the updates. All else has the study's own number, as the
+fair constant step budget has. With `MOST` updates, too, there were three at first: as many fresh
+seeds gave a gap whose interval decides nothing. So they became five, and those of the arms, of
 which none had been run."""
 
 GRADIENT_NORM = 2.0**-10

@@ -396,19 +396,12 @@ def without_a_gap(reading: Reading) -> str:
 NO_SUCH_RUNS = "*This scale has the ladder alone.*"
 
 
-def _is_one_of(key: Key, keys: tuple[Key, ...]) -> bool:
-    return key in keys
-
-
 # The sweeps that a sentence below waits for, where the scale has them.
-ABOUT_THE_GAP = partial(_is_one_of, keys=(at("SB"), LB))
-ABOUT_GHOSTS = partial(_is_one_of, keys=(at("+LR"), at("+GBN"), at("+GBN", norm="ghost-noise")))
-ABOUT_RESETS = partial(
-    _is_one_of,
-    keys=tuple(
-        at(rung, **fields) for rung in RUNGS[:2] for fields in ({}, SWITCHES["momentum_reset"])
-    ),
-)
+ABOUT_THE_GAP = _rungs()
+ABOUT_GHOSTS = {at("+LR"), at("+GBN"), at("+GBN", norm="ghost-noise")}.__contains__
+ABOUT_RESETS = {
+    at(rung, **fields) for rung in RUNGS[:2] for fields in ({}, SWITCHES["momentum_reset"])
+}.__contains__
 
 
 def ghost_noise(reading: Reading) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.papers.numbers import H17_NETWORKS, table
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key, SweepState
+from sgdnoise.study.scales import net_name
 
 SomeReading = TypeVar("SomeReading", bound=Reading)
 
@@ -54,7 +55,7 @@ def ladders(reading: SomeReading) -> dict[str, SomeReading]:
         name = without(state.sweep.key, "rung")
         if not names_of(name) <= {"net", "images"}:
             continue
-        shown = " ".join(_CALLED[part].format(_NETS.get(value, value)) for part, value in name)
+        shown = " ".join(_CALLED[part](value) for part, value in name)
         if shown not in found:
             part = reading.part(partial(_is_named, name=name))
             found[shown] = dataclasses.replace(part)
@@ -73,8 +74,10 @@ RECIPES = {
 }
 """The recipes in words, beside H17's abbreviations."""
 
-_CALLED = {"net": "{}", "images": "{:,} images of MNIST"}
-_NETS = {"c1": "C1", "c3": "C3", "resnet44": "ResNet-44", "h17-wrn-16-4": "WRN-16-4"}
+_CALLED: dict[str, Callable[[Any], str]] = {
+    "net": net_name,
+    "images": "{:,} images of MNIST".format,
+}
 
 
 def main(reading: SomeReading) -> SomeReading:
