@@ -90,6 +90,11 @@ def every_sweep(key: Key) -> bool:
     return True
 
 
+def all_records(whole: Reading) -> Reading:
+    """A claim that is judged on all there is."""
+    return whole
+
+
 @dataclass(frozen=True)
 class Claim:
     """A statement of a paper and the code that judges it.
@@ -100,6 +105,8 @@ class Claim:
         scales: where it can be judged; empty for all at which the experiment stands.
         needs: what a fair test lacks on these records, in words; empty where it lacks nothing.
         of: whether the claim is about the sweep of a key. Predicate and needs see only those.
+        among: which part of the records it is judged on, where an experiment has been designed
+            twice; all of them unless given.
     """
 
     id: str
@@ -107,6 +114,7 @@ class Claim:
     scales: tuple[str, ...] = ()
     needs: Callable[[Reading], str] = field(default=nothing_needed)
     of: Callable[[Key], bool] = field(default=every_sweep)
+    among: Callable[[Reading], Reading] = field(default=all_records)
 
     @property
     def stated(self) -> Stated:
@@ -128,7 +136,7 @@ class Claim:
 
     def judge(self, whole: Reading) -> Verdict:
         """The verdict on these records; a word never comes from a single seed or from parts."""
-        study, reading = whole.study, whole.part(self.of)
+        study, reading = whole.study, self.among(whole).part(self.of)
         if not whole.records:
             return Verdict("not measured", f"nothing is recorded at scale {study.scale}.")
         if self.scales and study.scale not in self.scales:

@@ -15,7 +15,7 @@ from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.experiments.generalization_gap.grid import RUNGS
-from sgdnoise.experiments.layerwise_lr.grid import RULES
+from sgdnoise.experiments.layerwise_lr.grid import BEFORE, MORE_RULES, RULES
 from sgdnoise.papers.numbers import printed, table
 from sgdnoise.schedule import H17_REGIMES
 from sgdnoise.study.grid import FRESH_SEED, Sweep, advance
@@ -47,7 +47,7 @@ FROZEN = {
     ("generalization-gap", "cpu"): (146, "7b4f62afc0945721"),
     ("generalization-gap", "gpu"): (15, "2e904ab84792351e"),
     ("generalization-gap", "paper"): (115, "3782e16367b1c81b"),
-    ("layerwise-lr", "cpu"): (240, "4f9ebb28371c10d2"),
+    ("layerwise-lr", "cpu"): (555, "bc0266c3a1acbd8d"),
     ("layerwise-lr", "gpu"): (300, "850da85d9bc15b3e"),
     ("discriminating", "cpu"): (284, "287e07f61dc21d48"),
     ("random-walk", "digits"): (200, "0e1a5d1227a8139c"),
@@ -103,6 +103,25 @@ def test_the_step_budget_on_5000_images_stays_as_it_was_beside_the_fair_one():
     ids, digest = digest_of(few)
     assert (len(ids), digest) == (75, "98fc78fc2c69b800")
     assert len(plan) - len(few) == 4
+
+
+def test_the_layerwise_rules_on_5000_images_stay_as_they_were_beside_those_on_1000():
+    plan = list(planned("layerwise-lr", "cpu"))
+    before = [(sweep, runs) for sweep, runs in plan if set(BEFORE) <= set(sweep.key)]
+    ids, digest = digest_of(before)
+    assert (len(ids), digest) == (240, "4f9ebb28371c10d2")
+    after = [pair for pair in plan if pair not in before]
+    sizes = {rule: [] for rule in MORE_RULES}
+    for sweep, runs in after:
+        key = dict(sweep.key)
+        sizes[key["method"]].append(key["batch_size"])
+        assert (len(runs), {run.seed for run in runs}) == (15, set(range(5)))
+        for run in runs:
+            assert (run.train_size, run.epochs, run.model) == (1000, 128.0, "wrn-10-1")
+            assert run.augment == "s20"
+            assert run.batch_size == key["batch_size"]
+    # The largest is the whole set: a batch without noise.
+    assert all(each == [32, 256, 1000] for each in sizes.values())
 
 
 def test_every_scale_that_stands_says_its_seeds_and_what_it_leaves_out():

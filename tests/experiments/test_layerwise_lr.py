@@ -11,6 +11,7 @@ from made_up import diverged, estimate, reading, rising, told
 from scipy import stats
 
 from sgdnoise.analysis import Reading
+from sgdnoise.experiments.layerwise_lr import figures
 from sgdnoise.experiments.layerwise_lr import findings as layerwise
 from sgdnoise.papers.numbers import printed
 
@@ -333,16 +334,16 @@ def test_the_table_has_fresh_seeds_and_the_tuned_rate(g20):
 
 
 def test_the_layerwise_figures_draw_what_they_say(g20):
-    steps = layerwise.steps_away(g20)
+    steps = figures.steps_away(g20)
     assert {-1, 0, 1} <= set(steps)
-    assert layerwise.measured_sizes(g20) == [512, 1024, 4096, 8192, 16384]
-    at_best = layerwise.away_from_tuned(g20, 0)
+    assert figures.measured_sizes(g20) == [512, 1024, 4096, 8192, 16384]
+    at_best = figures.away_from_tuned(g20, 0)
     for dotted, line in zip(at_best.data[::2], at_best.data[1::2], strict=True):
         assert list(dotted.y) == pytest.approx(list(line.y))
-    off = layerwise.away_from_tuned(g20, 1)
+    off = figures.away_from_tuned(g20, 1)
     for best, further in zip(at_best.data[1::2], off.data[1::2], strict=True):
         assert all(b < a for a, b in zip(best.y, further.y, strict=True) if math.isfinite(b))
-    swept = layerwise.sweep_at(g20, 1024)
+    swept = figures.sweep_at(g20, 1024)
     lines = [trace for trace in swept.data if trace.mode == "lines"]
     assert len(lines) == 4
     for trace in lines:

@@ -10,7 +10,7 @@ from made_up import estimate, filled, told
 
 from sgdnoise.analysis import Reading
 from sgdnoise.experiments import EXPERIMENTS, study_of
-from sgdnoise.experiments.layerwise_lr import findings
+from sgdnoise.experiments.layerwise_lr import figures, findings
 from sgdnoise.experiments.layerwise_lr.grid import MORE_RULES, RULES
 from sgdnoise.records.made import record_of
 from sgdnoise.study.grid import advance
@@ -190,8 +190,8 @@ def test_steps_are_those_of_the_tuned_rate_seed_by_seed():
         assert found.value == pytest.approx(slope, abs=1e-6)
         # Three seeds whose slopes are −0.01, 0 and 0.01 off.
         assert found.error == pytest.approx(0.01 / math.sqrt(3), rel=1e-6)
-    assert not any(t.y is None for t in findings.step_lengths(of).data)
-    drawn = findings.accuracies(of).data
+    assert not any(t.y is None for t in figures.step_lengths(of).data)
+    drawn = figures.accuracies(of).data
     hidden = {t.name for t in drawn if t.visible == "legendonly"}
     assert {name.split(",")[0] for name in hidden} == {"MCLR to the letter"}
     shown = [t.name for t in drawn if t.showlegend is not False]

@@ -1,4 +1,4 @@
-"""Figures and verdicts of the layer-wise rules: G20's figure 16, over batch sizes, from records.
+"""Verdicts on the layer-wise rules: G20's figure 16, over batch sizes, from records.
 
 Verdicts rest on fresh seeds, and two accuracies differ by Student's t on their pooled variance.
 """
@@ -6,215 +6,84 @@ Verdicts rest on fresh seeds, and two accuracies differ by Student's t on their 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from sgdnoise import analysis, data
-from sgdnoise.analysis import Reading, Tuning
+from sgdnoise import data
+from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import COVERAGE, Estimate
 from sgdnoise.analysis.needs import no_optimum
-from sgdnoise.claims import Claim, Verdict, alike, directional, every
-from sgdnoise.experiments.layerwise_lr.grid import RULES
-from sgdnoise.figures.tables import bounded_power, power_of_two
+from sgdnoise.claims import Claim, Verdict, alike, directional, every, line
+from sgdnoise.experiments.layerwise_lr.grid import BEFORE, RULES
+from sgdnoise.figures.tables import bounded_power
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import NAMES
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 NEGLIGIBLE = 1.0
 """Points of accuracy within which two rules count as alike; G20 calls a difference negligible
 without saying how small it is."""
 
+SomeReading = TypeVar("SomeReading", bound=Reading)
 
-def _stations(source: pd.DataFrame) -> list[int]:
+
+def _came_before(key: Key) -> bool:
+    return set(BEFORE) <= set(key)
+
+
+def _came_after(key: Key) -> bool:
+    return not _came_before(key)
+
+
+def is_claimed(key: Key) -> bool:
+    return dict(key)["method"] in RULES
+
+
+def compared(reading: SomeReading) -> SomeReading:
+    """The batch sizes that claims compare: the smallest, G20's and the largest.
+
+    What a claim says does not wait for those between.
+    """
+    if not reading.states:
+        return reading
+    sizes = sorted({int(dict(state.sweep.key)["batch_size"]) for state in reading.states})
+    some = {sizes[0], _nearest(reading, sizes), sizes[-1]}
+    return reading.part(lambda key: dict(key)["batch_size"] in some)
+
+
+def shown(reading: SomeReading) -> SomeReading:
+    """The sweeps that a page draws, where a scale was designed twice.
+
+    Those of the later design, once what its claims compare is complete, and those that came before
+    until then.
+    """
+    before = reading.part(_came_before)
+    after = reading.part(_came_after)
+    return before if before.states and compared(after).part(is_claimed).waiting else after
+
+
+def stations(source: pd.DataFrame) -> list[int]:
     return sorted(int(size) for size in source.batch_size.unique())
-
-
-def steps_away(reading: Reading) -> list[int]:
-    """Factors from the tuned rate, log₂, that have a mean at some batch size for every rule.
-
-    Rules of which nothing is recorded do not count.
-    """
-    measured: dict[str, set[int]] = {}
-    for key, one in reading.tuned().items():
-        best = one.state.tuned.get("test_accuracy")
-        if best is not None:
-            steps = (one.exponents - best.point[0])[np.isfinite(_means(one))]
-            measured.setdefault(str(dict(key)["method"]), set()).update(map(int, steps))
-    found = [steps for steps in measured.values() if steps]
-    return sorted(set.intersection(*found)) if found else []
-
-
-def _means(one: Tuning) -> np.ndarray:
-    """The best-k mean at each rate, of the runs that are there; NaN where too few are finite."""
-    cells = one.state.cells["test_accuracy"]
-    return np.array([cells[p].mean if p in cells else math.nan for p in one.points])
-
-
-def measured_sizes(reading: Reading) -> list[int]:
-    """The batch sizes at which at least one rule has an optimum."""
-    return sorted(
-        {
-            int(dict(key)["batch_size"])
-            for key, one in reading.tuned().items()
-            if one.state.tuned.get("test_accuracy") is not None
-        }
-    )
-
-
-def accuracies(reading: Reading) -> go.Figure:
-    """Every rule's accuracy at its tuned rate against the batch size.
-
-    MCLR to the letter is drawn on request: its fall would leave no room for the others.
-    """
-    from sgdnoise.figures import tuned
-
-    fig = tuned.against(reading, "batch_size")
-    if "mclr-signed" not in _rules(reading):
-        return fig
-    for trace in fig.data:
-        name = trace.name or ""
-        if name.endswith("fresh seeds"):
-            trace.showlegend = False
-        if name.startswith(NAMES["mclr-signed"]):
-            trace.visible = "legendonly"
-    fig.layout.annotations[-1].text += " Hollow: fresh seeds. MCLR to the letter: click its name."
-    return fig
-
-
-def away_from_tuned(reading: Reading, step: int) -> go.Figure:
-    """Every rule at a fixed factor from its tuned rate at each batch size, beside the tuned one."""
-    from sgdnoise.figures.theme import figure, provenance
-    from sgdnoise.figures.tuned import groups, source
-
-    tuned = reading.tuned()
-    fig = figure(
-        x="batch size B",
-        x_unit="examples",
-        y="test accuracy",
-        y_unit="%",
-        log="x",
-        y_range=_frame(tuned),
-        title=f"each rule at {power_of_two(step)} times its tuned rate",
-        alt="Test accuracy against batch size with the rates off by a factor, by update rule",
-    )
-    sizes = sorted({int(dict(key)["batch_size"]) for key in tuned})
-    for group in groups(tuned, "batch_size"):
-        of_size = group.tunings(tuned)
-        at_best, at_step = [], []
-        for one in (of_size[size] for size in sizes):
-            best = one.state.tuned.get("test_accuracy")
-            there = one.exponents == (best.point[0] + step if best else math.nan)
-            at_best.append(best.cell.mean if best else math.nan)
-            at_step.append(float(_means(one)[there][0]) if there.any() else math.nan)
-        fig.add_scatter(
-            x=sizes,
-            y=at_best,
-            mode="lines",
-            line={"color": group.colour, "width": 1, "dash": "dot"},
-            name=f"{group.name}, tuned",
-            showlegend=False,
-        )
-        fig.add_scatter(
-            x=sizes,
-            y=at_step,
-            mode="lines+markers",
-            marker={"symbol": group.symbol},
-            line={"color": group.colour, "dash": group.dash},
-            customdata=[analysis.key_name(of_size[size].state.sweep.key) for size in sizes],
-            name=group.name,
-        )
-    fig.update_xaxes(tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
-    return provenance(fig, source(reading))
-
-
-def sweep_at(reading: Reading, batch_size: int) -> go.Figure:
-    """The whole sweep of each rule at one batch size: every run, against rate over tuned rate."""
-    from sgdnoise.figures.theme import INK, MUTED, figure, provenance
-    from sgdnoise.figures.tuned import groups, source
-
-    tuned = reading.tuned()
-    frame = _frame(tuned)
-    diverged = outside = 0
-    fig = figure(
-        x="rate / tuned rate",
-        x_unit=None,
-        y="test accuracy",
-        y_unit="%",
-        log="x",
-        y_range=frame,
-        alt=f"Test accuracy of every run against its rate at batch size {batch_size}, by rule",
-    )
-    for group in groups(tuned, "batch_size"):
-        one = group.tunings(tuned)[batch_size]
-        best, seeds = one.state.tuned.get("test_accuracy"), one.table.shape[1]
-        if best is None:
-            continue
-        x = 2.0 ** (one.exponents - best.point[0])
-        diverged += int((~np.isfinite(one.table)).sum())
-        outside += int(((one.table < frame[0]) | (one.table > frame[1])).sum())
-        fig.add_scatter(
-            x=np.repeat(x, seeds),
-            y=one.table.ravel(),
-            mode="markers",
-            marker={"size": 5, "opacity": 0.45, "color": group.colour, "symbol": group.symbol},
-            customdata=[
-                one.state.sweep.config(point, seed).id
-                for point in one.points
-                for seed in range(seeds)
-            ],
-            name=f"{group.name}, runs",
-            showlegend=False,
-        )
-        fig.add_scatter(
-            x=x,
-            y=_means(one),
-            mode="lines",
-            line={"color": group.colour, "dash": group.dash},
-            name=f"{group.name}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
-        )
-    fig.add_vline(x=1.0, line={"color": INK, "width": 1, "dash": "dot"})
-    text = (
-        f"B = {batch_size:,}: {outside} runs lie outside of this frame, "
-        f"{diverged} diverged or are still to run"
-    )
-    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
-    return provenance(fig, source(reading))
-
-
-def _frame(tuned: Mapping[Key, Tuning]) -> tuple[float, float]:
-    """One range for all positions of a slider: as far below the tuned values as these spread."""
-    best = [
-        tuning.cell.mean
-        for one in tuned.values()
-        if (tuning := one.state.tuned.get("test_accuracy")) is not None
-    ]
-    if not best:
-        return 0.0, 100.0
-    spread = max(max(best) - min(best), 2.0)
-    return min(best) - spread, max(best) + 0.25 * spread
 
 
 def table(reading: Reading) -> pd.DataFrame:
     """One row a batch size, one column a rule: accuracy of fresh seeds, and the tuned rate."""
     optima = reading.optima()
     rows = []
-    for size in _stations(optima):
+    for size in stations(optima):
         row: dict[str, object] = {"Batch size": size}
-        for rule in _rules(reading):
+        for rule in rules_in(reading):
             row[NAMES[rule]] = _cell(_row(optima, rule, size))
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _rules(reading: Reading) -> list[str]:
+def rules_in(reading: Reading) -> list[str]:
     """The rules that this scale has, as they are listed everywhere."""
     there = {str(dict(state.sweep.key)["method"]) for state in reading.states}
     return [rule for rule in NAMES if rule in there]
@@ -254,10 +123,14 @@ def _scaled(reading: Reading, name: str) -> float:
     return printed(f"G20-F16.{name}").value * share
 
 
-def _reference(reading: Reading) -> int:
+def _nearest(reading: Reading, sizes: Iterable[int]) -> int:
     """The batch size that is nearest to G20's."""
     asked = _scaled(reading, "batch_size")
-    return min(_stations(reading.optima()), key=lambda size: abs(math.log2(size / asked)))
+    return min(sizes, key=lambda size: abs(math.log2(size / asked)))
+
+
+def _reference(reading: Reading) -> int:
+    return _nearest(reading, stations(reading.optima()))
 
 
 def _lacks(reading: Reading, rule: str, other: str, *sizes: int) -> str:
@@ -281,7 +154,7 @@ def _not_compared(reading: Reading) -> str:
 
 def falls_behind(reading: Reading) -> Verdict:
     """Whether MCLR loses against LARS from G20's batch size to the largest one."""
-    reference, largest = _reference(reading), _stations(reading.optima())[-1]
+    reference, largest = _reference(reading), stations(reading.optima())[-1]
     near, far = (_ahead(reading, "mclr", "lars", size) for size in (reference, largest))
     change = far - near
     why = f"from B = {reference:,} to {largest:,} MCLR's lead over LARS changes by {change} points."
@@ -290,7 +163,7 @@ def falls_behind(reading: Reading) -> Verdict:
 
 def _too_small(reading: Reading) -> str:
     """What the fall behind LARS lacks: batches as large as those that G20 speaks of."""
-    largest, limit = _stations(reading.optima())[-1], _scaled(reading, "limit")
+    largest, limit = stations(reading.optima())[-1], _scaled(reading, "limit")
     if lost := _lacks(reading, "mclr", "lars", _reference(reading), largest):
         return lost
     if largest >= limit:
@@ -306,7 +179,7 @@ def helps(reading: Reading, rule: str) -> Verdict:
     S20 has it that it gains at large batches, where curvature decides, and nothing at small ones:
     so it must be ahead at the largest, and by more than at the smallest.
     """
-    sizes = _stations(reading.optima())
+    sizes = stations(reading.optima())
     near, far = (_ahead(reading, rule, "momentum", size) for size in (sizes[0], sizes[-1]))
     parts = {
         f"its lead at B = {sizes[-1]:,}": far,
@@ -317,7 +190,7 @@ def helps(reading: Reading, rule: str) -> Verdict:
 
 
 def _helps_lacks(reading: Reading, rule: str) -> str:
-    sizes = _stations(reading.optima())
+    sizes = stations(reading.optima())
     return _lacks(reading, rule, "momentum", sizes[0], sizes[-1])
 
 
@@ -330,9 +203,9 @@ def falls_from(reading: Reading, rule: str = "mclr") -> str:
     At a level that Bonferroni divides among the batch sizes. Empty where the scale has no such
     rule.
     """
-    if rule not in _rules(reading):
+    if rule not in rules_in(reading):
         return ""
-    sizes, behind = _stations(reading.optima()), []
+    sizes, behind = stations(reading.optima()), []
     level = 1 - (1 - COVERAGE) / len(sizes)
     known = [size for size in sizes if not _lacks(reading, rule, "lars", size)]
     gaps = {size: _ahead(reading, rule, "lars", size) for size in known}
@@ -357,9 +230,9 @@ def against_nesterov(reading: Reading) -> str:
 
     Empty where the scale has no such rule.
     """
-    if "nesterov" not in _rules(reading):
+    if "nesterov" not in rules_in(reading):
         return ""
-    sizes = _stations(reading.optima())
+    sizes = stations(reading.optima())
     if lacking := _lacks(reading, "nesterov", "lars", *sizes):
         return f"Tuned Nesterov momentum does as well as LARS: *not tested here*; {lacking}"
     parts = {f"B = {size:,}": _ahead(reading, "nesterov", "lars", size) for size in sizes}
@@ -377,7 +250,7 @@ def first_steps(reading: Reading, rule: str) -> dict[int, np.ndarray]:
     It is the distance that a run is measured to have come after its first step. NaN where none is.
     """
     found = {}
-    for size in _stations(reading.optima()):
+    for size in stations(reading.optima()):
         (state,) = (
             s
             for s in reading.states
@@ -404,37 +277,6 @@ def steps_slope(reading: Reading, rule: str) -> Estimate:
     return Estimate.mean(slopes)
 
 
-def step_lengths(reading: Reading) -> go.Figure:
-    """The first step's length of each rule at its tuned rate, against the batch size."""
-    from sgdnoise.figures.theme import figure, provenance
-    from sgdnoise.figures.titles import over_first_to_last
-    from sgdnoise.figures.tuned import groups, source, ticks_at
-
-    fig = figure(
-        x="batch size B",
-        x_unit="examples",
-        y="length of the first update ‖Δw‖",
-        y_unit=None,
-        log="xy",
-        alt="Length of the first update at the tuned rate against batch size, by update rule",
-    )
-    ticks_at(fig, _stations(reading.optima()))
-    for group in groups(reading.tuned(), "batch_size"):
-        steps = first_steps(reading, dict(group.of)["method"])
-        finite = {size: each[np.isfinite(each)] for size, each in steps.items()}
-        there = {size: each for size, each in finite.items() if len(each)}
-        fig.add_scatter(
-            x=list(there),
-            y=[float(np.median(each)) for each in there.values()],
-            mode="lines+markers",
-            marker={"symbol": group.symbol},
-            line={"color": group.colour, "dash": group.dash},
-            name=group.name,
-        )
-    fig.update_layout(title={"text": f"The first step changes {over_first_to_last(fig)}"})
-    return provenance(fig, source(reading).and_also("Medians over seeds."))
-
-
 SHRINKS = 0.1
 """How steep a step may fall with the batch size and count as not shrinking: G20's law for equal
 rates has a slope of −1/2."""
@@ -446,9 +288,9 @@ def survives(reading: Reading) -> str:
     One sentence, from words alone: of each rule, whether its first step at the tuned rate shrinks
     with the batch size, and whether it loses accuracy from the smallest batch to the largest.
     """
-    sizes = _stations(reading.optima())
+    sizes = stations(reading.optima())
     words = {}
-    for rule in _rules(reading):
+    for rule in rules_in(reading):
         if _lacks(reading, rule, rule, sizes[0], sizes[-1]):
             continue
         slope = steps_slope(reading, rule)
@@ -486,14 +328,72 @@ def of_vanishing(words: Mapping[str, tuple[str, str]], small: int, large: int) -
     )
 
 
+def trained(reading: Reading) -> str:
+    """How far each rule has fitted its training images, at the smallest and the largest batch."""
+    optima = reading.optima()
+    sizes = stations(optima)
+    said = []
+    for size in (sizes[0], sizes[-1]):
+        found = {rule: _train_accuracy(reading, rule, size) for rule in rules_in(reading)}
+        there = {rule: each for rule, each in found.items() if len(each)}
+        if there:
+            listed = ", ".join(f"{NAMES[r]} {each.mean():.1f}" for r, each in there.items())
+            said.append(f"at B = {size:,} {listed}")
+    return f"Percent of the training images that are classified rightly: {'; '.join(said)}."
+
+
+def _train_accuracy(reading: Reading, rule: str, size: int) -> np.ndarray:
+    """Final training accuracies at the tuned rate, of the seeds that tuned it and are finite."""
+    key = _row(reading.optima(), rule, size).key
+    (state,) = (state for state in reading.states if state.sweep.key == key)
+    best = state.tuned.get("test_accuracy")
+    runs = (
+        [state.sweep.config(best.point, seed).id for seed in range(reading.seeds)] if best else []
+    )
+    values = [
+        reading.records[run].metrics.get("train_accuracy", math.nan)
+        for run in runs
+        if run in reading.records
+    ]
+    found = np.array(values, dtype=np.float64)
+    return found[np.isfinite(found)]
+
+
+def before(reading: Reading) -> str:
+    """The sweeps that came before those shown, with their words, in Markdown; empty for none."""
+    first = reading.part(_came_before)
+    if not first.states or first is shown(reading):
+        return ""
+    config = first.states[0].sweep.config(first.states[0].points[0], 0)
+    words = "\n".join(line(claim, claim.judge(first)) for claim in CLAIMS)
+    return (
+        f"## The sweeps before these\n\nThese came first, with {first.fewest_seeds} seeds: "
+        f"{config.train_size:,} images, {config.epochs:g} epochs. {trained(first)}\n\n"
+        f"The same predicates say of them:\n\n{words}"
+    )
+
+
+def table_before(reading: Reading) -> pd.DataFrame | str:
+    """Their accuracies and tuned rates; empty where there are none."""
+    return table(reading.part(_came_before)) if before(reading) else ""
+
+
+def _judged(reading: Reading) -> Reading:
+    return compared(shown(reading))
+
+
+def _claim(name: str, judge: Callable[[Reading], Verdict], lacks: Callable[..., str]) -> Claim:
+    return Claim(name, judge, needs=lacks, of=is_claimed, among=_judged)
+
+
 CLAIMS = (
-    Claim("G20-F16.mclr-as-good-as-lars", as_good, needs=_not_compared),
-    Claim("G20-F16.mclr-falls-behind", falls_behind, needs=_too_small),
+    _claim("G20-F16.mclr-as-good-as-lars", as_good, _not_compared),
+    _claim("G20-F16.mclr-falls-behind", falls_behind, _too_small),
     *(
-        Claim(
+        _claim(
             f"S20-C3.{rule}-helps-large-only",
             partial(helps, rule=rule),
-            needs=partial(_helps_lacks, rule=rule),
+            partial(_helps_lacks, rule=rule),
         )
         for rule in RULES[1:]
     ),
