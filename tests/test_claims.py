@@ -177,6 +177,21 @@ def test_a_claim_of_other_sweeps_or_scales_is_judged_there(whole):
     assert judge_of(whole, scales=("cpu", "gpu")).word == "reproduced"
 
 
+def test_a_claim_is_judged_among_the_records_that_it_names(whole):
+    part = whole.part(of_rungs("SB", "LB"))
+    seen = []
+
+    def noted(reading):
+        seen.append([state.sweep.key for state in reading.states])
+        return holds(reading)
+
+    claim = Claim(SOME, noted, of=of_rungs("LB", "+RA"), among=lambda reading: part)
+    assert claim.judge(whole).word == "reproduced"
+    assert seen == [[state.sweep.key for state in whole.part(of_rungs("LB")).states]]
+    nothing = Claim(SOME, never, needs=never, of=of_rungs("+RA"), among=lambda reading: part)
+    assert nothing.judge(whole).elsewhere
+
+
 def test_a_claim_is_there_where_a_scale_has_its_sweeps(whole):
     assert Claim(SOME, never).there(whole)
     assert Claim(SOME, never, of=of_rungs("LB")).there(whole)

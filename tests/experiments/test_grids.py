@@ -108,7 +108,12 @@ def test_the_step_budget_on_5000_images_stays_as_it_was_beside_the_fair_one():
 def test_the_layerwise_rules_on_5000_images_stay_as_they_were_beside_those_on_1000():
     plan = list(planned("layerwise-lr", "cpu"))
     before = [(sweep, runs) for sweep, runs in plan if set(BEFORE) <= set(sweep.key)]
-    ids, digest = digest_of(before)
+    # Their key alone has become another.
+    as_it_was = [
+        (dataclasses.replace(s, key=tuple(p for p in s.key if p not in BEFORE)), r)
+        for s, r in before
+    ]
+    ids, digest = digest_of(as_it_was)
     assert (len(ids), digest) == (240, "4f9ebb28371c10d2")
     after = [pair for pair in plan if pair not in before]
     sizes = {rule: [] for rule in MORE_RULES}
@@ -157,7 +162,8 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
         # G20 states no budget to put another one in place of.
         assert re.search(rf"atches of {sizes[0]} to {sizes[-1]} ", text)
         spans = name == "larger-gradients" or scale == "gpu"
-        assert f"; {runs[0].epochs:g} epochs; " in text or spans
+        epochs = " and ".join(f"{e:g}" for e in sorted({run.epochs for run in runs}))
+        assert f"; {epochs} epochs; " in text or spans
         assert "epochs in place of" not in text
     elif runs[0].steps is not None:
         steps = sorted({run.steps for run in runs})
@@ -287,10 +293,11 @@ def test_which_grids_are_refined_and_where_seeds_are_enough(name, scale):
         )
         assert {sweep.most_seeds for sweep in few} == {3}
         return
-    if (name, scale) != ("constant-step", "cpu"):
+    if scale != "cpu" or name not in ("constant-step", "layerwise-lr"):
         assert not few
         return
-    assert few == sweeps[4:]
+    # Those on 5,000 images, which came before those on 1,000.
+    assert few == [s for s in sweeps if dict(s.fixed)["train_size"] == 5000]
     assert {sweep.most_seeds for sweep in few} == {3}
 
 
@@ -355,6 +362,8 @@ def test_layerwise_rules_are_tuned_by_their_relative_step(scale):
     seen = set()
     for sweep, runs in planned("layerwise-lr", scale, 1):
         key = dict(sweep.key)
+        if scale == "cpu" and not set(BEFORE) <= set(sweep.key):
+            continue
         seen.add(key["method"])
         for run, exponent in zip(
             runs, range(sweep.axes[0].low, sweep.axes[0].high + 1), strict=True
@@ -373,6 +382,25 @@ def test_layerwise_rules_are_tuned_by_their_relative_step(scale):
                 linear = min(run.batch_size / 128, cap)
                 assert run.effective_learning_rate == pytest.approx(linear)
     assert seen == set(RULES)
+
+
+def test_layerwise_rules_on_few_images_are_tuned_about_their_pilots():
+    gamma = {32: 1.0, 256: 8.0, 1000: 8.0}
+    for sweep, runs in planned("layerwise-lr", "cpu", 1):
+        key = dict(sweep.key)
+        if "train_size" in key:
+            continue
+        rule, size = key["method"], key["batch_size"]
+        low, high = sweep.frozen[0]
+        assert high - low == 2
+        for run, exponent in zip(runs, range(low, high + 1), strict=True):
+            if rule in ("momentum", "nesterov", "lamb"):
+                assert run.trust_coefficient is None
+                assert run.effective_learning_rate == pytest.approx(2.0**exponent)
+            else:
+                assert run.effective_learning_rate == pytest.approx(gamma[size])
+                relative = run.effective_learning_rate * run.trust_coefficient
+                assert relative == pytest.approx(2.0**exponent)
 
 
 def test_layerwise_rules_meet_the_batch_sizes_that_g20_speaks_of():

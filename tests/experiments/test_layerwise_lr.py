@@ -11,8 +11,10 @@ from made_up import diverged, estimate, reading, rising, told
 from scipy import stats
 
 from sgdnoise.analysis import Reading
+from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.experiments.layerwise_lr import figures
 from sgdnoise.experiments.layerwise_lr import findings as layerwise
+from sgdnoise.experiments.layerwise_lr.grid import BEFORE
 from sgdnoise.papers.numbers import printed
 
 CLAIMS = {claim.id: claim for claim in layerwise.CLAIMS}
@@ -146,14 +148,22 @@ def test_a_rule_helps_where_its_lead_at_the_largest_batch_is_there_and_larger(
     )
 
 
+def came_before(key):
+    return set(BEFORE) <= set(key)
+
+
+def came_after(key):
+    return not came_before(key)
+
+
 # --- On records ---------------------------------------------------------------------------------
 
 
-def peaked(peak, fresh=0.0):
+def peaked(peak, fresh=0.0, trained=None):
     """Runs whose accuracy falls off as log₂ of their rate leaves that of `peak(config)`.
 
     `peak` gives the rule's best log₂ rate and its accuracy there; `fresh` what is added to those
-    of seeds that the tuning never saw.
+    of seeds that the tuning never saw; `trained` is the training accuracy at the best rate.
     """
 
     def ending(config):
@@ -164,7 +174,8 @@ def peaked(peak, fresh=0.0):
         jitter = 0.04 * (config.seed % 1000 - 1)
         if config.seed >= 1000:
             accuracy += fresh(config) if callable(fresh) else fresh
-        return {"test_accuracy": accuracy - 0.5 * (rate - best) ** 2 + jitter}
+        said = {"test_accuracy": accuracy - 0.5 * (rate - best) ** 2 + jitter}
+        return said if trained is None else said | {"train_accuracy": trained - abs(rate - best)}
 
     return ending
 
@@ -215,9 +226,13 @@ def test_what_is_judged_are_fresh_seeds():
 
 def test_batch_sizes_are_scaled_to_a_smaller_training_set():
     said = judged(made(as_g20_has_it, seeds=2, scale="cpu"))
-    # 1,024 of 50,000 is 102 of 5,000: 128 is the nearest; 2,048 is beyond 8,192's share.
-    assert said["G20-F16.mclr-as-good-as-lars"].about == "MCLR is as good as LARS at B = 128"
-    assert said["G20-F16.mclr-falls-behind"].why.startswith("from B = 128 to 2,048 ")
+    # 1,024 of 50,000 is 20 of 1,000: 32 is the nearest; 1,000 is beyond 8,192's share.
+    assert said["G20-F16.mclr-as-good-as-lars"].about == "MCLR is as good as LARS at B = 32"
+    assert said["G20-F16.mclr-falls-behind"].why.startswith("from B = 32 to 1,000 ")
+    # 102 of 5,000: 128 is the nearest, and 2,048 is beyond.
+    before = judged(made(as_g20_has_it, seeds=2, scale="cpu").part(came_before))
+    assert before["G20-F16.mclr-as-good-as-lars"].about == "MCLR is as good as LARS at B = 128"
+    assert before["G20-F16.mclr-falls-behind"].why.startswith("from B = 128 to 2,048 ")
 
 
 @pytest.mark.parametrize(("limit", "lacks"), [(16384, False), (16385, True)])
@@ -277,7 +292,7 @@ def test_a_rule_that_is_lost_or_on_an_edge_leaves_no_fair_test_of_what_it_is_com
 
 @pytest.mark.parametrize("ending", [diverged, rising])
 def test_where_all_is_lost_or_on_an_edge_it_is_said_in_words(ending):
-    of = reading("layerwise-lr", "cpu", 2, ending)
+    of = reading("layerwise-lr", "cpu", 2, ending).part(came_before)
     for verdict in judged(of).values():
         assert verdict.word == "not tested here"
         assert not WORDLESS.search(verdict.why)
@@ -291,6 +306,7 @@ def test_where_all_is_lost_or_on_an_edge_it_is_said_in_words(ending):
 
 def test_fresh_seeds_that_are_lost_are_not_still_to_come():
     of = made(lambda config: (-4, 93), fresh=math.inf, seeds=2, scale="cpu")
+    of = of.part(came_before)
     cell = layerwise.table(of)["LARS"].iloc[0]
     # The better of two seeds and the other: 92.96 and 93.00.
     assert cell == "(92.98, every fresh seed diverged) at 2⁻⁴"
@@ -300,7 +316,7 @@ def test_fresh_seeds_that_are_lost_are_not_still_to_come():
 
 def test_what_is_not_run_is_told_from_what_is_lost():
     def cells(of):
-        return set(layerwise.table(of).iloc[:, 1:].to_numpy().ravel())
+        return set(layerwise.table(of.part(came_before)).iloc[:, 1:].to_numpy().ravel())
 
     lost = reading("layerwise-lr", "cpu", 1, diverged)
     assert cells(lost) == {"all diverged"}
@@ -313,7 +329,7 @@ def test_a_bar_that_touches_an_edge_makes_no_bound():
         well = peaked(lambda config: (-4, 93))(config)["test_accuracy"]
         return {"test_accuracy": well + 30 * (config.seed % 1000)}
 
-    of = reading("layerwise-lr", "cpu", 2, loud)
+    of = reading("layerwise-lr", "cpu", 2, loud).part(came_before)
     assert of.optima().open.all()
     assert set(layerwise.table(of)["LARS"].str.split(" at ").str[1]) == {"2⁻⁴"}
 
@@ -352,3 +368,123 @@ def test_the_layerwise_figures_draw_what_they_say(g20):
     runs = [trace for trace in swept.data if trace.mode == "markers"]
     assert len(runs) == 4
     assert all(set(trace.customdata) <= set(g20.records) for trace in runs)
+
+
+# --- A scale that was designed twice --------------------------------------------------------------
+
+
+def centred(config):
+    """Each rule best at the centre of its grid, on either set of images."""
+    rule = "momentum" if config.optimizer == "sgd" else config.optimizer
+    rule = "nesterov" if config.nesterov else rule
+    return CENTRES[rule, config.batch_size, config.train_size]
+
+
+CENTRES = {
+    (dict(sweep.key)["method"], dict(sweep.key)["batch_size"], dict(sweep.fixed)["train_size"]): (
+        sum(sweep.frozen[0]) / 2
+    )
+    for sweep in EXPERIMENTS["layerwise-lr"].sweeps["cpu"]()
+}
+
+
+def lead(config):
+    """MCLR is 3 points behind on 5,000 images, and 1,000 images leave all rules alike."""
+    behind = 3.0 if config.optimizer == "mclr" and config.train_size == 5000 else 0.0
+    return centred(config), 50.0 - behind
+
+
+def without(of, lost):
+    """The same reading without the runs of which `lost` holds."""
+    return Reading(of.study, {id: r for id, r in of.records.items() if not lost(r.config)})
+
+
+@pytest.fixture(scope="module")
+def twice():
+    return made(lead, scale="cpu", trained=97.5)
+
+
+IS_SHOWN = {
+    "a claimed rule at the smallest batch": (("mclr", 32, 1000), True),
+    "a claimed rule at the largest": (("percent-delta", 1000, 1000), True),
+    "a claimed rule at a batch between": (("mclr", 256, 1000), False),
+    "a rule of no claim": (("lamb", 1000, 1000), False),
+    "a sweep that came before": (("mclr", 128, 5000), False),
+}
+
+
+@pytest.mark.parametrize(("gap", "waits"), IS_SHOWN.values(), ids=list(IS_SHOWN))
+def test_the_later_design_is_shown_and_judged_once_what_claims_compare_is_complete(
+    twice, gap, waits
+):
+    def lost(config):
+        return (config.optimizer, config.batch_size, config.train_size) == gap
+
+    sizes = {dict(state.sweep.key)["batch_size"] for state in layerwise.shown(twice).states}
+    assert sizes == {32, 256, 1000}
+    of = without(twice, lost)
+    sizes = {dict(state.sweep.key)["batch_size"] for state in layerwise.shown(of).states}
+    assert sizes == ({32, 128, 512, 2048} if waits else {32, 256, 1000})
+    # MCLR is behind on 5,000 images alone.
+    word = judged(of)["G20-F16.mclr-as-good-as-lars"].word
+    assert word == ("contradicted" if waits else "reproduced")
+
+
+def test_one_run_that_is_missing_leaves_what_came_before(twice):
+    one = next(
+        run
+        for run, r in twice.records.items()
+        if (r.config.optimizer, r.config.batch_size, r.config.train_size) == ("lars", 1000, 1000)
+    )
+    of = Reading(twice.study, {run: r for run, r in twice.records.items() if run != one})
+    assert layerwise.shown(of) is of.part(layerwise._came_before)
+
+
+@pytest.mark.parametrize("scale", ["digits", "gpu"])
+def test_a_scale_that_was_designed_once_shows_all_of_it(scale):
+    of = Reading(study_of("layerwise-lr", scale), {})
+    assert layerwise.shown(of) is of
+    assert layerwise.before(of) == layerwise.table_before(of) == ""
+
+
+def test_what_came_before_stands_on_the_page_with_its_words(twice):
+    text = layerwise.before(twice)
+    assert text.startswith(
+        "## The sweeps before these\n\nThese came first, with 3 seeds: 5,000 images, 12 epochs. "
+    )
+    assert "**MCLR is as good as LARS at B = 128**: *contradicted*. MCLR minus LARS is -3" in text
+    assert text.count("\n- **") == len(CLAIMS)
+    table = layerwise.table_before(twice)
+    assert list(table["Batch size"]) == [32, 128, 512, 2048]
+    assert list(table) == ["Batch size", *NAMES.values()]
+    # Where they are what is shown, they are not told again.
+    early = without(twice, lambda config: config.train_size == 1000)
+    assert layerwise.before(early) == layerwise.table_before(early) == ""
+
+
+def test_claims_see_the_batch_sizes_that_they_compare(twice):
+    for of, sizes in (
+        (layerwise.shown(twice), {32, 1000}),
+        (twice.part(came_before), {32, 128, 2048}),
+        (Reading(study_of("layerwise-lr", "gpu"), {}), {512, 1024, 16384}),
+    ):
+        seen = {dict(state.sweep.key)["batch_size"] for state in layerwise.compared(of).states}
+        assert seen == sizes
+    # 512 on 5,000 images lies between: lost or not, no word waits for it.
+    of = without(twice, lambda config: config.batch_size == 512)
+    assert judged(of.part(came_before)) == judged(twice.part(came_before))
+
+
+def test_how_far_rules_have_fitted_their_images_is_told_at_either_end(twice):
+    said = layerwise.trained(layerwise.shown(twice))
+    assert said.startswith(
+        "Percent of the training images that are classified rightly: at B = 32 SGD with momentum "
+        "0.9 97.5, LARS 97.5, "
+    )
+    assert "; at B = 1,000 SGD with momentum 0.9 97.5" in said
+    some = without(
+        twice, lambda c: c.optimizer != "lars" or c.batch_size == 1000 or c.train_size == 5000
+    )
+    assert layerwise.trained(some.part(came_after)) == (
+        "Percent of the training images that are classified rightly: at B = 32 LARS 97.5."
+    )

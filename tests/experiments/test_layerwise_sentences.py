@@ -67,8 +67,8 @@ def test_every_rule_has_as_many_rates_and_is_the_rule_that_its_name_says():
             assert rule_of(run) == key["method"]
             assert (run.batch_size, run.momentum, run.epochs) == (key["batch_size"], 0.9, 20)
     assert {dict(s.key)["method"] for s in EXPERIMENTS[NAME].sweeps["digits"]()} == set(MORE_RULES)
-    for scale in ("cpu", "gpu"):
-        assert {dict(s.key)["method"] for s in EXPERIMENTS[NAME].sweeps[scale]()} == set(RULES)
+    for scale, rules in (("cpu", MORE_RULES), ("gpu", RULES)):
+        assert {dict(s.key)["method"] for s in EXPERIMENTS[NAME].sweeps[scale]()} == set(rules)
 
 
 def as_said(half=0.1, **by):
@@ -85,7 +85,7 @@ def as_said(half=0.1, **by):
 def tuned_everywhere(monkeypatch):
     """Readings that are told have no grids: nothing lacks."""
     monkeypatch.setattr(findings, "_lacks", lambda *_: "")
-    monkeypatch.setattr(findings, "_stations", lambda _: list(SIZES))
+    monkeypatch.setattr(findings, "stations", lambda _: list(SIZES))
     monkeypatch.setattr(Reading, "optima", lambda self: optima_of(self))
 
 

@@ -62,9 +62,10 @@ def shown(reading: SomeReading) -> SomeReading:
     Those of the later design, once what its claims compare is complete, and those that came before
     until then.
     """
-    before = reading.part(_came_before)
-    after = reading.part(_came_after)
-    return before if before.states and compared(after).part(is_claimed).waiting else after
+    before, after = reading.part(_came_before), reading.part(_came_after)
+    if not before.states or not after.states:
+        return reading
+    return before if compared(after).part(is_claimed).waiting else after
 
 
 def stations(source: pd.DataFrame) -> list[int]:
