@@ -47,7 +47,7 @@ def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     [
         ("train-images-idx3-ubyte", b"\x00\x00\x08\x03 cut short"),
         ("train-images-idx3-ubyte", bytes(47_040_016)),  # of the right size
-        ("train-images-idx3-ubyte.gz", gzip.compress(bytes(1000))[:-4]),
+        ("train-images-idx3-ubyte.gz", gzip.compress(bytes(1000), mtime=0)[:-4]),
     ],
     ids=["truncated", "altered", "truncated gz"],
 )

@@ -204,7 +204,7 @@ def test_too_many_records_are_refused_before_a_byte_is_written(tmp_path: Path, m
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("there", [b"a letter", gzip.compress(b"a packed letter"), b""])
+@pytest.mark.parametrize("there", [b"a letter", gzip.compress(b"a packed letter", mtime=0), b""])
 def test_what_is_no_bundle_is_not_written_over(tmp_path: Path, there: bytes) -> None:
     path = tmp_path / "letter"
     path.write_bytes(there)
