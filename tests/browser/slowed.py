@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def slowed(page: Any, field: str, event: str = "input", moves: int = 12) -> Callable[[], float]:
+def slowed(page: Any, field: str, event: str = "input", moves: int = 6) -> Callable[[], float]:
     """Slow the page fourfold; what it gives measures seconds a move of a range of six positions.
 
     Each move has two frames to be drawn in. What the page does without moves is taken off.

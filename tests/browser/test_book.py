@@ -1,80 +1,18 @@
-"""Every page of the book, opened with the network shut: it loads, draws, moves, and stays small.
+"""The built book, served with the network shut: what single pages do.
 
-From the disk they are opened in test_accessible.py.
+What every page has to do is in test_pages.py.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from browser.slowed import slowed
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 2_000_000
-
-
-def documents(node: Any) -> Iterator[str]:
-    """The pages that the table of contents names, in its order."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in ("root", "file"):
-                yield str(value).removesuffix(".md").removesuffix(".ipynb")
-            else:
-                yield from documents(value)
-    elif isinstance(node, list):
-        for item in node:
-            yield from documents(item)
-
-
-PAGES = list(documents(yaml.safe_load((ROOT / "_toc.yml").read_text())))
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_loads_and_draws_without_a_network(
-    name: str, book: Path, book_url: str, visit: Any
-) -> None:
-    seen = visit(f"{book_url}/{name}.html")
-    source = (book / f"{name}.html").read_text()
-    boxes = source.count('class="sgdnoise-figure"') + source.count('class="sgdnoise-explorer"')
-    drawn = seen.page.locator(".js-plotly-plot")
-    assert drawn.count() >= boxes
-    for i in range(drawn.count()):
-        box = drawn.nth(i).bounding_box()
-        assert box["width"] > 200
-        assert box["height"] > 200
-        # The pages' plotly has flat figures only, and draws what it does not know as a line.
-        asked, got = drawn.nth(i).evaluate(
-            """(p) => [p.data, p._fullData].map((all) => all.map((t) => t.type ?? "scatter"))"""
-        )
-        assert asked == got
-        title = drawn.nth(i).evaluate(
-            "(p) => p.closest(':has(> .sgdnoise-title)').querySelector('.sgdnoise-title').innerText"
-        )
-        # Of a machine that has trained nothing there is nothing to tell.
-        assert title or name == "book/this-machine"
-    text = seen.page.locator("article").inner_text()
-    assert "$$" not in text
-    assert "\\(" not in text
-    assert " object>" not in text
-    own = {url: size for url, size in seen.loaded.items() if "/_static/" not in url}
-    assert sum(own.values()) <= LIMIT, own
-    assert widgets_of(seen.loaded, source) == []
-    assert seen.trouble == []
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_every_step_of_every_slider_moves_its_figure(name: str, book_url: str, visit: Any) -> None:
-    seen = visit(f"{book_url}/{name}.html")
-    for explorer in seen.page.locator(".sgdnoise-explorer").all():
-        walk(seen.page, explorer)
-    assert seen.trouble == []
 
 
 def test_marks_follow_a_hand_at_once(book_url: str, visit: Any) -> None:
@@ -105,68 +43,6 @@ def test_marks_follow_a_hand_at_once(book_url: str, visit: Any) -> None:
         marks, whole = (slowed(seen.page, f".timed-{i}", event) for event in ("input", "whole"))
         assert 1e-3 < min(marks() for _ in range(3)) < 0.5 * min(whole() for _ in range(3))
     assert seen.trouble == []
-
-
-def widgets_of(loaded: Iterable[str], source: str) -> list[str]:
-    """What of Jupyter's widgets a page asks for or holds: none, for it draws its own controls."""
-    scripts = ("require.js", "embed-amd.js", "anywidget.js")
-    states = [kind for kind in ("widget-state+json", "widget-view+json") if kind in source]
-    return [url for url in loaded if url.split("?")[0].endswith(scripts)] + states
-
-
-# The marks of a plot as they stand: what a hand moves at once has to be what it gets when it rests.
-MARKS = """(plot) => [...plot.querySelectorAll(".cartesianlayer .trace path")]
-  .map((mark) => [mark.getAttribute("d"), mark.getAttribute("transform")].join(" "))"""
-
-
-def walk(page: Any, explorer: Any) -> None:
-    """Press through each control from end to end: each step draws other data, and says which."""
-    plot = explorer.locator(".js-plotly-plot")
-    explorer.scroll_into_view_if_needed()
-    controls = explorer.locator(".sgdnoise-control").all()
-    assert controls
-    for axis, control in enumerate(controls):
-        label = control.locator(".sgdnoise-name").inner_text()
-        slider = control.get_by_role("slider")
-        two = slider.count() == 0
-        states, drawings = [], []
-        for step in range(2 if two else 1 + int(slider.get_attribute("max"))):
-            if two:
-                choice = control.get_by_role("radio").nth(step)
-                if not choice.is_checked():
-                    control.get_by_role("radio", checked=True).focus()
-                    press(page, plot, ("ArrowLeft", "ArrowRight")[step])
-                assert choice.is_checked()
-            elif step:
-                press(page, plot, "ArrowRight")
-            else:
-                slider.focus()
-                press(page, plot, "Home", may_stay=True)
-            states.append(json.loads(plot.get_attribute("data-slider-state")))
-            sketch = plot.evaluate(MARKS)
-            assert sketch or plot.locator(".hm image").count(), label
-            explorer.evaluate("(box) => sgdnoise.settle(box.querySelector('.sgdnoise-figure'))")
-            assert plot.evaluate(MARKS) == sketch, label
-            drawings.append(plot.evaluate("(p) => JSON.stringify(p.data)"))
-            if not two:
-                said = slider.get_attribute("aria-valuetext")
-                assert said == control.locator(".sgdnoise-value").inner_text() != ""
-        names = list(states[0])
-        assert len({state[names[axis]] for state in states}) == len(states), label
-        for before, after in itertools.pairwise(drawings):
-            assert before != after, label
-
-
-def press(page: Any, plot: Any, key: str, may_stay: bool = False) -> None:
-    before = plot.get_attribute("data-slider-state")
-    page.keyboard.press(key)
-    if may_stay:
-        page.wait_for_timeout(200)
-        return
-    page.wait_for_function(
-        "([plot, before]) => plot.dataset.sliderState !== before",
-        arg=[plot.element_handle(), before],
-    )
 
 
 EXPERIMENT = "papermill_runs/digits/constant-epoch"

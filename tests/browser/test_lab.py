@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from browser.test_book import press
+from browser.test_pages import press
 
 HERE = Path(__file__).parent
 

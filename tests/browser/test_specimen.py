@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser.test_book import walk, widgets_of
+from browser.test_pages import walk, widgets_of
 
 RATES, SIZES = [0.25, 0.5, 1.0, 2.0], [1, 2, 4]
 X = np.linspace(0, 10, 50)
