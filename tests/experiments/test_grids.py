@@ -168,12 +168,13 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
     elif runs[0].steps is not None:
         steps = sorted({run.steps for run in runs})
         few = len(steps) < 3
-        said = " and ".join(map(str, steps)) if few else f"{steps[0]} to {steps[-1]} ({len(steps)})"
-        assert f"{said} updates" in text
+        said = " and ".join(map(str, steps)) if few else f"{steps[0]} to {steps[-1]}"
+        budgets = "" if few else f" ({len(steps)} budgets)"
+        assert f"{said} updates{budgets}" in text
     else:
         epochs = sorted({run.epochs for run in runs})
         budget = epochs[0]
-        assert re.search(rf"\b{budget:g}\b[^.;]*epochs in place of", text), text
+        assert re.search(rf"\b{budget:g}\b[^.;]*epochs( \(\d+ budgets\))? in place of", text), text
         assert re.search(rf"\b{epochs[-1]:g} (\(\d+\) )?epochs", text), text
         if name in ("unlimited-epochs", "initial-final-lr"):
             assert sizes[0] == 64 or f"batches of {sizes[0]} in place of 64" in text

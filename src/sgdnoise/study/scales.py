@@ -180,7 +180,7 @@ def _data(runs: Sequence[RunConfig]) -> str:
     said = []
     for name, some in sizes.items():
         data = _DATA.get(name, name)
-        parts = f"{_span(some)} images of {data}"
+        parts = f"{_span(some, ' images', 'sizes')} of {data}"
         said.append(data if some == {None} else f"all and {parts}" if None in some else parts)
     return " and ".join(said)
 
@@ -202,12 +202,20 @@ def _rates_a_point(runs: Sequence[RunConfig]) -> str:
     return _span(counts.values())
 
 
-def _span(values: Iterable[float | None]) -> str:
-    """A few values as words: the one, the two, or how many from which to which."""
+def _span(values: Iterable[float | None], unit: str = "", counted: str = "values") -> str:
+    """A few values as words: the one, the two, or from which to which and how many.
+
+    Args:
+        values: None among them does not count.
+        unit: behind the numbers, with a space before it.
+        counted: what there are so many of.
+    """
     found = sorted({value for value in values if value is not None})
+    if not found:
+        return ""
     if len(found) <= 2:
-        return " and ".join(f"{value:,g}" for value in found)
-    return f"{found[0]:,g} to {found[-1]:,g} ({len(found)})"
+        return " and ".join(f"{value:,g}" for value in found) + unit
+    return f"{found[0]:,g} to {found[-1]:,g}{unit} ({len(found)} {counted})"
 
 
 FACTS: dict[str, tuple[str, Callable[[Sequence[RunConfig]], str]]] = {
@@ -218,9 +226,12 @@ FACTS: dict[str, tuple[str, Callable[[Sequence[RunConfig]], str]]] = {
         "{}",
         lambda runs: "" if any(run.augment != "none" for run in runs) else "no augmentation",
     ),
-    "epochs": ("{} epochs", lambda runs: _span(r.epochs for r in runs)),
-    "updates": ("{} updates", lambda runs: _span(r.steps for r in runs)),
-    "batch sizes": ("batches of {}", lambda runs: _span(r.batch_size for r in runs)),
+    "epochs": ("{}", lambda runs: _span((r.epochs for r in runs), " epochs", "budgets")),
+    "updates": ("{}", lambda runs: _span((r.steps for r in runs), " updates", "budgets")),
+    "batch sizes": (
+        "batches of {}",
+        lambda runs: _span((r.batch_size for r in runs), counted="sizes"),
+    ),
     "rates": ("{} learning rates a curve point", _rates_a_point),
 }
 """What a protocol consists of, as far as `differences` compares it: how it is said, and found."""
