@@ -47,7 +47,7 @@ def test_a_rule_has_a_sentence_of_its_own_for_every_word(rule):
 @pytest.mark.parametrize("rule", EVERY, ids=lambda rule: rule.question)
 def test_the_word_chooses_the_sentence_on_the_page(rule, word):
     shown = first_page.rules if rule in RULES else first_page.recipe
-    text = Seen(shown([claim_of(rule, word)])).text
+    text = Seen(shown([claim_of(rule, word, interval=[-0.5, 0.5])])).text
     assert rule.advice[word] in text
     assert f"{word} at digits" in text
     for other in set(WORDS) - {word, "not measured"}:
@@ -55,7 +55,9 @@ def test_the_word_chooses_the_sentence_on_the_page(rule, word):
 
 
 def test_no_sentence_has_a_number():
-    said = [text for rule in EVERY for text in [rule.question, *rule.advice.values()]]
+    said = [
+        text for rule in EVERY for text in [rule.question, rule.at_least, *rule.advice.values()]
+    ]
     assert not any(re.search(r"\d", text.replace("S20", "")) for text in said)
 
 
@@ -93,6 +95,35 @@ def test_the_largest_scale_with_a_word_decides_and_the_others_stand_beside_it():
     some[1]["elsewhere"] = True
     assert answer(rule, some).advice == rule.advice["not measured"]
     assert answer(rule, []).advice == rule.advice["not measured"]
+
+
+@pytest.mark.parametrize(
+    ("intervals", "word", "surely"),
+    [
+        (((0.7, 1.2), (0.6, 1.4)), "undecided", True),
+        (((0.7, 1.2), (0.0, 1.4)), "undecided", False),
+        (((-0.1, 1.2), (0.6, 1.4)), "undecided", False),
+        (((-1.2, -0.7), (-1.4, -0.6)), "undecided", False),
+        (((0.7, 1.2), None), "undecided", False),
+        (((0.7, 1.2), (0.6, 1.4)), "reproduced", False),
+        (((0.7, 1.2), (0.6, 1.4)), "contradicted", False),
+    ],
+)
+def test_a_sign_that_is_sure_is_advice_where_the_size_is_undecided(intervals, word, surely):
+    rule = RULES[0]
+    some = [
+        row(id=claim, verdict=word, interval=interval and list(interval))
+        for claim, interval in zip(rule.rests_on, intervals, strict=True)
+    ]
+    # Another scale, which decides nothing, has no say.
+    some.append(claim_of(rule, "not measured", scale="gpu", interval=None, runs=None, page=None))
+    found = answer(rule, some)
+    assert found.word == word
+    assert found.advice == (rule.at_least if surely else rule.advice[word])
+    # What another question's sign would mean is no advice.
+    other = RULES[2]
+    here = answer(other, [claim_of(other, "undecided", interval=[0.7, 1.2])])
+    assert here.advice == other.advice["undecided"]
 
 
 def test_a_word_of_the_other_method_says_so():

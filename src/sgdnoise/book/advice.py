@@ -1,6 +1,7 @@
 """Advice to a practitioner: questions, and for each word that their claims may get one sentence.
 
-No sentence holds a number, and none is chosen but by a word.
+No sentence holds a number, and none is chosen but by a word, or by the sign that an effect surely
+has whose size is undecided.
 """
 
 from __future__ import annotations
@@ -34,12 +35,15 @@ class Rule:
             first.
         advice: by word, one sentence or two.
         beside: how the ids of claims that belong to it begin, and decide nothing of the advice.
+        at_least: one sentence in place of that for `undecided`, where the effects of all the claims
+            that it rests on surely lie above zero; empty where their sign is no advice.
     """
 
     question: str
     rests_on: tuple[str, ...]
     advice: Mapping[str, str]
     beside: tuple[str, ...] = ()
+    at_least: str = ""
 
 
 def _open(what: str, instead: str) -> dict[str, str]:
@@ -76,6 +80,8 @@ RULES = (
             ),
         },
         ("S20-F1c.same-rate-below", "S20-F1a.accuracy-flat-below"),
+        at_least="Raise the learning rate with the batch size, up to the boundary: the best one "
+        "surely grows. Whether in proportion, these runs cannot tell: tune it.",
     ),
     Rule(
         "Up to which batch size (the boundary) does the best learning rate grow?",
@@ -213,10 +219,12 @@ class Answer:
         rule: the question with its sentences.
         rows: of the claims that it rests on, the most cautious one of each scale that has runs,
             the scale that decides first; none where no scale is about it.
+        above_zero: whether the effects of all these claims surely are, at the scale that decides.
     """
 
     rule: Rule
     rows: tuple[Row, ...]
+    above_zero: bool = False
 
     @property
     def word(self) -> str:
@@ -225,7 +233,9 @@ class Answer:
 
     @property
     def advice(self) -> str:
-        """The sentence of that word."""
+        """The sentence of that word, or of the sign that its undecided effect surely has."""
+        if self.word == "undecided" and self.above_zero and self.rule.at_least:
+            return self.rule.at_least
         return self.rule.advice[self.word]
 
 
@@ -242,4 +252,7 @@ def answer(rule: Rule, rows: Sequence[Row]) -> Answer:
     recorded = [row for row in by_scale if row["runs"]]
     leading = (judged[::-1] or untested[::-1] or recorded or by_scale)[:1]
     others = [row for row in recorded if row not in leading]
-    return Answer(rule, (*leading, *others))
+    scales = {row["scale"] for row in leading}
+    deciding = [row for row in mine if row["scale"] in scales]
+    above = all(row["interval"] is not None and row["interval"][0] > 0 for row in deciding)
+    return Answer(rule, (*leading, *others), bool(deciding) and above)
