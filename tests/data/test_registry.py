@@ -14,6 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from sgdnoise import data
+from sgdnoise.config import make_config
 from sgdnoise.data import store
 from sgdnoise.data.dataset import (
     balanced_subset,
@@ -142,6 +143,10 @@ def test_a_subset_is_loaded_with_the_whole_sets_moments() -> None:
     assert torch.equal(subset.test_images, whole.test_images)
     assert subset.train_size == 100
     assert data.train_size("digits") == whole.train_size == 1024
+    fields = {"dataset": "digits", "model": "digits-mlp", "learning_rate": 0.1, "epochs": 1.0}
+    run = make_config(**fields, batch_size=8)
+    assert data.images_of(run) == 1024
+    assert data.images_of(run.model_copy(update={"train_size": 100})) == 100
 
 
 @pytest.mark.parametrize(

@@ -428,6 +428,13 @@ def test_the_later_design_is_shown_and_judged_once_what_claims_compare_is_comple
     # MCLR is behind on 5,000 images alone.
     word = judged(of)["G20-F16.mclr-as-good-as-lars"].word
     assert word == ("contradicted" if waits else "reproduced")
+    said = (
+        "Shown and judged are the sweeps that came first, on 5,000 images: those on 1,000 are not "
+        "complete."
+    )
+    assert layerwise.awaited(of) == (said if waits else "")
+    # What came first, by itself, awaits nothing.
+    assert layerwise.awaited(of.part(came_before)) == ""
 
 
 def test_one_run_that_is_missing_leaves_what_came_before(twice):
@@ -444,7 +451,7 @@ def test_one_run_that_is_missing_leaves_what_came_before(twice):
 def test_a_scale_that_was_designed_once_shows_all_of_it(scale):
     of = Reading(study_of("layerwise-lr", scale), {})
     assert layerwise.shown(of) is of
-    assert layerwise.before(of) == layerwise.table_before(of) == ""
+    assert layerwise.before(of) == layerwise.table_before(of) == layerwise.awaited(of) == ""
 
 
 def test_what_came_before_stands_on_the_page_with_its_words(twice):

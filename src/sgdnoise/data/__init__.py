@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sgdnoise.data.augment import Augmentation, augmentation
     from sgdnoise.data.dataset import Dataset
     from sgdnoise.data.registry import NAMES, VerifyReport, fetch, load, verify
-    from sgdnoise.data.sizes import train_size
+    from sgdnoise.data.sizes import images_of, train_size
     from sgdnoise.data.text import Corpus, load_text
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "VerifyReport",
     "augmentation",
     "fetch",
+    "images_of",
     "load",
     "load_text",
     "train_size",
@@ -34,7 +35,7 @@ _HOMES = {
     "augment": ("Augmentation", "augmentation"),
     "dataset": ("Dataset",),
     "registry": ("NAMES", "VerifyReport", "fetch", "load", "verify"),
-    "sizes": ("train_size",),
+    "sizes": ("images_of", "train_size"),
     "text": ("Corpus", "load_text"),
 }
 

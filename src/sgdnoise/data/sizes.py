@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sgdnoise.config import RunConfig
+
 TRAIN_SIZES = {
     "digits": 1024,
     "mnist": 60000,
@@ -24,3 +29,8 @@ def train_size(name: str) -> int:
     from sgdnoise.data.registry import other_train_size
 
     return other_train_size(name)
+
+
+def images_of(config: RunConfig) -> int:
+    """How many training examples a run has: its subset, or all that its data set has."""
+    return config.train_size or train_size(config.dataset)

@@ -57,17 +57,13 @@ def _any_run(tuned: Mapping[Key, Tuning]) -> RunConfig:
     return _run_of(next(iter(tuned.values())))
 
 
-def _train_size(config: RunConfig) -> int:
-    return config.train_size or data.train_size(config.dataset)
-
-
 def budget_of(tuned: Mapping[Key, Tuning]) -> EpochBudget | StepBudget:
     """The budget that the runs of an experiment over batch sizes share."""
     config = _any_run(tuned)
     if config.steps is not None:
         return StepBudget(config.steps)
     assert config.epochs is not None
-    return EpochBudget(config.epochs, _train_size(config))
+    return EpochBudget(config.epochs, data.images_of(config))
 
 
 @functools.cache
@@ -78,7 +74,7 @@ def curves(reading: Reading) -> dict[str, TunedCurve]:
     """
     tuned = reading.tuned()
     model, budget = nqm.spectrum("binned"), budget_of(tuned)
-    largest = _train_size(_any_run(tuned))
+    largest = data.images_of(_any_run(tuned))
     sizes = [2**k for k in range(largest.bit_length())]
     methods = [m for m in METHODS if any(dict(key)["method"] == m for key in tuned)]
     return {
@@ -228,7 +224,7 @@ def rates_over_budgets(tuned: Mapping[Key, Tuning]) -> tuple[np.ndarray, np.ndar
     epochs, rates = [], []
     for config in _runs_by_budget(tuned):
         assert config.epochs is not None
-        steps = config.total_steps(_train_size(config))
+        steps = config.total_steps(data.images_of(config))
         rate, _ = nqm.tuned_under_schedule(model, config.batch_size, steps, config.momentum)
         epochs.append(config.epochs)
         rates.append(rate / (1 - config.momentum))
@@ -293,7 +289,7 @@ def tuned_pair(config: RunConfig) -> tuple[float, float]:
     from the initial down by a factor of 2¹⁶.
     """
     model = nqm.spectrum("binned")
-    steps = config.total_steps(_train_size(config))
+    steps = config.total_steps(data.images_of(config))
     critical = float(critical_learning_rate(model.sharpness, config.momentum))
     rates = critical * 2.0 ** -np.arange(0, 12, 1 / 8)
     best = (np.inf, np.nan, np.nan)

@@ -79,7 +79,7 @@ def expected_seconds(
 
 
 def _work(config: RunConfig) -> list[float]:
-    size = config.train_size or data.train_size(config.dataset)
+    size = data.images_of(config)
     batches = config.batches(size)
     return [float(batches.total_steps), float(batches.examples)]
 
@@ -96,6 +96,6 @@ def assumed_seconds(config: RunConfig) -> float:
     Between the batch sizes for which a bound is set it is interpolated in log₂ B. Other nets are
     counted as WRN-16-4: ResNet-18's arithmetic is of its size, ResNet-44's is less.
     """
-    size = config.train_size or data.train_size(config.dataset)
+    size = data.images_of(config)
     epochs = config.batches(size).examples / size
     return epochs * float(np.interp(math.log2(config.batch_size), _LOG2_BATCH, _EPOCH_SECONDS))

@@ -124,7 +124,7 @@ def bytes_needed(configs: list[RunConfig]) -> int:
     activations = in_memory * saved_bytes(model, shape) // (2 if half else 1)
     chunk = CHUNK_BYTES if is_side_by_side(first, "cuda") else 0
     each = 3 * activations // 2 + 6 * parameters + chunk
-    images = math.prod(shape) * (first.train_size or data.train_size(first.dataset))
+    images = math.prod(shape) * data.images_of(first)
     return len(configs) * each + images + _OVERHEAD
 
 

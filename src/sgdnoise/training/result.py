@@ -145,6 +145,6 @@ def bundles(configs: Iterable[RunConfig], device: str = "cpu") -> list[list[RunC
 def _most_in_bundle(config: RunConfig) -> int:
     if not is_stacked(config):
         return max(1, min(MOST_SIDE_BY_SIDE, _EXAMPLES_SIDE_BY_SIDE // config.largest_batch_size))
-    steps = config.total_steps(config.train_size or data.train_size(config.dataset))
+    steps = config.total_steps(data.images_of(config))
     # A stacked run's step costs about as much by itself as by some ten of its examples.
     return max(1, min(MOST_STACKED, int(_MOST_WORK / (steps * (1 + config.batch_size / 16)))))

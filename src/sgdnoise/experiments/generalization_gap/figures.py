@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sgdnoise import data
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments.generalization_gap.findings import NO_SUCH_RUNS
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
@@ -20,7 +21,6 @@ from sgdnoise.experiments.generalization_gap.ladder import (
     rows,
     rung_of,
     step,
-    train_size_of,
 )
 from sgdnoise.figures.theme import (
     DASHES,
@@ -138,7 +138,7 @@ def _test_curve(record: Record) -> tuple[list[float], list[float]]:
     """Updates and test accuracy along a run, its end included."""
     steps = [float(step or 0) for step in record.curves.get("test_step", [])]
     values = [float(v or 0) for v in record.curves.get("test_accuracy", [])][: len(steps)]
-    last = record.config.total_steps(train_size_of(record.config))
+    last = record.config.total_steps(data.images_of(record.config))
     return [*steps, float(last)], [*values, float(record.metrics["test_accuracy"] or 0.0)]
 
 

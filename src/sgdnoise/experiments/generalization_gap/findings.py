@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from sgdnoise import data
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS, SWITCHES
@@ -30,7 +31,6 @@ from sgdnoise.experiments.generalization_gap.ladder import (
     rows,
     rung_of,
     step,
-    train_size_of,
 )
 from sgdnoise.papers.numbers import H17_NETWORKS, table
 from sgdnoise.study.grid import Key
@@ -428,7 +428,7 @@ def switches(reading: Reading) -> pd.DataFrame | str:
     found = []
     for rung in RUNGS:
         config = there[at(rung)].needed[0]
-        left = momentum_left(config.batch_size, train_size_of(config), config.momentum)
+        left = momentum_left(config.batch_size, data.images_of(config), config.momentum)
         row = {"Rung": rung, "Momentum left by its reset": f"{left:.0%}"}
         for name, fields in SWITCHES.items():
             key = at(rung, **fields)

@@ -18,7 +18,6 @@ import pandas as pd
 
 from sgdnoise import data
 from sgdnoise.analysis import Estimate, Reading, without
-from sgdnoise.config import RunConfig
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.papers.numbers import H17_NETWORKS, table
 from sgdnoise.records.record import Record
@@ -131,7 +130,7 @@ def row_of(state: SweepState, records: Mapping[str, Record]) -> dict[str, object
         "learning_rate": config.learning_rate,
         "norm": config.ghost_batch_size if config.norm == "ghost" else config.batch_size,
         "epochs": config.epochs,
-        "updates": config.total_steps(train_size_of(config)),
+        "updates": config.total_steps(data.images_of(config)),
         "seeds": len(runs),
         "diverged": diverged,
         "accuracy": float(np.mean(values)) if whole else math.nan,
@@ -141,10 +140,6 @@ def row_of(state: SweepState, records: Mapping[str, Record]) -> dict[str, object
         "printed": printed.get(rung, math.nan),
         "settled": state.settled,
     }
-
-
-def train_size_of(config: RunConfig) -> int:
-    return config.train_size or data.train_size(config.dataset)
 
 
 def _fitted(runs: Sequence[Record]) -> float:

@@ -186,7 +186,7 @@ def fully_connected(record: Record) -> str:
 
 def steps_an_epoch(config: RunConfig) -> float:
     """Updates in an epoch."""
-    return (config.train_size or data.train_size(config.dataset)) / config.batch_size
+    return data.images_of(config) / config.batch_size
 
 
 def first_step(record: Record) -> float:
@@ -206,7 +206,7 @@ def way(record: Record) -> float:
 
 
 def _updates(config: RunConfig) -> int:
-    return config.total_steps(config.train_size or data.train_size(config.dataset))
+    return config.total_steps(data.images_of(config))
 
 
 def first_fall(record: Record) -> float:

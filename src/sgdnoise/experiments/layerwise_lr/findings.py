@@ -68,6 +68,22 @@ def shown(reading: SomeReading) -> SomeReading:
     return before if compared(after).part(is_claimed).waiting else after
 
 
+def awaited(reading: Reading) -> str:
+    """Why a page shows the sweeps that came before; empty where it does not."""
+    before, after = reading.part(_came_before), reading.part(_came_after)
+    if not after.states or shown(reading) is not before:
+        return ""
+    return (
+        f"Shown and judged are the sweeps that came first, on {_images(before):,} images: those on "
+        f"{_images(after):,} are not complete."
+    )
+
+
+def _images(reading: Reading) -> int:
+    config = reading.states[0].sweep.config(reading.states[0].points[0], 0)
+    return data.images_of(config)
+
+
 def stations(source: pd.DataFrame) -> list[int]:
     return sorted(int(size) for size in source.batch_size.unique())
 
@@ -117,10 +133,7 @@ def _ahead(reading: Reading, rule: str, other: str, size: int) -> Estimate:
 
 def _scaled(reading: Reading, name: str) -> float:
     """A batch size that G20 names, scaled from CIFAR-10's images to those that are trained on."""
-    state = reading.states[0]
-    config = state.sweep.config(state.points[0], 0)
-    trained_on = config.train_size or data.train_size(config.dataset)
-    share = trained_on / data.train_size("cifar10")
+    share = _images(reading) / data.train_size("cifar10")
     return printed(f"G20-F16.{name}").value * share
 
 
@@ -369,7 +382,7 @@ def before(reading: Reading) -> str:
     words = "\n".join(line(claim, claim.judge(first)) for claim in CLAIMS)
     return (
         f"## The sweeps before these\n\nThese came first, with {first.fewest_seeds} seeds: "
-        f"{config.train_size:,} images, {config.epochs:g} epochs. {trained(first)}\n\n"
+        f"{_images(first):,} images, {config.epochs:g} epochs. {trained(first)}\n\n"
         f"The same predicates say of them:\n\n{words}"
     )
 

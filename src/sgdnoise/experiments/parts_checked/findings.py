@@ -30,7 +30,7 @@ def rows(records: Mapping[str, Record]) -> list[dict[str, Any]]:
 def _row(check: Check, records: Mapping[str, Record]) -> dict[str, Any]:
     config = check.config
     record = records.get(config.id)
-    size = config.train_size or data.train_size(config.dataset)
+    size = data.images_of(config)
     sign = ">" if check.metric.endswith("accuracy") else "<"
     value = record.metrics.get(check.metric) if record else None
     return {
