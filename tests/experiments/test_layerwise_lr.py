@@ -429,8 +429,8 @@ def test_the_later_design_is_shown_and_judged_once_what_claims_compare_is_comple
     word = judged(of)["G20-F16.mclr-as-good-as-lars"].word
     assert word == ("contradicted" if waits else "reproduced")
     said = (
-        "Shown and judged are the sweeps that came first, on 5,000 images: those on 1,000 are not "
-        "complete."
+        "Shown and judged are the sweeps that came first, on 5,000 images. Of those on 1,000, 1 of "
+        "21 are not complete; `sgdnoise reproduce layerwise-lr --scale cpu` finishes them."
     )
     assert layerwise.awaited(of) == (said if waits else "")
     # What came first, by itself, awaits nothing.

@@ -74,8 +74,9 @@ def awaited(reading: Reading) -> str:
     if not after.states or shown(reading) is not before:
         return ""
     return (
-        f"Shown and judged are the sweeps that came first, on {_images(before):,} images: those on "
-        f"{_images(after):,} are not complete."
+        f"Shown and judged are the sweeps that came first, on {_images(before):,} images. Of those "
+        f"on {_images(after):,}, {after.waiting} of {len(after.states)} are not complete; "
+        f"`{reading.study.command}` finishes them."
     )
 
 
