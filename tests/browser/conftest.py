@@ -168,12 +168,13 @@ def specimen(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / folder, root / folder)
     (root / "_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters:\n"
-        "- file: book/specimen\n- file: book/still\n- file: book/plain\n"
+        "- file: book/specimen\n- file: book/bars\n- file: book/still\n- file: book/plain\n"
     )
     (root / "book" / "references.bib").touch()
     (root / "book" / "intro.md").write_text("# First\n\nA page.\n")
     (root / "book" / "plain.md").write_text("# Plain\n\nNothing moves, nothing is calculated.\n")
-    shutil.copy(HERE / "specimen.ipynb", root / "book")
+    for name in ("specimen.ipynb", "bars.ipynb"):
+        shutil.copy(HERE / name, root / "book")
     (root / "book" / "still.md").write_text(
         "# Still\n\nWith $x^2$ in the text and\n\n$$ y = x $$\n\n## Wide\n\n"
         f"$$ y = {' + '.join(f'x_{{{k}}}' for k in range(15))} $$\n\n"

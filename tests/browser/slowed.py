@@ -1,9 +1,26 @@
-"""What a move of a range costs on a slow processor."""
+"""What a move of a range costs on a slow processor, and for how long a hand has to rest."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+SOURCE = Path(__file__).parents[2] / "src/sgdnoise/figures/static/explorer.js"
+
+
+def rest() -> int:
+    """Milliseconds after which a hand rests, and a figure is drawn whole."""
+    (found,) = re.findall(r"const REST = (\d+);", SOURCE.read_text())
+    return int(found)
+
+
+NEVER_RESTS = (
+    "() => { const real = setTimeout; globalThis.setTimeout ="
+    f" (f, ms, ...of) => ms === {rest()} ? 0 : real(f, ms, ...of); }}"
+)
+"""What keeps a page from ever taking a hand for one that rests, as a loaded machine would."""
 
 
 def slowed(page: Any, field: str, event: str = "input", moves: int = 6) -> Callable[[], float]:

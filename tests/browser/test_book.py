@@ -5,12 +5,11 @@ What every page has to do is in test_pages.py.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser.slowed import slowed
+from browser.slowed import NEVER_RESTS, slowed
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,14 +20,7 @@ def test_marks_follow_a_hand_at_once(book_url: str, visit: Any) -> None:
     Quiet it is 20 to 50 ms in place of 150 and more; a share holds on a loaded machine too.
     """
     seen = visit(f"{book_url}/book/temperature.html")
-    # The hand does not rest: on a loaded machine it would seem to.
-    source = ROOT / "src/sgdnoise/figures/static/explorer.js"
-    (rest,) = re.findall(r"const REST = (\d+);", source.read_text())
-    seen.page.evaluate(
-        "() => { const real = setTimeout;"
-        " globalThis.setTimeout = (f, ms, ...of) => ms === "
-        f"{rest} ? 0 : real(f, ms, ...of); }}"
-    )
+    seen.page.evaluate(NEVER_RESTS)
     seen.page.evaluate(
         "() => document.querySelectorAll('.sgdnoise-explorer input[max=\"5\"]')"
         ".forEach((range, i) => { range.classList.add(`timed-${i}`);"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser.test_pages import walk, widgets_of
+from browser.slowed import NEVER_RESTS
+from browser.test_pages import press, walk, widgets_of
 
 RATES, SIZES = [0.25, 0.5, 1.0, 2.0], [1, 2, 4]
 X = np.linspace(0, 10, 50)
@@ -60,6 +61,28 @@ def test_every_position_draws_what_the_notebook_computes(page: Any) -> None:
 def test_sliders_walk_from_end_to_end(page: Any) -> None:
     for explorer in page.locator(".sgdnoise-explorer").all():
         walk(page, explorer)
+
+
+BARS = """(plot) => [...plot.querySelectorAll(".errorbar path")]
+  .map((bar) => bar.getAttribute("d"))"""
+
+
+def test_bars_move_with_their_marks_before_a_hand_rests(specimen_url: str, visit: Any) -> None:
+    seen = visit(f"{specimen_url}/book/bars.html")
+    page, explorer = seen.page, seen.page.locator(".sgdnoise-explorer")
+    plot = explorer.locator(".js-plotly-plot")
+    # It never rests: nothing is drawn whole until it is asked for.
+    page.evaluate(NEVER_RESTS)
+    explorer.get_by_role("slider").focus()
+    before = plot.evaluate(BARS)
+    assert len(before) == 6  # three marks, each with a bar across and one up
+    press(page, plot, "ArrowRight")
+    moved = plot.evaluate(BARS)
+    assert all(now != then for now, then in zip(moved, before, strict=True))
+    explorer.evaluate("(box) => sgdnoise.settle(box.querySelector('.sgdnoise-figure'))")
+    assert plot.evaluate(BARS) == moved
+    walk(page, explorer)
+    assert seen.trouble == []
 
 
 def test_a_slider_leaves_the_other_figures_alone(page: Any) -> None:
