@@ -447,6 +447,15 @@ def test_one_run_that_is_missing_leaves_what_came_before(twice):
     assert layerwise.shown(of) is of.part(layerwise._came_before)
 
 
+def test_where_nothing_came_before_the_later_design_is_shown(twice):
+    for of in (
+        Reading(twice.study, {}),
+        without(twice, lambda c: c.train_size == 5000 or c.batch_size == 32),
+    ):
+        assert layerwise.shown(of) is of.part(layerwise._came_after)
+        assert layerwise.awaited(of) == layerwise.before(of) == layerwise.table_before(of) == ""
+
+
 @pytest.mark.parametrize("scale", ["digits", "gpu"])
 def test_a_scale_that_was_designed_once_shows_all_of_it(scale):
     of = Reading(study_of("layerwise-lr", scale), {})

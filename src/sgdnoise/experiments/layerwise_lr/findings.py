@@ -59,13 +59,13 @@ def compared(reading: SomeReading) -> SomeReading:
 def shown(reading: SomeReading) -> SomeReading:
     """The sweeps that a page draws, where a scale was designed twice.
 
-    Those of the later design, once what its claims compare is complete, and those that came before
-    until then.
+    Those of the later design, once what its claims compare is complete. Until then those that came
+    before, if there are any.
     """
     before, after = reading.part(_came_before), reading.part(_came_after)
     if not before.states or not after.states:
         return reading
-    return before if compared(after).part(is_claimed).waiting else after
+    return before if before.runs and compared(after).part(is_claimed).waiting else after
 
 
 def awaited(reading: Reading) -> str:
@@ -377,7 +377,7 @@ def _train_accuracy(reading: Reading, rule: str, size: int) -> np.ndarray:
 def before(reading: Reading) -> str:
     """The sweeps that came before those shown, with their words, in Markdown; empty for none."""
     first = reading.part(_came_before)
-    if not first.states or first is shown(reading):
+    if not first.runs or first is shown(reading):
         return ""
     config = first.states[0].sweep.config(first.states[0].points[0], 0)
     words = "\n".join(line(claim, claim.judge(first)) for claim in CLAIMS)
