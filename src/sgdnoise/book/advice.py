@@ -252,7 +252,6 @@ def answer(rule: Rule, rows: Sequence[Row]) -> Answer:
     recorded = [row for row in by_scale if row["runs"]]
     leading = (judged[::-1] or untested[::-1] or recorded or by_scale)[:1]
     others = [row for row in recorded if row not in leading]
-    scales = {row["scale"] for row in leading}
-    deciding = [row for row in mine if row["scale"] in scales]
+    deciding = [row for row in mine if leading and row["scale"] == leading[0]["scale"]]
     above = all(row["interval"] is not None and row["interval"][0] > 0 for row in deciding)
-    return Answer(rule, (*leading, *others), bool(deciding) and above)
+    return Answer(rule, (*leading, *others), above)

@@ -22,6 +22,7 @@ from sgdnoise.claims import Claim, Verdict, alike, directional, every, line
 from sgdnoise.experiments.layerwise_lr.grid import BEFORE, RULES
 from sgdnoise.figures.tables import bounded_power
 from sgdnoise.papers.numbers import printed
+from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import NAMES
 
@@ -41,6 +42,7 @@ def _came_after(key: Key) -> bool:
 
 
 def is_claimed(key: Key) -> bool:
+    """Whether a sweep is of a rule that a claim is about."""
     return dict(key)["method"] in RULES
 
 
@@ -86,6 +88,7 @@ def _images(reading: Reading) -> int:
 
 
 def stations(source: pd.DataFrame) -> list[int]:
+    """The batch sizes of a table of optima, the smallest first."""
     return sorted(int(size) for size in source.batch_size.unique())
 
 
@@ -259,27 +262,32 @@ def against_nesterov(reading: Reading) -> str:
     )
 
 
+def _tuned_runs(reading: Reading, rule: str, size: int) -> list[Record | None]:
+    """The runs at a rule's tuned rate that tuned it, one a seed; None for one that is not there."""
+    of = {"method": rule, "batch_size": size}
+    (state,) = (s for s in reading.states if of.items() <= dict(s.sweep.key).items())
+    best = state.tuned.get("test_accuracy")
+    if best is None:
+        return [None] * reading.seeds
+    runs = (state.sweep.config(best.point, seed).id for seed in range(reading.seeds))
+    return [reading.records.get(run) for run in runs]
+
+
 def first_steps(reading: Reading, rule: str) -> dict[int, np.ndarray]:
     """‖Δw‖ of the first update at the tuned rate by batch size, a number a seed.
 
     It is the distance that a run is measured to have come after its first step. NaN where none is.
     """
-    found = {}
-    for size in stations(reading.optima()):
-        (state,) = (
-            s
-            for s in reading.states
-            if {"method": rule, "batch_size": size}.items() <= dict(s.sweep.key).items()
-        )
-        best = state.tuned.get("test_accuracy")
-        values = []
-        for seed in range(reading.seeds):
-            run = state.sweep.config(best.point, seed).id if best else ""
-            curves = reading.records[run].curves if run in reading.records else {}
-            first = (curves.get("step") or [0])[0] == 1
-            values.append((curves.get("distance") or [math.nan])[0] if first else math.nan)
-        found[size] = np.array(values, dtype=np.float64)
-    return found
+
+    def length(run: Record | None) -> float | None:
+        curves = run.curves if run else {}
+        first = (curves.get("step") or [0])[0] == 1
+        return (curves.get("distance") or [math.nan])[0] if first else math.nan
+
+    return {
+        size: np.array([length(run) for run in _tuned_runs(reading, rule, size)], dtype=np.float64)
+        for size in stations(reading.optima())
+    }
 
 
 def steps_slope(reading: Reading, rule: str) -> Estimate:
@@ -359,25 +367,21 @@ def trained(reading: Reading) -> str:
 
 def _train_accuracy(reading: Reading, rule: str, size: int) -> np.ndarray:
     """Final training accuracies at the tuned rate, of the seeds that tuned it and are finite."""
-    key = _row(reading.optima(), rule, size).key
-    (state,) = (state for state in reading.states if state.sweep.key == key)
-    best = state.tuned.get("test_accuracy")
-    runs = (
-        [state.sweep.config(best.point, seed).id for seed in range(reading.seeds)] if best else []
-    )
-    values = [
-        reading.records[run].metrics.get("train_accuracy", math.nan)
-        for run in runs
-        if run in reading.records
-    ]
-    found = np.array(values, dtype=np.float64)
+    runs = filter(None, _tuned_runs(reading, rule, size))
+    found = np.array([run.metrics.get("train_accuracy") for run in runs], dtype=np.float64)
     return found[np.isfinite(found)]
+
+
+def _earlier(reading: Reading) -> Reading | None:
+    """What has been run of the sweeps that came before, where others are shown."""
+    first = reading.part(_came_before)
+    return first if first.runs and first is not shown(reading) else None
 
 
 def before(reading: Reading) -> str:
     """The sweeps that came before those shown, with their words, in Markdown; empty for none."""
-    first = reading.part(_came_before)
-    if not first.runs or first is shown(reading):
+    first = _earlier(reading)
+    if first is None:
         return ""
     config = first.states[0].sweep.config(first.states[0].points[0], 0)
     words = "\n".join(line(claim, claim.judge(first)) for claim in CLAIMS)
@@ -390,7 +394,8 @@ def before(reading: Reading) -> str:
 
 def table_before(reading: Reading) -> pd.DataFrame | str:
     """Their accuracies and tuned rates; empty where there are none."""
-    return table(reading.part(_came_before)) if before(reading) else ""
+    first = _earlier(reading)
+    return "" if first is None else table(first)
 
 
 def _judged(reading: Reading) -> Reading:

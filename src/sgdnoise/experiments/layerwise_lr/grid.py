@@ -43,10 +43,8 @@ def layerwise_lr(
     Momentum's rate is ε/(1 − m), about the linear rule. A layer-wise rule has two: γ, which by
     itself moves the biases and the norms' scales, is set to what the linear rule gives momentum;
     the trust coefficient η is tuned, as γη/(1 − m), by which part of its own norm a layer moves.
-    Its grid is centred on the square root of the batch size: at the equilibrium of weight decay
-    and gradient noise, a layer's relative step grows as the square root of its learning rate. LAMB
-    has one rate, by which part of its own norm a layer moves; its grid is of γ/(1 − β₁), though
-    its momentum is a mean, and is centred likewise. Every rule has as many rates to choose from.
+    LAMB has one rate, by which part of its own norm a layer moves; its grid is of γ/(1 − β₁),
+    though its momentum is a mean. Every rule has as many rates to choose from.
 
     Args:
         base: the scale's fields.
@@ -108,7 +106,6 @@ _AT_DIGITS = {"lars": -4, "percent-delta": -3, "mclr": -6, "mclr-signed": -8, "l
 
 BEFORE: Key = (("train_size", 5000),)
 """The sweeps of scale `cpu` that came first: four rules, and no batch size fits its data."""
-
 
 _FEW = (5, 8, 10)
 """Log₂ of the batch sizes on few images: about G20's share, beyond its limit, and all of them."""
