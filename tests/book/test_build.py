@@ -11,6 +11,7 @@ import re
 import shutil
 import tarfile
 import textwrap
+import threading
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.metadata import distributions
@@ -28,7 +29,7 @@ from packaging.utils import canonicalize_name
 
 from sgdnoise import cli
 from sgdnoise.book import build as gate
-from sgdnoise.book import mime, notebooks, vendor
+from sgdnoise.book import chapters, kernels, mime, notebooks, vendor
 from sgdnoise.config import make_config
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.figures.explorer import Explorer, Slider, explorer, untabulate
@@ -303,11 +304,60 @@ def test_what_a_cell_reads_reaches_the_page_and_nothing_is_done_twice(project: P
     assert "another" in chapter(project)
 
 
-def test_a_failing_cell_fails_the_build_each_time(project: Path) -> None:
-    write(project, "1 / 0")
+@pytest.mark.parametrize(
+    ("code", "why"), [("1 / 0", "ZeroDivisionError"), ("import os; os._exit(1)", "DeadKernelError")]
+)
+def test_a_failing_cell_fails_the_build_each_time_and_is_named(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    code: str,
+    why: str,
+) -> None:
+    # It fails before pages are made.
+    monkeypatch.setattr(gate.subprocess, "run", lambda *_, **__: pytest.fail("built"))
+    write(project, code)
     for _ in range(2):
-        with pytest.raises(FailureError, match="did not build"):
+        with pytest.raises(FailureError, match=r"a cell failed in chapter\.ipynb"):
             gate.build(project)
+        assert why in capsys.readouterr().err
+
+
+def test_every_notebook_is_a_chapter_that_the_build_runs_or_takes_parameters() -> None:
+    run = {chapter.name for chapter in chapters.chapters(ROOT)}
+    templates = {
+        path.name
+        for path in (ROOT / "book").glob("*.ipynb")
+        if any(
+            "parameters" in cell.metadata.get("tags", ()) for cell in nbformat.read(path, 4).cells
+        )
+    }
+    assert not run & templates
+    assert run | templates == {path.name for path in (ROOT / "book").glob("*.ipynb")}
+
+
+def test_notebooks_run_side_by_side_and_once_in_their_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: list[Path] = []
+    together = threading.Barrier(2, timeout=60)
+
+    def execution(notebook: nbformat.NotebookNode, folder: str, *_: object, **__: object) -> object:
+        together.wait()  # breaks, unless two are under way at once
+        run.append(Path(folder))
+        return SimpleNamespace(exc_string=None, time=1.0)
+
+    monkeypatch.setattr(chapters, "single_nb_execution", execution)
+    monkeypatch.setattr(kernels, "_KERNELS", 2)
+    files = []
+    for name in ("one", "two"):
+        files.append(tmp_path / name / f"{name}.ipynb")
+        files[-1].parent.mkdir()
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(name)])
+        nbformat.write(notebook, files[-1])
+    for _ in range(2):
+        chapters.execute(files, tmp_path / "cache")
+    assert sorted(run) == [file.parent for file in files]
 
 
 def test_a_warning_fails_the_build_each_time(project: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sgdnoise.book.api_page import write_page
+from sgdnoise.book.chapters import chapters, execute
 from sgdnoise.book.run_pages import write_run_pages
 from sgdnoise.book.vendor import SCRIPTS, vendor
 from sgdnoise.errors import FailureError
@@ -97,11 +98,14 @@ def build(root: Path = Path()) -> Path:
     for stale in ("html", ".doctrees"):
         shutil.rmtree(out / stale, ignore_errors=True)
 
+    # Kernels need not know that the modules of a Python may be frozen: only debuggers care.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    # Beforehand, because the builder runs one notebook after the other.
+    execute(chapters(root), out / ".jupyter_cache")
     run = subprocess.run(
         # -n: a link that leads nowhere warns. -W: a warning fails. --keep-going: all of them shown.
         [sys.executable, "-c", _JB, "build", ".", "-n", "-W", "--keep-going"],
         cwd=root,
-        env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
     )
     if run.returncode or not index.is_file():
         raise FailureError("the book did not build: the warnings above say where")

@@ -20,15 +20,13 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
+from sgdnoise.book.kernels import CELL_TIMEOUT, side_by_side
 from sgdnoise.checkout import book_folder
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.records.store import Store
 from sgdnoise.study.study import Experiment, Study
 from sgdnoise.sweeps.run import read_aloud
-
-CELL_TIMEOUT = 600
-"""Seconds after which a cell counts as hung: pages only read records and draw."""
 
 SOURCES = Path(__file__).resolve().parents[1]
 
@@ -211,14 +209,16 @@ def render_contents(root: Path, results: Path, runs: Path) -> list[Path]:
     Raises:
         FailureError: names the pages that failed; all others are rendered first.
     """
-    pages, failed = [], []
-    store = Store(results)
-    for study in contents(root):
-        seeds = study.complete_seeds(read_aloud(store, study))
+
+    def page(study: Study) -> Path | str:
+        # A store of its own, for it holds what it last read.
+        seeds = study.complete_seeds(read_aloud(Store(results), study))
         try:
-            pages.append(render(study.with_seeds(seeds or study.seeds), results, runs))
+            return render(study.with_seeds(seeds or study.seeds), results, runs)
         except (InputError, FailureError) as error:
-            failed.append(str(error))
-    if failed:
+            return str(error)
+
+    done = side_by_side(page, contents(root), "render")
+    if failed := [said for said in done if isinstance(said, str)]:
         raise FailureError("; ".join(failed))
-    return pages
+    return [path for path in done if isinstance(path, Path)]
