@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -53,6 +54,23 @@ def test_every_figure_of_the_page_draws_what_it_says(two):
     assert rates.layout.title.text == f"The tuned rate grows {', '.join(ends)}"
     (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
     assert note == figures.provenance_line(two)
+
+
+def test_the_line_under_a_figure_tells_of_its_own_runs_alone(two):
+    small = two.part(lambda key: dict(key)["batch_size"] <= 32)
+    runs = {record.id for record in small.runs}
+    assert 0 < len(runs) < len(two.runs)
+    dated = {
+        run: dataclasses.replace(
+            record,
+            provenance={**record.provenance, "date": "2026-01-01" if run in runs else "2026-02-02"},
+        )
+        for run, record in two.records.items()
+    }
+    part = dataclasses.replace(two, records=dated).part(lambda key: dict(key)["batch_size"] <= 32)
+    line = figures.provenance_line(part)
+    assert f": {len(runs)} runs, " in line
+    assert line.endswith("; 2026-01-01.")
 
 
 def test_positions_of_sliders_are_those_at_which_something_is_measured(two):

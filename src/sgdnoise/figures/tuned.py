@@ -112,17 +112,17 @@ def _variant(item: tuple[str, Any]) -> str:
 def provenance_line(reading: Reading) -> str:
     """Scale, runs, seeds, code, device and dates behind a figure, in one line."""
     study = reading.study
-    if not reading.records:
+    # Not of all records: those of an earlier design may stand beside this reading's.
+    made = [record.provenance for record in reading.runs]
+    if not made:
         return f"Scale {study.scale}: no runs recorded yet."
-    made = [record.provenance for record in reading.records.values()]
 
     def all_of(name: str) -> str:
         return ", ".join(sorted({str(p.get(name, "unknown")) for p in made}))
 
     dates = sorted(str(p.get("date", "")) for p in made)
-    needed = {c.id for s in reading.states for c in s.needed}
-    asked = len(needed & reading.records.keys())
-    runs = f"{asked} runs" if asked == len(needed) else f"{asked} of {len(needed)} runs so far"
+    needed = len({config.id for state in reading.states for config in state.needed})
+    runs = f"{len(made)} runs" if len(made) == needed else f"{len(made)} of {needed} runs so far"
     seeds = sorted({min(study.seeds, state.sweep.most_seeds) for state in reading.states})
     each = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     best = reading.states[0].sweep.best
