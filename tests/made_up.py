@@ -160,10 +160,11 @@ def regimes(
     boundary: float | Interval = 32.0,
     level: float | Interval = 2.0,
     carried: int = 4,
+    bends: bool = True,
 ) -> Regimes:
     """The fitted regimes of a method, as said."""
     given = [one if isinstance(one, Interval) else exactly(one) for one in (slope, boundary, level)]
-    return Regimes(*given, carried)
+    return Regimes(*given, carried, bends)
 
 
 NO_REGIMES = regimes(*[Interval(math.nan, math.nan, math.nan)] * 3, carried=0)

@@ -29,7 +29,7 @@ def test_without_noise_the_fit_is_exact():
     assert fit.slope.value == pytest.approx(1.0, abs=1e-6)
     assert fit.boundary.value == pytest.approx(32, rel=1e-3)
     assert fit.level.value == pytest.approx(1.0, abs=1e-6)
-    assert (fit.carried, fit.flat_seen) == (5, True)
+    assert (fit.carried, fit.flat_seen, fit.bends) == (5, True, True)
     assert fit.slope.half < 0.02
 
 
@@ -45,6 +45,14 @@ def test_a_line_without_a_flat_part_has_an_open_boundary():
     assert math.isinf(fit.boundary.high)
     assert not fit.flat_seen
     assert fit.slope.holds(1.0)
+    assert not fit_regimes(SIZES, peaks(hinge(10.0))).bends
+
+
+def test_a_bend_may_be_fitted_and_not_be_sure():
+    fit = fit_regimes(SIZES, peaks(hinge(9.0, noise=0.5, seed=2)))
+    assert fit.bends
+    assert not fit.flat_seen
+    assert fit.boundary.value < SIZES[-1]
 
 
 def test_a_slope_that_too_few_batch_sizes_carry_is_no_estimate():
@@ -64,6 +72,7 @@ def test_bounds_are_left_out():
     assert math.isnan(few.slope.value)
     assert math.isnan(few.boundary.value)
     assert not few.flat_seen
+    assert not few.bends
 
 
 def test_a_lines_slope_is_scipys_with_its_interval():

@@ -130,6 +130,13 @@ class TestG20:
             ratio = errata_g20.harmonic_radius(d) * 2 * np.log(d) / np.pi
             assert abs(ratio - 1) < 1.5 / np.log(d)
 
+    def test_the_harmonic_radius_is_the_form_that_is_printed(self) -> None:
+        form = erratum("G20-E24").corrected
+        (constant,) = re.findall(r"π/\(2 \(ln d \+ ([\d.]+)\)\)", form)
+        for d in (2e3, 1e5):
+            law = np.pi / (2 * (np.log(d) + float(constant)))
+            assert errata_g20.harmonic_radius(d) == pytest.approx(law, rel=1e-3)
+
     def test_a_drop_of_the_loss_rises_with_the_batch(self) -> None:
         small, large = errata_g20.loss_stride()
         assert small.printed > large.printed

@@ -240,7 +240,10 @@ def test_the_small_batchs_rate_is_a_quarter_of_the_critical_one_or_less(method, 
     assert found.word == word
     assert found.effect == pytest.approx(np.mean(np.log2(values)) + 2)
     assert f"is {2.0 ** (found.effect - 2):.3g} [" in found.why
-    assert "far below is 0.25 or less." in found.why
+    assert "far below is 0.25 or less" in found.why
+    # Momentum's own limit on the effective rate is 19 times as far.
+    own = f"of momentum's own limit, 2(1+m)/λmax, {2.0 ** (found.effect - 2) / 19:.3g} ["
+    assert (own in found.why) == (method == "momentum")
 
 
 def test_a_ratio_takes_two_runs_that_learnt():
@@ -260,7 +263,7 @@ def test_a_ratio_takes_two_runs_that_learnt():
 @pytest.mark.parametrize(
     ("low", "high", "word"),
     [
-        (-1.0, 1.0, "at"),
+        (-1.0, 1.0, "within a factor of two of"),
         (-1.1, 0.9, "about"),
         (-1.1, -0.1, "below"),
         (-0.9, 1.1, "about"),
@@ -286,8 +289,9 @@ def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
 
     said = findings.limits(made(sharpness, batch))
     assert said == (
-        "**While plain SGD learns, at B = 4 λmax is below the bound and batch sharpness is at the "
-        "bound; at B = 1,024 λmax is at the bound and batch sharpness is below the bound.** "
+        "**While plain SGD learns, at B = 4 λmax is below the bound and batch sharpness is within "
+        "a factor of two of the bound; at B = 1,024 λmax is within a factor of two of the bound "
+        "and batch sharpness is below the bound.** "
         "Divided by the bound 2/ε they are 0.25 [0.25, 0.25] (λmax) and 1.2 [1.2, 1.2] (batch "
         "sharpness) at B = 4; 1.1 [1.1, 1.1] (λmax) and 0.4 [0.4, 0.4] (batch sharpness) at B = "
         "1,024."

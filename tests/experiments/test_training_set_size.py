@@ -54,8 +54,9 @@ def test_each_budget_is_judged_by_its_own_sweeps(whole):
     }
     assert found[LINEAR].why.startswith("with equal epochs the slope below the boundary is ")
     assert found[ROOT["updates"]].why.startswith("with equal updates the slope below the bound")
-    assert "the mean over 4 training sets; the root rule has 0.5, the linear rule 1." in (
-        found[LINEAR].why
+    assert (
+        "the mean over 4 training sets; the root rule has 0.5, the linear rule 1, each to 0.2."
+        in (found[LINEAR].why)
     )
 
 
@@ -82,6 +83,11 @@ def test_the_table_and_the_figures_show_what_is_judged(whole):
     np.testing.assert_allclose(
         drawn.data[0].y, [f.boundary.value for f in findings.fits(whole, "epochs").values()]
     )
+    assert set(drawn.data[0].marker.symbol) == {"circle"}
+    exponent = findings.boundary_exponent(whole)
+    assert drawn.layout.title.text == (
+        f"Fitted power of the training set's size: {exponent}; 0 is excluded, 1 is excluded"
+    )
     assert drawn.data[1].name == f"power {findings.boundary_exponent(whole).value:.2f}"
     rates = findings.rates(whole, "steps", 1024)
     assert list(rates.data[0].x) == octaves(1024)
@@ -89,6 +95,27 @@ def test_the_table_and_the_figures_show_what_is_judged(whole):
     assert len({(f.xaxis.range, f.yaxis.range) for f in frames}) == 1
     sweep = findings.sweep(whole, "epochs", 128, 8)
     assert sweep.layout.title.text.startswith("B = 8: ")
+
+
+def test_a_bend_that_is_not_sure_is_hollow_and_none_has_no_rate_beyond_it(monkeypatch):
+    open_above = Interval(84.4, 30.9, math.inf)
+    told = {
+        128: regimes(boundary=open_above),
+        256: regimes(boundary=Interval(256.0, 100.0, math.inf), bends=False),
+        512: regimes(boundary=96.0),
+        1024: regimes(boundary=Interval(100.0, 60.0, math.inf)),
+    }
+    monkeypatch.setattr(findings, "fits", lambda of, budget: told)
+    of = Reading(study_of("training-set-size", "digits", 2), {})
+    fig = findings.boundaries(of)
+    hollow = "circle-open"
+    assert list(fig.data[0].marker.symbol) == [hollow, hollow, "circle", hollow]
+    assert fig.layout.title.text.endswith("; 0 is not excluded, 1 is not excluded")
+    assert findings.boundary_growth(of).startswith(
+        "**Whether the boundary grows with the training set is not decided**: the fitted power "
+    )
+    beyond = findings.sets_table(of)["learning rate beyond it"].tolist()
+    assert [entry == "–" for entry in beyond[:4]] == [False, True, False, False]
 
 
 # --- As told --------------------------------------------------------------------------------------

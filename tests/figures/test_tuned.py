@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from made_up import noisy, reading, two_regimes
+from made_up import noisy, reading, regimes, two_regimes
 
-from sgdnoise.analysis import Reading
+from sgdnoise.analysis import Interval, Reading
 from sgdnoise.experiments import study_of
 from sgdnoise.figures import machine, tables, titles
 from sgdnoise.figures import tuned as figures
@@ -54,6 +54,23 @@ def test_every_figure_of_the_page_draws_what_it_says(two):
     assert rates.layout.title.text == f"The tuned rate grows {', '.join(ends)}"
     (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
     assert note == figures.provenance_line(two)
+
+
+def test_a_bend_that_no_bend_fits_as_well_is_said_to_be_there_or_further(two):
+    def titled(**told):
+        part = dataclasses.replace(two)
+        part.__dict__["regimes"] = dict.fromkeys(METHODS, regimes(**told))
+        fig = figures.learning_rates(part)
+        return fig.layout.title.text.partition(" (")[0], fig.data[2].name
+
+    open_above = Interval(84.4, 30.9, math.inf)
+    assert titled(boundary=84.4)[0].endswith(" up to B = 84")
+    title, line = titled(boundary=open_above)
+    assert title.endswith(" up to B = 84 or further")
+    assert line.endswith("boundary 84 or further")
+    title, line = titled(boundary=open_above, bends=False)
+    assert title.endswith(" up to the largest batch")
+    assert line.endswith("no flat part seen")
 
 
 def test_the_line_under_a_figure_tells_of_its_own_runs_alone(two):

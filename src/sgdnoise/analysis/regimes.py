@@ -37,12 +37,14 @@ class Regimes:
             infinite where no flat part has to follow.
         level: the effective learning rate beyond it.
         carried: how many batch sizes lie below the boundary.
+        bends: whether the best hinge turns flat before the largest batch size, surely or not.
     """
 
     slope: Interval
     boundary: Interval
     level: Interval
     carried: int
+    bends: bool
 
     @property
     def flat_seen(self) -> bool:
@@ -66,7 +68,7 @@ def fit_regimes(batch_sizes: Sequence[int], peaks: Sequence[Located]) -> Regimes
     y = np.array([peak.value for _, peak in sound])
     if len(sound) < 4:
         none = Interval(math.nan, math.nan, math.nan)
-        return Regimes(none, none, none, 0)
+        return Regimes(none, none, none, 0, False)
     fit = fit_hinge(x, y[None])[0]
     knees, slopes, levels = _profiles(x, y, fit)
     below = int((x < fit.knee - KNEE_STEP / 2).sum())
@@ -79,6 +81,7 @@ def fit_regimes(batch_sizes: Sequence[int], peaks: Sequence[Located]) -> Regimes
         boundary=Interval(fit.boundary, 2.0**low, 2.0**high),
         level=Interval(2.0**fit.level, *(2.0**bound for bound in levels)),
         carried=below,
+        bends=fit.knee < x[-1] - KNEE_STEP / 2,
     )
 
 

@@ -65,7 +65,8 @@ def opening() -> Markdown:
         f"**G20's law for the mean gradient is {over.mean():.2f} times the simulated one at every "
         f"batch size. With a little true gradient in the layer, σ/{1 / SPREADS[-1]:g}, the mean "
         f"is {share:.0f} times the printed law at n = {largest:,}. "
-        f"{_all(count, len(ERRATA))} formulas and claims below are confirmed as errors.**"
+        f"{_all(count, len(ERRATA))} corrections below are confirmed: the simulation has the "
+        "corrected number, and excludes the one that is printed or implied.**"
     )
 
 

@@ -447,7 +447,7 @@ ERRATA = (
     Erratum(
         "G20-E24", "G20", "eq. 24, §4.3",
         "PercentDelta's radius is a harmonic mean, which shrinks as the layer grows.", "claim",
-        "a mean radius, as LARS's σ_w/σ_g", "≈ σ_w/σ_g · π/(2 ln d)", percent_delta,
+        "a mean radius, as LARS's σ_w/σ_g", "median ≈ σ_w/σ_g · π/(2 (ln d + 1.33))", percent_delta,
     ),
     Erratum(
         "G20-E28", "G20", "eq. 28", "The mean distance is √2 too large.", "formula",

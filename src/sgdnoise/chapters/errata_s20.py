@@ -156,7 +156,7 @@ ERRATA = (
     ),
     Erratum(
         "S20-best", "S20", "§4, §7.1",
-        "The best runs' mean and standard deviation are not those of a run.", "claim",
+        "The best runs' mean and standard deviation are not those of a run.", "reading",
         "the best runs' numbers, read as those of a run",
         "mean r and variance 1 + tr − r², averaged over t", best_runs,
     ),

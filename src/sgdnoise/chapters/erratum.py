@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-Kind = Literal["formula", "claim", "text"]
+Kind = Literal["formula", "claim", "reading", "text"]
 Paper = Literal["S20", "H17", "G20"]
 
 ERRORS = 4.0
@@ -63,7 +63,8 @@ class Erratum:
         id: its name on the page, such as G20-E4.
         paper, place: where it is printed.
         wrong: in one sentence what is wrong.
-        kind: `formula`, or `claim` where what is said of a formula is wrong.
+        kind: `formula`; `claim` where what is said of a formula is wrong; `reading` where the paper
+            is right and is easily read as what is wrong.
         printed, corrected: the two forms, in plain Unicode.
         check: computes the comparisons; the same numbers at every call.
     """

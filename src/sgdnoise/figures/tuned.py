@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise import analysis
-from sgdnoise.analysis import Reading, Tuning
+from sgdnoise.analysis import Reading, Regimes, Tuning
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.figures.theme import (
     DASHES,
@@ -434,9 +434,9 @@ def learning_rates(reading: Reading) -> go.Figure:
             mode="lines",
             line={"color": group.colour, "dash": group.dash, "width": 2},
             name=f"slope {fit.slope.value:.2f}, "
-            + (f"boundary {fit.boundary.value:.0f}" if fit.flat_seen else "no flat part seen"),
+            + (f"boundary {_bend(fit)}" if fit.bends else "no flat part seen"),
         )
-        end = f"B = {fit.boundary.value:.0f}" if fit.flat_seen else "the largest batch"
+        end = f"B = {_bend(fit)}" if fit.bends else "the largest batch"
         if fit.slope.value > 0:
             said.append(f"up to {end} ({group.name})")
     if said:
@@ -445,6 +445,11 @@ def learning_rates(reading: Reading) -> go.Figure:
     wide = optima.exponent.max() - optima.exponent.min() > 6
     fig.update_yaxes(dtick=np.log10(4 if wide else 2), tickformat="~g")
     return provenance(fig, source(reading))
+
+
+def _bend(fit: Regimes) -> str:
+    """Where the line bends, and that no bend at all would fit as well, where it does."""
+    return f"{fit.boundary.value:.0f}{'' if fit.flat_seen else ' or further'}"
 
 
 def at_learning_rate(

@@ -93,6 +93,6 @@ EXPERIMENT = Experiment(
     remarks={
         "digits": "Not an experiment of the three papers: S20's protocol on scikit-learn's digits "
         "and an MLP 64-64-10 at 40 epochs and batches of 4, 256 and 1,024, with 5 epochs of "
-        "warm-up and without; curvature is measured along 5 seeds of the first 20 epochs."
+        "warm-up and without; curvature is measured along the first 20 epochs of 5 seeds."
     },
 )

@@ -99,7 +99,8 @@ def scales_as(reading: Reading, budget: Budget, target: float) -> Verdict:
     sets = len(_slopes(reading, budget))
     return alike(
         f"with {BUDGETS[budget]} the slope below the boundary is {slope}, the mean over {sets} "
-        f"training sets; the root rule has {ROOT:g}, the linear rule {_linear():g}.",
+        f"training sets; the root rule has {ROOT:g}, the linear rule {_linear():g}, "
+        f"each to {NEAR:g}.",
         slope,
         unit="slope",
         margin=NEAR,
@@ -148,7 +149,7 @@ def boundary_growth(reading: Reading) -> str:
         finding = "Whether the boundary grows with the training set is not decided"
     outside = exponent.low > 1 or exponent.high < 1
     return (
-        f"**{finding}**: it grows as the training set's size to the power {exponent}. Sclocchi and "
+        f"**{finding}**: the fitted power of the training set's size is {exponent}. Sclocchi and "
         "Wyart (2024) predict growth as a power that depends on how hard the task is. Growth in "
         f"proportion, a power of 1, is {'ruled out' if outside else 'not ruled out'}."
     )
@@ -167,7 +168,7 @@ def sets_table(reading: Reading) -> pd.DataFrame:
                     "batch sizes below the boundary": f"{fit.carried} of {sizes}",
                     "slope below it": str(fit.slope),
                     "boundary batch size": str(fit.boundary),
-                    "learning rate beyond it": str(fit.level),
+                    "learning rate beyond it": str(fit.level) if fit.bends else "–",
                 }
             )
     return pd.DataFrame(rows)
@@ -179,7 +180,8 @@ def sets_table(reading: Reading) -> pd.DataFrame:
 def boundaries(reading: Reading) -> go.Figure:
     """The boundary batch size against the training set's size, with the power law through it.
 
-    A bar that is open above ends at the largest batch there is, the training set.
+    A bar that is open above ends at the largest batch there is, the training set; its mark is
+    hollow.
     """
     from sgdnoise.figures.theme import BLUE, MUTED, figure, interval_marks, provenance
     from sgdnoise.figures.tuned import source, ticks_at
@@ -202,8 +204,12 @@ def boundaries(reading: Reading) -> go.Figure:
         [b.value for b in bounds],
         [max(b.low, 1.0) for b in bounds],
         [min(b.high, n) for b, n in zip(bounds, sets, strict=True)],
-        marker={"color": BLUE, "size": 10},
-        name="boundary, 95 % interval (up to the dotted line: open above)",
+        marker={
+            "color": BLUE,
+            "size": 10,
+            "symbol": ["circle" if fit.flat_seen else "circle-open" for fit in found.values()],
+        },
+        name="boundary, 95 % interval (hollow: open above)",
     )
     exponent = boundary_exponent(reading)
     logs = np.log2([b.value for b in bounds])
@@ -218,8 +224,11 @@ def boundaries(reading: Reading) -> go.Figure:
             line={"color": BLUE, "width": 2},
             name=f"power {exponent.value:.2f}",
         )
-        text = f"The boundary goes as the power {exponent} of the training set's size"
-        fig.update_layout(title={"text": text})
+        out = {power: exponent.low > power or exponent.high < power for power in (0, 1)}
+        said = ", ".join(f"{p} is {'' if gone else 'not '}excluded" for p, gone in out.items())
+        fig.update_layout(
+            title={"text": f"Fitted power of the training set's size: {exponent}; {said}"}
+        )
     fig.add_scatter(
         x=sets,
         y=sets,
