@@ -501,7 +501,9 @@ def half_made_clients():
         gc.enable()
 
 
-def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path):
+def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path, monkeypatch):
+    assert workers.SCHEDULER_SECONDS == 15  # left alone, a client tries for half a minute
+    monkeypatch.setattr(workers, "SCHEDULER_SECONDS", 1)
     begin = time.monotonic()
     with pytest.raises(InputError, match=r"tcp://127\.0\.0\.1:9"):
         sweep.run_sweep(tiny(1), Store(tmp_path), scheduler="tcp://127.0.0.1:9")
