@@ -1,6 +1,6 @@
 # make book: from a fresh clone to a built book. make test: lint, types, unit, notebook and browser
 # tests. Both set everything up by themselves, and do nothing twice.
-.PHONY: book test lab bench bench-gpu coverage setup pages browser lint units notebooks clean
+.PHONY: book test lab bench bench-gpu coverage walk setup pages browser lint units notebooks clean
 .DEFAULT_GOAL := book
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -59,6 +59,10 @@ bench: setup
 # How often the intervals hold the truth: written anew after a change of the statistics.
 coverage: setup
 	$(BIN)/python -m benchmarks.coverage
+
+# The exact walk on a random potential, which a claim of H17 rests on.
+walk: setup
+	$(BIN)/python -m benchmarks.walk
 
 # Where another python has the torch that knows the GPU: make bench-gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sgdnoise.book.page import Page
 from sgdnoise.chapters import errata, gradients, gradients_figures, gradients_findings
 from sgdnoise.chapters.errata_findings import anchor
 from sgdnoise.chapters.errata_g20 import ERRATA, printed_law
+from sgdnoise.experiments.gradient_statistics import measured
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +46,26 @@ def test_a_fit_reads_the_crossover_off_the_simulation(spread: float) -> None:
     assert crossover == pytest.approx(1 / spread**2, rel=0.25)
 
 
+@pytest.mark.parametrize("spread", [s for s in gradients.SPREADS if s])
+def test_signal_and_noise_are_alike_where_it_is_said(spread: float) -> None:
+    n = gradients.crossover(gradients.law(spread))
+    noise = 1 / n - 1 / gradients.EXAMPLES
+    assert noise == pytest.approx(spread**2)
+    assert n < min(1 / spread**2, gradients.EXAMPLES)
+    lines = gradients_figures.size_figure(spread, 1024).layout.shapes
+    assert n in [shape.x0 for shape in lines]
+    rows = gradients_findings.agreement(mean_size).data
+    (row,) = [row for _, row in rows.iterrows() if row["τ/σ"] == f"1/{1 / spread:g}"]
+    assert row["n where signal and noise are alike"] == f"{n:,.0f}"
+    read = float(row["read off by a fit"].replace(",", ""))
+    assert read == pytest.approx(n, rel=0.25)
+
+
+def test_without_signal_nothing_is_alike() -> None:
+    none = gradients_findings.agreement(mean_size).data.iloc[0]
+    assert none["n where signal and noise are alike"] == "none"
+
+
 @pytest.mark.parametrize("rate", [0.1, 1.0])
 @pytest.mark.parametrize("signal", gradients.SIGNALS)
 def test_simulated_steps_lower_both_losses_as_the_closed_forms_say(rate, signal) -> None:
@@ -62,7 +85,7 @@ def test_the_page_opens_where_the_law_has_left_the_gradient_behind() -> None:
     seen = gradients.simulated(spread)[gradients.SIZES.index(n)]
     text = gradients_findings.opening().data
     assert f"{seen / printed_law(float(n)):.1f} times G20's law" in text
-    assert f"n = {1 / spread**2:.0f}" in text
+    assert f"n = {1 / (spread**2 + 1 / gradients.EXAMPLES):.0f} examples" in text
     title = explorer.frame(**explorer.values)["layout"]["title"]["text"]
     assert gradients_figures.short(seen) in title
 
@@ -73,8 +96,60 @@ def test_the_loss_opens_where_one_examples_step_does_harm() -> None:
     assert gradients.bowl(signal).whole_drop(rate, 1) < 0
     assert "raises the loss of all" in gradients_figures.drop_figure(rate, signal).layout.title.text
     said = gradients_findings.loss_in_words().data
-    assert "from −" in said
-    assert "to +" in said
+    own, far, whole, end = (
+        float(number.replace("−", "-")) for number in re.findall(r"([−+]?\d\.\d+)(?= ε| to)", said)
+    )
+    fig = gradients_figures.drop_figure(rate, signal)
+    drawn = {trace.name: trace for trace in fig.data}
+    for name, ends in (
+        ("the batch's own loss", (own, far)),
+        ("the loss of all examples", (whole, end)),
+    ):
+        assert ends == pytest.approx(drawn[name].y[[0, -1]], rel=0.05)
+    assert whole < 0 < end
+    assert said.count("ε trΣ") == 2
+    raised, lowered = map(float, re.findall(r"by ([\d.]+) ε trΣ", fig.layout.title.text))
+    assert (-raised, lowered) == pytest.approx((whole, own), rel=0.05)
+    assert drawn["simulated, all"].marker.color == drawn["the loss of all examples"].line.color
+    assert drawn["simulated, own"].marker.color == drawn["the batch's own loss"].line.color
+
+
+def test_the_root_beside_one_parameters_size_is_what_its_legend_says() -> None:
+    (root,) = [t for t in gradients_figures.one_parameter_figure().data if "√" in t.name]
+    assert root.name == "√(G² + 2s²/π)"
+    np.testing.assert_allclose(root.y, np.sqrt(root.x**2 + 2 / np.pi))
+
+
+def test_the_share_of_true_gradients_is_that_of_the_drawn_variance() -> None:
+    n = gradients.SIZES[6]
+    title = gradients_figures.layer_figure(n).layout.title.text
+    share = float(re.search(r"make (\d+)% of its square", title)[1]) / 100
+    drawn = gradients.batch_gradients(gradients.SPREAD)
+    assert share == pytest.approx(drawn[-1].var() / drawn[6].var(), rel=0.1)
+
+
+def test_a_batchs_variance_is_exact_with_the_divisor_that_is_said() -> None:
+    single = np.array([0.3, -1.0, 2.5, 0.7])
+    pairs = [(a + b) / 2 for a, b in itertools.combinations(single, 2)]
+    assert np.var(pairs) == pytest.approx(single.var(ddof=1) * (1 / 2 - 1 / 4))
+
+
+@pytest.mark.parametrize(("scale", "grows"), [("digits", True), ("cpu", False)])
+def test_the_noise_scale_moves_as_the_page_says(scale: str, grows: bool) -> None:
+    page = Page.load("gradient-statistics", scale, None, str(ROOT / "results"))
+    found = measured.drawn(page)
+    scales = np.log2(
+        [
+            [[measured.size_law(r, t, at).crossover for t in measured.tensors(r)] for r in found]
+            for at in (0, -1)
+        ]
+    ).mean(axis=(1, 2))
+    assert (scales[1] > scales[0]) == grows
+    words = (ROOT / "book" / "gradients.ipynb").read_text(encoding="utf-8")
+    name = "on digits" if scale == "digits" else "on CIFAR-10"
+    compared = "larger at the end than at the first update" if grows else "and smaller"
+    link = f"{compared} [{name}](../papermill_runs/{scale}/gradient-statistics.ipynb)"
+    assert link in words
 
 
 def test_rules_of_the_rate_keep_or_change_the_step_of_noise() -> None:
@@ -102,3 +177,6 @@ def test_every_erratum_of_g20_is_linked_to_its_section() -> None:
     assert [e for e in errata.ERRATA if e.paper == "G20"] == list(ERRATA)
     for link in links:
         assert f'<a id=\\"{link}\\">' in page
+    # Set, as among the errata, and not as it is typed.
+    assert "Σ<sub>k=0…n</sub> g<sup>k</sup>" in html
+    assert not re.search(r"[\^_]\{|σ_", html)

@@ -26,6 +26,44 @@ def test_it_opens_on_half_of_the_examples():
         assert f"{exact:.3f}" in title
 
 
+def test_what_is_said_of_coins_is_what_the_covariances_give():
+    text = findings.opening().data
+    toy = chapter.toy().gradients
+    for gradients, said in ((toy, "has {:.2f} times the variance"), (toy - toy.mean(axis=0), None)):
+        ratios = [
+            np.trace(minibatch.covariance(gradients, m, "bernoulli"))
+            / np.trace(minibatch.covariance(gradients, m, "without"))
+            for m in chapter.BATCHES
+            if m < chapter.EXAMPLES
+        ]
+        np.testing.assert_allclose(ratios, ratios[0])
+        assert (said or "mean gradient is zero it has {:.2f} times").format(ratios[0]) in text
+
+
+def test_the_legend_of_the_clouds_has_the_ellipses_lines():
+    fig = figures.cloud_figure(32)
+    rings = [t for t in fig.data if t.showlegend is not False and t.legendgroup]
+    assert [t.name for t in rings] == list(chapter.NAMES.values())
+    assert all(t.mode == "lines" for t in rings)
+    assert len({t.line.dash for t in rings}) == len(rings)
+    clouds = [t for t in fig.data if t.showlegend is False]
+    assert [(t.legendgroup, t.marker.color) for t in clouds] == [
+        (t.legendgroup, t.line.color) for t in rings
+    ]
+
+
+def test_no_markup_of_symbols_is_left_raw():
+    shown = [
+        *findings.noise().data.columns,
+        findings.noise_in_words().data,
+        *(t.name for t in figures.root_figure(128).data),
+        str(figures.root_figure(128).layout),
+        *(slider.description for slider in figures.roots().sliders.values()),
+    ]
+    assert not [text for text in shown if "M_" in text or "η_" in text]
+    assert "M<sub>S</sub>" in findings.noise_in_words().data
+
+
 @pytest.mark.parametrize("sampling", minibatch.SAMPLINGS)
 @pytest.mark.parametrize("size", [4, 48])
 def test_an_ellipse_of_two_deviations_holds_what_a_normal_law_puts_in_it(size, sampling):

@@ -10,11 +10,12 @@ import pytest
 
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments import study_of
-from sgdnoise.experiments.random_walk import figures, findings
+from sgdnoise.experiments.random_walk import figures, findings, walk
 from sgdnoise.experiments.random_walk.grid import random_walk
 from sgdnoise.records.made import record_of
 from sgdnoise.study.grid import advance
 from sgdnoise.theory import growth
+from sgdnoise.theory import random_walk as walks
 from sgdnoise.training.result import Result
 
 BY = {claim.id: claim for claim in findings.CLAIMS}
@@ -376,23 +377,40 @@ def test_a_phase_that_diverged_is_not_judged():
 def test_the_walk_on_a_potential_is_judged_by_its_exact_law(straight, monkeypatch):
     verdict = judged(straight, "ultra-slow-diffusion")
     assert verdict.word == "reproduced"
-    walk = findings.walk_on_a_line()
-    log, rms = np.log(walk.times), walk.rms
-    ahead = growth.power_law(walk.times, rms).aic - growth.power_law(log, rms).aic
+    sinai = walk.walk_on_a_line()
+    log, rms = np.log(sinai.times), sinai.rms
+    ahead = growth.power_law(sinai.times, rms).aic - growth.power_law(log, rms).aic
     assert verdict.effect == pytest.approx(ahead, rel=0.35)
-    assert walk.squares.shape == (400, 24)
+    assert sinai.squares.shape == (walk.GROUPS, 24)
 
     def grows(squares):
-        other = type(walk)(walk.times, squares, 0.0)
+        other = type(sinai)(sinai.times, squares, 0.0)
         monkeypatch.setattr(findings, "walk_on_a_line", lambda: other)
         return judged(straight, "ultra-slow-diffusion").word
 
     rng = np.random.default_rng(0)
     noise = 1 + 0.02 * rng.standard_normal((400, 24))
-    assert grows(walk.times**0.4 * noise) == "contradicted"
+    assert grows(sinai.times**0.4 * noise) == "contradicted"
     assert grows(log**2.6 * noise) == "reproduced"
     wild = np.exp(2 * rng.standard_normal((400, 24)))
     assert grows(wild) in ("undecided", "absent")
+
+
+def test_the_recorded_walk_is_the_computed_one():
+    np.testing.assert_allclose(walk.walk_on_a_line().squares[3], walk.walk_of_group(3))
+
+
+def test_the_ends_of_the_line_are_too_far_to_matter():
+    wide = 257
+    u = walks.increments(1.0, wide, 40, np.random.default_rng(5))
+
+    def rms(sites):
+        cut = (wide - sites) // 2
+        inner = u[:, cut : cut + sites]
+        return np.sqrt(walks.exact_squares(inner, 0.2, walk.DOUBLINGS)[:, -1].mean())
+
+    assert rms(walk.SITES) == pytest.approx(rms(wide), rel=1e-3)
+    assert rms(129) < 0.99 * rms(wide)
 
 
 def test_where_every_run_is_lost_nothing_stands_beside_the_walk():

@@ -206,7 +206,7 @@ def logarithm() -> str:
     fits = {power: float(np.corrcoef(np.log(t), t**power)[0, 1] ** 2) for power in (1 / 4, 1 / 2)}
     return (
         "The data may well be logarithmic. They cannot show it: over two decades a straight line "
-        f"in log t explains {fits[1 / 4]:.1%} of t^¼ and {fits[1 / 2]:.1%} of √t, taken at "
+        f"in log t explains {fits[1 / 4]:.1%} of t^{{1/4}} and {fits[1 / 2]:.1%} of √t, taken at "
         f"{len(t)} times evenly spaced in log t."
     )
 

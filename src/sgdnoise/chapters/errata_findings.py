@@ -35,11 +35,11 @@ def _table(rows: Iterable[Mapping[str, object]]) -> HTML:
 
 def _cell(text: str) -> str:
     """A cell in which only a link of this module is read as HTML."""
-    return text if text.startswith("<a ") else _form(text)
+    return text if text.startswith("<a ") else form(text)
 
 
-def _form(text: str) -> str:
-    """Text as HTML: what stands after _ or in braces after _ or ^ is lowered or raised."""
+def form(text: str) -> str:
+    """Plain text as HTML: what stands after _ or in braces after _ or ^ is lowered or raised."""
     lowered = re.sub(r"_(?:\{(.*?)\}|(\w+))", r"<sub>\1\2</sub>", escape(text))
     return re.sub(r"\^\{(.*?)\}", r"<sup>\1</sup>", lowered)
 
@@ -62,8 +62,8 @@ def opening() -> Markdown:
     assert abs(over.mean() - np.sqrt(2)) < 0.02 < 1 < share  # or the sentence is not true
     count = sum(e.confirmed for e in ERRATA)
     return Markdown(
-        f"**G20's law for the mean gradient is {over.mean():.2f} times the simulated one at every "
-        f"batch size. With a little true gradient in the layer, σ/{1 / SPREADS[-1]:g}, the mean "
+        f"**G20's law for the mean size of a gradient is {over.mean():.2f} times the simulated one "
+        f"at every batch size. With a little true gradient in the layer, σ/{1 / SPREADS[-1]:g}, that size "
         f"is {share:.0f} times the printed law at n = {largest:,}. "
         f"{_all(count, len(ERRATA))} corrections below are confirmed: the simulation has the "
         "corrected number, and excludes the one that is printed or implied.**"
@@ -147,8 +147,8 @@ def side_by_side(name: str) -> HTML:
     """An erratum's printed and corrected form, and the numbers of both beside the simulation."""
     e = erratum(name)
     forms = (
-        f"<p><strong>Printed</strong>, {escape(e.place)}: {_form(e.printed)}<br>"
-        f"<strong>Corrected</strong>: {_form(e.corrected)}</p>"
+        f"<p><strong>Printed</strong>, {escape(e.place)}: {form(e.printed)}<br>"
+        f"<strong>Corrected</strong>: {form(e.corrected)}</p>"
     )
     return HTML(forms + str(_table(_row(c) for c in e.check()).data))
 

@@ -33,7 +33,7 @@ SPREADS = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
 """τ/σ, a layer's ratio of signal to noise for one example; G20 assumes 0."""
 
 SPREAD = 1 / 16
-"""Where the sliders open: noise and signal are alike at n = 256."""
+"""Where the sliders open."""
 
 
 @cache
@@ -77,6 +77,14 @@ def law(spread: float) -> SizeLaw:
 def refitted(spread: float) -> SizeLaw:
     """The law as it would be read off the simulation, without its last point."""
     return fit_size_law(SIZES[:-1], simulated(spread)[:-1], EXAMPLES)
+
+
+def crossover(of: SizeLaw) -> float:
+    """The batch size at which signal and noise are alike: 1/n − 1/N = a²/b².
+
+    It is the noise scale b²/a² where that is far below N, and below N always.
+    """
+    return 1 / (1 / of.crossover + 1 / of.size)
 
 
 # --- One parameter ------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from sgdnoise.chapters import computed_here, examples, fraction, line, marks, sh
 from sgdnoise.chapters import gradients as chapter
 from sgdnoise.chapters.errata_g20 import printed_law
 from sgdnoise.figures.explorer import Explorer, Slider, explorer
-from sgdnoise.figures.theme import BLUE, GREEN, INK, MUTED, PALETTE, VERMILLION, figure
+from sgdnoise.figures.theme import BLUE, INK, MUTED, PALETTE, VERMILLION, figure
 
 _N = np.array(chapter.SIZES, dtype=np.float64)
 
@@ -32,8 +32,8 @@ def size_figure(spread: float, batch_size: int) -> go.Figure:
         x_range=(0.8, 5200),
         y_range=(0.005, 1.5),
         title=(
-            f"n = {batch_size:,}: the mean gradient is {short(seen[here])} σ, G20's law has "
-            f"{short(printed)} σ"
+            f"n = {batch_size:,}: the mean size of a gradient is {short(seen[here])} σ, G20's law "
+            f"has {short(printed)} σ"
         ),
         alt="Mean size of a layer's batch gradient against batch size, simulated and by two laws",
     )
@@ -44,13 +44,14 @@ def size_figure(spread: float, batch_size: int) -> go.Figure:
     marks(fig, [batch_size], [seen[here]], "at the slider's n", color=VERMILLION, size=14)
     if spread:
         fig.add_hline(y=chapter.law(spread).floor, line={"color": MUTED, "dash": "dot"})
-        fig.add_vline(x=1 / spread**2, line={"color": MUTED, "dash": "dot"})
+        alike = chapter.crossover(chapter.law(spread))
+        fig.add_vline(x=alike, line={"color": MUTED, "dash": "dot"})
     how = f"{chapter.PARAMETERS:,} parameters, N = {chapter.EXAMPLES:,} examples"
     return computed_here(fig, how)
 
 
 def sizes() -> Explorer:
-    """The law of the mean gradient, moved by the signal in the layer and the batch size."""
+    """The law of a gradient's mean size, moved by the signal in the layer and the batch size."""
     return explorer(
         size_figure,
         {
@@ -89,8 +90,8 @@ def layer_figure(batch_size: int) -> go.Figure:
         x_range=(-0.5, 0.5),
         y_range=(0, 8),
         title=(
-            f"n = {batch_size:,}: a spread of {short(std)} σ, "
-            f"{chapter.SPREAD**2 / std**2:.0%} of it, squared, true gradient"
+            f"n = {batch_size:,}: a spread of {short(std)} σ; true gradients make "
+            f"{chapter.SPREAD**2 / std**2:.0%} of its square, noise the rest"
         ),
         alt="Distribution of the batch gradients of a layer above that of its true gradients",
     )
@@ -121,16 +122,16 @@ def one_parameter_figure() -> go.Figure:
     exact, root = chapter.one_parameter()
     over = root / exact - 1
     fig = figure(
-        x="true gradient |G| / standard deviation of the batch gradient",
+        x="true gradient |G| / standard deviation s of the batch gradient",
         x_unit=None,
-        y="E|g| / standard deviation",
+        y="E|ĝ| / s",
         y_unit=None,
         log="xy",
         title=f"The root of squares is at most {over.max():.0%} above the exact mean",
         alt="Mean absolute value of a normal variable against its mean, exact and approximate",
     )
     line(fig, chapter.RATIOS, exact, "folded normal, exact", color=BLUE)
-    line(fig, chapter.RATIOS, root, "√(a² + b²/n)", color=VERMILLION, dash="dash")
+    line(fig, chapter.RATIOS, root, "√(G² + 2s²/π)", color=VERMILLION, dash="dash")
     line(fig, chapter.RATIOS, np.full_like(chapter.RATIOS, chapter.NORMAL_MEAN), "noise alone, G20",
          color=INK, dash="dot")  # fmt: skip
     return computed_here(fig, "closed forms")
@@ -168,8 +169,8 @@ def drop_figure(rate: float, signal: float) -> go.Figure:
         y_unit=None,
         log="x",
         title=(
-            f"A step of one example {first} the loss of all, and lowers its own by "
-            f"{short(own[0] / at.signal)} ε|G|²"
+            f"A step of one example {first} the loss of all by {short(abs(whole[0]) / at.trace)} "
+            f"ε trΣ, and lowers its own by {short(own[0] / at.trace)} ε trΣ"
         ),
         alt="Fall of the batch's own loss and of the loss of all in one step against batch size",
     )
@@ -177,7 +178,7 @@ def drop_figure(rate: float, signal: float) -> go.Figure:
     line(fig, _N, whole / at.trace, "the loss of all examples", color=BLUE)
     line(fig, _N, 1 / _N, "G20's law, 1/n", color=INK, dash="dot")
     marks(fig, _N, seen[:, 0], "simulated, own", color=VERMILLION, symbol="x", size=8)
-    marks(fig, _N, seen[:, 1], "simulated, all", color=GREEN, symbol="circle-open", size=9)
+    marks(fig, _N, seen[:, 1], "simulated, all", color=BLUE, symbol="circle-open", size=9)
     fig.add_hline(y=0, line={"color": MUTED, "width": 1})
     return computed_here(fig, f"a quadratic in {chapter.DIMENSIONS} dimensions, fresh examples")
 

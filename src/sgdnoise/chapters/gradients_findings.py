@@ -12,19 +12,20 @@ from pandas.io.formats.style import Styler
 
 from sgdnoise.chapters import fraction, short, table
 from sgdnoise.chapters import gradients as chapter
-from sgdnoise.chapters.errata_findings import anchor
+from sgdnoise.chapters.errata_findings import anchor, form
 from sgdnoise.chapters.errata_g20 import ERRATA, printed_law
+from sgdnoise.theory.gradient_size import SizeLaw
 
 
 def opening() -> Markdown:
     """What the first figure shows where its sliders stand at first."""
     seen = chapter.simulated(chapter.SPREAD)
     at = chapter.SIZES.index(1024)
-    half = round(1 / chapter.SPREAD**2)
+    alike = chapter.crossover(chapter.law(chapter.SPREAD))
     return Markdown(
         "**A larger batch averages away the noise, and not the gradient. Here the signal is "
         f"1/{1 / chapter.SPREAD:g} of one example's noise, so that the two are alike "
-        f"at n = {half} examples. In a batch of 1,024 the mean gradient is "
+        f"at n = {alike:.0f} examples. In a batch of 1,024 the mean size of a gradient is "
         f"{seen[at] / printed_law(1024.0):.1f} times G20's law, and over all "
         f"{chapter.EXAMPLES:,} examples {seen[-1] / printed_law(4096.0):.1f} times.**"
     )
@@ -43,15 +44,16 @@ def agreement(mean_size: Callable[[float, float, float], float]) -> Styler:
             {
                 "τ/σ": fraction(spread) if spread else "0",
                 "law over simulation, furthest": f"{max(off, key=abs):+.1%}",
-                "crossover (σ/τ)²": f"{1 / spread**2:,.0f}" if spread else "none",
-                "read off by a fit": _crossover(fit.crossover),
+                "noise scale (σ/τ)²": f"{1 / spread**2:,.0f}" if spread else "none",
+                "n where signal and noise are alike": _alike(chapter.law(spread)),
+                "read off by a fit": _alike(fit),
             }
         )
     return table(rows)
 
 
-def _crossover(value: float) -> str:
-    return f"{value:,.0f}" if value < 1e6 else "none"
+def _alike(law: SizeLaw) -> str:
+    return f"{chapter.crossover(law):,.0f}" if law.crossover < 1e6 else "none"
 
 
 def one_parameter() -> Markdown:
@@ -85,12 +87,12 @@ def loss_in_words() -> Markdown:
     rate, signal = chapter.OPENS
     at = chapter.bowl(signal)
     (own, far), (whole, end) = (
-        f(rate, np.array([1.0, chapter.SIZES[-1]])) for f in (at.own_drop, at.whole_drop)
+        f(rate, np.array([1.0, chapter.SIZES[-1]])) / at.trace for f in (at.own_drop, at.whole_drop)
     )
     return Markdown(
         f"From n = 1 to {chapter.SIZES[-1]:,} the fall of the batch's own loss shrinks from "
-        f"{short(own)} to {short(far)} ε, and that of the loss of all grows from {_signed(whole)} "
-        f"to {_signed(end)} ε. The two meet where the noise is gone."
+        f"{short(own)} to {short(far)} ε trΣ, and that of the loss of all grows from "
+        f"{_signed(whole)} to {_signed(end)} ε trΣ. The two meet where the noise is gone."
     )
 
 
@@ -104,8 +106,8 @@ def errata() -> HTML:
         {
             "where": escape(e.place),
             "what is wrong": escape(e.wrong),
-            "printed": escape(e.printed),
-            "corrected": escape(e.corrected),
+            "printed": form(e.printed),
+            "corrected": form(e.corrected),
             "check": f'<a href="errata.html#{anchor(e.id)}">{e.id}</a>',
         }
         for e in ERRATA

@@ -32,6 +32,10 @@ NAMES: dict[minibatch.Sampling, str] = {
 SHOWN = 250
 REPEATS = 4000
 
+SMALL_BATCH, LARGE_BATCH = "M<sub>S</sub>", "M<sub>L</sub>"
+SMALL_RATE, LARGE_RATE = "η<sub>S</sub>", "η<sub>L</sub>"
+"""H17's symbols, as text of pages and figures has them."""
+
 
 @cache
 def toy() -> Samples:
@@ -55,6 +59,15 @@ def ellipse(batch_size: int, sampling: minibatch.Sampling) -> FloatArray:
     circle = np.stack([np.cos(angle), np.sin(angle)])
     axes = vectors * np.sqrt(np.maximum(values, 0))
     return np.asarray(toy().mean + 2 * (axes @ circle).T)
+
+
+def coin_over_without(samples: Samples) -> float:
+    """Trace of the covariance by coins over that without replacement, at every M < N.
+
+    (N − 1)/N · (1 + |g|²/tr C): above 1 where |g|² > tr C/(N − 1).
+    """
+    n, g = samples.size, samples.mean
+    return (n - 1) / n * (1 + float(g @ g) / samples.centred)
 
 
 @dataclass(frozen=True)

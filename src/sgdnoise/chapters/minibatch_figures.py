@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from sgdnoise.chapters import computed_here, line, marks
+from sgdnoise.chapters import computed_here, line
 from sgdnoise.chapters import minibatch as chapter
 from sgdnoise.data.sizes import train_size
 from sgdnoise.figures.explorer import Explorer, Slider, explorer
@@ -43,15 +43,14 @@ def cloud_figure(batch_size: int) -> go.Figure:
     )
     for k, (sampling, name) in enumerate(chapter.NAMES.items()):
         shown = chapter.cloud(batch_size, sampling)[: chapter.SHOWN]
-        marks(
-            fig,
-            shown[:, 0],
-            shown[:, 1],
-            name,
-            color=PALETTE[k],
-            symbol=SYMBOLS[k],
-            size=4,
-            opacity=0.35,
+        fig.add_scatter(
+            x=shown[:, 0],
+            y=shown[:, 1],
+            mode="markers",
+            marker={"color": PALETTE[k], "symbol": SYMBOLS[k], "size": 4, "opacity": 0.35},
+            name=name,
+            legendgroup=sampling,
+            showlegend=False,
         )
         ring = chapter.ellipse(batch_size, sampling)
         fig.add_scatter(
@@ -59,7 +58,9 @@ def cloud_figure(batch_size: int) -> go.Figure:
             y=ring[:, 1],
             mode="lines",
             line={"color": PALETTE[k], "dash": DASHES[k], "width": 2.5},
-            showlegend=False,
+            # The legend has the ellipse for both: the marks are too small and too pale for it.
+            name=name,
+            legendgroup=sampling,
             hoverinfo="skip",
         )
     g = chapter.toy().mean
@@ -133,15 +134,15 @@ SIZES = tuple(2**k for k in range(7, 16))
 
 
 def root_figure(small: int) -> go.Figure:
-    """By how much the learning rate has to grow to keep the covariance, over √(M_L/M_S)."""
+    """By how much the learning rate has to grow to keep the covariance, beside √(M_L/M_S)."""
     n = train_size("cifar10")
     sizes = [m for m in SIZES if m > small]
     exact = [scale_learning_rate(1.0, m, small, "sqrt", n) for m in sizes]
     over = exact[-1] / np.sqrt(sizes[-1] / small)
     fig = figure(
-        x="large batch M_L",
+        x=f"large batch {chapter.LARGE_BATCH}",
         x_unit="examples",
-        y="η_L/η_S",
+        y=f"{chapter.LARGE_RATE}/{chapter.SMALL_RATE}",
         y_unit=None,
         log="xy",
         x_range=(100, 40_000),
@@ -152,24 +153,29 @@ def root_figure(small: int) -> go.Figure:
         ),
         alt="Factor of the learning rate that keeps the covariance of an update, and the root",
     )
-    line(fig, sizes, exact, "exact, N = 50,000", color=PALETTE[0])
+    line(fig, sizes, exact, f"exact, N = {n:,}", color=PALETTE[0])
     line(
         fig,
         sizes,
         np.sqrt(np.array(sizes) / small),
-        "√(M_L/M_S), H17's equation 7",
+        f"√({chapter.LARGE_BATCH}/{chapter.SMALL_BATCH}), H17's equation 7",
         color=PALETTE[1],
         dash="dash",
     )
     line(fig, sizes, np.array(sizes) / small, "linear", color=MUTED, dash="dot")
-    return computed_here(fig, "√[(1/M_S − 1/N)/(1/M_L − 1/N)]")
+    exactly = f"√[(1/{chapter.SMALL_BATCH} − 1/N)/(1/{chapter.LARGE_BATCH} − 1/N)]"
+    return computed_here(fig, exactly)
 
 
 def roots() -> Explorer:
     """The exact root rule, moved by M_S."""
     return explorer(
         root_figure,
-        {"small": Slider((32, 128, 512, 2048), label="small batch M_S", value=128, format=",")},
+        {
+            "small": Slider(
+                (32, 128, 512, 2048), label="size of the small batch", value=128, format=","
+            )
+        },
         caption=(
             "Look at the right end: where the large batch is most of the training set, the noise "
             "it has left is so small that no root makes up for it, whatever the small batch is."

@@ -11,19 +11,27 @@ from pandas.io.formats.style import Styler
 from sgdnoise.chapters import folded, table
 from sgdnoise.chapters import minibatch as chapter
 from sgdnoise.chapters import minibatch_figures as figures
+from sgdnoise.chapters.errata_h17 import Samples
 from sgdnoise.theory import minibatch
+
+_RATIO = f"M/{chapter.SMALL_BATCH}"
 
 
 def opening() -> Markdown:
     """What the first figure shows where its slider stands at first."""
     without, having, coins = (figures.spread_of(32, s) for s in minibatch.SAMPLINGS)
+    samples = chapter.toy()
+    over = chapter.coin_over_without(samples)
+    least = chapter.coin_over_without(Samples(samples.gradients - samples.mean))
+    assert least < 1 < over  # or the last sentences are not true
     return Markdown(
         "**For a batch of half of the examples it matters how they are drawn. Its gradient spreads "
         f"{without:.3f} times as far as a single one's without replacement, {having:.3f} times "
         f"with replacement, and {coins:.3f} times if a coin decides on each example, which is what "
         "H17's appendix derives. Where the batch is a small part of the data the first two agree. "
-        "The third has more noise than the first at every size but the whole set, the more the "
-        "longer the mean gradient is.**"
+        f"The third has {over:.2f} times the variance of the first here, at every size but the "
+        "whole set, because the mean gradient is long. Where the mean gradient is zero it has "
+        f"{least:.2f} times.**"
     )
 
 
@@ -53,10 +61,12 @@ def noise() -> Styler:
         [
             {
                 "batch size M": row.batch_size,
-                "σ² as printed, ∝ M: M/M_S": f"{row.printed:g}",
-                "M/M_S − 1": f"{row.simple:g}",
+                f"σ² as printed, ∝ M: {_RATIO}": f"{row.printed:g}",
+                f"{_RATIO} − 1": f"{row.simple:g}",
                 "exact σ²": f"{row.exact:.3f}",
-                "drawn with it, of the covariance at M_S": f"{row.drawn:.3f} ± {row.error:.3f}",
+                f"drawn with it, of the covariance at {chapter.SMALL_BATCH}": (
+                    f"{row.drawn:.3f} ± {row.error:.3f}"
+                ),
             }
             for row in chapter.matched()
         ]
@@ -68,10 +78,10 @@ def noise_in_words() -> Markdown:
     last = chapter.matched()[-1]
     return Markdown(
         f"The batch of all {last.batch_size} has no noise of its own, and needs σ² = "
-        f"{last.exact:.2f} to have that of {chapter.SMALL}. That is less than M/M_S − 1 = "
+        f"{last.exact:.2f} to have that of {chapter.SMALL}. That is less than {_RATIO} − 1 = "
         f"{last.simple:g}, because the random factor multiplies whole gradients, their mean "
         "included, and the mean is long here. Where the mean is short beside the spread, "
-        "M/M_S − 1 is right."
+        f"{_RATIO} − 1 is right."
     )
 
 

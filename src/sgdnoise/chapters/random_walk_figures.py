@@ -5,11 +5,23 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from sgdnoise.chapters import computed_here, line, marks
+from sgdnoise.chapters import computed_here, line, marks, short
 from sgdnoise.chapters import random_walk as chapter
 from sgdnoise.figures.explorer import Explorer, Slider, explorer
-from sgdnoise.figures.theme import BLUE, DASHES, INK, MUTED, PALETTE, SYMBOLS, VERMILLION, figure
-from sgdnoise.theory.random_walk import SINAI_SECOND_MOMENT
+from sgdnoise.figures.theme import (
+    BLUE,
+    DASHES,
+    INK,
+    MUTED,
+    PALETTE,
+    SYMBOLS,
+    VERMILLION,
+    band,
+    figure,
+)
+
+# A dotted line is left for the line in log t, which one of the curves follows.
+_DASHES = tuple(dash for dash in DASHES if dash != "dot")
 
 
 def slow_figure(alpha: float, temperature: float) -> go.Figure:
@@ -26,20 +38,21 @@ def slow_figure(alpha: float, temperature: float) -> go.Figure:
         y_range=(-0.03, 1.03),
         title=(
             f"R² of a line in log t: {walk.log.r_squared:.3f} on a random potential, "
-            f"{others[0].log.r_squared:.3f} for t^¼ without one"
+            f"{others[0].log.r_squared:.3f} for {chapter.QUARTER} without one"
         ),
         alt="Four distances against the logarithm of time, and a straight line",
     )
-    line(fig, walk.time[[0, -1]], [0, 1], "a line in log t", color=MUTED, dash="dot", width=2)
     for k, path in enumerate((walk, *others)):
         fig.add_scatter(
             x=path.time,
             y=path.rising,
             mode="lines+markers",
-            line={"color": PALETTE[k], "dash": DASHES[k]},
+            line={"color": PALETTE[k], "dash": _DASHES[k]},
             marker={"symbol": SYMBOLS[k], "size": 6},
             name=f"{path.name.split(',')[0]}: R² {path.log.r_squared:.3f}",
         )
+    # Last, so that it lies above the curve that follows it.
+    line(fig, walk.time[[0, -1]], [0, 1], "a line in log t", color=INK, dash="dot", width=2)
     fig.update_layout(legend={"traceorder": "normal"})
     return computed_here(fig, "800 walkers on 400 potentials, and three laws in closed form")
 
@@ -73,9 +86,7 @@ def law_figure(alpha: float, temperature: float) -> go.Figure:
     """The walk's rms distance beside (log t)^(2/α) and √t, both through its last point."""
     walk = chapter.walked(alpha, temperature)
     t, rms = walk.times.astype(float), walk.rms
-    late = t >= chapter.LAST / chapter.WINDOW
-    q = np.polyfit(np.log(np.log(t[late])), np.log(rms[late]), 1)[0]
-    p = np.polyfit(np.log(t[late]), np.log(rms[late]), 1)[0]
+    found = chapter.powers(alpha, temperature)
     fig = figure(
         x="steps t",
         x_unit=None,
@@ -85,8 +96,9 @@ def law_figure(alpha: float, temperature: float) -> go.Figure:
         x_range=(9, 33_000),
         y_range=(1, 40_000),
         title=(
-            f"Over the last factor of 100 as (log t)^{q:.2f}, or as t^{p:.2f}; "
-            f"H17, in the long run: (log t)^{2 / alpha:.3g}"
+            f"Over the last factor of {chapter.WINDOW} as (log t)<sup>{found.of_log:.2f}</sup>, or "
+            f"as t<sup>{found.of_time:.2f}</sup>; H17, in the long run: "
+            f"(log t)<sup>{found.law:.3g}</sup>"
         ),
         alt="Distance of the walk against time, beside a power of log t and free diffusion",
     )
@@ -95,7 +107,7 @@ def law_figure(alpha: float, temperature: float) -> go.Figure:
         fig,
         t,
         rms[-1] * (np.log(t) / np.log(t[-1])) ** (2 / alpha),
-        "(log t)^(2/α) through the last point",
+        "(log t)<sup>2/α</sup> through the last point",
         color=VERMILLION,
     )
     line(fig, t, np.sqrt(t), "free diffusion, √t", color=INK, dash="dash")
@@ -104,11 +116,12 @@ def law_figure(alpha: float, temperature: float) -> go.Figure:
 
 def law() -> Explorer:
     """The law of equation 3, moved by α and temperature."""
+    alpha, temperature = chapter.LAW_START
     return explorer(
         law_figure,
         {
-            "alpha": Slider(chapter.ALPHAS, label="exponent α", value=1.0),
-            "temperature": Slider(chapter.TEMPERATURES, label="temperature T", value=0.5),
+            "alpha": Slider(chapter.ALPHAS, label="exponent α", value=alpha),
+            "temperature": Slider(chapter.TEMPERATURES, label="temperature T", value=temperature),
         },
         caption=(
             "Look for the position at which the marks lie on the orange curve: few do, within "
@@ -120,43 +133,39 @@ def law() -> Explorer:
 
 
 def sinai_figure() -> go.Figure:
-    """E x² over (T log t)⁴ at α = 1, in exact laws up to 10¹⁰ steps, and its known limit."""
+    """E x² over its limit at α = 1, in exact laws on drawn potentials, with their spread."""
+    time, over, error = chapter.sinai()
     fig = figure(
         x="steps t",
         x_unit=None,
-        y="E x² / (T log t)⁴",
+        y="E x² / its limit, 61/45 (T log t)⁴",
         y_unit=None,
         log="xy",
-        x_range=(8, 1e11),
+        x_range=(8, 3e8),
         y_range=(0.5, 100),
         title=(
-            f"After 10¹⁰ steps E x² is still {_scaled()[-1] / SINAI_SECOND_MOMENT:.1f} times its "
-            "limit, 61/45 (T log t)⁴"
+            f"After {short(time[-1])} steps E x² is {over[-1]:.2f} ± {error[-1]:.2f} times its "
+            "limit"
         ),
-        alt="Scaled mean square distance of Sinai's walk against time, and its limit",
+        alt="Mean square distance of Sinai's walk over its limit against time, with a band",
     )
-    time, _ = chapter.sinai(0.25)
     keep = time >= 8
-    line(fig, time[keep], _scaled()[keep], "exact, mean of 100 potentials, T = ¼", color=BLUE)
-    line(
+    time, over, error = time[keep], over[keep], error[keep]
+    how = f"mean of {chapter.POTENTIALS} potentials, T = {chapter.SINAI_TEMPERATURE:g}"
+    band(fig, time, over - error, over + error, color=BLUE, name="± its standard error")
+    line(fig, time, over, f"exact, {how}", color=BLUE)
+    line(fig, [8, 3e8], [1, 1], "limit (Kesten; Golosov 1986)", color=MUTED, dash="dot")
+    return computed_here(
         fig,
-        [8, 1e11],
-        [SINAI_SECOND_MOMENT] * 2,
-        "limit (Kesten; Golosov 1986)",
-        color=MUTED,
-        dash="dot",
+        f"powers of the chance to step from site to site of {chapter.SITES}, no random numbers but "
+        "the potentials; the band is one standard error over them",
     )
-    return computed_here(fig, "powers of the chance to step from site to site, no random numbers")
-
-
-def _scaled() -> np.ndarray:
-    time, squares = chapter.sinai(0.25)
-    return np.asarray(squares / (0.25 * np.log(time)) ** 4)
 
 
 def field_figure() -> go.Figure:
     """Walks in more dimensions, hot and cold."""
-    cold, hot = (chapter.field(16, t) for t in chapter.FIELD_TEMPERATURES)
+    cool, warm = chapter.FIELD_TEMPERATURES
+    cold, hot = chapter.field(16, cool), chapter.field(16, warm)
     fig = figure(
         x="steps t",
         x_unit=None,
@@ -164,8 +173,9 @@ def field_figure() -> go.Figure:
         y_unit="proposed step",
         log="xy",
         title=(
-            f"In 16 dimensions, after {cold.times[-1]:,} steps: {cold.rms[-1]:.0f} cold, "
-            f"{hot.rms[-1]:.0f} hot, {np.sqrt(cold.times[-1]):.0f} free"
+            f"In 16 dimensions, rms distance after {cold.times[-1]:,} steps: "
+            f"{cold.rms[-1]:.0f} at T = {cool:g}, {hot.rms[-1]:.0f} at T = {warm:g}, "
+            f"{np.sqrt(cold.times[-1]):.0f} free"
         ),
         alt="Distance of walks in 2 and 16 dimensions against time at two temperatures",
     )
@@ -192,7 +202,7 @@ def logistic_figure() -> go.Figure:
         y="weight w",
         y_unit=None,
         log="x",
-        title=f"Gain a factor of e in steps: {_gains()}, as 1/margin has it",
+        title=f"Gain per factor of e in steps: {_gains()}, nearly 1/margin",
         alt="Weight of logistic regression on separable data against steps at three margins",
     )
     for k, margin in enumerate(chapter.MARGINS):
@@ -213,5 +223,6 @@ def _gains() -> str:
     found = []
     for margin in chapter.MARGINS:
         time, steps, _ = chapter.logistic(margin)
-        found.append(f"{(steps[-1] - steps[-4]) / np.log(time[-1] / time[-4]):.2f}")
+        gain = (steps[-1] - steps[-4]) / np.log(time[-1] / time[-4])
+        found.append(f"{gain:.2f} at margin {margin:g}")
     return ", ".join(found)

@@ -20,21 +20,22 @@ def opening() -> Markdown:
     return Markdown(
         f"**A straight line against log t is no sign of a random potential. Over a factor of "
         f"{chapter.WINDOW} in steps its fit has R² = {walk.log.r_squared:.3f} on a walk through a "
-        f"random potential. But it has {quarter.log.r_squared:.3f} on growth as t^¼, "
+        f"random potential. But it has {quarter.log.r_squared:.3f} on growth as {chapter.QUARTER}, "
         f"{logistic.log.r_squared:.3f} on logistic regression, which has no noise at all, and "
         f"{free.log.r_squared:.3f} on free diffusion.**"
     )
 
 
 def by_hand(walk: Callable[[int, float], np.ndarray]) -> Styler:
-    """The page's own walk beside the library's, at α = 1."""
-    times = [10, 100, 1000]
-    mine = random_walk.walk(1.0, 1.0, times, potentials=2000, walkers=2, reach=512, seed=9)
+    """The page's own walk beside the library's, at α = 1 and T = 1."""
+    times, temperature = [10, 100, 1000], 1.0
+    mine = random_walk.walk(1.0, temperature, times, potentials=2000, walkers=2, reach=512, seed=9)
     rows = []
     for steps, rms in zip(times, mine.rms, strict=True):
-        places = walk(steps, 1.0)
+        places = walk(steps, temperature)
         rows.append(
             {
+                "T": f"{temperature:g}",
                 "steps": steps,
                 "rms distance, code above": f"{np.sqrt((places**2.0).mean()):.1f}",
                 "library, other potentials": f"{rms:.1f}",
@@ -42,6 +43,28 @@ def by_hand(walk: Callable[[int, float], np.ndarray]) -> Styler:
             }
         )
     return table(rows)
+
+
+NEAR = 0.1
+"""How far a power may be from its law's and still be called that of the law."""
+
+
+def law_in_words() -> Markdown:
+    """At how many settings of the sliders the walk shows the power of its law, and at which."""
+    at = [(a, t) for a in chapter.ALPHAS if a < 2 for t in chapter.TEMPERATURES]
+    found = {place: chapter.powers(*place) for place in at}
+    share = {place: powers.share for place, powers in found.items()}
+    near = [place for place in at if abs(share[place] - 1) <= NEAR]
+    assert near  # or the sentence has no end
+    named = " and ".join(
+        f"α = {a:g}, T = {t:g} (or t<sup>{found[a, t].of_time:.2f}</sup>)" for a, t in near
+    )
+    return Markdown(
+        f"Within {chapter.LAST:,} steps {len(near)} of the {len(at)} settings with α below 2 have "
+        f"the power of log t that the law gives, to {NEAR:.0%}: {named}. Free diffusion has "
+        f"t<sup>0.5</sup>. Over all of them the power lies between {min(share.values()):.2f} and "
+        f"{max(share.values()):.2f} times the law's, and it rises with the temperature."
+    )
 
 
 def _paths(window: float) -> tuple[chapter.Path, ...]:
@@ -55,11 +78,12 @@ def told_apart() -> Styler:
             {
                 "what grows": path.name,
                 "over a factor of": f"{window:,}",
+                "points": len(path.time),
                 "R² of a + b log t": f"{path.log.r_squared:.3f}",
                 "residuals' correlation": f"{path.log.autocorrelation:.2f}",
                 "ΔAIC, log ahead": _lead(path),
-                "p of c t^p": f"{path.power.parameters[1]:.2f}",
-                "p of a + b t^p": f"{path.free:.2f}",
+                "p of c t<sup>p</sup>": f"{path.power.parameters[1]:.2f}",
+                "p of a + b t<sup>p</sup>": f"{path.free:.2f}",
             }
             for window in (10, 100, 1000)
             for path in _paths(window)
@@ -78,15 +102,19 @@ def in_words() -> Markdown:
     walk, quarter, logistic, _ = _paths(chapter.WINDOW)
     least = min(walk.log.r_squared, quarter.log.r_squared)
     return Markdown(
-        f"Over a factor of {chapter.WINDOW}, R² is {least:.2f} or more for the walk and for t^¼. "
-        "It tells neither from a line against log t, nor the two from each other.\n\n"
+        f"Over a factor of {chapter.WINDOW}, R² is {least:.3f} or more for the walk and for "
+        f"{chapter.QUARTER}. It tells neither from a line against log t, nor the two from each "
+        f"other. It is taken at {len(walk.time)} points, evenly spaced in log t. At "
+        f"{chapter.DENSE} points it is {chapter.on_a_grid(1 / 4):.3f} for {chapter.QUARTER} and "
+        f"{chapter.on_a_grid(1 / 2):.3f} for √t.\n\n"
         f"ΔAIC is {walk.lead:+.0f} for the walk, where a positive number favours a + b log t and a "
-        "negative one c t^p. It takes each point for a draw of its own, which these are not: each "
-        f"residual is correlated with the next, by {walk.log.autocorrelation:.2f} here, so what a "
-        "fit leaves is a bend and no noise. Within one curve ΔAIC ranks two laws and proves "
-        "neither; the experiment takes its spread from seeds.\n\n"
-        "The last column fits a + b t^p, with the power free: 0 is log t, "
-        f"and it finds {walk.free:.2f} for the walk, {quarter.free:.2f} for t^¼ and "
+        "negative one c t<sup>p</sup>. It takes each point for a draw of its own, which these are "
+        "not: each residual is correlated with the next, by "
+        f"{walk.log.autocorrelation:.2f} here, so what a fit leaves is a bend and no noise. Within "
+        "one curve ΔAIC ranks two laws and proves neither; the experiment takes its spread from "
+        "seeds.\n\n"
+        "The last column fits a + b t<sup>p</sup>, with the power free: 0 is log t, and it finds "
+        f"{walk.free:.2f} for the walk, {quarter.free:.2f} for {chapter.QUARTER} and "
         f"{logistic.free:.2f} for logistic regression."
     )
 
@@ -105,7 +133,7 @@ def increments_hold() -> Markdown:
                 "on a line, distance 1, 10, 100": ", ".join(
                     f"{v:.3g}" for v in squares.mean(axis=0)
                 ),
-                "r^α": ", ".join(f"{v:.3g}" for v in np.array([1, 10, 100]) ** alpha),
+                "r<sup>α</sup>": ", ".join(f"{v:.3g}" for v in np.array([1, 10, 100]) ** alpha),
                 "waves, distance 1, 10": ", ".join(f"{v:.3g}" for v in waves),
             }
         )

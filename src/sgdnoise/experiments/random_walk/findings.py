@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import Estimate
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.random_walk.grid import DROP, ROOT, SAME, STOP
+from sgdnoise.experiments.random_walk.walk import DOUBLINGS, GROUPS, POTENTIALS, walk_on_a_line
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key, SweepState
 from sgdnoise.theory import growth, random_walk
@@ -122,18 +122,6 @@ def _lost(reading: Reading, *rates: str) -> str:
 
 # --- Claims -----------------------------------------------------------------------------------
 
-POTENTIALS, GROUPS, DOUBLINGS, FIRST = 400, 10, 30, 7
-"""Of the walk on a random potential: until 2³⁰ steps, from 2⁷ on. A first try with 60 potentials
-was undecided, ΔAIC +9 [−4, +22]."""
-
-
-@cache
-def walk_on_a_line() -> random_walk.Walk:
-    """Sinai's walk, α = 1, at T = 1/5: its exact law on 400 potentials, t = 2⁷ … 2³⁰."""
-    u = random_walk.increments(1.0, 129, POTENTIALS, np.random.default_rng(1982))
-    squares = random_walk.exact_squares(u, 0.2, DOUBLINGS)[:, FIRST - 1 :]
-    return random_walk.Walk(2 ** np.arange(FIRST, DOUBLINGS + 1), squares, 0.0)
-
 
 def _jackknife(walk: random_walk.Walk, of: Callable[[FloatArray], float]) -> Estimate:
     """A number of the rms over all potentials, by leaving out a group of them at a time."""
@@ -160,7 +148,7 @@ def ultra_slow(reading: Reading) -> Verdict:
     found = _jackknife(walk, ahead)
     power = _jackknife(walk, lambda rms: growth.power_law(log, rms).parameters[1])
     return directional(
-        f"for walks on a line at α = 1, computed exactly on {POTENTIALS} potentials up to "
+        f"for walks on a line at α = 1, computed exactly on {POTENTIALS:,} potentials up to "
         f"t = 2^{DOUBLINGS}, AIC of c t^p minus that of c (log t)^q is {found}. The fitted q is "
         f"{power}; the paper's 2/α, which holds at the longest times, is 2. No net has a part in "
         "it.",
