@@ -63,8 +63,8 @@ def opening() -> Markdown:
     count = sum(e.confirmed for e in ERRATA)
     return Markdown(
         f"**G20's law for the mean size of a gradient is {over.mean():.2f} times the simulated one "
-        f"at every batch size. With a little true gradient in the layer, σ/{1 / SPREADS[-1]:g}, that size "
-        f"is {share:.0f} times the printed law at n = {largest:,}. "
+        f"at every batch size. With a little true gradient in the layer, σ/{1 / SPREADS[-1]:g}, "
+        f"that size is {share:.0f} times the printed law at n = {largest:,}. "
         f"{_all(count, len(ERRATA))} corrections below are confirmed: the simulation has the "
         "corrected number, and excludes the one that is printed or implied.**"
     )
