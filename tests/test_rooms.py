@@ -52,11 +52,30 @@ ALLOWED: dict[str, set[str]] = {
     # The parts, checked, builds its nets, and shows its runs in the tables of the chapters.
     "experiments.findings": READ
     | PARTS
-    | {"experiments.grid", "experiments.measured", "experiments.ladder", "chapters"},
+    | {
+        "experiments.grid",
+        "experiments.measured",
+        "experiments.ladder",
+        "experiments.explanations",
+        "experiments.walk",
+        "chapters",
+    },
     # What findings judge and draw: as numbers, and as figures.
     "experiments.measured": READ | {"experiments.grid", "records"},
     "experiments.ladder": READ - {"figures"} | {"experiments.grid"},
     "experiments.pictures": READ | {"experiments.grid", "experiments.measured"},
+    "experiments.curvature_pictures": READ | {"experiments.measured", "experiments.pictures"},
+    # What is left of an explanation follows from words alone.
+    "experiments.explanations": {"claims", "experiments.grid", "experiments.measured"},
+    "experiments.walk": {"theory"},
+    "experiments.sentences": READ
+    | {
+        "data",
+        "experiments.grid",
+        "experiments.measured",
+        "experiments.findings",
+        "experiments.pictures",
+    },
     "experiments.figures": READ
     | {
         "experiments.grid",

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import made_up
 import numpy as np
 import pytest
 from made_up_gradients import G20, SIZES, Law, probe_curves
+from scipy import stats
 
 from sgdnoise.analysis import Reading
 from sgdnoise.errors import InputError
 from sgdnoise.experiments import study_of
-from sgdnoise.experiments.gradient_statistics import findings, pictures
+from sgdnoise.experiments.gradient_statistics import (
+    curvature_pictures,
+    findings,
+    pictures,
+    sentences,
+)
 from sgdnoise.experiments.gradient_statistics import measured as m
 from sgdnoise.experiments.gradient_statistics.grid import scaled_rate
 from sgdnoise.papers.numbers import printed
@@ -177,12 +184,17 @@ def test_a_loss_that_rises_has_no_law():
     m.runs(got, "scaled", 512)[3].curves["epoch_loss"][1] = 1.2
     verdict = CLAIMS["G20-F7.first-epoch-loss"].judge(got)
     assert verdict.word == "not tested here"
-    assert "B = 512 and the scaled rate" in verdict.why
+    assert "at B = 512 and the scaled rate" in verdict.why
+    assert verdict.why.endswith("in 1 of 5 runs.")
     (record,) = m.drawn(got)[:1]
     record.curves["whole_loss_drop/64"][0] = -0.1
     verdict = CLAIMS["G20-E8.loss-step-falls-with-batch"].judge(got)
     assert verdict.word == "not tested here"
-    assert "rise" in verdict.why
+    said = "at the start a step along a batch of 64 raises {} in 1 of 5 runs."
+    assert verdict.why == said.format("the loss of all 1,024")
+    record.curves["batch_loss_drop/64"][0] = -0.1
+    verdict = CLAIMS["G20-E8.loss-step-falls-with-batch"].judge(got)
+    assert verdict.why == said.format("the batch's own loss")
 
 
 def test_a_layer_without_curvature_has_no_median():
@@ -265,7 +277,7 @@ def test_a_layer_that_is_none_is_refused_with_the_legal_ones():
     got = reading()
     for draw in (
         lambda: pictures.gradient_sizes(got, "conv9", 0),
-        lambda: pictures.radii(got, "x"),
+        lambda: curvature_pictures.radii(got, "x"),
     ):
         with pytest.raises(
             InputError, match=r"layers\.0\.weight, layers\.0\.bias, layers\.1"
@@ -309,10 +321,72 @@ def test_titles_tell_how_much_changes_from_the_smallest_batch_to_the_largest():
                 else f"a factor of {trace.y[-1] / trace.y[0]:.2g}"
             )
             assert f"by {change} ({rule} rate)" in said
-    fig = pictures.distances(got)
+
+
+def test_the_distance_is_drawn_with_its_spread_and_told_with_its_interval():
+    got = reading(law=Law(near=-0.1, jitter=0.3))
+    fig = curvature_pictures.distances(got)
     mean = next(t for t in fig.data if t.name.startswith("their mean"))
-    assert f"by a factor of {mean.y[-1] / mean.y[0]:.2g}; G20's law has" in fig.layout.title.text
+    runs = [[m.last_distance(r) for r in m.measured_layers(got, n)] for n in (4, 64, 1024)]
+    assert np.array(mean.y) == pytest.approx(2 ** np.mean(runs, axis=1))
+    spread = 2 ** np.std(runs, axis=1, ddof=1)
+    assert np.array(mean.error_y.array) == pytest.approx(mean.y * (spread - 1))
+    assert np.array(mean.error_y.arrayminus) == pytest.approx(mean.y * (1 - 1 / spread))
+    change = np.subtract(runs[-1], runs[0])
+    half = stats.t.ppf(0.975, 4) * stats.sem(change)
+    low, high = (2 ** (change.mean() + side * half) for side in (-1, 1))
+    text = f"by a factor of {2 ** change.mean():.3g} [{low:.3g}, {high:.3g}]; G20's law has 0.062"
+    assert fig.layout.title.text == f"From B = 4 to 1,024 the distance changes {text}"
     assert sum(t.showlegend is not False for t in fig.data) == 3
+    assert "at 3 of 9 batch sizes" in fig.layout.annotations[-1].text
+
+
+def test_no_mark_stands_where_the_loss_of_some_seeds_rises():
+    got, base = reading(law=Law(first=-0.3)), reading(law=Law(first=-0.3))
+    for seed in (0, 2, 3):
+        m.runs(got, "equal", 1024)[seed].curves["epoch_loss"][1] = 1.2
+    marks, before = (
+        {t.name.split()[0]: t for t in pictures.first_falls(of).data if " rate, " in t.name}
+        for of in (got, base)
+    )
+    assert math.isnan(marks["equal"].y[-1])
+    assert marks["equal"].y[:-1] == before["equal"].y[:-1]
+    assert marks["scaled"].y == before["scaled"].y
+    fig, scaled = pictures.first_falls(got), before["scaled"].y
+    assert fig.layout.title.text == (
+        f"From n = 4 to 1,024 the fall of the loss changes by a factor of "
+        f"{scaled[-1] / scaled[0]:.2g} (scaled rate); at n = 1,024 the loss rises in 3 of 5 seeds "
+        "(equal rate)"
+    )
+    assert "No mark stands where the loss rises in some seeds." in fig.layout.annotations[-1].text
+    assert "No mark" not in pictures.first_falls(base).layout.annotations[-1].text
+    # Between the ends too, beside what changes from end to end.
+    m.runs(base, "scaled", 16)[1].curves["epoch_loss"][1] = 1.2
+    text = pictures.first_falls(base).layout.title.text
+    assert text.endswith("(scaled rate); at n = 16 the loss rises in 1 of 5 seeds (scaled rate)")
+    for rule in ("equal", "scaled"):
+        m.runs(got, rule, 1024)[1].curves["epoch_loss"][1] = 1.2
+    text = pictures.first_falls(got).layout.title.text
+    assert text == (
+        "At n = 1,024 the loss rises in 4 of 5 seeds (equal rate); at n = 1,024 the loss rises in "
+        "1 of 5 seeds (scaled rate)"
+    )
+
+
+def test_a_layer_tells_where_its_weights_are_zero_and_what_its_band_is():
+    got = reading(law=Law(off=1.0, jitter=0.0))
+    name = "layers.0.bias"
+    for record in m.measured_layers(got, 64):
+        record.curves[f"layer_ratio/{name}"][0] = 0.0
+    fig = curvature_pictures.radii(got, name)
+    assert fig.layout.title.text == (
+        "|w/g| over the radius: 0 at the start, as w = 0 there, 2 at the end"
+    )
+    other = curvature_pictures.radii(got, "layers.0.weight")
+    assert other.layout.title.text == "|w/g| over the radius: 2 at the start, 2 at the end"
+    (band,) = (t for t in fig.data if t.name == "radius × quartiles of |w/g|/R")
+    radius = next(t for t in fig.data if t.name == f"{name}, true").y[0]
+    assert {round(y / radius, 3) for y in band.y} == {1.0, 4.0}
 
 
 def test_the_first_figure_shows_what_is_measured_and_the_law():
@@ -322,11 +396,15 @@ def test_the_first_figure_shows_what_is_measured_and_the_law():
     assert np.array(measured.y) == pytest.approx(np.hypot(0.1, np.array(SIZES) ** -0.5))
     assert np.array(printed_law.y)[-1] == pytest.approx(measured.y[0] / 32)
     assert np.array(fitted.y)[3] == pytest.approx(measured.y[3], rel=0.02)
-    assert "layers.0.weight" in fig.layout.title.text
+    left, law = math.hypot(0.1, 1 / 32) / math.hypot(0.1, 1), 1 / 32
+    assert fig.layout.title.text == (
+        f"layers.0.weight at the start: all 1,024 examples leave {left:.0%} of a single example's "
+        f"|g|, G20's law {law:.0%}"
+    )
 
 
 def test_the_table_of_laws_reads_the_floor_and_the_crossover():
-    rows = findings.law_table(reading(law=Law(floor=0.1, jitter=0.0)))
+    rows = sentences.law_table(reading(law=Law(floor=0.1, jitter=0.0)))
     assert len(rows) == 4
     # Made up without a finite set: the fit puts 1/N of noise into the floor.
     assert float(rows["Signal a, first update"][0].split()[0]) == pytest.approx(
@@ -340,21 +418,160 @@ def test_the_table_of_laws_reads_the_floor_and_the_crossover():
 def test_every_figure_draws_at_every_scale_with_and_without_runs():
     draws = (
         pictures.accuracies, pictures.first_steps, pictures.first_falls, pictures.ways,
-        pictures.fluctuations, pictures.distances, pictures.first_gradients,
+        pictures.fluctuations, curvature_pictures.distances, pictures.first_gradients,
     )  # fmt: skip
     for scale in ("digits", "cpu", "gpu"):
         for got in (reading(scale=scale), reading(scale=scale, diverged=lambda config: True)):
             for draw in draws:
                 assert draw(got).layout.xaxis.title.text.startswith("batch size")
             assert pictures.training(got, m.sizes(got)[0]) is not None
-            assert findings.law_table(got) is not None
+            assert sentences.law_table(got) is not None
 
 
-def test_a_sentence_tells_both_losses():
-    said = findings.loss_sentence(reading(law=Law(whole=0.0, jitter=0.0)))
-    assert "lowers that example's loss by 1" in said
-    assert "-1" in said
-    assert findings.loss_sentence(reading(diverged=lambda config: True)) == ""
+@pytest.mark.parametrize(
+    ("batch", "whole", "said"),
+    [
+        (
+            {1: 12.5, 32: 0.75, 1024: 0.25},
+            {1: -3.75, 32: 0.125, 1024: 0.25},
+            "lowers that example's loss by 12.5 and raises the loss of all examples by 3.75; "
+            "all are divided by the learning rate. For a batch of 32 both fall, by 0.75 and 0.125. "
+            "For all 1,024 examples the two are one loss, which falls by 0.25.",
+        ),
+        (
+            {1: 12.5, 32: 0.75, 1024: -0.5},
+            {1: 3.75, 32: -0.125, 1024: -0.5},
+            "lowers that example's loss by 12.5 and lowers the loss of all examples by 3.75; "
+            "all are divided by the learning rate. For a batch of 32 it lowers the batch's own by "
+            "0.75 and raises that of all by 0.125. For all 1,024 examples the two are one loss, "
+            "which rises by 0.5.",
+        ),
+        (
+            {1: -12.5, 32: -0.75, 1024: 0.5},
+            {1: -3.75, 32: -0.125, 1024: 0.5},
+            "raises that example's loss by 12.5 and raises the loss of all examples by 3.75; "
+            "all are divided by the learning rate. For a batch of 32 both rise, by 0.75 and 0.125. "
+            "For all 1,024 examples the two are one loss, which falls by 0.5.",
+        ),
+    ],
+)
+def test_a_sentence_tells_both_losses_with_the_verb_of_their_sign(batch, whole, said):
+    got = reading()
+    for record in m.drawn(got):
+        for of, falls in (("batch", batch), ("whole", whole)):
+            for n, fall in falls.items():
+                record.curves[f"{of}_loss_drop/{n}"][0] = fall
+    start = "At the start, a step along a single example's gradient "
+    assert sentences.losses(got) == start + said
+    assert sentences.losses(reading(diverged=lambda config: True)) == ""
+
+
+def test_what_batches_are_drawn_from_is_told_at_every_scale():
+    parts = {"digits": "", "cpu": "the same 50 % of its 2,048", "gpu": "the same 2 % of its 50,000"}
+    for scale, part in parts.items():
+        got = reading(scale=scale)
+        said = sentences.population(got)
+        assert said.startswith("Here $N$ is 1,024")
+        assert ("the whole training set" in said) == (not part)
+        assert part in said
+        whys = {c: CLAIMS[c].judge(got).why for c in CLAIMS if c.startswith("H17")}
+        of = "the 1,024 training examples drawn from" if part else "the training set"
+        assert all(re.search(rf"H17's shares? of {of}[,.]", why) for why in whys.values())
+        first = CLAIMS["G20-F3.first-gradient"].judge(got).why
+        share = part.split()[2] if part else None
+        assert (f"that are drawn from, {share} % of the training set;" in first) == bool(part)
+        assert "to all 1,024 examples" in first
+    assert sentences.population(reading(diverged=lambda config: True)) == ""
+
+
+def test_how_large_the_batches_are_beside_g20s():
+    said = {scale: sentences.size(reading(scale=scale)) for scale in ("digits", "cpu", "gpu")}
+    for text in said.values():
+        assert text.startswith("G20's batches go up to 49,152, and in its figure 3 up to 60,000. ")
+    assert (
+        "there are 1,024 training images, and the largest batch that trains is the whole set"
+        in (said["digits"])
+    )
+    assert "there are 2,048 training images" in said["cpu"]
+    assert "50,000 training images, and the largest batch that trains is 66 % of it" in said["gpu"]
+    by_share = "matched by their share of the training set alone"
+    assert [by_share in text for text in said.values()] == [True, True, False]
+    limit = "Batches at equal weights go up to 1,024"
+    assert [limit in text for text in said.values()] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("floors", "each", "means"),
+    [
+        ((0.2, 0.1, 0.05), "all 4 tensors is larger", "25 at the first update, 400 at the end"),
+        ((0.1, 0.05, 0.2), "all 4 tensors is smaller", "100 at the first update, 400 after 1 "
+         "update and 25 at the end"),
+    ],
+)  # fmt: skip
+def test_which_way_the_noise_scale_goes(floors, each, means):
+    got = reading()
+    for record in m.drawn(got):
+        for name in m.tensors(record):
+            for n in SIZES:
+                sizes = [math.sqrt(floors[k] ** 2 + 1 / n - 1 / 1024) for k in (0, 1, 1, 2)]
+                record.curves[f"batch_gradient_abs/{n}/{name}"] = sizes
+    assert sentences.noise_scales(got) == (
+        f"At the end of training the noise scale of {each} than at the first update. Its geometric "
+        f"mean over the tensors is {means}."
+    )
+    # One that goes the other way.
+    for record in m.drawn(got):
+        for n in SIZES:
+            record.curves[f"batch_gradient_abs/{n}/layers.1.bias"].reverse()
+    assert f"noise scale of {3 if 'larger' in each else 1} of the 4 tensors is larger" in (
+        sentences.noise_scales(got)
+    )
+    assert sentences.noise_scales(reading(diverged=lambda config: True)) == ""
+
+
+def test_what_is_left_of_the_gradient_is_told_from_the_least_tensor_to_the_most():
+    got = reading(law=Law(floor=0.1, finite=True, jitter=0.0))
+    for record in m.drawn(got):
+        for n in SIZES:
+            size = math.sqrt(0.2**2 + 1 / n - 1 / 1024)
+            record.curves[f"batch_gradient_abs/{n}/layers.1.bias"][0] = size
+    low, high = (a / math.sqrt(a**2 + 1 / 32 - 1 / 1024) for a in (0.1, 0.2))
+    why = CLAIMS["G20-E4.gradient-falls-to-zero"].judge(got).why
+    assert why.startswith(
+        f"however large the batch, {low:.2f} to {high:.2f} of the mean |g| at a batch of 32 is left"
+    )
+    assert f"G20's law leaves {math.sqrt(32 / 60_000):.3f} at 60,000, the largest" in why
+
+
+def test_the_mean_step_is_told_over_all_of_training_and_in_the_first_epoch():
+    got = reading(law=Law(step=-0.5, jitter=0.0))
+    for n in SIZES[2:]:
+        for record in m.runs(got, "equal", n):
+            stride = record.curves["epoch_stride"]
+            # The first epoch's goes as n⁻⁰·²⁵, and the sum over all of training as before.
+            taken = stride[0] * (1 - (n / 4) ** 0.25 / 16)
+            record.curves["epoch_stride"] = [stride[0] - taken, stride[1] + taken, *stride[2:]]
+    why = CLAIMS["G20-E6.step-falls-as-root"].judge(got).why
+    assert why.startswith("over all of training its slope over batches of 4 to 1,024 is -0.50 [")
+    assert "; in the first epoch alone it is -0.25 [" in why
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"near": -0.03, "jitter": 0.45}, "has -4.0, which the interval excludes. A fall by up to"),
+        ({"near": -0.545, "jitter": 0.3}, "has -4.0, which the interval holds."),
+        ({"near": -0.2}, "has -4.0, which the interval excludes."),
+        ({"near": 0.3}, "has -4.0, which the interval excludes."),
+    ],
+)
+def test_what_is_known_of_the_distance_is_told_beside_the_law(changes, said):
+    verdict = CLAIMS["G20-E28.weights-near-minima"].judge(reading(law=replace(G20, **changes)))
+    assert said in verdict.why
+    assert ("A fall by up to" in verdict.why) == ("A fall by up to" in said)
+    if "A fall" in said:
+        factor = 2 ** -verdict.interval[0]
+        assert f"A fall by up to a factor of {factor:.2g} is not excluded." in verdict.why
 
 
 def test_made_up_runs_are_those_of_the_pages():

@@ -12,7 +12,13 @@ from made_up import estimate, told
 
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments import EXPERIMENTS, study_of
-from sgdnoise.experiments.larger_gradients import figures, findings, measured
+from sgdnoise.experiments.larger_gradients import (
+    explanations,
+    figures,
+    findings,
+    measured,
+    sentences,
+)
 from sgdnoise.experiments.larger_gradients.findings import BY
 from sgdnoise.experiments.larger_gradients.grid import (
     BATCH_FACTOR,
@@ -172,6 +178,7 @@ G = findings.GROWTH
 def test_small_losses_left_out_enlarge_the_gradient_or_do_not(loss, blind, spread, word, effect):
     found = judged("F9.discarding-enlarges", grown(loss, blind, spread))
     assert found.word == word
+    assert found.about.startswith("At the first update ")
     assert found.margin == pytest.approx(math.log2(1 / math.sqrt(0.9)))
     if effect is not None:
         assert found.effect == pytest.approx(effect, abs=5e-3)
@@ -220,7 +227,13 @@ def test_leaving_out_helps_at_both_of_g20s_batches(near, far, half, word):
     assert found.word == word
     assert found.effect == pytest.approx(min(near, far))
     assert (found.unit, found.margin) == ("points", 0.5)
-    assert f"with as many left out at random {near - 5:+.2f}" in found.why
+    words = ["gains" if gain >= 0 else "loses" for gain in (near, far, near - 5)]
+    assert found.why.startswith(f"it {words[0]} {abs(near):.2f} [")
+    assert f" and {words[1]} {abs(far):.2f} [" in found.why
+    assert f"with as many left out at random it {words[2]} {abs(near - 5):.2f}" in found.why
+    assert found.why.endswith(
+        "B = 40 and 160 stand for 2,000 and 8,000, as the same shares of the training set."
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,6 +251,14 @@ def test_beyond_g20s_batches_it_helps_little_or_much(near, far, half, word):
     assert found.word == word
     assert (found.unit, found.margin) == ("points", 0.5)
     assert abs(found.effect) == pytest.approx(max(abs(near), abs(far)))
+    how = "it harms: " if near < -1 else "it helps much: "
+    verb = "gains" if near >= 0 else "loses"
+    assert found.why.startswith(f"{how if word == 'contradicted' else ''}it {verb} ")
+    low, high = sorted((abs(near) - half, abs(near) + half))
+    assert f"{verb} {abs(near):.2f} [{low:.2f}, {high:.2f}] points at B = 640" in found.why
+    assert (
+        "62.5 % and 100 % of the training set, in place of more than 8,000 of 50,000." in found.why
+    )
 
 
 def losing(config, **by):
@@ -424,11 +445,22 @@ def test_runs_end_higher_and_closer_or_do_not(gain, small, word):
     ],
 )
 def test_what_is_left_of_larger_gradients(grew, free, equal, said):
-    sentence = findings.of_discarding(grew, free, equal)
+    sentence = explanations.of_discarding(grew, free, equal, (4, 4))
     assert said in sentence
     assert sentence.endswith(".")
     if "not decided" in said:
         assert all(word in sentence for word in (grew, free, equal))
+
+
+def test_a_gradient_that_does_not_stay_larger_denies_no_explanation():
+    said = explanations.of_discarding("reproduced", "contradicted", "absent", (3, 8))
+    assert said.startswith("**A gradient that is larger at first wins nothing back**")
+    assert "with 30 % left out it is larger at the first 3 of 8 logged updates and then" in said
+    assert "not the explanation" not in said
+    # Of no use where nothing was denied.
+    for grew, free in (("absent", "absent"), ("reproduced", "undecided")):
+        same = {explanations.of_discarding(grew, free, "absent", of) for of in ((3, 8), (8, 8))}
+        assert len(same) == 1
 
 
 @pytest.mark.parametrize(
@@ -469,7 +501,7 @@ def test_what_is_left_of_larger_gradients(grew, free, equal, said):
     ],
 )
 def test_what_is_left_of_the_small_first_batch(small, slow, said):
-    sentence = findings.of_first_epoch(small, slow)
+    sentence = explanations.of_first_epoch(small, slow)
     assert said in sentence
     assert sentence.endswith(".")
     if "not decided" in said:
@@ -481,7 +513,7 @@ def test_what_is_left_of_the_small_first_batch(small, slow, said):
     [
         ({"loss": 1.0}, "gradients remain a possible explanation**"),
         ({"loss": 1.0, "equal_loss": 1.0}, "gradients are not the explanation**"),
-        ({}, "wins nothing back"),
+        ({}, "it is larger at the first of 2 logged updates and then no longer"),
     ],
 )
 def test_the_sentences_come_from_the_records(by, said):
@@ -494,6 +526,77 @@ def test_the_sentences_come_from_the_records(by, said):
     # The small first batch calms to a half, and slow rates alone as well.
     assert "**The small first batch is not the explanation**" in text
     assert "lower rate of that epoch" in text
+
+
+@pytest.mark.parametrize(("early", "calms"), [(0.09, "not tested here"), (0.15, "contradicted")])
+def test_where_nothing_fluctuates_a_low_rate_calms_nothing_either(monkeypatch, early, calms):
+    asked = []
+    monkeypatch.setattr(findings, "of_first_epoch", lambda *words: asked.append(words) or "")
+    loud = amplitudes(whole_early=early, small_early=3.0, slow_early=3.0)
+    findings.survives(made(amplitude=loud))
+    ((small, slow),) = asked
+    assert (small[0], slow[0]) == (calms, calms)
+
+
+def along(ratios, spread=0.0):
+    """A part `gradient` whose gradients, small losses left out, have these ratios in log₂."""
+    of = made(gradient=lambda config: 0.0).part(PARTS["gradient"])
+    rng = np.random.default_rng(5)
+    for record in of.records.values():
+        if record.curves.get("gradient_abs"):
+            small = arm_of(record.config) == "loss"
+            grown = np.array(ratios.get(record.config.discard_fraction, [0.0] * 4)) * small
+            noise = spread * rng.standard_normal(4)
+            # Nets differ, and the ratio is taken seed by seed.
+            record.curves["gradient_abs"] = list(2.0 ** (record.config.seed + grown + noise))
+            record.curves["step"] = [1.0, 2.0, 4.0, 8.0]
+    return of
+
+
+@pytest.mark.parametrize(
+    ("some", "most", "said"),
+    [
+        ([1, 1, 0, 0], [1, 1, 1, 1], ("the first 2 of 4", "all 4")),
+        ([1, 0, 1, 1], [0, 0, 0, 0], ("the first and 2 later ones of 4", "none of 4")),
+        ([1, 1, -1, 1], [-1, 0, 0, 1], ("the first 2 and 1 later one of 4", "1 later one of 4")),
+    ],
+)
+def test_how_long_the_gradient_stays_larger(some, most, said):
+    of = along({0.3: np.array(some, float), 0.9: np.array(most, float)})
+    text = sentences.how_long(of)
+    larger = "With 30 % left out by loss the mean |g| is larger than with nothing left out at"
+    assert text.startswith(f"{larger} {said[0]} logged updates; ")
+    assert f"with 90 % left out at {said[1]}. The last one logged is update 8." in text
+    steps, ratios = measured.growth(of, 0.3)
+    assert steps == [1, 2, 4, 8]
+    assert ratios == pytest.approx(np.tile(some, (4, 1)))
+    first = some.index(0) if 0 in some[:3] else 2
+    assert measured.first_larger(measured.stays_larger(of, 0.3)) == first
+    # What cannot be told from none is not larger.
+    assert measured.stays_larger(along({0.3: np.array([0.1] * 4)}, 5.0), 0.3) == [False] * 4
+
+
+def test_nothing_is_told_of_gradients_that_were_not_measured():
+    assert sentences.how_long(made()) == ""
+
+
+def test_what_stands_for_g20s_batches_is_told_at_every_scale():
+    said = {}
+    for scale in ("digits", "cpu", "gpu"):
+        of = Reading(study_of(NAME, scale), {})
+        said[scale] = sentences.stand_ins(of), sentences.by_size(of)
+    assert said["digits"] == (
+        "Batches of 40 and 160 stand for G20's 2,000 and 8,000, and 160 stands for its 8,192 too: "
+        "of 1,024 images they are as large a share, 3.9 % and 16 %, as G20's are of 50,000.",
+        "There are 1,024 training images. 2,000 and 8,000 are more than that.",
+    )
+    assert said["cpu"] == (
+        "Batches of 200 and 800 stand for G20's 2,000 and 8,000, and 800 stands for its 8,192 too: "
+        "of 5,000 images they are as large a share, 4 % and 16 %, as G20's are of 50,000.",
+        "There are 5,000 training images. 8,000 is more than that. 2,000 would be 40 % of them, in "
+        "place of 4 %.",
+    )
+    assert said["gpu"] == ("", "")
 
 
 def test_how_long_the_first_step_is():
@@ -549,7 +652,8 @@ def test_titles_tell_what_leaving_out_does_to_the_gradient():
     )
     # The last size recorded is one for all arms.
     assert figures.along_the_run(of, LEFT_OUT).layout.title.text == (
-        f"At the end |g| is 1.00 times ({ARMS['loss']}), 1.00 times ({ARMS['random']}) that of all"
+        f"B = 160: at update 9, the last logged, |g| is 1.00 times ({ARMS['loss']}), 1.00 times "
+        f"({ARMS['random']}) that of all"
     )
 
 
@@ -566,3 +670,22 @@ def test_titles_tell_accuracies_and_last_losses():
     last = 2.0 ** (-0.05 * 99)
     arms = ", ".join(f"{last:.2g} ({ARMS[arm]})" for arm in ("whole", "small", "slow"))
     assert figures.courses(of, rate).layout.title.text.endswith(f": the last loss is {arms}")
+
+
+def test_dotted_lines_are_told_only_where_there_are_any():
+    of = made(losing)
+    dotted = "Dotted: all updates equally long."
+    assert dotted in figures.accuracies(of).layout.annotations[-1].text
+    free = of.part(lambda key: dict(key).get("updates") == "free")
+    assert dotted not in figures.accuracies(free).layout.annotations[-1].text
+    assert not any(trace.line.dash == "dot" for trace in figures.accuracies(free).data)
+
+
+def test_the_table_tells_fluctuations_as_the_verdicts_do():
+    of = made(amplitude=amplitudes(whole_early=0.2))
+    rows = figures.first_epoch_table(of)
+    why = judged("F11.loss-fluctuates-early", of).why
+    early, late = (rows[f"Fluctuation of the loss, {when}"][0] for when in ("early", "late"))
+    assert f"fluctuates by {early} early and {late} late" in why
+    assert float(early[:-1]) == pytest.approx(100 * (2 ** (4 * 0.2 / 6**0.5) - 1), rel=0.03)
+    assert rows["Tuned effective rate"][0] == "2¹"

@@ -59,7 +59,7 @@ class SizeLaw:
 
     @property
     def crossover(self) -> float:
-        """b²/a², the batch size at which noise and signal are alike, a layer's noise scale."""
+        """b²/a², a layer's noise scale: noise and signal are alike there if N is endless."""
         return (self.noise / self.floor) ** 2 if self.floor > 0 else math.inf
 
 

@@ -1,4 +1,4 @@
-"""What the records say of batch size, gradients, steps and losses: verdicts, and sentences.
+"""What the records say of batch size, gradients, steps and losses: the verdicts.
 
 Verdicts rest on the mean over seeds of a number that each run gives by itself, with Student's t.
 Predicates and margins were written before the runs, but after a pilot (seed 900) of the run in
@@ -9,10 +9,9 @@ about curvature for a |w/g| that is not zero at the start, where biases are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from sgdnoise import data
 from sgdnoise.analysis import Reading
@@ -88,7 +87,7 @@ def noise_falls(reading: Reading) -> Verdict:
 
 
 def _h17_size(n: np.ndarray, name: str) -> int:
-    """The drawn batch size that is as large a part of the training set as H17's, or just less."""
+    """The drawn batch size that is as large a part of all as H17's of its training set, or less."""
     share = printed(f"H17-protocol.{name}").value / data.train_size("cifar10")
     return int(max(np.searchsorted(n, share * n[-1], side="right") - 1, 0))
 
@@ -105,7 +104,7 @@ def covariance(reading: Reading) -> Verdict:
     value = _mean(found, off)
     why = (
         f"log₂ of the measured covariance divided by the printed one is {value}, the mean over "
-        f"batches of 1 to {n[last]}, H17's share of the training set."
+        f"batches of 1 to {n[last]}, H17's share of {m.drawn_from(found[0])}."
     )
     return alike(why, value, unit="log2 ratio", margin=PROPORTIONAL)
 
@@ -122,8 +121,8 @@ def root_scaling(reading: Reading) -> Verdict:
 
     value = _mean(found, change)
     why = (
-        f"from a batch of {n[small]} to one of {n[large]}, which are H17's shares of the training "
-        f"set, the covariance of an update changes by {value} in log₂."
+        f"from a batch of {n[small]} to one of {n[large]}, which are H17's shares of "
+        f"{m.drawn_from(found[0])}, the covariance of an update changes by {value} in log₂."
     )
     return alike(why, value, unit="log2 ratio", margin=PROPORTIONAL)
 
@@ -140,8 +139,8 @@ def mean_step_negligible(reading: Reading) -> Verdict:
     value = _mean(found, over)
     why = (
         f"squared, the mean step is {NEGLIGIBLE * 2**value.value:.2g} times the noise at a batch "
-        f"of {large}, H17's share of the training set, the mean over training. Negligible means "
-        f"{NEGLIGIBLE:g} or less; log₂ of the ratio to that is {value}."
+        f"of {large}, H17's share of {m.drawn_from(found[0])}, the mean over training. Negligible "
+        f"means {NEGLIGIBLE:g} or less; log₂ of the ratio to that is {value}."
     )
     return directional(why, value, unit="log2 ratio", sign=-1)
 
@@ -183,9 +182,11 @@ def first_gradient(reading: Reading) -> Verdict:
     value = _mean(found, lambda r: _size_slope(r, layer, slice(0, 1), m.LEAST))
     n = m.batch_sizes(found[0])
     crossover = Estimate.mean([math.log2(m.size_law(r, layer).crossover) for r in found])
+    share = m.share_drawn_from(found[0])
+    of = "" if share == 1 else f" that are drawn from, {100 * share:.2g} % of the training set"
     why = (
-        f"in {layer} its slope is {value} from a batch of {m.LEAST} to all {n[-1]:,} examples; "
-        f"signal and noise are alike at a batch of {2**crossover.value:.0f}."
+        f"in {layer} its slope is {value} from a batch of {m.LEAST} to all {n[-1]:,} examples{of}; "
+        f"the noise scale is a batch of {2**crossover.value:.0f}."
     )
     return alike(why, value, unit="slope", margin=STEEP, target=-0.5)
 
@@ -199,9 +200,12 @@ def falls_to_zero(reading: Reading) -> Verdict:
     """Whether nothing of mean |g| is left for very large batches, in every tensor, at the start."""
     found = m.drawn(reading)
     parts = {t: _mean(found, lambda r, t=t: _floor_share(r, t)) for t in m.tensors(found[0])}  # type: ignore[misc]
+    least, most = (end(part.value for part in parts.values()) for end in (min, max))
     why = (
-        f"of the mean |g| at a batch of {m.LEAST}, the share that is left however large the batch, "
-        f"fitted to all batches but the whole set; G20's law leaves {zero():.3f} at its largest."
+        f"however large the batch, {least:.2f} to {most:.2f} of the mean |g| at a batch of "
+        f"{m.LEAST} is left in the tensors, by fits to all batches but the largest. G20's law "
+        f"leaves {zero():.3f} at {printed('G20-F3.most_batch_size').value:,.0f}, the largest of "
+        "its figure 3."
     )
     return every(why, parts, unit="share", margin=zero(), same=True)
 
@@ -211,8 +215,11 @@ def falls_to_zero(reading: Reading) -> Verdict:
 
 def step_as_root(reading: Reading) -> Verdict:
     """Whether the mean step falls as 1/√n at equal rate, over all of training."""
-    value = m.slope_over_sizes(reading, "equal", m.mean_step)
-    why = f"its slope over batches of {_range(reading)} is {value}."
+    value, first = (m.slope_over_sizes(reading, "equal", of) for of in (m.mean_step, m.first_step))
+    why = (
+        f"over all of training its slope over batches of {_range(reading)} is {value}; in the "
+        f"first epoch alone it is {first}."
+    )
     return alike(why, value, unit="slope", margin=STEEP, target=-0.5)
 
 
@@ -261,8 +268,11 @@ def _fall_lacks(reading: Reading) -> str:
     for rule in RULES:
         for n in m.sizes(reading):
             falls = m.over_seeds(m.runs(reading, rule, n), m.first_fall)
-            if not np.isfinite(falls).all():
-                return f"at B = {n:,} and {_rule(rule)} the loss rises in the first epoch."
+            if rise := int((~np.isfinite(falls)).sum()):
+                return (
+                    f"at B = {n:,} and {_rule(rule)} the loss rises in the first epoch, in {rise} "
+                    f"of {len(falls)} runs."
+                )
     return ""
 
 
@@ -293,11 +303,18 @@ def _drop_lacks(reading: Reading) -> str:
     """What a law of the fall of the loss lacks: a fall."""
     if lacking := _no_draws(reading):
         return lacking
-    for record in m.drawn(reading):
-        some = _from_least(np.array(m.batch_sizes(record)))
-        for of in ("batch", "whole"):
-            if not (m.loss_drops(record, of)[0, some] > 0).all():
-                return "at the start a step makes the loss of all examples rise at some batch size."
+    found = m.drawn(reading)
+    n = m.batch_sizes(found[0])
+    for of, name in (("batch", "the batch's own loss"), ("whole", f"the loss of all {n[-1]:,}")):
+        for size, drops in zip(
+            n, np.transpose([m.loss_drops(r, of)[0] for r in found]), strict=True
+        ):
+            rise = int((~(drops > 0)).sum())
+            if size >= m.LEAST and rise:
+                return (
+                    f"at the start a step along a batch of {size} raises {name} in {rise} of "
+                    f"{len(found)} runs."
+                )
     return ""
 
 
@@ -369,23 +386,23 @@ def ratio_is_radius(reading: Reading) -> Verdict:
     return every(why, parts, unit="log2 ratio", margin=SAME_SIZE, same=True)
 
 
-def _last_distance(record: Record) -> float:
-    """Log₂ of the median distance to the minimum at the end, the mean over the tensors."""
-    return float(np.mean(np.log2(m.layer_curves(record, "layer_distance")[-1])))
-
-
 def near_minima(reading: Reading) -> Verdict:
     """Whether weights trained with larger batches end nearer to their parabolas' minima."""
     sizes = m.layer_sizes(reading)
     first, last = (
-        m.over_seeds(m.runs(reading, "equal", n), _last_distance) for n in (sizes[0], sizes[-1])
+        m.over_seeds(m.runs(reading, "equal", n), m.last_distance) for n in (sizes[0], sizes[-1])
     )
     value = Estimate.mean(last - first)
     law = -math.log2(sizes[-1] / sizes[0]) / 2
+    interval = value.interval
+    held = interval.holds(law)
     why = (
         f"from B = {sizes[0]:,} to {sizes[-1]:,} the distance |g/h| after training changes by "
-        f"{value} in log₂; G20's law has {law:.1f}."
+        f"{value} in log₂. G20's law has {law:.1f}, which the interval "
+        f"{'holds' if held else 'excludes'}."
     )
+    if not held and interval.low < 0 <= interval.high:
+        why += f" A fall by up to a factor of {2**-interval.low:.2g} is not excluded."
     return directional(why, value, unit="log2 ratio", sign=-1, margin=NEARER)
 
 
@@ -418,59 +435,6 @@ def _ratios_lack(reading: Reading) -> str:
 def _distances_lack(reading: Reading) -> str:
     sizes = m.layer_sizes(reading)
     return _layers_lack(reading, "layer_distance", [sizes[0], sizes[-1]])
-
-
-# --- Tables and sentences -----------------------------------------------------------------------
-
-
-def law_table(reading: Reading) -> pd.DataFrame:
-    """The law fitted to each tensor at the start and at the end, with 95 % intervals over seeds."""
-    found = m.drawn(reading)
-    rows = []
-    for tensor in m.tensors(found[0]) if found else []:
-        row = {"Tensor": tensor}
-        for moment, name in ((0, "first update"), (-1, "end of training")):
-            laws = [m.size_law(r, tensor, moment) for r in found]
-            row |= {
-                f"Signal a, {name}": _plus(Estimate.mean([law.floor for law in laws])),
-                f"Noise scale b²/a², {name}": _scale([law.crossover for law in laws]),
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _plus(found: Estimate) -> str:
-    half = found.interval.half
-    return f"{found.value:.3g} ± {half:.2g}" if math.isfinite(half) else f"{found.value:.3g}"
-
-
-def _scale(crossovers: list[float]) -> str:
-    """A geometric mean with its interval."""
-    if not np.isfinite(crossovers).all():
-        return "no floor found"
-    at = Estimate.mean(np.log2(crossovers)).interval
-    if not math.isfinite(at.half):
-        return f"{2**at.value:,.0f}"
-    return f"{2**at.value:,.0f} [{2**at.low:,.0f}, {2**at.high:,.0f}]"
-
-
-def loss_sentence(reading: Reading) -> str:
-    """What a step does to the batch's own loss and to the whole one, at both ends of n."""
-    found = m.drawn(reading)
-    if not found:
-        return ""
-    n = m.batch_sizes(found[0])
-    said: Mapping[str, np.ndarray] = {
-        of: np.mean([m.loss_drops(r, of)[0] for r in found], axis=0) for of in ("batch", "whole")
-    }
-    k = n.index(m.LEAST) if m.LEAST in n else len(n) // 2
-    return (
-        f"At the start, a step along a single example's gradient lowers that example's loss by "
-        f"{said['batch'][0]:.3g} and changes the loss of all examples by "
-        f"{-said['whole'][0]:+.3g}; both are divided by the learning rate. For a batch of {n[k]} "
-        f"the two numbers are {said['batch'][k]:.3g} and {-said['whole'][k]:+.3g}, and for all "
-        f"{n[-1]:,} examples {said['batch'][-1]:.3g} and {-said['whole'][-1]:+.3g}."
-    )
 
 
 CLAIMS = (

@@ -104,6 +104,18 @@ def batch_sizes(record: Record) -> list[int]:
     return sorted(int(name) for name in _named(record, "batch_gradient_variance/"))
 
 
+def share_drawn_from(record: Record) -> float:
+    """What part of the training set these batches are drawn from; in a run always the same one."""
+    return batch_sizes(record)[-1] / data.images_of(record.config)
+
+
+def drawn_from(record: Record) -> str:
+    """What these batches are drawn from, in words."""
+    if share_drawn_from(record) == 1:
+        return "the training set"
+    return f"the {batch_sizes(record)[-1]:,} training examples drawn from"
+
+
 def tensors(record: Record) -> list[str]:
     """The names of its parameter tensors: layer by layer, weights before biases."""
     names = _named(record, "batch_gradient_abs/1/") or _named(record, "layer_radius/")
@@ -156,7 +168,7 @@ def loss_drops(record: Record, of: str) -> FloatArray:
 def relative_noise(record: Record) -> FloatArray:
     """n · tr cov(g_n)/trΣ, the mean over the moments of training, one for each batch size.
 
-    1 where covariance falls as 1/n; trΣ by other examples' own gradients.
+    1 where covariance falls as 1/n; trΣ by the own gradients of some of the same examples.
     """
     trace = curve(record, "gradient_covariance_trace")[:, None]
     variance = _table(record, "batch_gradient_variance/{}")[1:]
@@ -240,6 +252,16 @@ def accuracy(record: Record) -> float:
 def layer_curves(record: Record, quantity: str) -> FloatArray:
     """A quantity of the layers' curvature, shape (moments, tensors)."""
     return np.stack([curve(record, f"{quantity}/{t}") for t in tensors(record)], axis=1)
+
+
+def last_distance(record: Record) -> float:
+    """Log₂ of the median distance to the minimum at the end, the mean over the tensors.
+
+    NaN where curvature was not measured.
+    """
+    if "layer_curvature_epoch" not in record.curves:
+        return math.nan
+    return float(np.mean(np.log2(layer_curves(record, "layer_distance")[-1])))
 
 
 # --- Over runs ----------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Figures of `gradient-statistics`: G20's figures 1 to 5, 7 and 8 from records."""
+"""Figures of `gradient-statistics`: G20's figures 1, 3 to 5, 7 and 8 from records."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -96,8 +97,8 @@ def gradient_sizes(reading: Reading, layer: str, step: int) -> go.Figure:
         when = "at the start" if step == 0 else f"after {step:,} updates"
         fig.update_layout(
             title={
-                "text": f"{layer} {when}: all examples leave {mean[-1] / mean[0]:.0%}, "
-                f"G20's law {n[-1] ** -0.5:.0%}"
+                "text": f"{layer} {when}: all {n[-1]:,} examples leave {mean[-1] / mean[0]:.0%} "
+                f"of a single example's |g|, G20's law {n[-1] ** -0.5:.0%}"
             }
         )
     return provenance(fig, source(reading))
@@ -183,6 +184,7 @@ def against_size(
     y_unit: str | None = None,
     power: float | None = None,
     log: bool = True,
+    lacking: str = "",
 ) -> go.Figure:
     """A number of each run against its batch size, under both rules of the rate.
 
@@ -194,6 +196,8 @@ def against_size(
         y_unit: its unit.
         power: of the batch size, by G20's law; drawn through the smallest batch at the equal rate.
         log: whether its axis is logarithmic.
+        lacking: what it means that a run has no such number. Where some runs have none the mean of
+            the others would tell of these alone: no mark stands there, and the title says so.
     """
     from sgdnoise.figures.theme import DASHES, INK, PALETTE, SYMBOLS, figure, provenance
     from sgdnoise.figures.titles import changes
@@ -209,9 +213,16 @@ def against_size(
         alt=f"{y} against batch size, under both rules of the learning rate",
     )
     ends: dict[str, tuple[float, float]] = {}
+    gaps: list[str] = []
     for k, rule in enumerate(RULES):
         table = [m.over_seeds(m.runs(reading, rule, n), number) for n in every]
         finite = [row[np.isfinite(row)] for row in table]
+        for at, n in enumerate(every if lacking else ()):
+            # Of a run that is not there nothing is known.
+            there = sum(run is not None for run in m.runs(reading, rule, n))
+            if without := there - len(finite[at]):
+                gaps.append(f"at n = {n:,} {lacking} in {without} of {there} seeds ({rule} rate)")
+                finite[at] = finite[at][:0]
         mean = [row.mean() if len(row) else np.nan for row in finite]
         std = [row.std(ddof=1) if len(row) > 1 else 0.0 for row in finite]
         fig.add_scatter(
@@ -231,11 +242,18 @@ def against_size(
                 line={"color": INK, "dash": "dot", "width": 1.5},
                 name=f"G20's law, slope {power:g}",
             )
-        ends[f"{rule} rate"] = (float(mean[0]), float(mean[-1]))
+        if not gaps or math.isfinite(mean[0] + mean[-1]):
+            ends[f"{rule} rate"] = (float(mean[0]), float(mean[-1]))
     points = ", ".join(f"by {last - first:+.1f} points ({n})" for n, (first, last) in ends.items())
-    said = changes(ends) if log else points
-    title = f"From n = {every[0]:,} to {every[-1]:,} {what} changes {said}"
-    return provenance(fig.update_layout(title={"text": title}), source(reading))
+    said = (
+        f"From n = {every[0]:,} to {every[-1]:,} {what} changes {changes(ends) if log else points}"
+    )
+    title = "; ".join([said, *gaps] if ends else gaps)
+    title = title[:1].upper() + title[1:]
+    from_where = source(reading).and_also("Bars: standard deviations over seeds.")
+    if gaps:
+        from_where = from_where.and_also(f"No mark stands where {lacking} in some seeds.")
+    return provenance(fig.update_layout(title={"text": title}), from_where)
 
 
 def _rule(reading: Reading, rule: str) -> str:
@@ -266,6 +284,7 @@ def first_falls(reading: Reading) -> go.Figure:
         "the fall of the loss",
         "nats",
         power=-1.0,
+        lacking="the loss rises",
     )
 
 
@@ -337,136 +356,3 @@ def _losses(reading: Reading) -> tuple[float, float]:
     flat = np.concatenate(seen) if seen else np.array([])
     flat = flat[np.isfinite(flat) & (flat > 0)]
     return (float(flat.min()) / 1.5, float(flat.max()) * 1.5) if len(flat) else (0.01, 3.0)
-
-
-# --- Curvature of layers ------------------------------------------------------------------------
-
-
-def picked(reading: Reading) -> list[str]:
-    """The tensors whose curvature is measured."""
-    found = m.measured_layers(reading, m.meeting(reading))
-    return m.tensors(found[0]) if found else []
-
-
-def radii(reading: Reading, layer: str) -> go.Figure:
-    """G20's figure 2 over training: one layer's radius of curvature and |w/g|, over all others'.
-
-    Raises:
-        InputError: for a layer that the net lacks.
-    """
-    from sgdnoise.figures.theme import BLUE, MUTED, VERMILLION, band, figure, provenance
-    from sgdnoise.figures.tuned import source
-
-    found = m.measured_layers(reading, m.meeting(reading))
-    fig = figure(
-        x="epoch",
-        x_unit=None,
-        y="radius of curvature, median of the layer",
-        y_unit="w²/nat",
-        log="y",
-        alt=f"Radius of curvature of {layer} and |w/g| against epochs, with the other layers",
-    )
-    if found:
-        names = m.tensors(found[0])
-        m.check_tensor(found[0], layer)
-        at, x = names.index(layer), m.curve(found[0], "layer_curvature_epoch")
-        radius, ratio = (_typical(found, f"layer_{q}") for q in ("radius", "ratio"))
-        for k, _ in enumerate(names):
-            if k != at:
-                fig.add_scatter(
-                    x=x,
-                    y=radius[:, k],
-                    mode="lines",
-                    line={"color": MUTED, "width": 1, "dash": "dot"},
-                    name="the other layers",
-                    legendgroup="others",
-                    showlegend=k == (at == 0),
-                )
-        low, high = (_typical(found, f"layer_error_{q}")[:, at] for q in ("low", "high"))
-        band(
-            fig,
-            x,
-            radius[:, at] * low,
-            radius[:, at] * high,
-            color=VERMILLION,
-            name="half of the weights",
-        )
-        fig.add_scatter(
-            x=x, y=radius[:, at], mode="lines+markers", line={"color": BLUE}, name=f"{layer}, true"
-        )
-        fig.add_scatter(
-            x=x,
-            y=ratio[:, at],
-            mode="lines+markers",
-            line={"color": VERMILLION, "dash": "dash"},
-            name=f"{layer}, |w/g|",
-        )
-        fig.update_layout(
-            title={
-                "text": f"|w/g| over the radius: {ratio[0, at] / radius[0, at]:.2g} at the start, "
-                f"{ratio[-1, at] / radius[-1, at]:.2g} at the end"
-            }
-        )
-    return provenance(fig, source(reading))
-
-
-def _typical(found: list[Record], quantity: str) -> np.ndarray:
-    """Geometric mean over runs of a layers' quantity, shape (moments, tensors)."""
-    with np.errstate(divide="ignore"):
-        logs = np.log([m.layer_curves(record, quantity) for record in found])
-    return np.asarray(np.exp(logs.mean(axis=0)))
-
-
-def distances(reading: Reading) -> go.Figure:
-    """The distance to the minimum at the end against batch size, beside G20's law (E28)."""
-    from sgdnoise.figures.theme import BLUE, INK, MUTED, figure, provenance
-    from sgdnoise.figures.tuned import source
-
-    every = m.layer_sizes(reading)
-    fig = figure(
-        x="batch size B",
-        x_unit="examples",
-        y="distance to the minimum |g/h|, median",
-        y_unit=None,
-        log="xy",
-        alt="Distance of the weights to their minima after training against batch size, by layer",
-    )
-    by_size = {n: found for n in every if (found := m.measured_layers(reading, n))}
-    if by_size:
-        names = m.tensors(next(iter(by_size.values()))[0])
-        rows = np.array([_typical(found, "layer_distance")[-1] for found in by_size.values()])
-        x = np.array(list(by_size))
-        for k, name in enumerate(names):
-            fig.add_scatter(
-                x=x,
-                y=rows[:, k],
-                mode="lines",
-                line={"color": MUTED, "width": 1},
-                name="each tensor",
-                legendgroup="tensors",
-                showlegend=k == 0,
-                hovertemplate=f"{name}: %{{y:.3g}}<extra></extra>",
-            )
-        mean = np.exp(np.log(rows).mean(axis=1))
-        fig.add_scatter(
-            x=x,
-            y=mean,
-            mode="lines+markers",
-            line={"color": BLUE},
-            name="their mean, of the logarithms",
-        )
-        law = np.sqrt(x[0] / x)
-        fig.add_scatter(
-            x=x,
-            y=mean[0] * law,
-            mode="lines",
-            line={"color": INK, "dash": "dot"},
-            name="G20's law, 1/√n",
-        )
-        fig.update_layout(
-            title={
-                "text": f"From B = {x[0]:,} to {x[-1]:,} the distance changes by a factor of "
-                f"{mean[-1] / mean[0]:.2g}; G20's law has {law[-1]:.2g}"
-            }
-        )
-    return provenance(fig, source(reading))

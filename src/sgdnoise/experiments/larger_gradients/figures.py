@@ -14,6 +14,7 @@ from sgdnoise.experiments.larger_gradients.grid import FRACTIONS, LEFT_OUT
 from sgdnoise.experiments.larger_gradients.measured import (
     ARMS,
     OF,
+    as_part,
     first_gradients,
     fluctuations,
     fresh_accuracies,
@@ -76,12 +77,10 @@ def accuracies(reading: Reading) -> go.Figure:
     if told:
         text = f"Leaving out the small losses changes accuracy by {', '.join(told)}"
         fig.update_layout(title={"text": text})
-    return provenance(
-        fig,
-        source(reading).and_also(
-            "Fresh seeds; bars: 95 % intervals. Dotted: all updates equally long."
-        ),
-    )
+    from_where = source(reading).and_also("Fresh seeds; bars: 95 % intervals.")
+    if any(trace.line.dash == "dot" for trace in fig.data):
+        from_where = from_where.and_also("Dotted: all updates equally long.")
+    return provenance(fig, from_where)
 
 
 def along_the_run(reading: Reading, left_out: float) -> go.Figure:
@@ -96,6 +95,7 @@ def along_the_run(reading: Reading, left_out: float) -> go.Figure:
         y_range=_gradient_frame(reading),
         alt=f"Mean size of the gradient along training with {left_out:.0%} of each batch left out",
     )
+    size = int(dict(reading.states[0].sweep.key)["batch_size"])
     last: dict[str, float] = {}
     for k, arm in enumerate(("none", "loss", "random")):
         (state,) = _states(reading, arm=arm, left_out=0.0 if arm == "none" else left_out)
@@ -116,8 +116,10 @@ def along_the_run(reading: Reading, left_out: float) -> go.Figure:
         last[arm] = float(fig.data[-1].y[-1])
     whole = last.pop("none", 0.0)
     if whole and last:
-        said = [f"{size / whole:.2f} times ({ARMS[arm]})" for arm, size in last.items()]
-        fig.update_layout(title={"text": f"At the end |g| is {', '.join(said)} that of all"})
+        said = [f"{end / whole:.2f} times ({ARMS[arm]})" for arm, end in last.items()]
+        at = f"B = {size:,}: at update {fig.data[0].x[-1]:,.0f}, the last logged,"
+        text = f"{at} |g| is {', '.join(said)} that of all"
+        fig.update_layout(title={"text": text})
     return provenance(fig, source(reading).and_also("Medians over seeds."))
 
 
@@ -275,20 +277,19 @@ def first_epoch_table(reading: Reading) -> pd.DataFrame:
         row: dict[str, object] = {
             "First epoch": ARMS[arm] + LENGTHS[length],
             "Batch size": key["batch_size"],
-            "Tuned rate": bounded_power(best.point[0], best.bound[0]) if best else "not yet known",
+            "Tuned effective rate": (
+                bounded_power(best.point[0], best.bound[0]) if best else "not yet known"
+            ),
             "Test accuracy (%)": f"{values.mean():.2f}" if len(values) else "not yet measured",
-            "Standard deviation": f"{values.std(ddof=1):.2f}" if len(values) > 1 else "",
+            "Standard deviation (points)": f"{values.std(ddof=1):.2f}" if len(values) > 1 else "",
         }
         if arm != "throughout":
-            early, late = fluctuations(reading, arm, length)
-            row["Fluctuation early"], row["late (octaves)"] = _octaves(early), _octaves(late)
+            for when, found in zip(
+                ("early", "late"), fluctuations(reading, arm, length), strict=True
+            ):
+                row[f"Fluctuation of the loss, {when}"] = as_part(found) or ""
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
-
-
-def _octaves(values: np.ndarray) -> str:
-    finite = values[np.isfinite(values)]
-    return f"{np.median(finite):.3f}" if len(finite) else ""
 
 
 def _states(reading: Reading, **wanted: object) -> list[SweepState]:

@@ -18,15 +18,21 @@ from sgdnoise.analysis import Estimate, Interval, Reading
 from sgdnoise.analysis.intervals import COVERAGE, spread_ratio
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, Word, directional, every
-from sgdnoise.experiments.larger_gradients.grid import FRACTIONS
+from sgdnoise.data import images_of, train_size
+from sgdnoise.experiments.larger_gradients.explanations import of_discarding, of_first_epoch
+from sgdnoise.experiments.larger_gradients.grid import FRACTIONS, LEFT_OUT
 from sgdnoise.experiments.larger_gradients.measured import (
     ARMS,
     OF,
+    as_part,
     first_gradients,
+    first_larger,
     fluctuations,
     fresh_accuracies,
     state_of,
+    stays_larger,
 )
+from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
 
 GROWTH = -math.log2(1 - FRACTIONS[0]) / 2
@@ -51,7 +57,8 @@ def _sizes(reading: Reading) -> list[int]:
 def enlarges(reading: Reading) -> Verdict:
     """Whether small losses left out enlarge the gradient, more than as many left out at random.
 
-    On the mean over figure 9's fractions, seed by seed.
+    At the first update, which figure 9 is of: later gradients are of other weights. On the mean
+    over figure 9's fractions, seed by seed.
     """
     with np.errstate(divide="ignore"):
         whole = np.log2(first_gradients(reading, "none", 0.0))
@@ -66,7 +73,8 @@ def enlarges(reading: Reading) -> Verdict:
         f"difference of {over_random}."
     )
     parts = {"the growth": over_all, "the growth minus that at random": over_random}
-    return every(why, parts, unit="log2 ratio", margin=GROWTH)
+    about = "At the first update leaving out the samples of small loss enlarges the gradient"
+    return replace(every(why, parts, unit="log2 ratio", margin=GROWTH), about=about)
 
 
 def _mean(values: np.ndarray) -> Estimate:
@@ -74,6 +82,16 @@ def _mean(values: np.ndarray) -> Estimate:
 
 
 # --- What leaving out gains -----------------------------------------------------------------------
+
+
+PRINTED_SIZES = tuple(printed(f"G20-F10.{name}").value for name in ("small", "large"))
+"""Figure 10's batch sizes, of all of CIFAR-10."""
+
+
+def images(reading: Reading) -> int:
+    """How many training images there are, if so few that batches stand for G20's; else 0."""
+    count = images_of(reading.states[0].needed[0])
+    return count if count < train_size("cifar10") else 0
 
 
 def printed_sizes(reading: Reading) -> list[int]:
@@ -104,18 +122,30 @@ def _gains(
 
 
 def _listed(parts: dict[str, Estimate]) -> str:
-    return ", ".join(f"{part} points at {name}" for name, part in parts.items())
+    return " and ".join(f"{_gains_or_loses(part)} points at {name}" for name, part in parts.items())
+
+
+def _gains_or_loses(part: Estimate) -> str:
+    """A gain with the verb of its sign, in place of the sign."""
+    verb, size = ("gains", part) if part.value >= 0 else ("loses", replace(part, value=-part.value))
+    return f"{verb} {size}".replace("+", "")
 
 
 def helps(reading: Reading) -> Verdict:
     """Whether leaving out 30 % of small loss gains accuracy at both of figure 10's batch sizes."""
-    return _gained(reading, printed_sizes(reading), "free")
+    sizes = printed_sizes(reading)
+    found = _gained(reading, sizes, "free")
+    mine, theirs = (" and ".join(f"{n:,.0f}" for n in of) for of in (sizes, PRINTED_SIZES))
+    if not images(reading):
+        return found
+    why = f"B = {mine} stand for {theirs}, as the same shares of the training set."
+    return replace(found, why=f"{found.why} {why}")
 
 
 def _gained(reading: Reading, sizes: Iterable[int], updates: str) -> Verdict:
     parts = _gains(reading, sizes, updates=updates)
     blind = _gains(reading, sizes, "random", updates)
-    why = f"it gains {_listed(parts)}; compared with as many left out at random {_listed(blind)}."
+    why = f"it {_listed(parts)}; compared with as many left out at random it {_listed(blind)}."
     return every(why, parts, unit="points", margin=NO_LOSS)
 
 
@@ -123,8 +153,18 @@ def not_beyond(reading: Reading) -> Verdict:
     """Whether it changes the accuracy by next to nothing at every larger batch."""
     sizes = beyond(reading)
     parts = _gains(reading, sizes)
-    why = f"it gains {_listed(parts)}."
+    where = ""
+    if here := images(reading):
+        shares = " and ".join(f"{100 * size / here:.3g} %" for size in sizes)
+        where = (
+            f", {shares} of the training set, in place of more than {PRINTED_SIZES[-1]:,.0f} of "
+            f"{train_size('cifar10'):,}"
+        )
+    why = f"it {_listed(parts)}{where}."
     found = every(why, parts, unit="points", margin=NO_LOSS, same=True)
+    if found.word == "contradicted" and found.effect is not None:
+        how = "it harms" if found.effect < 0 else "it helps much"
+        found = replace(found, why=f"{how}: {found.why}")
     # The batch that it is not about takes fewer seeds.
     large = [s.sweep for s in reading.states if dict(s.sweep.key)["batch_size"] in sizes]
     return replace(found, seeds=min([reading.seeds, *(sweep.most_seeds for sweep in large)]))
@@ -228,9 +268,7 @@ def _log2(values: np.ndarray) -> np.ndarray:
 
 
 def _percent(octaves: np.ndarray) -> str:
-    """A fluctuation in octaves as a part of the loss; the median over seeds."""
-    finite = octaves[np.isfinite(octaves)]
-    return f"{2 ** np.median(finite) - 1:.1%}" if len(finite) else "nothing known"
+    return as_part(octaves) or "nothing known"
 
 
 def calms(reading: Reading, arm: str = "small", updates: str = "free") -> Verdict:
@@ -365,12 +403,16 @@ def survives(reading: Reading) -> str:
         BY[f"G20-{name}"].judge(reading).word
         for name in ("F13.small-first-epoch-calms", "F14.small-first-epoch-helps")
     )
+    larger = stays_larger(reading.part(OF["gradient"]), LEFT_OUT)
+    discarded = of_discarding(grew, free, equal, (first_larger(larger), len(larger)))
     part = reading.part(OF["first-epoch"])
     untuned = _lacks(part, arm=("whole", "slow"), updates=("free",))
     slow: tuple[Word, Word] = ("not tested here", "not tested here")
     if not untuned:
-        slow = (calms(part, "slow").word, higher_and_closer(part, "slow").word)
-    return f"{of_discarding(grew, free, equal)} {of_first_epoch((calm, end), slow)}"
+        # Where nothing fluctuates a low rate has as little to calm as a small batch.
+        calm_at_low = "not tested here" if _calms_lacks(part) else calms(part, "slow").word
+        slow = (calm_at_low, higher_and_closer(part, "slow").word)
+    return f"{discarded} {of_first_epoch((calm, end), slow)}"
 
 
 def _where_lost(reading: Reading, updates: str) -> Word:
@@ -383,68 +425,3 @@ def _where_lost(reading: Reading, updates: str) -> Word:
     if _lacks(reading, batch_size=sizes, arm=arms, updates=(updates,)):
         return "not tested here"
     return _gained(reading, sizes, updates).word
-
-
-AGAINST = ("absent", "contradicted")
-"""The words that deny an effect."""
-
-
-def of_discarding(grew: Word, free: Word, equal: Word) -> str:
-    """What is left of the explanation that a larger gradient is why leaving out helps.
-
-    Args:
-        grew: whether the gradient grows, more than by chance.
-        free: whether accuracy is gained where large batches lose some.
-        equal: the same where all updates are equally long.
-    """
-    if free == "reproduced" and equal in AGAINST:
-        return (
-            "**Larger gradients remain a possible explanation**: leaving out small losses wins "
-            "accuracy back where large batches lose it, and does not where all updates are equally "
-            "long."
-        )
-    if free == equal == "reproduced":
-        return (
-            "**Larger gradients are not the explanation**: leaving out small losses wins accuracy "
-            "back where large batches lose it, and does so too where all updates are equally long."
-        )
-    if free in AGAINST and grew == "reproduced":
-        return (
-            "**Larger gradients are not the explanation**: leaving out small losses enlarges the "
-            "gradient, and wins nothing back where large batches lose accuracy."
-        )
-    return (
-        "**Whether larger gradients are the explanation is not decided.** That leaving out small "
-        f"losses enlarges the gradient is {grew}. That it wins accuracy back where large batches "
-        f"lose some is {free}. That it also does so with updates of equal length is {equal}."
-    )
-
-
-def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word]) -> str:
-    """What is left of the explanation that a small first batch lengthens the steps.
-
-    Args:
-        small: whether it calms the loss, and whether runs end higher and closer.
-        slow: the same of a first epoch at the low rate alone, in large batches.
-    """
-    shown = [other for mine, other in zip(small, slow, strict=True) if mine == "reproduced"]
-    if shown and all(other in AGAINST for other in shown):
-        return (
-            "**The small first batch remains a possible explanation**: the lower rate alone does "
-            "not do what it does."
-        )
-    if shown and all(other == "reproduced" for other in shown):
-        return (
-            "**The small first batch is not the explanation**: the lower rate of that epoch does "
-            "the same in large batches."
-        )
-    if all(word in AGAINST for word in small):
-        return (
-            "**The small first batch is not the explanation**: it neither calms the loss nor makes "
-            "runs end better, so that there is nothing for a longer step to explain."
-        )
-    return (
-        "**Whether the small first batch is the explanation is not decided.** That it calms the "
-        f"loss is {small[0]}, and that runs end higher and closer together is {small[1]}. For the "
-        f"lower rate alone the two verdicts are {slow[0]} and {slow[1]}."
-    )

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sgdnoise.analysis import Reading
+from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.study.grid import Key, SweepState
 
 ARMS = {
@@ -60,6 +60,58 @@ def first_gradients(reading: Reading, arm: str, left_out: float) -> np.ndarray:
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 
+def growth(reading: Reading, left_out: float) -> tuple[list[int], np.ndarray]:
+    """log₂ of the mean |g| with small losses left out over that with nothing, along the run.
+
+    Args:
+        reading: of the part `gradient`.
+        left_out: how many, as a part of the batch.
+
+    Returns:
+        The logged updates, and the ratios of shape (seeds, updates), seed by seed.
+    """
+    arms = [state_of(reading, arm="none"), state_of(reading, arm="loss", left_out=left_out)]
+    pairs = [
+        [reading.records[run.id].curves for run in runs]
+        for runs in zip(*(arm.needed for arm in arms), strict=True)
+        if all(run.id in reading.records for run in runs)
+    ]
+    pairs = [pair for pair in pairs if all(curves.get("gradient_abs") for curves in pair)]
+    if not pairs:
+        return [], np.empty((0, 0))
+    steps = min((curves["step"] for pair in pairs for curves in pair), key=len)
+    sizes = np.array(
+        [[curves["gradient_abs"][: len(steps)] for curves in pair] for pair in pairs],
+        dtype=np.float64,
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return [round(float(step or 0)) for step in steps], np.log2(sizes[:, 1] / sizes[:, 0])
+
+
+def stays_larger(reading: Reading, left_out: float) -> list[bool]:
+    """At which logged updates the gradient is larger with small losses left out, seed by seed.
+
+    That is, where the 95 % interval of the ratio lies above one. Asked after the runs had been
+    seen.
+
+    Args:
+        reading: of the part `gradient`.
+        left_out: how many, as a part of the batch.
+    """
+    _, ratios = growth(reading, left_out)
+    return [Estimate.mean(of[np.isfinite(of)]).interval.low > 0 for of in ratios.T]
+
+
+def first_larger(larger: list[bool]) -> int:
+    """At how many updates, from the first on, the gradient is larger without a break."""
+    return larger.index(False) if False in larger else len(larger)
+
+
+def the_first(count: int) -> str:
+    """So many from the first on, in words."""
+    return {0: "none", 1: "the first"}.get(count, f"the first {count}")
+
+
 def fluctuation(losses: Iterable[float | None]) -> float:
     """How much a loss fluctuates from epoch to epoch: a standard deviation, in octaves.
 
@@ -95,6 +147,12 @@ def fluctuations(
         found.append((fluctuation(course[1:until]), fluctuation(course[until:])))
     early, late = np.array(found, dtype=np.float64).T
     return early, late
+
+
+def as_part(octaves: np.ndarray) -> str:
+    """Fluctuations in octaves as a part of the loss, the median over seeds; empty for none."""
+    finite = octaves[np.isfinite(octaves)]
+    return f"{2 ** np.median(finite) - 1:.1%}" if len(finite) else ""
 
 
 def fresh_accuracies(reading: Reading, arm: str, updates: str = "free") -> np.ndarray:

@@ -1,0 +1,82 @@
+"""What is left of G20's explanations of its two methods, a sentence each, from words alone."""
+
+from __future__ import annotations
+
+from sgdnoise.claims import Word
+from sgdnoise.experiments.larger_gradients.grid import LEFT_OUT
+from sgdnoise.experiments.larger_gradients.measured import the_first
+
+AGAINST = ("absent", "contradicted")
+"""The words that deny an effect."""
+
+
+def of_discarding(grew: Word, free: Word, equal: Word, larger: tuple[int, int]) -> str:
+    """What is left of the explanation that a larger gradient is why leaving out helps.
+
+    Args:
+        grew: whether the gradient grows, more than by chance.
+        free: whether accuracy is gained where large batches lose some.
+        equal: the same where all updates are equally long.
+        larger: at how many of the logged updates, from the first on, the gradient stays larger
+            with as much left out as where accuracy is judged; and how many are logged.
+    """
+    if free == "reproduced" and equal in AGAINST:
+        return (
+            "**Larger gradients remain a possible explanation**: leaving out small losses wins "
+            "accuracy back where large batches lose it, and does not where all updates are equally "
+            "long."
+        )
+    if free == equal == "reproduced":
+        return (
+            "**Larger gradients are not the explanation**: leaving out small losses wins accuracy "
+            "back where large batches lose it, and does so too where all updates are equally long."
+        )
+    if free in AGAINST and grew == "reproduced":
+        first, logged = larger
+        if first == logged:
+            return (
+                "**Larger gradients are not the explanation**: leaving out small losses enlarges "
+                "the gradient, and wins nothing back where large batches lose accuracy."
+            )
+        return (
+            "**A gradient that is larger at first wins nothing back**: leaving out small losses "
+            "enlarges the gradient at the first update, and gains no accuracy where large batches "
+            f"lose some. In figure 9's runs with {100 * LEFT_OUT:g} % left out it is larger at "
+            f"{the_first(first)} of {logged} logged updates and then no longer throughout, so what "
+            "a gradient that stays larger would do is not tested."
+        )
+    return (
+        "**Whether larger gradients are the explanation is not decided.** That leaving out small "
+        f"losses enlarges the first gradient is {grew}. That it wins accuracy back where large "
+        f"batches lose some is {free}. That it does so with updates of equal length too is {equal}."
+    )
+
+
+def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word]) -> str:
+    """What is left of the explanation that a small first batch lengthens the steps.
+
+    Args:
+        small: whether it calms the loss, and whether runs end higher and closer.
+        slow: the same of a first epoch at the low rate alone, in large batches.
+    """
+    shown = [other for mine, other in zip(small, slow, strict=True) if mine == "reproduced"]
+    if shown and all(other in AGAINST for other in shown):
+        return (
+            "**The small first batch remains a possible explanation**: the lower rate alone does "
+            "not do what it does."
+        )
+    if shown and all(other == "reproduced" for other in shown):
+        return (
+            "**The small first batch is not the explanation**: the lower rate of that epoch does "
+            "the same in large batches."
+        )
+    if all(word in AGAINST for word in small):
+        return (
+            "**The small first batch is not the explanation**: it neither calms the loss nor makes "
+            "runs end better, so that there is nothing for a longer step to explain."
+        )
+    return (
+        "**Whether the small first batch is the explanation is not decided.** That it calms the "
+        f"loss is {small[0]}, and that runs end higher and closer together is {small[1]}. For the "
+        f"lower rate alone the two verdicts are {slow[0]} and {slow[1]}."
+    )
