@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import filled, noisy, two_regimes
+from made_up import filled, noisy, regimes, two_regimes
 
-from sgdnoise.analysis import Reading
+from sgdnoise.analysis import Interval, Reading
 from sgdnoise.book import map_page
 from sgdnoise.book.advice import RULES
 from sgdnoise.book.scorecard import scorecard
@@ -107,6 +107,16 @@ def test_a_column_alone_is_no_map_and_only_columns_with_runs_are_counted(
     assert layers_of({64}) == []
     (layer,) = layers_of({64, 128})
     assert layer["finding"].startswith("Test accuracy at 2 batch sizes:")
+
+
+def test_a_slope_that_too_few_batch_sizes_carry_is_not_told(records: dict[str, Record]) -> None:
+    reading = Reading(STUDY, records).part(lambda key: dict(key)["method"] == "sgd")
+    assert "grows with a slope of" in map_page._finding(reading, "sgd")
+    few = regimes(slope=Interval(0.645, math.nan, math.nan), carried=2)
+    reading.__dict__["regimes"] = {"sgd": few}
+    assert map_page._finding(reading, "sgd") == (
+        "Test accuracy at 11 batch sizes: 2 batch sizes below the fitted bend, too few for a slope"
+    )
 
 
 def test_no_layer_has_a_dot_in_its_address() -> None:

@@ -166,6 +166,16 @@ def test_every_layer_draws_and_every_slider_moves_it(page: Any) -> None:
             # Of a sweep that has just begun there are a few.
             assert page.locator("[data-cell]").count() >= 5, value
             assert len(set(fills(page))) > 1, value
+            # The leftmost column stays off the axis's numbers.
+            least = page.evaluate(
+                "() => Math.min(...[...document.querySelectorAll('[data-cell]')]"
+                ".map((cell) => cell.getBoundingClientRect().left))"
+            )
+            most = page.evaluate(
+                "() => Math.max(...[...document.querySelectorAll('.sgdnoise-map .tick.end')]"
+                ".map((tick) => tick.getBoundingClientRect().right))"
+            )
+            assert most < least, value
     assert page.evaluate(PIXELS) > 20
     before = (fills(page), heading(page))
     for name in ("size", "m"):

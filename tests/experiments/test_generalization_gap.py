@@ -176,7 +176,7 @@ def test_no_gap_is_left_where_the_last_rung_is_no_worse_by_a_margin(lead, word):
     assert verdict.word == word
     assert verdict.effect == pytest.approx(lead)
     assert verdict.interval == pytest.approx((lead - 0.4, lead + 0.4))
-    assert (verdict.margin, verdict.p) == (0.5, None)
+    assert (verdict.margin, verdict.band, verdict.p) == (0.5, (-0.5, None), None)
     # How much more would decide it is said of the distance from the margin.
     assert verdict.room == pytest.approx(abs(lead + 0.5))
 

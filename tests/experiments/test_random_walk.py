@@ -377,6 +377,8 @@ def test_a_phase_that_diverged_is_not_judged():
 def test_the_walk_on_a_potential_is_judged_by_its_exact_law(straight, monkeypatch):
     verdict = judged(straight, "ultra-slow-diffusion")
     assert verdict.word == "reproduced"
+    assert verdict.seeds == walk.POTENTIALS
+    assert judged(made(scale="cpu"), "ultra-slow-diffusion").elsewhere
     sinai = walk.walk_on_a_line()
     log, rms = np.log(sinai.times), sinai.rms
     ahead = growth.power_law(sinai.times, rms).aic - growth.power_law(log, rms).aic

@@ -218,6 +218,12 @@ def _finding(reading: Reading, method: str) -> str:
     if reading.waiting or fit is None or not math.isfinite(fit.slope.value):
         tried = _begun(reading)
         return f"Test accuracy at {tried} batch sizes: the best learning rate moves with the batch"
+    if not math.isfinite(fit.slope.half):
+        few = f"{fit.carried} batch size{'' if fit.carried == 1 else 's'}"
+        return (
+            f"Test accuracy at {_begun(reading)} batch sizes: {few} below the fitted bend, too few "
+            "for a slope"
+        )
     slope = f"with a slope of {fit.slope} against the batch size"
     if fit.flat_seen:
         return (

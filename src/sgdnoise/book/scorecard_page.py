@@ -182,7 +182,7 @@ def _effect(row: Row) -> str:
     if _known(row["p"]):
         lines.append(f"p = {row['p']:.2g}")
     if row["seeds"]:
-        lines.append(f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}")
+        lines.append(f"{row['seeds']:,} seed{'' if row['seeds'] == 1 else 's'}")
     return "<br>".join(lines)
 
 

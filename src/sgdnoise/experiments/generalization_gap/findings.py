@@ -93,6 +93,7 @@ def _no_worse(why: str, found: Mapping[str, Estimate]) -> Verdict:
         effect=worst.value if math.isfinite(worst.value) else None,
         interval=(interval.low, interval.high) if verdict.interval else None,
         margin=NO_LOSS,
+        band=(-NO_LOSS, None),
         p=None,
     )
 

@@ -147,7 +147,7 @@ def ultra_slow(reading: Reading) -> Verdict:
 
     found = _jackknife(walk, ahead)
     power = _jackknife(walk, lambda rms: growth.power_law(log, rms).parameters[1])
-    return directional(
+    verdict = directional(
         f"for walks on a line at α = 1, computed exactly on {POTENTIALS:,} potentials up to "
         f"t = 2^{DOUBLINGS}, AIC of c t^p minus that of c (log t)^q is {found}. The fitted q is "
         f"{power}; the paper's 2/α, which holds at the longest times, is 2. No net has a part in "
@@ -157,6 +157,8 @@ def ultra_slow(reading: Reading) -> Verdict:
         margin=TOLD_APART,
         rests_on="potentials",
     )
+    # Every potential is a draw of its own.
+    return replace(verdict, seeds=POTENTIALS)
 
 
 def _leads(reading: Reading) -> dict[int, Estimate]:
@@ -469,7 +471,8 @@ def _only_same(reading: Reading) -> str:
 
 
 CLAIMS = (
-    Claim("H17-E3.ultra-slow-diffusion", ultra_slow, needs=_none_finished),
+    # One computation, which counts once.
+    Claim("H17-E3.ultra-slow-diffusion", ultra_slow, scales=("digits",), needs=_none_finished),
     Claim("H17-E4.distance-grows-as-log", grows_as_log, needs=_only_same, of=_same),
     Claim("H17-E8.loss-spread-grows-with-distance", proportional, needs=_no_draws, of=_same),
     Claim("H17-F2.slope-peaks", slope_peaks, needs=_no_peak, of=_same),

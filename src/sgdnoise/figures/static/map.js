@@ -197,13 +197,15 @@
       const bs = view.cells.map((c) => c.b);
       const es = view.cells.map((c) => c.e);
       const box = { left: 62, right: 626, top: 8, bottom: 388 };
-      const lowB = Math.min(...bs) - 0.6, highB = Math.max(...bs) + 0.6;
+      const columns = [...new Set(bs)].sort((a, b) => a - b);
+      const gap = Math.min(...columns.slice(1).map((b, i) => b - columns[i]), 2);
+      // The outermost columns stand whole inside the frame.
+      const beside = gap / 2 + 0.1;
+      const lowB = columns[0] - beside, highB = columns[columns.length - 1] + beside;
       const lowE = Math.min(...es) - 0.6, highE = Math.max(...es) + 0.6;
       const x = (b) => box.left + ((b - lowB) / (highB - lowB)) * (box.right - box.left);
       const y = (e) => box.bottom - ((e - lowE) / (highE - lowE)) * (box.bottom - box.top);
       const { grade, ends } = grading(view);
-      const columns = [...new Set(bs)].sort((a, b) => a - b);
-      const gap = Math.min(...columns.slice(1).map((b, i) => b - columns[i]), 2);
       frame = { x, y, wide: x(gap) - x(0) };
       paintCells(grade);
       const parts = document.createDocumentFragment();
@@ -311,7 +313,13 @@
         draw(mark, "path", { d: "M1,5h24", class: `line ${name}` });
         item.append(text);
       }
-      if (lost) make(legend, "span", { class: "item" }, "hatched: diverged");
+      if (lost) make(legend, "span", { class: "item" }, view.layer ? "hatched: diverged" : "hatched: the loss ends above four times that at the start");
+      if (view.ridge.some((p) => p.bound)) {
+        const item = make(legend, "span", { class: "item" });
+        const mark = draw(item, "svg", { viewBox: "0 0 10 10", class: "key dot", "aria-hidden": "true" });
+        draw(mark, "circle", { cx: 5, cy: 5, r: 3, class: "bound" });
+        item.append("a bound: the best rate is on the edge of its grid");
+      }
     }
 
     // Where a cell lies in the figure.
