@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sgdnoise.chapters import EPSILON_CRIT
 from sgdnoise.chapters import critical as chapter
+from sgdnoise.chapters import critical_findings as findings
 from sgdnoise.theory.moments import moments
 from sgdnoise.theory.stability import spectral_radius, trajectory
 
@@ -70,6 +72,34 @@ class TestCritical:
             assert gap.mean_at_tenth < gap.settled_at_tenth
             # Near the limit of the page's condition, ε_eff λ of the order of 1 - m.
             assert 0.05 < 2 * gap.mean_at_tenth / (1 - gap.momentum) < 0.5
+
+    def test_the_variance_is_a_tenth_off_where_the_closed_form_has_it(self) -> None:
+        for gap in chapter.gaps():
+            m = gap.momentum
+            exact = 0.1 / (1 - 0.9 * (1 - m) / (1 + m))
+            assert gap.settled_at_tenth == pytest.approx(exact, rel=1e-6)
+
+    def test_the_path_is_a_tenth_off_in_runs_at_the_crossing_and_not_before(self) -> None:
+        for gap in chapter.gaps():
+            far = []
+            for share in (0.99, 1.0, 1.01):
+                lr = 2 * share * gap.mean_at_tenth
+                steps = round(6 / lr)
+                plain = trajectory(lr, 1.0, steps=steps)
+                heavy = trajectory(lr * (1 - gap.momentum), 1.0, gap.momentum, steps=steps)
+                far.append(float(np.abs(heavy - plain).max()))
+            assert far[1] == pytest.approx(0.1, rel=1e-6)
+            assert far[0] < 0.1 < far[2]
+
+    def test_text_and_table_name_the_crossings(self) -> None:
+        nine = next(gap for gap in chapter.gaps() if gap.momentum == 0.9)
+        exact = 0.1 / (1 - 0.9 * 0.1 / 1.9)
+        text = findings.where_the_agreement_stops().data
+        assert f"= {nine.mean_at_tenth:.2g} {EPSILON_CRIT}" in text
+        assert f"{exact / nine.mean_at_tenth:.0f} times smaller" in text
+        page = findings.gaps().data
+        for m in chapter.GAP_MOMENTA:
+            assert f">{0.1 / (1 - 0.9 * (1 - m) / (1 + m)):.3g}<" in page
 
     def test_gap_of_the_paths_is_that_of_two_runs(self) -> None:
         gap = next(g for g in chapter.gaps() if g.momentum == 0.9)

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from sgdnoise.chapters import noisy_quadratic as chapter
+from sgdnoise.chapters import noisy_quadratic_findings as findings
 from sgdnoise.chapters.noisy_quadratic import CONSTANT, DECAYED, METHODS, MOMENTUM, SGD
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.theory import nqm
+from sgdnoise.theory.regimes import hinge_of_rates
 from sgdnoise.theory.stability import critical_learning_rate
 
 MODEL, SIZES = chapter.model(), chapter.SOME
@@ -91,6 +93,17 @@ def test_a_power_that_is_not_one_and_a_curve_that_never_flattens_have_no_boundar
     assert math.isnan(chapter.regimes(curve_of(b[:3].astype(int), b[:3])).below)
 
 
+def test_a_slope_through_two_batch_sizes_is_none() -> None:
+    b = 2.0 ** np.arange(15)
+    for bend, known in ((3.0, False), (6.0, True)):  # 1 and 2 below it, or 1, 2 and 4
+        curve = curve_of(b.astype(int), np.minimum(b, bend))
+        found = chapter.regimes(curve)
+        assert math.isfinite(found.below) == math.isfinite(found.boundary) == known
+        row = chapter.regimes_table({("steps", DECAYED): {SGD.name: curve}}).iloc[0]
+        assert (row[f"slope, {SGD.name}"] == "too few") == (not known)
+        assert (row[f"boundary, {SGD.name}"] == "none") == (not known)
+
+
 def test_the_textbooks_hinge_bends_beyond_its_parameter() -> None:
     # By brute force over knees: least squares of log2 rate on a broken line.
     x = np.linspace(math.log2(1e-2), math.log2(1e2), 61)
@@ -132,6 +145,56 @@ def test_table_says_what_is_not_there(curves: dict) -> None:
     assert row[f"slope, {SGD.name}"] == f"{found.below:.2f}"
 
 
+# --- Beyond the critical rate ---------------------------------------------------------------------
+
+
+def test_the_schedule_as_a_whole_blows_up_from_its_limit_on() -> None:
+    steps = 2048
+    factor = np.array([hold_then_decay(steps)(t) for t in range(steps)])
+    limit = chapter.schedule_limit(MODEL, steps)
+    assert 2 < limit < 3
+    below, above = (
+        np.log(np.abs(1 - rate * factor)).sum() for rate in (limit - 0.01, limit + 0.01)
+    )
+    assert below < 0 < above
+    # Up to there no direction, however flat, grows.
+    rates = np.linspace(0.01, limit - 0.01, 500)[:, None]
+    with np.errstate(divide="ignore"):
+        assert (np.log(np.abs(1 - rates * factor)).sum(axis=1) < 0).all()
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(16, 40), (1024, 100)])
+def test_the_best_rate_beyond_the_wall_is_that_of_brute_force(batch_size: int, steps: int) -> None:
+    model = nqm.spectrum("exact", 40)
+    rates = np.geomspace(1.0, chapter.schedule_limit(model, steps), 3000)[:, None]
+    h, schedule, xx = model.curvature, hold_then_decay(steps), np.ones((3000, 40))
+    for t in range(steps):
+        e = rates * schedule(t)
+        xx = (1 - e * h) ** 2 * xx + e**2 * h / batch_size
+    loss = xx @ h / 2
+    found = chapter.best_beyond(model, batch_size, steps)
+    assert found == pytest.approx(float(rates[np.argmin(loss), 0]), rel=2e-3)
+    assert 2.1 < found < 2.3  # beyond the wall, and not at the end of what is searched
+
+
+def test_text_tells_the_heights_with_and_without_the_wall() -> None:
+    text = findings.heights().data
+    rates = chapter.beyond_the_wall()
+    sizes = list(rates)
+    assert sizes == sorted(sizes)
+    knee = chapter.regimes(chapter.budget_curves()["32 epochs", DECAYED][SGD.name]).boundary
+    assert sizes[0] == round(knee)
+    largest = max(rates, key=lambda b: rates[b])
+    assert sizes[0] < largest < sizes[-1]  # larger batches would not be larger rates
+    assert f"from {rates[sizes[0]]:.2f} at B = {sizes[0]} to {rates[largest]:.2f}" in text
+    assert f"is then {rates[sizes[0]] / rates[largest]:.0%} of the largest" in text
+    assert "The 100% under the schedule" in text
+    # Sharper than at a constant rate, and no corner.
+    held = chapter.corners()[f"32 epochs, {CONSTANT}"][1]
+    assert held + 0.05 < rates[sizes[0]] / rates[largest] < 0.9
+    assert rates[largest] > 2.3
+
+
 # --- What the chapter says in words --------------------------------------------------------------
 
 
@@ -160,6 +223,42 @@ def test_constant_steps_follow_no_fixed_power(curves: dict) -> None:
         short, long = (curves[t, CONSTANT][method.name] for t in (250, 16000))
         assert chapter.regimes(long).below < chapter.regimes(short).below < 0.9
         assert (np.diff(long.loss) < 0).all()
+
+
+def test_text_tells_the_powers_under_s20s_schedule() -> None:
+    text = findings.schedule_and_powers().data
+    powers = []
+    for steps in (250, 2000, 16000):
+        curve = chapter.budget_curves()[f"{steps:,} steps", DECAYED][MOMENTUM.name]
+        powers.append(hinge_of_rates(curve.batch_size, curve.effective_learning_rate).slope)
+    shown = "{:.2f}, {:.2f} and {:.2f}".format(*powers)
+    assert f"with slope {shown} at 250, 2,000 and 16,000 steps" in text
+    assert powers[0] > powers[1] + 0.2 > powers[2] + 0.4
+    # "For updates no fixed power, mostly less than linear."
+    table = chapter.regimes_table(chapter.budget_curves())
+    slopes = table[table.budget.str.endswith("steps")].filter(like="slope").to_numpy().ravel()
+    known = [float(s) for s in slopes if s != "too few"]
+    assert len(known) > len(slopes) / 2
+    assert max(known) < 0.95
+
+
+def test_text_names_the_target() -> None:
+    for said in (findings.opening, findings.end_of_the_bargain, findings.two_regimes):
+        assert f"{chapter.TARGET:g}" in said().data
+
+
+def test_text_counts_the_levels_that_are_occupied() -> None:
+    h = np.floor(np.log(1 / np.arange(1, 10_001)) / np.log(10_000) * 99 + 99 + 1e-9)
+    assert np.unique(h).size == chapter.model().curvature.size
+    assert f"Of the levels {np.unique(h).size} are occupied" in findings.binned().data
+
+
+def test_random_numbers_agree_with_the_closed_form() -> None:
+    for method in METHODS:
+        closed, runs = chapter.check(method)
+        assert len(runs) >= 200
+        error = runs[:, -1].std(ddof=1) / math.sqrt(len(runs))
+        assert abs(runs[:, -1].mean() - closed[-1]) < 2 * error
 
 
 def test_the_schedule_helps_where_noise_is_the_limit_and_costs_where_curvature_is(

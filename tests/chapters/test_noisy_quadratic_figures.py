@@ -35,6 +35,25 @@ def test_valley_marks_its_lowest_point(curves: dict) -> None:
             assert chapter.about(mark.x[0]) in fig.layout.title.text
 
 
+def test_marks_of_a_valley_lie_on_their_curves_and_every_curve_is_named(curves: dict) -> None:
+    for pair in (curves["epochs", CONSTANT], curves[250, CONSTANT]):
+        fig = figures.valley(chapter.model(), pair, 16384)
+        for method in METHODS:
+            line = next(t for t in fig.data if t.name.startswith(f"{method.name}, "))
+            mark = next(t for t in fig.data if t.name == f"{method.name}: best")
+            k = int(np.argmin(np.abs(line.x - mark.x[0])))
+            assert line.x[k] == pytest.approx(mark.x[0], rel=1e-9)
+            assert line.y[k] == pytest.approx(mark.y[0], rel=1e-6)
+            # Up to the wall in steps that the eye takes for a curve.
+            wall = np.asarray(line.x) > 0.7 * max(line.x)
+            assert np.diff(np.log(line.x[wall])).max() < 0.06
+            other = next(
+                t for t in fig.data if t.name == f"{method.name}: best at every batch size"
+            )
+            assert other.showlegend is not False
+            assert list(other.y) == list(pair[method.name].loss)
+
+
 def test_critical_lines_stand_at_their_values_on_the_logarithmic_axis(to_target: dict) -> None:
     fig = figures.rates_to_target(chapter.model(), to_target)
     lines = sorted(s.y0 for s in fig.layout.shapes)

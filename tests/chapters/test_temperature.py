@@ -11,7 +11,9 @@ import pytest
 import torch
 from step_by_step import euler_maruyama
 
+from sgdnoise.chapters import fraction
 from sgdnoise.chapters import temperature as chapter
+from sgdnoise.chapters import temperature_findings as findings
 from sgdnoise.data import registry
 from sgdnoise.theory import sde
 
@@ -75,6 +77,29 @@ class TestTwoValleys:
         broken = [r for r in chapter.escapes() if r.of_critical >= 0.5 and r.sde_share > 0.05]
         assert all(r.share > r.sde_share for r in broken)
         assert max(r.share - r.sde_share for r in broken) > 0.25
+
+    def test_one_curve_ends_where_the_settings_first_leave_the_sde(self) -> None:
+        alike, apart = chapter.one_curve()
+        assert chapter.LEARNING_RATES.index(apart) == chapter.LEARNING_RATES.index(alike) + 1
+        off = {lr: [] for lr in chapter.LEARNING_RATES}
+        for r in chapter.escapes():
+            off[r.learning_rate].append(abs(r.share - r.sde_share) / r.error)
+        assert all(max(off[lr]) < 3 for lr in chapter.LEARNING_RATES if lr <= alike)
+        assert all(max(off[lr]) >= 3 for lr in chapter.LEARNING_RATES if lr >= apart)
+        # Not a matter of the bound: the settings leave the curve by far more.
+        assert max(off[apart]) > 6
+
+    def test_text_tells_how_many_settings_are_a_test_and_how_far_the_next_are_off(self) -> None:
+        alike, apart = chapter.one_curve()
+        text = findings.agreement().data
+        below = [r.sde_share for r in chapter.escapes() if r.learning_rate <= alike]
+        moved = sum(share >= 0.005 for share in below)
+        assert f"Of these {len(below)} settings only {moved} put" in text
+        assert f"Up to ε = {fraction(alike)}, {alike / 0.5:g} of that" in text
+        eight = next(r for r in chapter.escapes() if (r.learning_rate, r.batch_size) == (apart, 8))
+        runs = np.mean(chapter.valley_runs(apart, 8) > chapter.ridge())
+        assert f"at B = 8, {runs:.0%} of the runs have moved instead of" in text
+        assert f"SDE's {eight.sde_share:.0%}" in text
 
 
 class TestBowl:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sgdnoise.chapters import short
+from sgdnoise.chapters import fraction, short
 from sgdnoise.chapters import temperature as chapter
 from sgdnoise.chapters import temperature_figures as figures
 from sgdnoise.theory import sde
@@ -26,6 +26,23 @@ class TestTwoValleys:
         runs = chapter.valley_runs(1 / 8, 8)
         assert np.sum(bars.y) == pytest.approx(100, abs=0.2)  # type: ignore[attr-defined]
         assert f"{100 * np.mean(runs > chapter.ridge()):.0f} % of the runs" in fig.layout.title.text
+
+    def test_all_settings_title_legend_and_frame_tell_what_is_drawn(self) -> None:
+        fig = figures.collapse_figure()
+        alike, apart = chapter.one_curve()
+        title = fig.layout.title.text
+        assert title.startswith(f"Up to {fraction(alike / 0.5)} of the narrow valley's")
+        assert f"from {fraction(apart / 0.5)} on" in title
+        named = [t.name for t in fig.data if t.name.startswith("ε = ")]
+        shares = [float(name.split(" = ")[2].split()[0]) for name in named]
+        assert shares == [lr / 0.5 for lr in chapter.LEARNING_RATES]
+        left = 10 ** fig.layout.xaxis.range[0]
+        outside = [r for r in chapter.escapes() if r.temperature < left]
+        (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
+        assert f"{len(outside)} of the {len(chapter.escapes())} settings, below T = 0.002" in note
+        assert {r.share for r in outside} == {0.0}
+        assert "outside the frame, at 0 %" in note
+        assert left == pytest.approx(0.002)
 
 
 class TestBowl:

@@ -6,11 +6,13 @@ Everything is a quadratic whose largest curvature is 1, so that learning rates a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 
 from sgdnoise.theory.moments import moments
 from sgdnoise.theory.sde import stationary_variance
@@ -155,7 +157,8 @@ class Gap:
         settled: relative difference of the stationary variances.
         mean: largest distance between the mean paths at any one time, in units of the start.
         settled_slope, mean_slope: measured powers of ε_eff in the small.
-        settled_at_tenth, mean_at_tenth: of_critical where each difference first exceeds a tenth.
+        settled_at_tenth, mean_at_tenth: of_critical where each difference reaches a tenth, solved
+            for and not read off the grid.
         swings: of_critical from which heavy ball oscillates, (1 - √m)/(1 + √m)/2.
     """
 
@@ -176,6 +179,30 @@ def _slope(x: FloatArray, y: FloatArray) -> float:
     return float(np.polyfit(np.log(x[few]), np.log(y[few]), 1)[0])
 
 
+def noise_gap(effective: ArrayLike, momentum: float) -> FloatArray:
+    """Relative difference of heavy ball's stationary variance from SGD's at the same ε_eff."""
+    lr = np.asarray(effective, dtype=np.float64)
+    heavy = stationary_variance(lr * (1 - momentum), 1.0, 1.0, 1, momentum)
+    return np.asarray(np.abs(heavy / stationary_variance(lr, 1.0, 1.0, 1) - 1))
+
+
+def path_gap(effective: float, momentum: float) -> float:
+    """Largest distance of heavy ball's mean path from SGD's, over every step of six relaxations."""
+    steps = np.arange(int(np.ceil(6 / effective)) + 1)
+    plain = moments(effective, 1.0, 1.0, steps).x
+    heavy = moments(effective * (1 - momentum), 1.0, 1.0, steps, momentum).x
+    return float(np.abs(heavy - plain).max())
+
+
+def _a_tenth(gap: Callable[[float, float], ArrayLike], momentum: float) -> float:
+    """Where a difference that grows with ε_eff is a tenth, in units of SGD's critical rate."""
+
+    def over(of_critical: float) -> float:
+        return float(gap(2 * of_critical, momentum)) - 0.1  # type: ignore[arg-type]
+
+    return float(brentq(over, 1e-4, 0.25))
+
+
 @cache
 def gaps() -> tuple[Gap, ...]:
     """The differences at learning rates ε_eff = 1/k, where a relaxation time is k steps."""
@@ -184,12 +211,11 @@ def gaps() -> tuple[Gap, ...]:
     # At equal steps both have gone the same time.
     times = np.round(np.geomspace(1 / 40_000, 6, 400)[:, None] * counts)
     plain = moments(effective, 1.0, 1.0, times).x
-    settled = stationary_variance(effective, 1.0, 1.0, 1)
     rows = []
     for m in GAP_MOMENTA:
         lr = effective * (1 - m)
         x = effective / 2
-        noise = np.abs(stationary_variance(lr, 1.0, 1.0, 1, m) / settled - 1)
+        noise = noise_gap(effective, m)
         path = np.abs(moments(lr, 1.0, 1.0, times, m).x - plain).max(axis=0)
         root = np.sqrt(m)
         rows.append(
@@ -200,8 +226,8 @@ def gaps() -> tuple[Gap, ...]:
                 mean=path,
                 settled_slope=_slope(x, noise),
                 mean_slope=_slope(x, path),
-                settled_at_tenth=float(x[np.argmax(noise > 0.1)]),
-                mean_at_tenth=float(x[np.argmax(path > 0.1)]),
+                settled_at_tenth=_a_tenth(noise_gap, m),
+                mean_at_tenth=_a_tenth(path_gap, m),
                 swings=float((1 - root) / (1 + root) / 2),
             )
         )

@@ -137,7 +137,7 @@ def where_the_agreement_stops() -> Markdown:
         "Both differences shrink in proportion to the effective learning rate, so for small "
         f"learning rates S20 is right. But its condition {EPSILON_EFF} ≪ {EPSILON_CRIT} is the "
         "right one for the noise only. At m = 0.9 the path is off by a tenth already at "
-        f"{EPSILON_EFF} = {nine.mean_at_tenth:.1g} {EPSILON_CRIT}, a learning rate "
+        f"{EPSILON_EFF} = {nine.mean_at_tenth:.2g} {EPSILON_CRIT}, a learning rate "
         f"{nine.settled_at_tenth / nine.mean_at_tenth:.0f} times smaller than for the noise. From "
         f"{nine.swings:.2g} {EPSILON_CRIT} on heavy ball swings through the minimum, which SGD "
         "never does below half of its critical learning rate.\n\n"
@@ -153,9 +153,9 @@ def gaps() -> Markdown:
         {
             "m": f"{gap.momentum:g}",
             f"variance: power of {EPSILON_EFF}": f"{gap.settled_slope:.2f}",
-            "variance: a tenth off at": f"{gap.settled_at_tenth:.2g}",
+            "variance: a tenth off at": f"{gap.settled_at_tenth:.3g}",
             f"path: power of {EPSILON_EFF}": f"{gap.mean_slope:.2f}",
-            "path: a tenth off at": f"{gap.mean_at_tenth:.2g}",
+            "path: a tenth off at": f"{gap.mean_at_tenth:.3g}",
             "path: swings at": f"{gap.swings:.2g}",
         }
         for gap in chapter.gaps()

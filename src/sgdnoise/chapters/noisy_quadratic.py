@@ -15,7 +15,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
+from sgdnoise.schedule import hold_then_decay
 from sgdnoise.theory.nqm import (
     EpochBudget,
     Spectrum,
@@ -24,6 +26,8 @@ from sgdnoise.theory.nqm import (
     UnlimitedBudget,
     averaged_loss,
     expected_loss,
+    loss_under_schedule,
+    monotone_segments,
     spectrum,
     time_to_target,
     tuned_curve,
@@ -96,7 +100,8 @@ class Regimes:
 
     Attributes:
         below: log-log slope below the boundary; 1 is the linear scaling rule. NaN for a curve of
-            fewer than four batch sizes.
+            fewer than four batch sizes, or with fewer than three up to where it bends: a line
+            through two points fits whatever they are.
         boundary: the batch size at which the hinge bends; NaN where `below` is not within 0.1 of
             1, so that no linear scaling ends there, or where the curve ends before it is flat.
     """
@@ -108,6 +113,8 @@ class Regimes:
 def regimes(curve: TunedCurve) -> Regimes:
     """Slope and boundary of a tuned curve; its batch sizes in rising order."""
     hinge = hinge_of_rates(curve.batch_size, curve.effective_learning_rate)
+    if np.count_nonzero(np.log2(curve.batch_size) <= hinge.knee + 1e-9) < 3:
+        return Regimes(math.nan, math.nan)
     flat = bool(flat_seen(hinge.knee, np.log2(curve.batch_size)))
     ends = flat and abs(hinge.slope - 1) <= 0.1
     return Regimes(hinge.slope, hinge.boundary if ends else math.nan)
@@ -154,6 +161,38 @@ def height_at_boundary(
     batch_size = round(regimes(curve).boundary)
     rate = tuned(model, budget, [batch_size], schedule=schedule).learning_rate[0]
     return float(rate / np.nanmax(curve.learning_rate))
+
+
+def schedule_limit(model: Spectrum, steps: int) -> float:
+    """The learning rate at which plain SGD under S20's schedule blows up as a whole.
+
+    Along the steepest direction the later, smaller rates shrink what the first half blew up, and
+    here they only just make up for it. Far above there are needles of learning rates, powers of two
+    over λ_max, from which a later piece takes that direction to zero in one step; they are no
+    place for a run.
+    """
+    pieces = monotone_segments(hold_then_decay(steps), steps)
+
+    def growth(of_critical: float) -> float:
+        return sum(n * math.log(abs(1 - 2 * of_critical * factor)) for factor, n in pieces)
+
+    # At the critical rate itself the second piece would take the logarithm of 0.
+    return float(critical_learning_rate(model.sharpness) * brentq(growth, 1.01, 1.4))
+
+
+def best_beyond(model: Spectrum, batch_size: int, steps: int) -> float:
+    """Plain SGD's best first rate under S20's schedule, up to `schedule_limit`.
+
+    For batch sizes from the boundary on, where it is at least half of the critical rate.
+    """
+    pieces = monotone_segments(hold_then_decay(steps), steps)
+    ends = critical_learning_rate(model.sharpness) / 2, schedule_limit(model, steps)
+    for _ in range(2):
+        rates = np.geomspace(*ends, 101)
+        loss = loss_under_schedule(model, rates, batch_size, pieces)[:, -1]
+        k = int(np.argmin(loss))
+        ends = rates[max(k - 1, 0)], rates[min(k + 1, rates.size - 1)]
+    return float(rates[k])
 
 
 def regimes_table(rows: Mapping[tuple[str, str], Curves]) -> pd.DataFrame:
@@ -212,7 +251,7 @@ BUDGETS: dict[str, EpochBudget | StepBudget] = {
 
 @cache
 def model() -> Spectrum:
-    """10,000 directions on a hundred levels of curvature."""
+    """10,000 directions on a grid of a hundred levels of curvature."""
     return spectrum("binned")
 
 
@@ -254,6 +293,18 @@ def corners() -> Mapping[str, tuple[TunedCurve, float]]:
     return rows
 
 
+@cache
+def beyond_the_wall() -> Mapping[int, float]:
+    """Plain SGD's best first rates for 32 epochs with no wall at the critical one, by batch size.
+
+    At the boundary and at larger batch sizes, up to where the best rates no longer grow.
+    """
+    name = "32 epochs"
+    boundary = regimes(budget_curves()[name, DECAYED][SGD.name]).boundary
+    sizes = [round(boundary), *(b for b in BATCH_SIZES if boundary < b <= 32 * boundary)]
+    return {b: best_beyond(model(), b, BUDGETS[name].steps(b)) for b in sizes}
+
+
 SOME = BATCH_SIZES[::2]
 """The batch sizes of the comparison of algorithms."""
 
@@ -282,7 +333,7 @@ def exact_steps() -> Mapping[str, tuple[Sequence[int], Sequence[int]]]:
 
 # --- The model with random numbers -----------------------------------------------------------
 
-CHECK_STEPS, CHECK_BATCH_SIZE, CHECK_RUNS = 150, 16, 20
+CHECK_STEPS, CHECK_BATCH_SIZE, CHECK_RUNS = 150, 16, 200
 CHECK_RATES = {SGD: 0.8, MOMENTUM: 0.3}
 
 

@@ -57,7 +57,7 @@ STYLES = {SGD: Style(BLUE, "solid", "circle"), MOMENTUM: Style(VERMILLION, "dash
 
 def note(model: Spectrum) -> str:
     """The provenance line of a figure computed from `model`."""
-    kind = "every direction" if model.name == "exact" else f"{model.curvature.size} levels"
+    kind = "every direction" if model.name == "exact" else f"{model.curvature.size} occupied levels"
     return (
         f"Noisy quadratic model, {model.dims:,} dimensions, {model.name} spectrum ({kind}); "
         "closed form in 64-bit floats, computed when this page was built."
@@ -108,7 +108,7 @@ def descent(
 def steps_to_target(model: Spectrum, curves: Curves) -> go.Figure:
     """Steps to the target against batch size, with perfect scaling."""
     fig = over_batch_size(
-        y="steps to the target",
+        y=f"steps to a loss of {chapter.TARGET:g}",
         y_unit=None,
         title="Perfect scaling ends; vertical lines: where the work has doubled",
         log="xy",
@@ -217,7 +217,10 @@ def valley(model: Spectrum, curves: Curves, batch_size: int, points: int = 80) -
         k = int(np.flatnonzero(curve.batch_size == batch_size)[0])
         m, steps = method.momentum, int(curve.steps[k])
         critical = float(critical_learning_rate(model.sharpness, m))
-        rates = np.geomspace(1e-3 * (1 - m), critical, points)
+        # Where the wall shoots up, and at the mark itself, so that it lies on its curve.
+        steep = critical * (1 - np.geomspace(1e-4, 0.5, points))
+        own = float(curve.learning_rate[k])
+        rates = np.unique([*np.geomspace(1e-3 * (1 - m), critical, points), *steep, own])
         fig.add_scatter(
             x=effective_learning_rate(rates, m),
             y=expected_loss(model, rates, batch_size, [steps], m)[:, 0],
@@ -230,7 +233,6 @@ def valley(model: Spectrum, curves: Curves, batch_size: int, points: int = 80) -
             y=curve.loss,
             mode="lines",
             line={"color": STYLES[method].color, "dash": "dot", "width": 1},
-            showlegend=False,
             name=f"{method.name}: best at every batch size",
         )
         best, loss = float(curve.effective_learning_rate[k]), float(curve.loss[k])
@@ -245,7 +247,7 @@ def valley(model: Spectrum, curves: Curves, batch_size: int, points: int = 80) -
 def reduced(model: Spectrum, curves: Mapping[str, TunedCurve]) -> go.Figure:
     """Tuned learning rate over its largest against batch size over the boundary.
 
-    In these units the model can stand beside a measured net.
+    In these units all budgets fit on one figure.
     """
     fig = figure(
         x="batch size B / boundary",
@@ -255,7 +257,7 @@ def reduced(model: Spectrum, curves: Mapping[str, TunedCurve]) -> go.Figure:
         log="xy",
         x_range=(1e-2, 1e2),
         y_range=(3e-3, 3),
-        title="S20's schedule makes a corner; a constant learning rate rounds it off",
+        title="Capped at the critical rate, S20's schedule makes a corner; a constant one does not",
         alt="Tuned learning rates in reduced units: a corner under S20's schedule, rounded without",
     )
     fig.add_scatter(
@@ -393,6 +395,7 @@ def descents() -> Explorer:
         partial(descent, chapter.model(), chapter.to_target(), target_loss=chapter.TARGET),
         {"batch_size": Slider(chapter.SIZES, label="batch size B", value=4096, format=examples)},
         caption=(
+            f"The runs end at a loss of {chapter.TARGET:g}, the grey line. "
             "Go back to a batch size of 1 and step it up. Look for the moment at which the solid "
             "curve leaves the dotted one and moves right, work growing with the batch. "
             "For momentum it comes later."
@@ -403,7 +406,7 @@ def descents() -> Explorer:
 def three_routes(recursion: Callable[..., FloatArray]) -> go.Figure:
     """One expected loss in closed form, by the page's own recursion, and by random numbers.
 
-    The recursion is drawn at every twelfth of the steps, Monte Carlo between them as mean and four
+    The recursion is drawn at every twelfth of the steps, Monte Carlo between them as mean ± four
     standard errors.
     """
     fig = figure(
@@ -449,8 +452,8 @@ def three_routes(recursion: Callable[..., FloatArray]) -> go.Figure:
     return provenance(
         fig,
         f"Exact spectrum, {chapter.exact_model().dims:,} dimensions, batch size "
-        f"{chapter.CHECK_BATCH_SIZE}; Monte Carlo of {chapter.CHECK_RUNS} runs at seed 0, bars of "
-        "four standard errors.",
+        f"{chapter.CHECK_BATCH_SIZE}; Monte Carlo of {chapter.CHECK_RUNS} runs at seed 0, bars "
+        "± four standard errors.",
     )
 
 
@@ -489,6 +492,7 @@ def valleys() -> Explorer:
         caption=(
             "Under 32 epochs, look for the valley sliding right without changing its shape, one "
             "doubling of the rate for one of the batch, until plain SGD's is cut off by its wall "
-            "and rises. Under 2,000 steps it sinks instead."
+            "and rises. Under 2,000 steps it sinks instead. Dotted: the lowest points of all batch "
+            "sizes."
         ),
     )

@@ -33,9 +33,10 @@ def opening() -> Markdown:
         curve.steps[k] * batch_size / curve.steps[0] for curve in chapter.to_target().values()
     )
     return Markdown(
-        f"**At a batch size of {batch_size:,} plain SGD needs {plain:.1f} times the work that it "
-        f"needs with one example per update, SGD with momentum only {heavy:.2f} times. Curvature "
-        "is what ends perfect scaling, and momentum lets it last to larger batches.**"
+        f"**To reach a loss of {chapter.TARGET:g} at a batch size of {batch_size:,}, plain SGD "
+        f"needs {plain:.1f} times the work that it needs with one example per update, SGD with "
+        f"momentum only {heavy:.2f} times. Curvature is what ends perfect scaling, and momentum "
+        "lets it last to larger batches.**"
     )
 
 
@@ -45,7 +46,8 @@ def end_of_the_bargain() -> Markdown:
     plain, heavy = (chapter.doubling_batch_size(curves[m.name]) for m in METHODS)
     equal = curves[MOMENTUM.name].steps / curves[SGD.name].steps - 1
     return Markdown(
-        f"Up to B = {chapter.SIZES[6]}, plain SGD and momentum need the same number of steps "
+        f"The target is a loss of {chapter.TARGET:g} throughout. "
+        f"Up to B = {chapter.SIZES[6]}, plain SGD and momentum need the same number of steps to it "
         f"within {100 * np.abs(equal[:7]).max():.1f} %. The work has doubled at a batch size of "
         f"{about(plain)} for plain SGD. For momentum 0.9 it has doubled at {about(heavy)}, "
         f"{heavy / plain:.1f} times as large."
@@ -90,8 +92,9 @@ def two_regimes() -> Markdown:
         f"slope {log_slope(sizes, first.steps[:7].astype(float)):.2f} and its learning rate grows "
         f"with slope {log_slope(sizes, first.learning_rate[:7]):.2f}. S20 states "
         f"{paper.printed('S20-F1.slope').value:.0f} for a Wide-ResNet (§5, figure 1c). "
-        f"The temperature there is {temperature:.2g}. At 4L/Σh = {ceiling:.2g} the noise alone "
-        "would hold the loss on target, and a hotter run never gets there. "
+        f"The temperature there is {temperature:.2g}. At 4L/Σh = {ceiling:.2g}, with the target "
+        f"L = {chapter.TARGET:g}, the noise alone would hold the loss on target, and a hotter run "
+        "never gets there. "
         f"At B = {chapter.SIZES[-1]:,} plain SGD runs at {plain_end:.1%} of its critical rate, "
         f"momentum at {heavy_end:.1%} of its own. "
         "The boundary batch size, where a broken line through the learning rates becomes flat, is "
@@ -112,9 +115,9 @@ def schedule_and_powers() -> Markdown:
     """What S20's schedule does to the loss, and the powers of the learning rate by budget."""
     curves = chapter.budget_curves()
     held, decayed = (curves["32 epochs", s][SGD.name].loss for s in (CONSTANT, DECAYED))
-    epochs, long, short = (
-        regimes(curves[name, CONSTANT][MOMENTUM.name]).below
-        for name in ("256 epochs", "16,000 steps", "2,000 steps")
+    epochs, *powers = (
+        regimes(curves[name, DECAYED][MOMENTUM.name]).below
+        for name in ("256 epochs", "250 steps", "2,000 steps", "16,000 steps")
     )
     rows = paper.table("S20-T1")
     rows = rows[rows.batch_size <= 4096]
@@ -123,26 +126,38 @@ def schedule_and_powers() -> Markdown:
         "With plain SGD and 32 epochs the schedule multiplies the loss by "
         f"{decayed[0] / held[0]:.2f} at B = 1 and by {decayed[-1] / held[-1]:.2f} at "
         f"B = {chapter.BATCH_SIZES[-1]:,}.\n\n"
-        f"**Linear or square root?** Momentum's learning rate grows with slope {epochs:.2f} under "
-        f"256 epochs and with slope {long:.2f} under 16,000 steps, in one and the same model. "
+        "**Linear or square root?** Under S20's schedule momentum's learning rate grows with slope "
+        f"{epochs:.2f} at 256 epochs. In one and the same model it grows with slope "
+        f"{powers[0]:.2f}, {powers[1]:.2f} and {powers[2]:.2f} at 250, 2,000 and 16,000 steps. "
         f"S20's table 1, at {paper.printed('S20-T1.updates').value:,.0f} steps, has slope "
         f"{printed:.2f} from B = {rows.batch_size.min():,} to {rows.batch_size.max():,}. "
         "A rule for scaling the learning rate means nothing without its budget. "
-        "The model does not say that a fixed number of steps makes it a square root: at 2,000 "
-        f"steps the slope is {short:.2f}."
+        "The model does not say that a fixed number of steps makes it a square root: the power "
+        "depends on how many steps they are."
     )
 
 
 def heights() -> Markdown:
-    """How near its largest value the learning rate is at the boundary."""
+    """How near its largest value the learning rate is at the boundary, with and without a wall."""
     shown = ", ".join(
         f"{h:.0%} of its largest ({name})" for name, (_, h) in chapter.corners().items()
     )
     textbook = 1 / (1 + 1 / chapter.textbook_boundary())
+    wall = chapter.corners()[f"32 epochs, {DECAYED}"][1]
+    sizes, rates = (list(part) for part in zip(*chapter.beyond_the_wall().items(), strict=True))
+    most = int(np.argmax(rates))
+    steps = chapter.BUDGETS["32 epochs"].steps(sizes[most])
+    limit = chapter.schedule_limit(chapter.model(), steps)
     return Markdown(
         f"Tuned at the boundary itself, plain SGD's learning rate is {shown}. The textbook's is "
         f"{textbook:.0%} of its plateau at its own boundary, which is fitted over two decades on "
-        "either side."
+        "either side.\n\n"
+        f"The {wall:.0%} under the schedule is the work of a wall: no run of this page starts "
+        "above the critical rate. Without the wall the best first rate goes on growing, slowly: "
+        f"from {rates[0]:.2f} at B = {sizes[0]} to {rates[most]:.2f} at B = {sizes[most]}, in "
+        f"units of 1/λ<sub>max</sub>. From {limit:.2f} on the later, smaller rates no longer mend "
+        "what the first half blew up. "
+        f"The rate at the boundary is then {rates[0] / rates[most]:.0%} of the largest."
     )
 
 
@@ -167,6 +182,7 @@ def binned() -> Markdown:
     steps, first = chapter.exact_steps()[SGD.name][1], chapter.to_target()[SGD.name]
     more = 100 * (first.steps / np.array(steps) - 1)
     return Markdown(
+        f"Of the levels {chapter.model().curvature.size} are occupied. "
         f"The binned spectrum starts from a loss of {chapter.model().initial_loss:.3f} instead of "
         f"{chapter.exact_model().initial_loss:.3f}. Plain SGD then takes between "
         f"{more.min():+.1f} % and {more.max():+.1f} % more steps to the target: rounding down "

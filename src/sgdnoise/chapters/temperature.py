@@ -161,6 +161,22 @@ def escapes() -> tuple[Escape, ...]:
     return tuple(rows)
 
 
+def one_curve() -> tuple[float, float]:
+    """Up to which learning rate all settings are the SDE's, and the first at which some are not.
+
+    A setting is the SDE's if its share is within three standard errors.
+
+    Raises:
+        ValueError: if the smallest learning rate already differs, or if none does.
+    """
+    apart = {r.learning_rate for r in escapes() if abs(r.share - r.sde_share) >= 3 * r.error}
+    first = min(apart, default=None)
+    alike = [lr for lr in LEARNING_RATES if first is not None and lr < first]
+    if first is None or not alike:
+        raise ValueError("the settings do not divide into alike and apart")
+    return max(alike), first
+
+
 # --- One bowl --------------------------------------------------------------------------------
 
 BOWL_NOISE = 8.0

@@ -121,23 +121,24 @@ def valleys() -> Explorer:
 
 
 def collapse_figure() -> go.Figure:
-    """Share of runs in the wide valley against temperature: one curve, until ε nears ε_crit."""
-    rows = chapter.escapes()
+    """Share of runs in the wide valley against temperature: one curve, until ε is too large."""
+    rows, coldest = chapter.escapes(), 2e-3
+    alike, apart = (fraction(lr / chapter.CRITICAL) for lr in chapter.one_curve())
     fig = figure(
         x="temperature T = ε/B",
         x_unit="ε per example",
         y="runs in the wide valley",
         y_unit="%",
         log="x",
-        x_range=(2e-3, 0.3),
+        x_range=(coldest, 0.3),
         y_range=(-3, 103),
         title=(
-            f"{len(rows)} settings fall on one curve, except at learning rates near "
-            "the critical one of the narrow valley"
+            f"Up to {alike} of the narrow valley's critical learning rate all settings fall on one "
+            f"curve, from {apart} on they leave it"
         ),
         alt="Share of runs in the wide valley against temperature for all settings",
     )
-    own = [r.temperature for r in rows if r.temperature > 2e-3]
+    own = [r.temperature for r in rows if r.temperature > coldest]
     at = np.unique([*own, *np.geomspace(5e-3, 0.04, 12)])
     fig.add_scatter(
         x=at,
@@ -154,11 +155,17 @@ def collapse_figure() -> go.Figure:
             error_y={"array": [200 * r.error for r in mine], "thickness": 1.2, "width": 3},
             mode="markers",
             marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 9},
-            name=f"ε = {fraction(lr)} = {lr / chapter.CRITICAL:.2g} {EPSILON_CRIT}",
+            name=f"ε = {fraction(lr)} = {lr / chapter.CRITICAL:g} {EPSILON_CRIT}",
             customdata=[r.batch_size for r in mine],
             hovertemplate="B = %{customdata}: %{y:.1f} %",
         )
-    how = f"{chapter.RUNS:,} simulated runs a point, bars two standard errors; line: Fokker–Planck"
+    outside = [r.share for r in rows if r.temperature < coldest]
+    shares = " to ".join(f"{100 * s:.2g}" for s in sorted({min(outside), max(outside)}))
+    how = (
+        f"{chapter.RUNS:,} simulated runs a point, bars ± two standard errors; line: "
+        f"Fokker–Planck; {len(outside)} of the {len(rows)} settings, below T = {coldest:g}, lie "
+        f"outside the frame, at {shares} %"
+    )
     return computed_here(fig, how)
 
 
