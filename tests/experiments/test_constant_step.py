@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -10,7 +11,8 @@ import pytest
 from made_up import diverged, estimate, noisy, reading, rising
 from scipy import stats
 
-from sgdnoise.experiments.constant_step import findings
+from sgdnoise.analysis.locate import Located
+from sgdnoise.experiments.constant_step import findings, sentences
 
 CLAIMS = {claim.id: claim for claim in findings.CLAIMS}
 WORDLESS = re.compile(r"\b(nan|inf|None)\b")
@@ -182,7 +184,9 @@ def test_an_end_is_no_peak_between(best, inside, largest):
     assert findings.largest_is_worse(of).why.startswith(
         f"the best other batch by the seeds of the tuning, B = {largest}, is "
     )
-    assert f" against 0.01 at {largest}, fresh seeds" in findings.loss_lower(of).why
+    assert (
+        f" against 0.01 at {largest}, geometric means of fresh seeds" in findings.loss_lower(of).why
+    )
 
 
 # --- The loss ----------------------------------------------------------------------------------
@@ -211,8 +215,8 @@ def test_the_loss_at_the_largest_batch_is_the_lower_one(at_64, ratio, half, word
     assert found.effect == pytest.approx(ratio)
     assert (found.margin, found.unit) == (None, "log2 ratio")
     assert found.why == (
-        "0.01 at B = 1,024 against 0.01 at 64, fresh seeds; their ratio is "
-        f"{ratio:+.2f} [{ratio - half:+.2f}, {ratio + half:+.2f}] in log₂."
+        f"{2 ** (ratio - 7):.3g} at B = 1,024 against 0.00781 at 64, geometric means of fresh "
+        f"seeds; their ratio is {ratio:+.2f} [{ratio - half:+.2f}, {ratio + half:+.2f}] in log₂."
     )
 
 
@@ -236,9 +240,23 @@ def test_losses_are_those_of_fresh_seeds_at_the_peak_by_accuracy():
     found = findings.loss_lower(
         at_digits(by_size(peaked_at(64), peaked_at(16), loss=never, fresh_loss=loss))
     )
-    assert found.why.startswith("0.02 at B = 1,024 against 0.05 at 64, fresh seeds;")
+    assert found.why.startswith("0.02 at B = 1,024 against 0.05 at 64, geometric means of fresh ")
     assert found.effect == pytest.approx(math.log2(0.02 / 0.05))
     assert found.word == "reproduced at another size"
+
+
+def test_the_losses_that_are_told_have_the_ratio_that_is_told():
+    well = by_size(peaked_at(64))
+
+    def skewed(config):
+        """A third of the runs at the largest batch has a far larger loss."""
+        loud = config.batch_size == 1024 and config.seed % 1000 == 0
+        return well(config) | {"train_loss": 0.27 if loud else 0.01}
+
+    found = findings.loss_lower(at_digits(skewed))
+    # The arithmetic mean of 0.27, 0.01 and 0.01 is 0.0967.
+    assert found.why.startswith("0.03 at B = 1,024 against 0.01 at 64, geometric means")
+    assert found.effect == pytest.approx(math.log2(0.03 / 0.01))
 
 
 # --- What it takes -----------------------------------------------------------------------------
@@ -356,6 +374,106 @@ def test_the_table_tells_the_sizes_of_training_set_apart(at_64):
     assert list(table["Training images"]) == [1000] * 4 + [5000] * 5
     assert list(table["Batch size"]) == [16, 64, 256, 1000, 64, 256, 1024, 2048, 4096]
     assert "Training images" not in findings.step_budget_table(at_64)
+
+
+def test_the_unfitted_sweeps_tell_how_many_seeds_they_have(at_64):
+    assert findings.unfitted(at_64) == ""
+    said = findings.unfitted(reading("constant-step", "cpu", 5, centred))
+    assert said.endswith(
+        "They have 3 seeds a rate, the fair test 5. An optimal accuracy here is that of the best 2 "
+        "of them."
+    )
+    assert "on 5,000 images" in said
+
+
+# --- Two tuned rates, and the cliff --------------------------------------------------------------
+
+
+def hilly(best, lost_from=None, lost=4.0):
+    """Best at these rates, log₂, by batch size; from some rates on a run of three is lost."""
+
+    def ending(config):
+        rate, size = math.log2(config.effective_learning_rate), config.batch_size
+        value = 97 - 0.4 * (rate - best(size)) ** 2 + 0.01 * (config.seed % 1000)
+        if lost_from and rate >= lost_from(size) and config.seed % 1000 == 0:
+            value = lost
+        return {"test_accuracy": value, "train_loss": 0.01, "train_accuracy": 100.0}
+
+    return ending
+
+
+def whole(size):
+    return min(math.log2(size) - 5, 1)
+
+
+def test_where_the_rates_of_table_and_slope_agree_that_is_said():
+    said = sentences.two_rates(at_digits(hilly(whole))).splitlines()
+    assert said[0].endswith(" give the best rate of the grid, as S20 does.")
+    assert said[2:] == ["Nowhere are the two a factor of √2 apart."]
+    assert sentences.cliffs(at_digits(hilly(whole))) == "No run collapses at the rates tried."
+
+
+def with_peaks(of, **peaks):
+    """The same reading with the tops of some sweeps' curves as said, by `B64` and so on."""
+    other = type(of)(of.study, of.records)
+    tuned = {
+        key: dataclasses.replace(one, peak=peaks.get(f"B{dict(key)['batch_size']}", one.peak))
+        for key, one in of.tuned().items()
+    }
+    object.__setattr__(other, "tuned", lambda *_: tuned)
+    return other
+
+
+def test_rates_that_are_apart_are_told_with_what_makes_the_fitted_one_doubtful():
+    # At 256 and 512 the best rate is 2¹; the grids go in steps of a factor of two, 1 ± 1 in halves.
+    of = at_digits(hilly(whole, lambda size: 2 if size == 256 else 99))
+    made = with_peaks(
+        of,
+        B256=Located(0.4, 0.2, 0.8, "parabola"),
+        B512=Located(1.75, 0.0, 3.0, "set"),
+        B1024=Located(0.3, -1.0, 3.0, "set"),
+        B128=Located(1.49, 0.0, 3.0, "set"),
+        B64=Located(1.6, 1.3, 1.9, "parabola"),
+    )
+    assert sentences.two_rates(made).splitlines()[2:] == [
+        "The two are a factor of √2 or more apart at B = 64 (2¹ in the grid, 2¹·⁶ the top), B = "
+        "256 (2¹ in the grid, 2⁰·⁴ the top), B = 512 (2¹ in the grid, 2¹·⁷⁵ the top) and B = 1,024 "
+        "(2¹ in the grid, 2⁰·³ the top).",
+        "At B = 256 the curve is fitted across a cliff, for runs collapse at 2², and its interval "
+        "leaves out 2¹.",
+        "At B = 512 the accuracy falls off too steeply beyond the best rates: the top is put "
+        "half-way to the first rate that is surely worse, 2¹·⁷⁵.",
+        "At B = 1,024 no parabola fits the points on both sides of the best: the top is known only "
+        "to lie between 2⁻¹ and 2³.",
+    ]
+    # A cliff further off than a fit reaches, and an interval that holds the table's rate.
+    near = with_peaks(of, B256=Located(0.9, 0.2, 1.8, "parabola"))
+    assert "At B = 256 the curve is fitted across a cliff, for runs collapse at 2²." in (
+        sentences.two_rates(near)
+    )
+    far = at_digits(hilly(whole, lambda size: 4 if size == 256 else 99))
+    assert "across a cliff" not in sentences.two_rates(with_peaks(far, B256=of.tuned()[KEY].peak))
+
+
+KEY = (("method", "momentum"), ("batch_size", 256))
+
+
+def test_the_cliff_is_told_by_batch_size():
+    def from_(size):
+        return {8: 0, 16: 1, 32: 1, 64: 3}.get(size, 99)
+
+    said = sentences.cliffs(at_digits(hilly(whole, from_)))
+    assert said == (
+        "Runs with less than 50 % of the best accuracy begin at 2⁰ (B = 8), 2¹ (B = 16 and 32) and "
+        "2³ (B = 64), and nowhere among the rates tried at B = 128, 256, 512 and 1,024."
+    )
+    # Half of the best is no collapse yet; diverged is.
+    mild = at_digits(hilly(whole, from_, lost=60.0))
+    assert sentences.cliffs(mild) == "No run collapses at the rates tried."
+    gone = sentences.cliffs(at_digits(hilly(whole, from_, lost=math.inf)))
+    assert gone == said
+    assert "begin at" in sentences.cliffs(at_digits(diverged))
+    assert sentences.two_rates(at_digits(diverged)) == ""
 
 
 # --- Tables and what is said --------------------------------------------------------------------

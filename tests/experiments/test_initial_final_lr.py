@@ -110,6 +110,11 @@ def test_the_figures_show_what_is_judged():
     drawn = findings.pairs_against_epochs(of, "final")
     np.testing.assert_allclose(drawn.data[0].y, [2.0**-12] * 3)
     np.testing.assert_allclose(drawn.data[1].y, [2.0**-8] * 3)
+    (note,) = [a.text for a in drawn.layout.annotations if a.name == "provenance"]
+    assert note.endswith(
+        " Bars: S20's, from the least to the largest rate of all pairs whose mean lies within one "
+        "standard deviation of the best."
+    )
 
 
 def test_the_other_way_round_is_a_contradiction():

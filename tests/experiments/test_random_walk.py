@@ -10,7 +10,7 @@ import pytest
 
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments import study_of
-from sgdnoise.experiments.random_walk import figures, findings, walk
+from sgdnoise.experiments.random_walk import figures, findings, sentences, walk
 from sgdnoise.experiments.random_walk.grid import random_walk
 from sgdnoise.records.made import record_of
 from sgdnoise.study.grid import advance
@@ -119,7 +119,7 @@ def test_growth_as_log_t_is_reproduced(straight):
 def test_a_lead_that_is_sure_and_too_small_leaves_it_undecided(straight, monkeypatch):
     for least, word in ((2.2, "reproduced"), (1.8, "undecided")):
         leads = {8: Estimate(least, 0.01, 7), 16: Estimate(9.0, 0.1, 7)}
-        monkeypatch.setattr(findings, "_leads", lambda reading, leads=leads: leads)
+        monkeypatch.setattr(findings, "leads_by_size", lambda reading, leads=leads: leads)
         verdict = judged(straight, "distance-grows-as-log")
         assert verdict.word == word
         assert ("At B = 8 the lead is no larger than 2" in verdict.why) == (word == "undecided")
@@ -154,9 +154,9 @@ def test_the_lead_is_that_of_each_seeds_own_curve(straight):
         t, d = (np.array(record.curves[name]) for name in ("step", "distance"))
         keep = t >= t[-1] / 100
         by_hand.append(growth.lead_of_log(t[keep], d[keep]))
-    assert findings._leads(part)[64].value == pytest.approx(np.mean(by_hand))
+    assert findings.leads_by_size(part)[64].value == pytest.approx(np.mean(by_hand))
     error = np.std(by_hand, ddof=1) / math.sqrt(len(by_hand))
-    assert findings._leads(part)[64].error == pytest.approx(error)
+    assert findings.leads_by_size(part)[64].error == pytest.approx(error)
 
 
 def test_without_points_or_with_a_lost_run_no_law_is_judged():
@@ -482,3 +482,80 @@ def test_equal_growth_with_updates_is_told_from_equal_epochs(straight):
     least, most, before, after = map(float, re.findall(r"\d+\.\d\d", said))
     assert most - least > 1
     assert after - before < 0.2
+
+
+# --- Sentences ----------------------------------------------------------------------------------
+
+
+def with_leads(monkeypatch, of, **leads):
+    """What is said of leads, by `B64` and so on, each with half of its interval."""
+    found = {int(name[1:]): Estimate(value, half / 2, 60) for name, (value, half) in leads.items()}
+    monkeypatch.setattr(sentences, "leads_by_size", lambda reading: found)
+    return sentences.leads(of)
+
+
+def test_the_law_that_leads_is_told_by_batch_size(straight, monkeypatch):
+    said = with_leads(
+        monkeypatch,
+        straight,
+        B8=(-10.96, 1),
+        B16=(-6.58, 1),
+        B32=(1.9, 0.01),
+        B64=(2.56, 3),
+        B128=(8.26, 1),
+        B256=(21.23, 1),
+    )
+    assert said == (
+        "At B = 64 to 256 log t leads (ΔAIC +2.6 to +21.2); at B = 8 and 16 the power law leads "
+        "(ΔAIC −11.0 to −6.6); at B = 32 the two do equally well (ΔAIC +1.9). At B = 64 the "
+        "interval of ΔAIC reaches within ±2, where the two do equally well."
+    )
+    said = with_leads(monkeypatch, straight, B8=(5, 1), B16=(-3, 2), B32=(6, 1))
+    assert said == (
+        "At B = 8 and 32 log t leads (ΔAIC +5.0 to +6.0); at B = 16 the power law leads (ΔAIC "
+        "−3.0). At B = 16 the interval of ΔAIC reaches within ±2, where the two do equally well."
+    )
+    assert with_leads(monkeypatch, straight, B8=(math.nan, 1)) == ""
+
+
+def test_the_leads_that_are_told_are_those_that_are_judged(straight):
+    assert sentences.leads(straight).startswith("At B = 8 to 512 log t leads (ΔAIC +")
+    assert sentences.leads(made(lambda c, t, rng: t**0.5)).startswith(
+        "At B = 8 to 512 the power law leads (ΔAIC −"
+    )
+    assert sentences.leads(made(lost=lambda c: True)) == ""
+
+
+def test_slopes_that_are_nearer_are_not_called_equal():
+    of = two_kinds(lambda k: 2.0 + 0.3 * k, lambda k: 2.0 - 0.1 * k)
+    assert sentences.slopes_apart(of) == (
+        "Nearer, not equal: the largest slope is 1.4 times the smallest with the remedies, and "
+        "2.6 times at one learning rate. With the remedies the slope is largest at B = 8."
+    )
+    apart = two_kinds(lambda k: 2.0 + 0.05 * k, lambda k: 2.0 + 0.3 * k)
+    assert sentences.slopes_apart(apart).startswith(
+        "No nearer: the largest slope is 2.6 times the smallest with the remedies, and 1.2 times at"
+    )
+    assert sentences.slopes_apart(two_kinds(lambda k: -1.0, lambda k: 1.0)) == ""
+    assert sentences.slopes_apart(made(lost=lambda c: True)) == ""
+
+
+def test_a_slope_through_a_curve_that_has_flattened_is_said_to_be_one():
+    def law(config, t, rng):
+        if not is_root(config) or config.batch_size != 512:
+            return 1 + np.log(t)
+        # Four in a factor of e up to the middle of the window, and then half of one back.
+        half = np.log(t[-1]) - math.log(10)
+        off = np.log(t) - half
+        return 20 + np.where(off < 0, 4 * off, -0.5 * off)
+
+    said = sentences.slopes_apart(made(law, spread=0.0))
+    assert "With the remedies the slope is largest at B = 512. There it is the slope of a " in said
+    assert said.endswith(" adds up to 4.0 on its way, and −0.5 at its end.")
+
+
+def test_a_net_without_norm_cannot_test_ghosts(straight):
+    assert sentences.no_norm(straight) == (
+        "The net here has no batch norm, so ghost batch norm cannot be tested on it."
+    )
+    assert sentences.no_norm(Reading(study_of("random-walk", "cpu"), {})) == ""

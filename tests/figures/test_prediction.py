@@ -117,7 +117,7 @@ def test_marks_and_lines_share_their_units():
     knee = int(np.argmin(np.abs(np.log(np.asarray(line.x)))))
     assert 0.5 < line.y[knee] <= 1.2
     (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
-    assert note == f"{figures.provenance_line(of)} {prediction.MODEL_NOTE}"
+    assert note == f"{figures.provenance_line(of)} {prediction.MODEL_NOTE} Bars: 95 % intervals."
     slope = prediction.units(prediction.curves(of)["sgd"])[0]
     fitted = of.regimes["sgd"].slope.value
     assert fig.layout.title.text.startswith(
@@ -133,6 +133,43 @@ def test_marks_and_lines_share_their_units():
     assert fig.layout.title.text.startswith(
         "The largest batch's loss over the smallest's: 1e+03 times measured, "
         f"{traces['SGD, model'].y[-1]:.2g} in the model (SGD); "
+    )
+
+
+def test_a_slope_below_no_boundary_is_said_to_be_that_of_a_hinge_fit():
+    def titled(**fits):
+        of = made_up(
+            "constant-epoch",
+            fits={**{"sgd": regimes(0.9), "momentum": regimes(0.8)}, **fits},
+            test_accuracy=lambda key: math.log2(min(key["batch_size"], 32)) - 4,
+        )
+        fig = prediction.rates_in_reduced_units(of)
+        assert fig.layout.xaxis.title.text == "batch size B / bend of the hinge fit"
+        model = [prediction.units(curve)[0] for curve in prediction.curves(of).values()]
+        said = fig.layout.title.text
+        for slope in model:
+            said = said.replace(f"{slope:.2f} in the model", "m", 1)
+        return said, list(prediction.ratios_table(of)[""][:2])
+
+    unsure = regimes(
+        Interval(1.39, math.nan, math.nan), boundary=Interval(253.0, 0.0, math.inf), carried=2
+    )
+    open_end = regimes(0.7, boundary=Interval(253.0, 16.0, math.inf))
+    assert titled() == (
+        "The slope below the boundary: 0.90 measured, m (SGD); "
+        "0.80 measured, m (SGD with momentum 0.9)",
+        ["slope below the boundary, SGD", "slope below the boundary, SGD with momentum 0.9"],
+    )
+    no = "bend of the fit (no boundary established)"
+    assert titled(momentum=unsure) == (
+        "The slope below the boundary: 0.90 measured, m (SGD); "
+        "1.39 (no interval) measured, m (SGD with momentum 0.9, no boundary established)",
+        ["slope below the boundary, SGD", f"slope below the {no}, SGD with momentum 0.9"],
+    )
+    assert titled(sgd=open_end, momentum=unsure) == (
+        "No boundary is established; slopes of the hinge fits: 0.70 measured, m (SGD); "
+        "1.39 (no interval) measured, m (SGD with momentum 0.9)",
+        [f"slope below the {no}, SGD", f"slope below the {no}, SGD with momentum 0.9"],
     )
 
 
@@ -192,18 +229,30 @@ def test_pairs_are_drawn_over_their_first_values():
             "epochs": [80, 20, 20],
             "initial": [-3, -2, 5],
             "final": [-9, -7, 5],
+            "initial_bound": [False, False, True],
+            "final_bound": [True, False, False],
         }
     )
     fig = prediction.pairs_relative_to_first(of, pairs)
     traces = {trace.name: trace for trace in fig.data}
     measured = traces["initial, measured for the training loss"]
-    np.testing.assert_allclose(measured.x, [1, 4])
+    final = traces["final, measured for the training loss"]
+    # A little apart to either side, so that none hides the other.
+    np.testing.assert_allclose(measured.x, np.array([1, 4]) / prediction.SHIFT)
+    np.testing.assert_allclose(final.x, np.array([1, 4]) * prediction.SHIFT)
     np.testing.assert_allclose(measured.y, [1, 0.5])
-    np.testing.assert_allclose(traces["final, measured for the training loss"].y, [1, 0.25])
+    np.testing.assert_allclose(final.y, [1, 0.25])
     assert traces["final, model"].y[0] == 1
     assert traces["final, model"].y[-1] < traces["initial, model"].y[-1]
-    said = fig.layout.title.text
-    assert "by a factor of 0.5 (initial, measured)" in said
-    assert "by a factor of 0.25 (final, measured)" in said
-    for name in ("initial", "final"):
-        assert f"{traces[f'{name}, model'].y[-1]:.2g} ({name}, model)" in said
+    initial, final = (traces[f"{name}, model"].y[-1] for name in ("initial", "final"))
+    # The model goes on where nothing is measured.
+    model = (
+        "With 16 times the epochs the model's rates change by factors of "
+        f"{initial:.2g} (initial) and {final:.2g} (final)"
+    )
+    assert fig.layout.title.text == (
+        f"{model}; measured, with 4 times the epochs: 0.5 (initial) and 0.25 (final, on an edge of "
+        "its grid)"
+    )
+    assert prediction.pairs_relative_to_first(of, pairs[1:]).layout.title.text == model
+    assert prediction.pairs_relative_to_first(of, pairs[2:]).layout.title.text == model

@@ -53,7 +53,7 @@ def test_every_figure_of_the_page_draws_what_it_says(two):
     ends = [f"up to B = {two.regimes[m].boundary.value:.0f} ({NAMES[m]})" for m in METHODS]
     assert rates.layout.title.text == f"The tuned rate grows {', '.join(ends)}"
     (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
-    assert note == figures.provenance_line(two)
+    assert note == f"{figures.provenance_line(two)} Bars: standard deviations over runs."
 
 
 def test_a_bend_that_no_bend_fits_as_well_is_said_to_be_there_or_further(two):
@@ -119,16 +119,64 @@ def test_frames_leave_room_below_the_tuned_values_and_above_a_loss(two):
     [("test_accuracy", "best", "idxmax"), ("train_loss", "lowest", "idxmin")],
 )
 def test_a_title_says_where_each_curve_is_best(two, objective, word, pick):
-    optima, said = two.optima(), []
-    for method in METHODS:
-        rows = optima[optima.method == method]
-        best = rows.loc[getattr(rows[f"{objective}_mean"].astype(float), pick)()]
-        value, unit = best[f"{objective}_mean"], two.objective(objective).unit
-        said.append(f"{NAMES[method]} {word} at B = {best.batch_size}, {value:.3g} {unit}")
-    fig = figures.against(two, "batch_size", objective)
-    assert fig.layout.title.text == "; ".join(said)
+    optima, unit = two.optima(), two.objective(objective).unit
+    mean, fresh = f"{objective}_mean", f"{objective}_fresh"
+    best = {m: getattr(optima[optima.method == m][mean], pick)() for m in METHODS}
+
+    def titled(**told):
+        part = dataclasses.replace(two)
+        rows = optima.assign(**told)
+        object.__setattr__(part, "optima", lambda *_: rows)
+        return figures.against(part, "batch_size", objective).layout.title.text
+
+    def first(value, by=""):
+        return "; ".join(
+            f"{NAMES[m]} {word} at B = {optima.batch_size[best[m]]}, "
+            f"{value[best[m]]:.3g} {unit}{by}"
+            for m in METHODS
+        )
+
+    # Fresh seeds that agree give the value, and others do not.
+    agreed = optima[mean] - 7
+    assert titled(**{fresh: agreed}) == first(agreed, " by fresh seeds")
+    assert titled(**{fresh: agreed.where(optima.index > 0)}).startswith(
+        f"SGD {word} at B = {optima.batch_size[best['sgd']]}, {optima[mean][best['sgd']]:.3g} "
+        f"{unit}; "
+    )
+    assert titled(**{fresh: np.nan}) == first(optima[mean])
+    # Fresh seeds by which another batch size is the best one of plain SGD.
+    other = optima[(optima.method == "sgd") & (optima.batch_size == 512)].index[0]
+    higher = 1 if word == "best" else -1
+    changed = agreed.where(optima.index != other, agreed + higher * 1000)
+    assert titled(**{fresh: changed}).startswith(
+        f"SGD {word} at B = {optima.batch_size[best['sgd']]} by the tuning's seeds, at B = 512 by "
+        f"fresh ones; "
+    )
     nothing = figures.against(Reading(two.study, {}), "batch_size", objective)
     assert nothing.layout.title.text is None
+
+
+def test_of_three_curves_the_best_one_alone_is_told(two):
+    optima = two.optima()
+    third = optima[optima.method == "sgd"].assign(test_accuracy_mean=99.5, test_accuracy_fresh=90.0)
+    keys = [(("method", "sgd"), ("norm", "none"), ("batch_size", b)) for b in third.batch_size]
+    rows = pd.concat([optima, third.assign(key=keys)], ignore_index=True)
+    part = dataclasses.replace(two)
+    object.__setattr__(part, "optima", lambda *_: rows)
+    title = figures.against(part, "batch_size").layout.title.text
+    assert title == "SGD, without batch norm best at B = 1, 90 % by fresh seeds"
+
+
+def test_a_sweeps_title_counts_the_runs_outside_of_its_frame(two, monkeypatch):
+    one = two.tuned()[(("method", "sgd"), ("batch_size", 32))]
+    lowest = np.sort(one.table[np.isfinite(one.table)])
+    part = two.part(lambda key: key == (("method", "sgd"), ("batch_size", 32)))
+    for count, said in ((0, "0 runs lie"), (1, "1 run lies"), (2, "2 runs lie")):
+        low = (lowest[count - 1] + lowest[count]) / 2 if count else lowest[0] - 1
+        monkeypatch.setattr(figures, "frame_of", lambda *_, low=low: (low, 1000.0))
+        monkeypatch.setattr(figures, "common_exponents", lambda tuned: [-4, -2])
+        title = figures.sweep_at(part, "batch_size", 32).layout.title.text
+        assert title.startswith(f"B = 32: {said} outside of this frame, ")
 
 
 def test_changes_are_told_as_factors_from_first_to_last():
@@ -143,6 +191,9 @@ def test_changes_are_told_as_factors_from_first_to_last():
         "by an unknown amount (for part)"
     )
     assert titles.rates_change({"for none": rows[:1]}, "peak") is None
+    for name, inner, edge in (("bound", [0, 0, 1], ""), ("peak_bound", [1, 0, 0], ", on an edge")):
+        said = titles.rates_change({"for one": rows.assign(**{name: inner})}, "peak")
+        assert said.endswith(f"a factor of 8 (for one{edge}{' of its grid' if edge else ''})")
 
 
 def test_the_least_and_the_steepest_curve_are_told():

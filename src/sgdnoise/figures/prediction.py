@@ -1,10 +1,11 @@
 """The noisy quadratic model beside a measurement: the same budget, each in its own reduced units.
 
 Nobody knows a net's curvature and noise in the model's units, so nothing absolute is compared.
-Batch sizes are divided by the boundary, learning rates by their largest value (the critical one, as
-tuning finds it), losses by that of the smallest batch; along a growing budget everything is divided
-by its first value. What is left is the shape, and the ratios between plain SGD and momentum, which
-the model fixes without any free number. Accuracies have no counterpart in it.
+Batch sizes are divided by the bend of a hinge fit, learning rates by its level beyond the bend (in
+the model the critical rate, as tuning finds it), losses by that of the smallest batch; along a
+growing budget everything is divided by its first value. What is left is the shape, and the ratios
+between plain SGD and momentum, which the model fixes without any free number. Accuracies have no
+counterpart in it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise import data
-from sgdnoise.analysis import Interval, Reading, Tuning, key_name
+from sgdnoise.analysis import Interval, Reading, Regimes, Tuning, key_name
 from sgdnoise.config import RunConfig
 from sgdnoise.figures.theme import (
     DASHES,
@@ -93,11 +94,15 @@ def rates_in_reduced_units(reading: Reading) -> go.Figure:
     """Tuned learning rate over its level against batch size over the boundary, model and net.
 
     Marks with bars are the net's (as `analysis.locate` has it, 95 % interval), lines the model's.
-    Each is divided by the boundary and level of its own hinge.
+    Each is divided by the bend and the level beyond it of its own hinge, which always has one: the
+    title says where no batch size is surely beyond it, so that it is no boundary.
     """
     tuned, model = reading.tuned(), curves(reading)
-    fig = _reduced("tuned learning rate / its level beyond", "Tuned learning rates by batch size")
-    said = []
+    fig = _reduced(
+        "tuned learning rate / level beyond the bend", "Tuned learning rates by batch size"
+    )
+    said: dict[str, str] = {}
+    sure: dict[str, bool] = {}
     for group in groups(tuned, "batch_size"):
         method = dict(group.of)["method"]
         curve = model[method]
@@ -105,7 +110,9 @@ def rates_in_reduced_units(reading: Reading) -> go.Figure:
         _line(fig, group, curve.batch_size / boundary, curve.effective_learning_rate / level)
         fit = reading.regimes[method]
         if np.isfinite(fit.slope.value):
-            said.append(f"{fit.slope.value:.2f} measured, {slope:.2f} in the model ({group.name})")
+            there = "" if math.isfinite(fit.slope.low) else " (no interval)"
+            said[group.name] = f"{fit.slope.value:.2f}{there} measured, {slope:.2f} in the model"
+            sure[group.name] = fit.flat_seen
         marks = group.tunings(tuned)
         _intervals(
             fig,
@@ -117,13 +124,23 @@ def rates_in_reduced_units(reading: Reading) -> go.Figure:
             name=f"{group.name}, measured",
         )
     if said:
-        fig.update_layout(title={"text": f"The slope below the boundary: {'; '.join(said)}"})
-    return provenance(fig, source(reading).and_also(MODEL_NOTE))
+        fig.update_layout(title={"text": _slopes_told(said, sure)})
+    return provenance(fig, source(reading).and_also(f"{MODEL_NOTE} Bars: 95 % intervals."))
+
+
+def _slopes_told(said: Mapping[str, str], sure: Mapping[str, bool]) -> str:
+    """The slopes of hinge fits, by curve, and whether what they lie below is a boundary."""
+    if any(sure.values()):
+        first, unsure = "The slope below the boundary", ", no boundary established"
+    else:
+        first, unsure = "No boundary is established; slopes of the hinge fits", ""
+    parts = [f"{text} ({name}{'' if sure[name] else unsure})" for name, text in said.items()]
+    return f"{first}: {'; '.join(parts)}"
 
 
 def _reduced(y: str, alt: str) -> go.Figure:
     return figure(
-        x="batch size B / boundary",
+        x="batch size B / bend of the hinge fit",
         x_unit=None,
         y=y,
         y_unit=None,
@@ -156,7 +173,7 @@ def _intervals(
 
 
 def losses_in_reduced_units(reading: Reading) -> go.Figure:
-    """Final training loss over that of the smallest batch, against batch size over the boundary.
+    """Final training loss over that of the smallest batch, against batch size over the bend.
 
     The net's is the loss at the learning rate tuned for test accuracy, as S20's figure 1b has it;
     the model knows one loss only and is tuned for it.
@@ -194,7 +211,11 @@ def ratios_table(reading: Reading) -> pd.DataFrame:
     regimes = reading.regimes
     own = {method: units(curve) for method, curve in curves(reading).items()}
     rows = [
-        (f"slope below the boundary, {NAMES[method]}", str(fit.slope), f"{own[method][0]:.2f}")
+        (
+            f"slope below the {_end(fit)}, {NAMES[method]}",
+            str(fit.slope),
+            f"{own[method][0]:.2f}",
+        )
         for method, fit in regimes.items()
     ]
     if {"sgd", "momentum"} <= regimes.keys():
@@ -211,6 +232,11 @@ def ratios_table(reading: Reading) -> pd.DataFrame:
                 )
             )
     return pd.DataFrame(rows, columns=["", "measured", "model"])
+
+
+def _end(fit: Regimes) -> str:
+    """What a hinge's slope lies below: a boundary only where a flat part was surely seen."""
+    return "boundary" if fit.flat_seen else "bend of the fit (no boundary established)"
 
 
 def rates_over_budgets(tuned: Mapping[Key, Tuning]) -> tuple[np.ndarray, np.ndarray]:
@@ -302,37 +328,53 @@ def tuned_pair(config: RunConfig) -> tuple[float, float]:
     return initial / (1 - config.momentum), final / (1 - config.momentum)
 
 
+SHIFT = 1.04
+"""By which factor the marks of two rates at one budget stand apart, so that both show."""
+
+
 def pairs_relative_to_first(reading: Reading, pairs: pd.DataFrame) -> go.Figure:
     """Tuned initial and final learning rates against epochs, over their first values.
 
-    The net's are those for the training loss, the only loss that the model has.
+    The net's are those for the training loss, the only loss that the model has. The title says over
+    which budgets either of them goes: nets may have fewer. An optimum on an edge of its grid is
+    told to be one.
     """
     fig = _over_first("Tuned initial and final learning rate")
     configs = _runs_by_budget(reading.tuned())
     epochs = np.array([config.epochs for config in configs], dtype=np.float64)
     predicted = np.array([tuned_pair(config) for config in configs])
     rows = pairs[pairs.objective == "train_loss"].sort_values("epochs")
-    ends: dict[str, tuple[float, float]] = {}
-    for k, (name, column) in enumerate((("initial", 0), ("final", 1))):
+    factors: dict[str, list[str]] = {"model": [], "measured": []}
+    for k, name in enumerate(("initial", "final")):
         fig.add_scatter(
             x=epochs / epochs[0],
-            y=predicted[:, column] / predicted[0, column],
+            y=predicted[:, k] / predicted[0, k],
             mode="lines",
             line={"color": PALETTE[k], "dash": DASHES[k], "width": 2},
             name=f"{name}, model",
         )
+        factors["model"].append(f"{predicted[-1, k] / predicted[0, k]:.2g} ({name})")
         measured = 2.0 ** rows[name].to_numpy(dtype=float)
-        ends[f"{name}, model"] = (float(predicted[0, column]), float(predicted[-1, column]))
-        if len(measured):
-            ends[f"{name}, measured"] = (float(measured[0]), float(measured[-1]))
-            fig.add_scatter(
-                x=rows.epochs / rows.epochs.iloc[0],
-                y=measured / measured[0],
-                mode="markers",
-                marker={"color": PALETTE[k], "symbol": SYMBOLS[k], "size": 10},
-                name=f"{name}, measured for the training loss",
-            )
+        if not len(measured):
+            continue
+        fig.add_scatter(
+            x=rows.epochs / rows.epochs.iloc[0] * SHIFT ** (2 * k - 1),
+            y=measured / measured[0],
+            mode="markers",
+            marker={"color": PALETTE[k], "symbol": SYMBOLS[k], "size": 10},
+            name=f"{name}, measured for the training loss",
+        )
+        ends = rows[f"{name}_bound"].iloc[[0, -1]].astype(bool)
+        edge = ", on an edge of its grid" if ends.any() else ""
+        factors["measured"].append(f"{measured[-1] / measured[0]:.2g} ({name}{edge})")
     fig.add_hline(y=1, line={"color": MUTED, "width": 1})
-    text = f"With {epochs[-1] / epochs[0]:,g} times the epochs rates change {changes(ends)}"
+    text = (
+        f"With {epochs[-1] / epochs[0]:,g} times the epochs the model's rates change by factors of "
+        f"{' and '.join(factors['model'])}"
+    )
+    if len(rows) > 1:
+        reach = f"{rows.epochs.iloc[-1] / rows.epochs.iloc[0]:,g} times the epochs"
+        text += f"; measured, with {reach}: {' and '.join(factors['measured'])}"
     fig.update_layout(title={"text": text})
-    return provenance(fig, source(reading).and_also(MODEL_NOTE))
+    note = f"{MODEL_NOTE} The marks of the two rates stand a little apart, so that both show."
+    return provenance(fig, source(reading).and_also(note))

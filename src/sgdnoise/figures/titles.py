@@ -1,12 +1,15 @@
-"""Titles of figures that tell by how much something changes."""
+"""Titles of figures that tell by how much something changes, or where it is best."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+
+from sgdnoise.study.protocol import Objective
 
 
 def changes(values: Mapping[str, tuple[float, float]]) -> str:
@@ -23,7 +26,13 @@ def _change(first: float, last: float) -> str:
 
 
 def rates_change(curves: Mapping[str, pd.DataFrame], column: str) -> str | None:
-    """From the fewest epochs to the most, how tuned rates change; `column` holds their log₂."""
+    """From the fewest epochs to the most, how tuned rates change, and which are bounds.
+
+    Args:
+        curves: rows with `epochs`, by the name of the curve; where an optimum lies on an edge of
+            its grid, `bound` or the column's own `_bound` is not zero.
+        column: of log₂ of the rates.
+    """
     epochs = sorted({float(at) for rows in curves.values() for at in rows.epochs})
     if len(epochs) < 2:
         return None
@@ -31,7 +40,10 @@ def rates_change(curves: Mapping[str, pd.DataFrame], column: str) -> str | None:
     for name, rows in curves.items():
         rates = 2.0 ** rows.set_index("epochs")[column].astype(float)
         first, last = (float(rates.get(at, math.nan)) for at in (epochs[0], epochs[-1]))
-        ends[name] = (first, last)
+        bounds = rows.get(f"{column}_bound", rows.get("bound"))
+        at_ends = rows.epochs.isin([epochs[0], epochs[-1]])
+        edge = bounds is not None and bounds[at_ends].astype(bool).any()
+        ends[f"{name}, on an edge of its grid" if edge else name] = (first, last)
     return f"From {epochs[0]:,g} to {epochs[-1]:,g} epochs the tuned rate changes {changes(ends)}"
 
 
@@ -45,3 +57,42 @@ def over_first_to_last(fig: go.Figure) -> str:
     ends = (min(factors, key=factors.__getitem__), max(factors, key=factors.__getitem__))
     said = " to ".join(f"{factors[name]:.2g} ({name})" for name in dict.fromkeys(ends))
     return f"by factors of {said} from the smallest batch to the largest"
+
+
+def best_of_each(curves: Mapping[str, pd.DataFrame], x: str, shown: Objective) -> str | None:
+    """Where each curve has its best mean; of more than two curves the best one alone.
+
+    The best of several means flatters if the same runs choose it and give its value. So the
+    tuning's seeds choose, and fresh ones give the value, where there are any; the title says if
+    they would have chosen otherwise.
+
+    Args:
+        curves: rows of `Reading.optima`, by the name of the curve.
+        x: what the curves run over, `batch_size` or `epochs`.
+        shown: the objective that is drawn.
+    """
+    word, pick = ("best", "idxmax") if shown.higher_is_better else ("lowest", "idxmin")
+    mean, again = f"{shown.name}_mean", f"{shown.name}_fresh"
+    found = []
+    for name, whole in curves.items():
+        rows = whole[np.isfinite(whole[mean].astype(float))]
+        if not len(rows):
+            continue
+        row = rows.loc[getattr(rows[mean].astype(float), pick)()]
+        told = f"{name} {word} at {_where(row[x], x)}"
+        fresh = rows[again].astype(float)
+        first = rows[x][getattr(fresh, pick)()] if np.isfinite(fresh).all() else None
+        if first is None:
+            told += f", {row[mean]:.3g} {shown.unit}"
+        elif first == row[x]:
+            told += f", {row[again]:.3g} {shown.unit} by fresh seeds"
+        else:
+            told += f" by the tuning's seeds, at {_where(first, x)} by fresh ones"
+        found.append((float(row[mean]), told))
+    if len(found) > 2:
+        found = [max(found) if shown.higher_is_better else min(found)]
+    return "; ".join(told for _, told in found) or None
+
+
+def _where(value: float, x: str) -> str:
+    return f"B = {value:,}" if x == "batch_size" else f"{value:,g} epochs"

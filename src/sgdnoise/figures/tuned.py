@@ -27,6 +27,7 @@ from sgdnoise.figures.theme import (
     interval_marks,
     provenance,
 )
+from sgdnoise.figures.titles import best_of_each
 from sgdnoise.study.grid import Key
 from sgdnoise.study.protocol import best_of
 from sgdnoise.study.scales import NAMES
@@ -170,6 +171,7 @@ def against(
     """
     optima = reading.optima(tuned_for, variant)
     label, unit, log = _axis(reading, objective)
+    curves = {group.name: group.rows(optima) for group in groups(optima.key, x)}
     fig = figure(
         x=AXES[x][0],
         x_unit=AXES[x][1],
@@ -177,10 +179,10 @@ def against(
         y_unit=unit,
         log=log,
         alt=f"{label} at the tuned learning rate against {AXES[x][0]}",
-        title=_best_at(reading, optima, x, objective),
+        title=best_of_each(curves, x, reading.objective(objective)),
     )
     for group in groups(optima.key, x):
-        rows = group.rows(optima)
+        rows = curves[group.name]
         fig.add_scatter(
             x=rows[x],
             y=rows[f"{objective}_mean"],
@@ -203,24 +205,7 @@ def against(
             legendgroup=group.name,
         )
     ticks_at(fig, optima[x])
-    return provenance(fig, source(reading))
-
-
-def _best_at(reading: Reading, optima: pd.DataFrame, x: str, objective: str) -> str | None:
-    """Where each curve has its best mean; of more than two curves the best one alone."""
-    shown, column = reading.objective(objective), f"{objective}_mean"
-    word, pick = ("best", "idxmax") if shown.higher_is_better else ("lowest", "idxmin")
-    found = []
-    for group in groups(optima.key, x):
-        rows = group.rows(optima[np.isfinite(optima[column].astype(float))])
-        if len(rows):
-            row = rows.loc[getattr(rows[column].astype(float), pick)()]
-            where = f"B = {row[x]:,}" if x == "batch_size" else f"{row[x]:,g} epochs"
-            said = f"{group.name} {word} at {where}, {row[column]:.3g} {shown.unit}"
-            found.append((float(row[column]), said))
-    if len(found) > 2:
-        found = [max(found) if shown.higher_is_better else min(found)]
-    return "; ".join(said for _, said in found) or None
+    return provenance(fig, source(reading).and_also("Bars: standard deviations over runs."))
 
 
 def _axis(reading: Reading, name: str) -> tuple[str, str, Literal["x", "xy"]]:
@@ -318,7 +303,8 @@ def sweep_at(
     ticks = [e for e in tried if e % 2 == 0]
     fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
     lost = "diverged" if whole else "diverged or are still to run"
-    text = f"{place}: {outside} runs lie outside of this frame, {diverged} {lost}"
+    runs = "run lies" if outside == 1 else "runs lie"
+    text = f"{place}: {outside} {runs} outside of this frame, {diverged} {lost}"
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
     return provenance(fig, source(reading))
 

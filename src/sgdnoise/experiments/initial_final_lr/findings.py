@@ -73,7 +73,11 @@ def pairs_against_epochs(reading: Reading, which: str) -> go.Figure:
         tuned_rates(fig, k, rows, which, purpose)
     fig.update_layout(title={"text": rates_change(curves, which)})
     ticks_at(fig, pairs.epochs)
-    return provenance(fig, source(reading))
+    bars = (
+        "Bars: S20's, from the least to the largest rate of all pairs whose mean lies within one "
+        "standard deviation of the best."
+    )
+    return provenance(fig, source(reading).and_also(bars))
 
 
 def measured_budgets(reading: Reading) -> list[float]:

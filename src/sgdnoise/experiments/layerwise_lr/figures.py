@@ -155,8 +155,9 @@ def sweep_at(reading: Reading, batch_size: int) -> go.Figure:
             name=f"{group.name}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
         )
     fig.add_vline(x=1.0, line={"color": INK, "width": 1, "dash": "dot"})
+    runs = "run lies" if outside == 1 else "runs lie"
     text = (
-        f"B = {batch_size:,}: {outside} runs lie outside of this frame, "
+        f"B = {batch_size:,}: {outside} {runs} outside of this frame, "
         f"{diverged} diverged or are still to run"
     )
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})

@@ -161,7 +161,7 @@ def ultra_slow(reading: Reading) -> Verdict:
     return replace(verdict, seeds=POTENTIALS)
 
 
-def _leads(reading: Reading) -> dict[int, Estimate]:
+def leads_by_size(reading: Reading) -> dict[int, Estimate]:
     """ΔAIC of a power law over the log law, by batch size."""
     return {
         size: Estimate.mean(list(_each(reading, state, growth.lead_of_log).values()))
@@ -171,7 +171,7 @@ def _leads(reading: Reading) -> dict[int, Estimate]:
 
 def grows_as_log(reading: Reading) -> Verdict:
     """Whether a + b log t beats c t^p, of as many parameters, at every batch size."""
-    leads, states = _leads(reading), constant_rate(reading, SAME)
+    leads, states = leads_by_size(reading), constant_rate(reading, SAME)
 
     def means(of: Callable[[FloatArray, FloatArray], float]) -> list[float]:
         return [float(np.mean(list(_each(reading, s, of).values()))) for s in states.values()]

@@ -1,0 +1,147 @@
+"""Sentences of `constant-step` beside its verdicts: two tuned rates, and where runs collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from sgdnoise.analysis import Reading, Tuning
+from sgdnoise.analysis.locate import REACH
+from sgdnoise.figures.tables import power_of_two
+from sgdnoise.study.protocol import best_of
+
+APART = 0.5
+"""In log₂: from here on, half a step of the first grid, two tuned rates are told apart."""
+
+COLLAPSED = 0.5
+"""A run has collapsed below this share of the best mean accuracy at its batch size."""
+
+
+def _by_size(reading: Reading) -> dict[int, Tuning]:
+    found = {int(dict(key)["batch_size"]): one for key, one in reading.tuned().items()}
+    return dict(sorted(found.items()))
+
+
+def _and(parts: Iterable[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _power(exponent: float) -> str:
+    """A power of two, its exponent to a hundredth; -0 is 0."""
+    return power_of_two(round(exponent, 2) + 0.0)
+
+
+def _best(one: Tuning) -> float | None:
+    """log₂ of S20's tuned rate: the best of the grid."""
+    tuned = one.state.tuned.get(one.objective.name)
+    return None if tuned is None else float(tuned.point[0])
+
+
+def collapses(one: Tuning) -> list[float]:
+    """The rates, log₂, at which a run of a sweep collapsed or diverged.
+
+    A collapsed run has less than `COLLAPSED` of the accuracy that the tuned rate has. Runs that
+    are still to come are no diverged ones.
+    """
+    tuned = one.state.tuned.get(one.objective.name)
+    least = COLLAPSED * tuned.cell.mean if tuned is not None else np.inf
+    lost = (one.table < least) | (~np.isfinite(one.table) & one.state.settled)
+    return [float(e) for e, row in zip(one.exponents, lost, strict=True) if row.any()]
+
+
+def cliffs(reading: Reading) -> str:
+    """From which rate on runs collapse at each batch size; empty where nothing is tuned."""
+    tuned = _by_size(reading)
+    first: dict[float, list[str]] = {}
+    none = []
+    for size, one in tuned.items():
+        best = _best(one)
+        above = [rate for rate in collapses(one) if best is None or rate > best]
+        if above:
+            first.setdefault(min(above), []).append(f"{size:,}")
+        else:
+            none.append(f"{size:,}")
+    if not tuned:
+        return ""
+    said = [f"{_power(rate)} (B = {_and(sizes)})" for rate, sizes in sorted(first.items())]
+    if not said:
+        return "No run collapses at the rates tried."
+    missing = f", and nowhere among the rates tried at B = {_and(none)}" if none else ""
+    return (
+        f"Runs with less than {100 * COLLAPSED:g} % of the best accuracy begin at {_and(said)}"
+        f"{missing}."
+    )
+
+
+def _fitted(one: Tuning) -> list[float]:
+    """The rates, log₂, that the parabola is fitted to: about the best mean over all seeds."""
+    least = best_of(one.table.shape[1], one.state.sweep.best)
+    finite = [row[np.isfinite(row)] for row in one.table]
+    means = [float(row.mean()) if len(row) >= least else -np.inf for row in finite]
+    centre = int(np.argmax(means))
+    return one.exponents[max(centre - REACH, 0) : centre + REACH + 1].tolist()
+
+
+def _doubt(size: int, one: Tuning) -> str:
+    """Why the top of the curve through a sweep's points is doubtful; empty where it is not."""
+    best, peak = _best(one), one.peak
+    if best is None or not peak.is_estimate:
+        return ""
+    if peak.by == "parabola":
+        window = _fitted(one)
+        across = [rate for rate in collapses(one) if rate in window and rate > best]
+        if not across:
+            return ""
+        left_out = "" if peak.holds(best) else f", and its interval leaves out {_power(best)}"
+        return (
+            f"At B = {size:,} the curve is fitted across a cliff, for runs collapse at "
+            f"{_power(min(across))}{left_out}."
+        )
+    if peak.by != "set":
+        return ""
+    halves = (one.exponents[:-1] + one.exponents[1:]) / 2
+    if np.isclose(halves, peak.value, rtol=0, atol=1e-9).any():
+        return (
+            f"At B = {size:,} the accuracy falls off too steeply beyond the best rates: the top is "
+            f"put half-way to the first rate that is surely worse, {_power(peak.value)}."
+        )
+    if abs(peak.value - best) < APART:
+        return ""
+    return (
+        f"At B = {size:,} no parabola fits the points on both sides of the best: the top is known "
+        f"only to lie between {_power(peak.low)} and {_power(peak.high)}."
+    )
+
+
+def two_rates(reading: Reading) -> str:
+    """That a tuned rate is one of the grid in the table and a fitted one in the slope.
+
+    Where they differ, and where a cliff beside the best rate makes the fitted one doubtful.
+    """
+    tuned = {size: one for size, one in _by_size(reading).items() if _best(one) is not None}
+    if not tuned:
+        return ""
+    lines = [
+        "The table above and the sweeps at the end of the page give the best rate of the grid, as "
+        "S20 does.",
+        "The slope and the comparison with the model take the top of a curve through the grid's "
+        "points, which counts all seeds.",
+        _apart(tuned),
+        *(_doubt(size, one) for size, one in tuned.items()),
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _apart(tuned: Mapping[int, Tuning]) -> str:
+    pairs = {size: (_best(one), one.peak.value) for size, one in tuned.items()}
+    far = [
+        f"B = {size:,} ({_power(grid)} in the grid, {_power(top)} the top)"
+        for size, (grid, top) in pairs.items()
+        if grid is not None and abs(grid - top) >= APART - 1e-9
+    ]
+    factor = "√2" if APART == 0.5 else f"{2**APART:.2g}"
+    if not far:
+        return f"Nowhere are the two a factor of {factor} apart."
+    return f"The two are a factor of {factor} or more apart at {_and(far)}."

@@ -1,0 +1,111 @@
+"""Sentences of `random-walk` beside its verdicts: which law leads where, and how far apart slopes
+still are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sgdnoise.analysis import Reading
+from sgdnoise.experiments.random_walk.findings import (
+    TOLD_APART,
+    constant_rate,
+    curve,
+    finished,
+    leads_by_size,
+    slopes_by_size,
+)
+from sgdnoise.experiments.random_walk.grid import ROOT, SAME
+
+
+def leads(reading: Reading) -> str:
+    """At which batch sizes log t leads, at which the power law, and where they do equally well."""
+    found = {size: one for size, one in leads_by_size(reading).items() if np.isfinite(one.value)}
+    if not found:
+        return ""
+    values = {size: one.value for size, one in found.items()}
+    kinds = {
+        "log t leads": {s: v for s, v in values.items() if v > TOLD_APART},
+        "the power law leads": {s: v for s, v in values.items() if v < -TOLD_APART},
+        "the two do equally well": {s: v for s, v in values.items() if abs(v) <= TOLD_APART},
+    }
+    parts = [
+        f"at B = {_sizes(list(of), list(found))} {said} (ΔAIC {_span(list(of.values()))})"
+        for said, of in kinds.items()
+        if of
+    ]
+    unsure = [
+        size
+        for size, one in found.items()
+        if any(one.interval.holds(end) for end in (-TOLD_APART, TOLD_APART))
+        and abs(one.value) > TOLD_APART
+    ]
+    more = (
+        f" At B = {_sizes(unsure, list(found))} the interval of ΔAIC reaches within "
+        f"±{TOLD_APART:g}, where the two do equally well."
+        if unsure
+        else ""
+    )
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}.{more}"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (f"{one:+.1f}".replace("-", "−") for one in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _sizes(some: Sequence[int], of: Sequence[int]) -> str:
+    """Batch sizes in words; three or more in a row by their ends."""
+    first = of.index(some[0])
+    if len(some) > 2 and list(some) == list(of[first : first + len(some)]):
+        return f"{some[0]:,} to {some[-1]:,}"
+    *before, last = (f"{size:,}" for size in some)
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def slopes_apart(reading: Reading) -> str:
+    """By which factor slopes still differ with the remedies, and what the largest of them is of."""
+    before, after = (_mean_slopes(reading, rate) for rate in (SAME, ROOT))
+    if len(before) < 2 or len(after) < 2 or min(*before.values(), *after.values()) <= 0:
+        return ""
+    was, still = (max(of.values()) / min(of.values()) for of in (before, after))
+    word = "Nearer, not equal" if still < was else "No nearer"
+    largest = max(after, key=after.__getitem__)
+    said = (
+        f"{word}: the largest slope is {still:.1f} times the smallest with the remedies, and "
+        f"{was:.1f} times at one learning rate. "
+        f"With the remedies the slope is largest at B = {largest:,}."
+    )
+    steepest, last = _along(reading, largest)
+    if not last < after[largest] / 2:
+        return said
+    return (
+        f"{said} There it is the slope of a straight line through a curve that has flattened: a "
+        f"factor of e in updates adds up to {steepest:.1f} on its way, and "
+        f"{f'{last:.1f}'.replace('-', '−')} at its end."
+    )
+
+
+def _mean_slopes(reading: Reading, rate: str) -> Mapping[int, float]:
+    slopes = slopes_by_size(reading, rate)
+    return {size: float(np.mean(list(by.values()))) for size, by in slopes.items() if by}
+
+
+def _along(reading: Reading, size: int) -> tuple[float, float]:
+    """The steepest slope between neighbouring points of the mean curve, and that of the last."""
+    state = constant_rate(reading, ROOT)[size]
+    curves = [one for record in finished(reading, state).values() if (one := curve(record))]
+    common = sorted(set.intersection(*(set(t.tolist()) for t, _ in curves)))
+    mean = np.mean([d[np.isin(t, common)] for t, d in curves], axis=0)
+    gains = np.diff(mean) / np.diff(np.log(common))
+    return (float(gains.max()), float(gains[-1])) if gains.size else (np.nan, np.nan)
+
+
+def no_norm(reading: Reading) -> str:
+    """That a net without batch norm leaves ghost batch norm untested; empty for one that has it."""
+    norms = {state.needed[0].norm for state in constant_rate(reading, ROOT).values()}
+    if not norms or norms - {None, "none"}:
+        return ""
+    return "The net here has no batch norm, so ghost batch norm cannot be tested on it."
