@@ -152,6 +152,8 @@ def test_from_parts_and_of_a_single_seed_nothing_is_judged(whole, part, tmp_path
     about = [state.sweep.key for state in some]
     said = page(part).judge(never, about.__contains__).data
     assert said == "**Nothing to say yet**: 3 of 3 sweeps are not complete."
+    said = page(part).judge(never, about.__contains__, "this").data
+    assert said == "**Nothing to say yet of this**: 3 of 3 sweeps are not complete."
     assert (
         page(part).judge(lambda _: "there are none.", lambda key: False).data == "there are none."
     )

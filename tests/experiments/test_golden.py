@@ -48,7 +48,9 @@ def said() -> Said:
             verdict = claim.judge(reading)
             if not verdict.elsewhere:
                 at[claim.id] = [verdict.word, verdict.why]
-        page = getattr(findings(name), "shown", lambda whole: whole)(reading)
+        page = reading
+        for narrow in ("shown", "finished"):
+            page = getattr(findings(name), narrow, lambda whole: whole)(page)
         for part in SENTENCES.get(name, ()):
             at[f"{name}, {part}"] = ["", getattr(findings(name), part)(page)]
     return now

@@ -491,6 +491,22 @@ def test_claims_see_the_batch_sizes_that_they_compare(twice):
     assert judged(of.part(came_before)) == judged(twice.part(came_before))
 
 
+def test_sentences_are_about_rules_and_batch_sizes_that_are_complete(twice):
+    def rules_and_sizes(*gaps):
+        of = without(twice, lambda c: (c.optimizer, c.batch_size, c.train_size) in gaps)
+        keys = [dict(s.sweep.key) for s in layerwise.finished(layerwise.shown(of)).states]
+        return {key["method"] for key in keys}, {key["batch_size"] for key in keys}
+
+    rules, sizes = rules_and_sizes()
+    assert (len(rules), sizes) == (7, {32, 256, 1000})
+    # A batch size is late with a rule of a claim, and any other rule is late by itself.
+    assert rules_and_sizes(("mclr", 256, 1000)) == (rules, {32, 1000})
+    assert rules_and_sizes(("lamb", 256, 1000)) == (rules - {"lamb"}, sizes)
+    assert rules_and_sizes(("lamb", 256, 1000), ("lars", 256, 1000)) == (rules, {32, 1000})
+    nothing = Reading(twice.study, {})
+    assert layerwise.finished(nothing) is nothing
+
+
 def test_how_far_rules_have_fitted_their_images_is_told_at_either_end(twice):
     said = layerwise.trained(layerwise.shown(twice))
     assert said.startswith(

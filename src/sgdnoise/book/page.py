@@ -140,19 +140,24 @@ class Page(Reading):
         return Markdown("\n".join(line(*pair) for pair in here or wanted))
 
     def judge(
-        self, sentence: Callable[[Reading], str], of: Callable[[Key], bool] | None = None
+        self,
+        sentence: Callable[[Reading], str],
+        of: Callable[[Key], bool] | None = None,
+        on: str = "",
     ) -> Markdown | None:
         """A sentence about the complete records, where there is a verdict and a word to be had.
 
         Args:
             sentence: gives it for this reading.
             of: of a sweep's key, whether the sentence is about it; None for all sweeps.
+            on: what it is about, in words, to say what there is nothing to say of yet.
         """
         about = self if of is None else self.part(of)
         if about.waiting:
+            what = f" of {on}" if on else ""
             return Markdown(
-                f"**Nothing to say yet**: {about.waiting} of {len(about.states)} sweeps are not "
-                "complete."
+                f"**Nothing to say yet{what}**: {about.waiting} of {len(about.states)} sweeps are "
+                "not complete."
             )
         return self.no_verdict or _told(sentence(self))
 

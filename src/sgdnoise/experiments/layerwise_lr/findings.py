@@ -70,6 +70,28 @@ def shown(reading: SomeReading) -> SomeReading:
     return before if before.runs and compared(after).part(is_claimed).waiting else after
 
 
+def finished(reading: SomeReading) -> SomeReading:
+    """The rules that are complete, at the batch sizes at which all rules of claims are.
+
+    Of a page's sweeps; all of them where the rules of claims are complete at no batch size.
+    """
+
+    def waiting(some: Reading, name: str) -> set[object]:
+        return {dict(state.sweep.key)[name] for state in some.states if not state.settled}
+
+    late = waiting(reading.part(is_claimed), "batch_size")
+    there = reading.part(lambda key: dict(key)["batch_size"] not in late)
+    if not there.states:
+        return reading
+    missing = waiting(there, "method")
+    return there.part(lambda key: dict(key)["method"] not in missing)
+
+
+def is_of(*rules: str) -> Callable[[Key], bool]:
+    """Whether a sweep is of one of some rules."""
+    return lambda key: dict(key)["method"] in rules
+
+
 def awaited(reading: Reading) -> str:
     """Why a page shows the sweeps that came before; empty where it does not."""
     before, after = reading.part(_came_before), reading.part(_came_after)
