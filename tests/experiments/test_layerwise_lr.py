@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_up import diverged, estimate, reading, rising, told
 from scipy import stats
@@ -350,6 +351,12 @@ def test_the_table_has_fresh_seeds_and_the_tuned_rate(g20):
 
 
 def test_the_layerwise_figures_draw_what_they_say(g20):
+    drawn = figures.accuracies(g20).data[::2]
+    places = [trace.x[0] for trace in drawn]
+    assert len(set(places)) == 4
+    assert np.exp(np.log(places).mean()) == pytest.approx(512)
+    optima = g20.optima().set_index(["method", "batch_size"]).test_accuracy_mean
+    assert [trace.y[1] for trace in drawn] == [optima[rule, 1024] for rule in layerwise.RULES]
     steps = figures.steps_away(g20)
     assert {-1, 0, 1} <= set(steps)
     assert figures.measured_sizes(g20) == [512, 1024, 4096, 8192, 16384]
