@@ -49,7 +49,7 @@ def said() -> Said:
             if not verdict.elsewhere:
                 at[claim.id] = [verdict.word, verdict.why]
         page = reading
-        for narrow in ("shown", "finished"):
+        for narrow in ("shown", "settled"):
             page = getattr(findings(name), narrow, lambda whole: whole)(page)
         for part in SENTENCES.get(name, ()):
             at[f"{name}, {part}"] = ["", getattr(findings(name), part)(page)]

@@ -501,7 +501,7 @@ def test_claims_see_the_batch_sizes_that_they_compare(twice):
 def test_sentences_are_about_rules_and_batch_sizes_that_are_complete(twice):
     def rules_and_sizes(*gaps):
         of = without(twice, lambda c: (c.optimizer, c.batch_size, c.train_size) in gaps)
-        keys = [dict(s.sweep.key) for s in layerwise.finished(layerwise.shown(of)).states]
+        keys = [dict(s.sweep.key) for s in layerwise.settled(layerwise.shown(of)).states]
         return {key["method"] for key in keys}, {key["batch_size"] for key in keys}
 
     rules, sizes = rules_and_sizes()
@@ -511,7 +511,7 @@ def test_sentences_are_about_rules_and_batch_sizes_that_are_complete(twice):
     assert rules_and_sizes(("lamb", 256, 1000)) == (rules - {"lamb"}, sizes)
     assert rules_and_sizes(("lamb", 256, 1000), ("lars", 256, 1000)) == (rules, {32, 1000})
     nothing = Reading(twice.study, {})
-    assert layerwise.finished(nothing) is nothing
+    assert layerwise.settled(nothing) is nothing
 
 
 def test_how_far_rules_have_fitted_their_images_is_told_at_either_end(twice):

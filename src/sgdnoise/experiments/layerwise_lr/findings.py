@@ -70,7 +70,7 @@ def shown(reading: SomeReading) -> SomeReading:
     return before if before.runs and compared(after).part(is_claimed).waiting else after
 
 
-def finished(reading: SomeReading) -> SomeReading:
+def settled(reading: SomeReading) -> SomeReading:
     """The rules that are complete, at the batch sizes at which all rules of claims are.
 
     Of a page's sweeps; all of them where the rules of claims are complete at no batch size.
