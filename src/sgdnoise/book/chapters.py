@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import nbformat
 from jupyter_cache import get_cache
@@ -35,6 +36,8 @@ def execute(notebooks: Sequence[Path], folder: Path) -> None:
             tracebacks are on stderr.
     """
     cache = get_cache(folder)
+    # The cache drops what another writer has half written.
+    writing = Lock()
 
     def run(path: Path) -> str:
         notebook = nbformat.read(path, as_version=4)
@@ -47,7 +50,8 @@ def execute(notebooks: Sequence[Path], folder: Path) -> None:
             print(f"{path}:\n{trouble}", file=sys.stderr, flush=True)
             return path.name
         executed = CacheBundleIn(notebook, str(path), data={"execution_seconds": done.time})
-        cache.cache_notebook_bundle(executed, check_validity=False, overwrite=True)
+        with writing:
+            cache.cache_notebook_bundle(executed, check_validity=False, overwrite=True)
         return ""
 
     failed = side_by_side(run, [path for path in notebooks if not _known(path, cache)], "run")
