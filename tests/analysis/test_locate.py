@@ -30,6 +30,9 @@ def test_on_a_hill_it_is_the_vertex(peak):
     assert one.value == pytest.approx(peak, abs=0.05)
     assert one.low < one.value < one.high
     assert one.half < 0.1
+    # To two rates on either side of the best one of the grid.
+    centre = int(np.argmin(abs(X - peak)))
+    assert one.fitted == tuple(X[centre - 2 : centre + 3])
 
 
 def test_more_seeds_narrow_it_and_what_a_seed_adds_everywhere_does_not_count():

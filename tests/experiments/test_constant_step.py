@@ -429,7 +429,7 @@ def test_rates_that_are_apart_are_told_with_what_makes_the_fitted_one_doubtful()
     of = at_digits(hilly(whole, lambda size: 2 if size == 256 else 99))
     made = with_peaks(
         of,
-        B256=Located(0.4, 0.2, 0.8, "parabola"),
+        B256=Located(0.4, 0.2, 0.8, "parabola", (-1.0, 0.0, 1.0, 2.0, 3.0)),
         B512=Located(1.75, 0.0, 3.0, "set"),
         B1024=Located(0.3, -1.0, 3.0, "set"),
         B128=Located(1.49, 0.0, 3.0, "set"),
@@ -447,7 +447,7 @@ def test_rates_that_are_apart_are_told_with_what_makes_the_fitted_one_doubtful()
         "to lie between 2⁻¹ and 2³.",
     ]
     # A cliff further off than a fit reaches, and an interval that holds the table's rate.
-    near = with_peaks(of, B256=Located(0.9, 0.2, 1.8, "parabola"))
+    near = with_peaks(of, B256=Located(0.9, 0.2, 1.8, "parabola", (1.0, 2.0)))
     assert "At B = 256 the curve is fitted across a cliff, for runs collapse at 2²." in (
         sentences.two_rates(near)
     )

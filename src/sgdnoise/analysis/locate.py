@@ -31,9 +31,11 @@ class Located(Interval):
 
     Attributes:
         by: how it was found. At an `edge` of the grid the value is a bound and has no interval.
+        fitted: the rates, log₂, that a parabola was fitted to; none where no one was.
     """
 
     by: How = "set"
+    fitted: tuple[float, ...] = ()
 
     @property
     def is_estimate(self) -> bool:
@@ -87,7 +89,8 @@ def locate(
         fitted = _fieller(exponents[window] - at, values[window])
         if fitted is not None:
             value, low, high = map(float, fitted)
-            return Located(at + value, at + low, at + high, "parabola")
+            fitted_to = tuple(exponents[window].tolist())
+            return Located(at + value, at + low, at + high, "parabola", fitted_to)
     first, last = _not_worse(values, means, valid, best, window)
     lowest, highest = max(first - 1, 0), min(last + 1, len(values) - 1)
     value = at + _one_sided(exponents - at, means, valid, first, last)

@@ -81,7 +81,7 @@ def fit_regimes(batch_sizes: Sequence[int], peaks: Sequence[Located]) -> Regimes
         boundary=Interval(fit.boundary, 2.0**low, 2.0**high),
         level=Interval(2.0**fit.level, *(2.0**bound for bound in levels)),
         carried=below,
-        bends=fit.knee < x[-1] - KNEE_STEP / 2,
+        bends=bool(fit.knee < x[-1] - KNEE_STEP / 2),
     )
 
 

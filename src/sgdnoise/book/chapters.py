@@ -13,7 +13,7 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn, JupyterCacheAbstract
 from jupyter_cache.executors.utils import single_nb_execution
 
-from sgdnoise.book.kernels import CELL_TIMEOUT, side_by_side
+from sgdnoise.book.kernels import CELL_TIMEOUT, QUIET, side_by_side
 from sgdnoise.errors import FailureError
 
 
@@ -42,7 +42,13 @@ def execute(notebooks: Sequence[Path], folder: Path) -> None:
     def run(path: Path) -> str:
         notebook = nbformat.read(path, as_version=4)
         try:
-            done = single_nb_execution(notebook, str(path.parent), CELL_TIMEOUT, allow_errors=False)
+            done = single_nb_execution(
+                notebook,
+                str(path.parent),
+                CELL_TIMEOUT,
+                allow_errors=False,
+                extra_arguments=list(QUIET),
+            )
             trouble = done.exc_string
         except Exception as error:  # a kernel fails in many ways
             trouble = f"{type(error).__name__}: {error}"

@@ -12,6 +12,10 @@ from sgdnoise.progress import bar
 CELL_TIMEOUT = 600
 """Seconds after which a cell counts as hung: pages only read records, simulate briefly and draw."""
 
+QUIET = ("--IPKernelApp.log_level=CRITICAL",)
+"""Of a kernel: on loopback it warns that it is not encrypted, and when interrupted writes a
+traceback; neither is news to the reader."""
+
 # A kernel that has loaded torch takes half a gigabyte.
 _KERNELS = min(4, os.cpu_count() or 1)
 

@@ -20,7 +20,7 @@ import nbformat
 import papermill
 from papermill.exceptions import PapermillExecutionError
 
-from sgdnoise.book.kernels import CELL_TIMEOUT, side_by_side
+from sgdnoise.book.kernels import CELL_TIMEOUT, QUIET, side_by_side
 from sgdnoise.checkout import book_folder
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
@@ -95,9 +95,7 @@ def render(study: Study, results: Path, runs: Path) -> Path:
             progress_bar=False,
             log_output=False,
             execution_timeout=CELL_TIMEOUT,
-            # A kernel on loopback warns that it is not encrypted, and one that is interrupted
-            # writes a traceback: no news to the reader.
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            extra_arguments=list(QUIET),
         )
         _tidy(temporary, key, study)
         temporary.replace(target)

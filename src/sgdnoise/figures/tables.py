@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,17 @@ def power_of_two(exponent: float) -> str:
     """A power of two as text: 2⁻³, and 2⁻¹·⁵ between."""
     digits = str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹")
     return "2" + f"{exponent:g}".translate(digits)
+
+
+def enumerated(parts: Iterable[str]) -> str:
+    """Parts of a sentence as one: a, b and c; empty where there are none."""
+    *first, last = [*parts] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def runs_outside(count: int) -> str:
+    """How many runs a figure's frame does not hold."""
+    return f"{count:,} {'run lies' if count == 1 else 'runs lie'} outside of this frame"
 
 
 def with_spread(mean: float, std: float) -> str:

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from sgdnoise import analysis
 from sgdnoise.analysis import Reading, Regimes, Tuning
-from sgdnoise.figures.tables import power_of_two
+from sgdnoise.figures.tables import power_of_two, runs_outside
 from sgdnoise.figures.theme import (
     DASHES,
     INK,
@@ -303,8 +303,7 @@ def sweep_at(
     ticks = [e for e in tried if e % 2 == 0]
     fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
     lost = "diverged" if whole else "diverged or are still to run"
-    runs = "run lies" if outside == 1 else "runs lie"
-    text = f"{place}: {outside} {runs} outside of this frame, {diverged} {lost}"
+    text = f"{place}: {runs_outside(outside)}, {diverged} {lost}"
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
     return provenance(fig, source(reading))
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from sgdnoise.analysis import Reading, Tuning
-from sgdnoise.analysis.locate import REACH
-from sgdnoise.figures.tables import power_of_two
-from sgdnoise.study.protocol import best_of
+from sgdnoise.figures.tables import enumerated, power_of_two
 
 APART = 0.5
 """In log₂: from here on, half a step of the first grid, two tuned rates are told apart."""
+
+_A_FACTOR = "a factor of √2"
 
 COLLAPSED = 0.5
 """A run has collapsed below this share of the best mean accuracy at its batch size."""
@@ -21,11 +21,6 @@ COLLAPSED = 0.5
 def _by_size(reading: Reading) -> dict[int, Tuning]:
     found = {int(dict(key)["batch_size"]): one for key, one in reading.tuned().items()}
     return dict(sorted(found.items()))
-
-
-def _and(parts: Iterable[str]) -> str:
-    *first, last = parts
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _power(exponent: float) -> str:
@@ -65,23 +60,14 @@ def cliffs(reading: Reading) -> str:
             none.append(f"{size:,}")
     if not tuned:
         return ""
-    said = [f"{_power(rate)} (B = {_and(sizes)})" for rate, sizes in sorted(first.items())]
+    said = [f"{_power(rate)} (B = {enumerated(sizes)})" for rate, sizes in sorted(first.items())]
     if not said:
         return "No run collapses at the rates tried."
-    missing = f", and nowhere among the rates tried at B = {_and(none)}" if none else ""
+    missing = f", and nowhere among the rates tried at B = {enumerated(none)}" if none else ""
     return (
-        f"Runs with less than {100 * COLLAPSED:g} % of the best accuracy begin at {_and(said)}"
-        f"{missing}."
+        f"Runs with less than {100 * COLLAPSED:g} % of the best accuracy begin at "
+        f"{enumerated(said)}{missing}."
     )
-
-
-def _fitted(one: Tuning) -> list[float]:
-    """The rates, log₂, that the parabola is fitted to: about the best mean over all seeds."""
-    least = best_of(one.table.shape[1], one.state.sweep.best)
-    finite = [row[np.isfinite(row)] for row in one.table]
-    means = [float(row.mean()) if len(row) >= least else -np.inf for row in finite]
-    centre = int(np.argmax(means))
-    return one.exponents[max(centre - REACH, 0) : centre + REACH + 1].tolist()
 
 
 def _doubt(size: int, one: Tuning) -> str:
@@ -90,8 +76,7 @@ def _doubt(size: int, one: Tuning) -> str:
     if best is None or not peak.is_estimate:
         return ""
     if peak.by == "parabola":
-        window = _fitted(one)
-        across = [rate for rate in collapses(one) if rate in window and rate > best]
+        across = [rate for rate in collapses(one) if rate in peak.fitted and rate > best]
         if not across:
             return ""
         left_out = "" if peak.holds(best) else f", and its interval leaves out {_power(best)}"
@@ -141,7 +126,6 @@ def _apart(tuned: Mapping[int, Tuning]) -> str:
         for size, (grid, top) in pairs.items()
         if grid is not None and abs(grid - top) >= APART - 1e-9
     ]
-    factor = "√2" if APART == 0.5 else f"{2**APART:.2g}"
     if not far:
-        return f"Nowhere are the two a factor of {factor} apart."
-    return f"The two are a factor of {factor} or more apart at {_and(far)}."
+        return f"Nowhere are the two {_A_FACTOR} apart."
+    return f"The two are {_A_FACTOR} or more apart at {enumerated(far)}."

@@ -15,11 +15,12 @@ from sgdnoise.experiments.larger_gradients.measured import (
     stays_larger,
     the_first,
 )
+from sgdnoise.figures.tables import enumerated
 from sgdnoise.papers.numbers import printed
 
 
 def _and(numbers: Iterable[float]) -> str:
-    return " and ".join(f"{number:,.0f}" for number in numbers)
+    return enumerated(f"{number:,.0f}" for number in numbers)
 
 
 def stand_ins(reading: Reading) -> str:
@@ -28,7 +29,7 @@ def stand_ins(reading: Reading) -> str:
     here, mine = images(part), printed_sizes(part)
     if not here:
         return ""
-    shares = " and ".join(f"{100 * size / here:.2g} %" for size in mine)
+    shares = enumerated(f"{100 * size / here:.2g} %" for size in mine)
     baseline = printed("G20-F11.batch_size").value
     return (
         f"Batches of {_and(mine)} stand for G20's {_and(PRINTED_SIZES)}, and {mine[-1]:,} stands "

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from sgdnoise import analysis
 from sgdnoise.analysis import Reading, Tuning
 from sgdnoise.experiments.layerwise_lr.findings import first_steps, rules_in, stations
-from sgdnoise.figures.tables import power_of_two
+from sgdnoise.figures.tables import power_of_two, runs_outside
 from sgdnoise.figures.theme import INK, MUTED, figure, provenance
 from sgdnoise.figures.titles import over_first_to_last
 from sgdnoise.figures.tuned import against, groups, source, ticks_at
@@ -167,11 +167,8 @@ def sweep_at(reading: Reading, batch_size: int) -> go.Figure:
             name=f"{group.name}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
         )
     fig.add_vline(x=1.0, line={"color": INK, "width": 1, "dash": "dot"})
-    runs = "run lies" if outside == 1 else "runs lie"
-    text = (
-        f"B = {batch_size:,}: {outside} {runs} outside of this frame, "
-        f"{diverged} diverged or are still to run"
-    )
+    lost = f"{diverged} diverged or are still to run"
+    text = f"B = {batch_size:,}: {runs_outside(outside)}, {lost}"
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
     return provenance(fig, source(reading))
 

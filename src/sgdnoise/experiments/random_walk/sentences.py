@@ -17,6 +17,7 @@ from sgdnoise.experiments.random_walk.findings import (
     slopes_by_size,
 )
 from sgdnoise.experiments.random_walk.grid import ROOT, SAME
+from sgdnoise.figures.tables import enumerated
 
 
 def leads(reading: Reading) -> str:
@@ -61,8 +62,7 @@ def _sizes(some: Sequence[int], of: Sequence[int]) -> str:
     first = of.index(some[0])
     if len(some) > 2 and list(some) == list(of[first : first + len(some)]):
         return f"{some[0]:,} to {some[-1]:,}"
-    *before, last = (f"{size:,}" for size in some)
-    return f"{', '.join(before)} and {last}" if before else last
+    return enumerated(f"{size:,}" for size in some)
 
 
 def slopes_apart(reading: Reading) -> str:
