@@ -36,6 +36,10 @@ def test_outside_of_any_the_packages_own_checkout_has_the_notebooks(
     assert book_folder() == book / "book"
     with pytest.raises(InputError, match="not inside the book's checkout"):
         project_root()
+    with pytest.raises(InputError, match=r"change into it$"):
+        project_root()
+    with pytest.raises(InputError, match=r"change into it, or take another$"):
+        project_root("take another")
     # Installed elsewhere, as by pip, there is none.
     monkeypatch.setattr(checkout, "__file__", str(tmp_path / "lib" / "py" / "sgdnoise" / "c.py"))
     with pytest.raises(InputError, match="where the notebooks are: change into it") as caught:

@@ -252,16 +252,74 @@ def test_an_undecided_verdict_says_how_many_more_seeds_would_decide_it(whole, ha
 @pytest.mark.parametrize(
     ("half", "more"),
     [
-        (2.0, "About 4.0 times as many budgets would decide it."),
+        (2.0, "About 4 times as many budgets would decide it."),
         (1.6, "About 2.6 times as many budgets would decide it."),
         (1.01, "About 1.1 times as many budgets would decide it."),
         (0.5, "About 1.1 times as many budgets would decide it."),
+        (2.01, "No number of budgets that can be afforded would decide it."),
         (10.1, "No number of budgets that can be afforded would decide it."),
     ],
 )
 def test_or_how_many_more_of_what_it_rests_on(whole, half, more):
     undecided = Verdict("undecided", "so.", 1.0, (-half, half), room=1.0, rests_on="budgets")
     assert Claim(SOME, lambda reading: undecided).judge(whole).why == f"so. {more}"
+
+
+# --- What a margin means ------------------------------------------------------------------------
+
+
+def around(value, half=0.1):
+    return Interval(value, value - half, value + half)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "means"),
+    [
+        (alike("so.", around(0.0), unit="points", margin=0.5), " Alike means within ±0.5 points."),
+        (alike("so.", around(9.0), unit="slope", margin=0.2), " Alike means within ±0.2."),
+        (
+            alike("so.", around(1.0), unit="slope", margin=0.2, target=1.0),
+            " Alike means within ±0.2 of 1.",
+        ),
+        (
+            every("so.", {"it": Estimate(0.1, 0.1, 4)}, unit="log2 ratio", margin=0.44, same=True),
+            " Alike means within ±0.44 in log₂.",
+        ),
+        (
+            directional("so.", around(0.0), unit="points", margin=0.5),
+            " Absent means within ±0.5 points.",
+        ),
+        # A sign goes by no margin, and "no worse" tells its own.
+        (directional("so.", around(1.0), unit="points", margin=0.5), ""),
+        (directional("so.", around(-1.0), unit="points", margin=0.5), ""),
+        (above("so.", Estimate(0.0, 0.1, 4), unit="points", bound=-0.5), ""),
+        (alike("so.", around(0.0), unit="points", margin=0.0), ""),
+        (Verdict("absent", "so."), ""),
+    ],
+)
+def test_a_margin_is_named_where_the_word_goes_by_it(whole, verdict, means):
+    assert Claim(SOME, lambda reading: verdict).judge(whole).why.startswith(f"so.{means}")
+    assert (" means within " in Claim(SOME, lambda r: verdict).judge(whole).why) == bool(means)
+
+
+@pytest.mark.parametrize("value", [0.4, -0.4])
+def test_a_sure_effect_within_the_margin_is_called_small(whole, value):
+    def why(margin, **given):
+        found = directional("so.", around(value, 0.05), unit="points", margin=margin, **given)
+        return Claim(SOME, lambda reading: found).judge(whole).why
+
+    small = "so. It is sure, and small: all of its interval is within ±0.5 points."
+    assert why(0.5) == why(0.5, printed=9.0) == small
+    assert why(0.4) == why(None) == "so."
+    alike_ = alike("so.", around(value, 0.05), unit="points", margin=0.5)
+    assert "small" not in Claim(SOME, lambda reading: alike_).judge(whole).why
+
+
+def test_what_a_margin_means_comes_before_how_many_more_would_decide(whole):
+    wide = alike("so.", around(0.0, 1.0), unit="points", margin=0.5)
+    assert Claim(SOME, lambda reading: wide).judge(whole).why == (
+        "so. Alike means within ±0.5 points. About 12 seeds in place of 3 would decide it."
+    )
 
 
 @pytest.mark.parametrize(
@@ -521,16 +579,26 @@ def test_every_effect_has_the_sign(sign, values, word):
 @pytest.mark.parametrize(
     ("values", "margin", "word"),
     [
-        ((9.0, 0.0), T95_OF_2 + JUST, "absent"),
-        ((9.0, 0.0), T95_OF_2 - JUST, "undecided"),
-        ((0.0, 0.0), T95_OF_2 + JUST, "absent"),
-        # Contradicted is the stronger word.
-        ((-9.0, 0.0), T95_OF_2 + JUST, "contradicted"),
+        ((0.0, 0.0), T95 + JUST, "absent"),
+        ((0.0, 0.0), T95 - JUST, "undecided"),
+        ((9.0, 0.0), T95 + JUST, "undecided"),
+        ((-9.0, 0.0), T95 + JUST, "contradicted"),
         ((9.0, 9.0), 50.0, "reproduced"),
     ],
 )
-def test_an_effect_that_is_absent_decides_against_every(values, margin, word):
+def test_every_effect_is_absent_for_the_whole_to_be(values, margin, word):
     assert all_of(*values, margin=margin).word == word
+
+
+def test_where_some_effects_are_there_and_others_absent_it_says_which(whole):
+    mixed = all_of(9.0, 0.0, 8.0, margin=T95 + JUST)
+    assert mixed.word == "undecided"
+    assert mixed.why.endswith(" It holds for part 0 and part 2, and not for part 1.")
+    # More seeds would not make one word of it.
+    assert Claim(SOME, lambda reading: mixed).judge(whole).why == mixed.why
+    unsure = all_of(9.0, 0.0, margin=T95 - JUST)
+    assert "It holds for" not in unsure.why
+    assert unsure.room is not None
 
 
 @pytest.mark.parametrize(

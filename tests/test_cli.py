@@ -21,6 +21,7 @@ from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, findings, studies
 from sgdnoise.papers.numbers import waiting
 from sgdnoise.records.record import Record
+from sgdnoise.theory.nqm.target import Guarantee
 
 
 def run(capsys, *arguments):
@@ -159,6 +160,49 @@ def test_nqm_that_is_not_reached_says_so(capsys):
     assert "unreachable within max_steps\n" in out
 
 
+def test_nqm_tells_people_six_digits_and_a_dash_for_nothing(capsys):
+    asked = ["nqm", "--batch-size", "3", "--dims", "50", "--momentum", "0.3"]
+    out = run(capsys, *asked)[1]
+    told = dict(line.split(maxsplit=1) for line in out.splitlines())
+    exact = json.loads(run(capsys, *asked, "--json")[1])
+    assert told.keys() == exact.keys()
+    assert told["steps"] == str(exact["steps"])
+    assert told["max_steps"] == "100000000"
+    assert told["learning_rate"] == f"{exact['learning_rate']:.6g}" != str(exact["learning_rate"])
+    none = run(capsys, "nqm", "--batch-size", "1", "--max-steps", "10", "--dims", "50")[1]
+    assert {"steps", "learning_rate", "loss"} <= {
+        line.split()[0] for line in none.splitlines() if line.endswith(" –")
+    }
+    assert "None" not in none
+
+
+def test_the_help_of_nqm_explains_each_guarantee():
+    said = cli.help_pages()["sgdnoise nqm"].partition("Its guarantee")[2]
+    assert [word for word in Guarantee if word in said] == list(Guarantee)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"), [("build", False), ("reproduce constant-epoch --scale digits", True)]
+)
+def test_outside_of_a_checkout_only_what_has_folders_advises_them(
+    capsys, tmp_path, monkeypatch, line, told
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *line.split())
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert ("--results" in err) == told
+    assert "not inside the book's checkout: change into it" in err
+
+
+def test_claims_say_on_stderr_which_records_they_judge(capsys, store):
+    arguments = ["claims", "--results", str(store), "--claim", "S20-T1.largest-worse"]
+    code, out, err = run(capsys, *arguments)
+    assert code == 0
+    assert err == f"judged on {store}\n"
+    assert "judged on" not in out
+    assert run(capsys, *arguments, "--json")[2] == ""
+
+
 @pytest.mark.parametrize("kind", [InputError, FailureError])
 def test_a_notebook_shows_of_an_error_its_message_alone(kind):
     shell = InteractiveShell()
@@ -251,7 +295,7 @@ def test_claims_are_two_lines_each_for_a_reader(capsys, store):
     arguments = ["claims", "--paper", "H17", "--scale", "cpu", "--results", str(store)]
     rows = json.loads(run(capsys, *arguments, "--json")[1])
     code, out, err = run(capsys, *arguments)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"judged on {store}\n")
     first, second = out.splitlines()[::2], out.splitlines()[1::2]
     assert [line.split(": ", 1)[1] for line in first] == [row["statement"] for row in rows]
     assert [line.strip() for line in second] == [row["why"] for row in rows]

@@ -288,7 +288,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(
     monkeypatch.setattr(exchange, "read_aloud", lambda *_: pytest.fail("read"))
     (tmp_path / "notes").write_text("mine\n")
     for name, code, why in (
-        ("no/such.gz", 1, "its folder is not there"),
+        ("no/such.gz", 2, "its folder is not there"),
         ("notes", 2, "no bundle"),
     ):
         found, out, err = run("bundle", tmp_path / name, "--results", mine.root)

@@ -323,6 +323,11 @@ def test_runs_worth_having_first_are_left_out_with_their_sweeps():
             "has arm=plain, updates=4000 at once: leave one out",
         ),
         ("all", ["arm=plain"], "Name one in place of all"),
+        (
+            "discriminating",
+            ["arm=plain", "arm=longer"],
+            "no sweep has both arm=plain and arm=longer: give --only one of them",
+        ),
     ],
 )
 def test_parts_that_no_sweep_has_are_refused(trainer, tmp_path, capsys, name, only, said):
@@ -339,6 +344,20 @@ def test_only_is_not_compared_with_what_is_committed(trainer, tmp_path, capsys):
     arguments = ["reproduce", "constant-step", "--scale", "digits", "--only", "batch_size=8"]
     assert cli.main([*arguments, "--fresh", "--results", str(tmp_path)]) == 2
     assert "fresh compares whole studies" in capsys.readouterr().err
+
+
+def test_fresh_runs_are_not_made_among_those_they_are_compared_with(
+    trainer, tmp_path, monkeypatch, capsys
+):
+    committed = tmp_path / "results"
+    committed.mkdir()
+    (tmp_path / "link").symlink_to(committed)
+    monkeypatch.setattr(reproduce, "project_root", lambda *_: tmp_path)
+    arguments = ["reproduce", "constant-step", "--scale", "digits", "--fresh", "--results"]
+    for folder in (committed, tmp_path / "link"):
+        assert cli.main([*arguments, str(folder)]) == 2
+        assert "has the committed records" in capsys.readouterr().err
+    assert not trainer.trained
 
 
 def test_the_two_runs_that_scale_paper_is_worth_first():
@@ -360,6 +379,24 @@ def test_failed_runs_are_told_at_the_end(monkeypatch, two, tmp_path, capsys):
     assert err.count("\n") == 1
     assert "some runs failed: a (2 runs), b (2 runs); each record gives its reason" in err
     assert out.count("2 failed") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "field"),
+    [
+        ("initial-final-lr", "digits", "decay_factor="),
+        ("unlimited-epochs", "gpu", "epochs="),
+        ("discriminating", "cpu", "steps="),
+    ],
+)
+def test_a_dry_run_tells_its_runs_apart(tmp_path, capsys, name, scale, field):
+    arguments = ["reproduce", name, "--scale", scale, "--dry-run", "--no-render"]
+    assert cli.main([*arguments, "--results", str(tmp_path)]) == 0
+    lines = [line.partition(" s  ")[2] for line in capsys.readouterr().out.splitlines()]
+    runs = [line for line in lines if line]
+    assert len(set(runs)) == len(runs) > 10
+    assert any(field in line for line in runs)
+    assert all(re.match(r"B=\d+ m=\S+ eps=\S+ seed=\d+( \w+=\S+)*$", line) for line in runs)
 
 
 def test_a_dry_run_of_all_needs_no_gpu_and_writes_nothing(monkeypatch, tmp_path, capsys):

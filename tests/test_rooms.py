@@ -16,7 +16,7 @@ import sgdnoise
 
 SOURCES = Path(sgdnoise.__file__).parent
 
-GROUND = {"config", "errors", "progress", "jit", "checkout", "provenance", "schedule"}
+GROUND = {"config", "errors", "progress", "phrases", "jit", "checkout", "provenance", "schedule"}
 """Modules outside of any room, which import each other and nothing else of the package."""
 
 LONE = GROUND | {"claims", "reproduce", "exchange", "cli"}
@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     | {
         "data",
         "experiments.grid",
+        "experiments.ladder",
         "experiments.measured",
         "experiments.findings",
         "experiments.pictures",

@@ -8,8 +8,11 @@ from pathlib import Path
 from sgdnoise.errors import FailureError, InputError
 
 
-def project_root() -> Path:
+def project_root(instead: str = "") -> Path:
     """The checkout that this runs in: the nearest folder upwards that holds the book.
+
+    Args:
+        instead: what one may do otherwise than change into it, as a clause.
 
     Raises:
         InputError: outside of any checkout.
@@ -18,8 +21,8 @@ def project_root() -> Path:
         if _is_checkout(folder):
             return folder
     raise InputError(
-        f"{Path.cwd()} is not inside the book's checkout: change into it, "
-        "or name the folders, --results and, where pages are rendered, --runs"
+        f"{Path.cwd()} is not inside the book's checkout: change into it"
+        + (f", or {instead}" if instead else "")
     )
 
 

@@ -19,6 +19,7 @@ from sgdnoise.analysis.intervals import COVERAGE, Estimate, Interval
 from sgdnoise.analysis.reading import Reading
 from sgdnoise.errors import InputError
 from sgdnoise.papers.numbers import Stated, stated
+from sgdnoise.phrases import enumerated
 from sgdnoise.study.grid import Key
 
 Word = Literal[
@@ -30,6 +31,13 @@ Word = Literal[
     "not tested here",
     "not measured",
 ]
+
+
+HELD: tuple[Word, ...] = ("reproduced", "reproduced at another size")
+"""The words for a claim that holds."""
+
+SURE: tuple[Word, ...] = (*HELD, "contradicted")
+"""The words for an effect that surely has a sign, or a difference that surely has a size."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Verdict:
         margin: within which two things count as alike; None where the claim has a direction.
         band: the effects that the margin counts as none, or as no loss, from least to greatest;
             None for an end that is open, and for no margin at all.
+        target: what a claim that two things are alike says that the effect is; None for others.
         seeds: runs a grid point behind it.
         about: the statement as it reads at this size, where that differs from the paper's.
         elsewhere: whether this scale has nothing that the claim is about.
@@ -63,6 +72,7 @@ class Verdict:
     interval: tuple[float, float] | None = None
     margin: float | None = None
     band: tuple[float | None, float | None] | None = None
+    target: float | None = None
     seeds: int = 0
     about: str = ""
     elsewhere: bool = False
@@ -155,7 +165,23 @@ class Claim:
         if lacking := self.needs(reading):
             return Verdict("not tested here", lacking, seeds=reading.fewest_seeds)
         found = self.predicate(reading)
-        return with_more(replace(found, seeds=found.seeds or reading.fewest_seeds))
+        return with_more(with_margin(replace(found, seeds=found.seeds or reading.fewest_seeds)))
+
+
+def with_margin(verdict: Verdict) -> Verdict:
+    """A verdict with what its margin means, where its word goes by that, or against it."""
+    alike, margin = verdict.target is not None, verdict.margin
+    within = f"±{margin or 0:.2g}{_IN.get(verdict.unit, '')}"
+    if margin and verdict.band == (-margin, margin) and verdict.word in SURE:
+        low, high = verdict.interval or (math.nan, math.nan)
+        if -margin <= low and high <= margin and not alike:
+            why = f"{verdict.why} It is sure, and small: all of its interval is within {within}."
+            return replace(verdict, why=why)
+    if not margin or not (alike or verdict.word == "absent"):
+        return verdict
+    of = f" of {verdict.target:g}" if verdict.target else ""
+    means = "Alike" if alike else "Absent"
+    return replace(verdict, why=f"{verdict.why} {means} means within {within}{of}.")
 
 
 def with_more(verdict: Verdict) -> Verdict:
@@ -166,18 +192,24 @@ def with_more(verdict: Verdict) -> Verdict:
     if verdict.word != "undecided" or verdict.interval is None or not verdict.room:
         return verdict
     factor = ((verdict.interval[1] - verdict.interval[0]) / 2 / verdict.room) ** 2
-    if factor > HOPELESS:
+    of_seeds = verdict.rests_on == "seeds"
+    if factor > (HOPELESS if of_seeds else HOPELESS_POINTS):
         more = f"No number of {verdict.rests_on} that can be afforded would decide it."
-    elif verdict.rests_on == "seeds":
+    elif of_seeds:
         wanted = max(math.ceil(verdict.seeds * factor), verdict.seeds + 1)
         more = f"About {wanted:,} seeds in place of {verdict.seeds} would decide it."
     else:
-        more = f"About {max(factor, 1.1):,.1f} times as many {verdict.rests_on} would decide it."
+        times = f"{max(factor, 1.1):.1f}".removesuffix(".0")
+        more = f"About {times} times as many {verdict.rests_on} would decide it."
     return replace(verdict, why=f"{verdict.why} {more}")
 
 
 HOPELESS = 100.0
-"""Times as many runs, from which on no number is worth naming."""
+"""Times as many seeds, from which on no number is worth naming."""
+
+HOPELESS_POINTS = 4.0
+"""Likewise of batch sizes or budgets, which stand a factor of two apart: with four times as many it
+would be 1.2, and a range holds few more."""
 
 
 # --- Words ------------------------------------------------------------------------------------
@@ -278,7 +310,7 @@ def alike(
     room = abs(margin - abs(interval.value - target))
     p = found.p_within(margin, target) if isinstance(found, Estimate) else math.nan
     made = _verdict(word, why, found, unit, margin, target or None, rests_on, room, p)
-    return replace(made, band=(target - margin, target + margin))
+    return replace(made, band=(target - margin, target + margin), target=target)
 
 
 def every(
@@ -292,9 +324,9 @@ def every(
 ) -> Verdict:
     """The verdict on a claim that several effects each have a sign, or are each nothing.
 
-    It is reproduced where every part is, which needs no correction; one part against it decides
-    against it, at a level that Bonferroni divides among the parts. Effect and interval are those of
-    the part that is furthest from the claim.
+    It is reproduced, or absent, where every part is, which needs no correction; one part that
+    contradicts it decides against it, at a level that Bonferroni divides among the parts. Effect
+    and interval are those of the part that is furthest from the claim.
 
     Args:
         why: the numbers, in words; the furthest part is added to it.
@@ -319,16 +351,24 @@ def every(
             return alike(why, found, unit=unit, margin=margin or 0.0)
         return directional(why, found, unit=unit, sign=sign, margin=margin)
 
-    words = {judged(part).word for part in parts.values()}
-    against = {judged(part.at(level)).word for part in parts.values()} & {"contradicted", "absent"}
+    words = {name: judged(part).word for name, part in parts.items()}
+    alone = set(words.values())
     word: Word = "undecided"
-    if words == {"reproduced"}:
-        word = "reproduced"
-    elif against:
-        word = "contradicted" if "contradicted" in against else "absent"
+    if alone in ({"reproduced"}, {"absent"}):
+        (word,) = alone
+    elif any(judged(part.at(level)).word == "contradicted" for part in parts.values()):
+        word = "contradicted"
     if len(parts) > 1:
         why += f" The claim fits worst for {name}: {worst}{_IN.get(unit, '')}."
-    return replace(judged(worst), word=word, why=why)
+    found = replace(judged(worst), word=word, why=why)
+    if word == "undecided" and {"absent", "reproduced"} <= alone:
+        holds, lacks = (
+            enumerated(part for part, each in words.items() if each == one)
+            for one in ("reproduced", "absent")
+        )
+        # More seeds would make no one word of that.
+        return replace(found, why=f"{why} It holds for {holds}, and not for {lacks}.", room=None)
+    return found
 
 
 _IN = {"points": " points", "log2 ratio": " in log₂"}

@@ -72,8 +72,12 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"sgdnoise {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], help: str) -> _Parser:
-        sub: _Parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], help: str, more: str = ""
+    ) -> _Parser:
+        sub: _Parser = commands.add_parser(
+            name, help=help, description=help, epilog=more, allow_abbrev=False
+        )
         sub.set_defaults(run=run, parser=sub)
         return sub
 
@@ -133,7 +137,14 @@ def _parser() -> _Parser:
 
     command("build", _build, "render the pages of the contents and build the book")
 
-    nqm = command("nqm", _nqm, "steps to a target loss in the noisy quadratic model")
+    nqm = command(
+        "nqm",
+        _nqm,
+        "steps to a target loss in the noisy quadratic model",
+        "Its guarantee says how surely no learning rate is quicker: proved, by a theorem; "
+        "resolved, every oscillation was searched on a grid fine enough for it; coarse, there were "
+        "too many of them, and a quicker one may have been missed.",
+    )
 
     def setting(
         name: str, metavar: str, type: Callable[[str], float], default: float, help: str
@@ -212,19 +223,36 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         render=not arguments.no_render,
         breadth_first=arguments.breadth_first,
         gpu=arguments.gpu,
-        only=dict(arguments.only or ()),
+        only=_narrowed(arguments.only or ()),
     )
+
+
+def _narrowed(parts: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Names and values that a sweep's key has to have.
+
+    Raises:
+        InputError: where a name has two values, which no key has.
+    """
+    only: dict[str, str] = {}
+    for name, value in parts:
+        if only.setdefault(name, value) != value:
+            raise InputError(
+                f"no sweep has both {name}={only[name]} and {name}={value}: give --only one of them"
+            )
+    return only
 
 
 def _claims(arguments: argparse.Namespace) -> None:
     from sgdnoise.book.scorecard import scorecard
     from sgdnoise.records.find import find_store
+    from sgdnoise.records.store import shown_path
 
     store = find_store(arguments.results)
     rows = scorecard(store, arguments.scale, arguments.paper, arguments.claim)
     if arguments.json:
         print_json(rows)
         return
+    print(f"judged on {shown_path(store.root)}", file=sys.stderr)
     for row in rows:
         print(f"{row['scale'] or '-':<7} {row['verdict']:<16} {row['id']}: {row['statement']}")
         print(f"        {row['why']}")
@@ -277,7 +305,14 @@ def _nqm(arguments: argparse.Namespace) -> None:
     for name, value in answer.to_dict().items():
         if name == "status" and value == "unreachable":
             value = "unreachable within max_steps"
-        print(f"{name:<24}{value}")
+        print(f"{name:<24}{_brief(value)}")
+
+
+def _brief(value: object) -> str:
+    """A number in six significant digits, a dash for none; whole numbers and words as they are."""
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _data(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,8 @@ import hashlib
 import itertools
 import json
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,7 +66,8 @@ class RunConfig(BaseModel):
         momentum: m in [0, 1).
         nesterov: whether SGD's momentum looks ahead, as `torch.optim.SGD(nesterov=True)` has it.
         weight_decay: coefficient of the L2 term's gradient.
-        trust_coefficient: γ of the layer-wise rules (G20), None for the rule's own default.
+        trust_coefficient: η of the layer-wise rules, a pure number; None for the rule's own
+            default. Their rate γ, as G20 has it, is `learning_rate`.
         batch_size: B, examples in an update.
         epochs: epoch budget; exactly one of `epochs` and `steps` is given.
         steps: step budget.
@@ -171,6 +173,12 @@ class RunConfig(BaseModel):
     def id(self) -> str:
         """The run's identity: 16 hexadecimal digits of the hash of `identity`."""
         return hashlib.sha256(canonical_json(self.identity()).encode()).hexdigest()[:16]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, and with an id of its own: fields are not checked; see `replace`."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("id", None)
+        return copy
 
     @property
     def effective_learning_rate(self) -> float:

@@ -41,7 +41,7 @@ def bundle(
 
     Raises:
         InputError: for an unknown scale or experiment, no store, no records, more records than one
-            bundle may hold, or a file that is there and is no bundle.
+            bundle may hold, a file that is there and is no bundle, or one in no folder.
         FailureError: when the file cannot be written.
     """
     if scale is not None:
@@ -76,6 +76,9 @@ def bundle(
     print(f"{shown_path(file)}: {total:,} records, {size:.1f} MB, sha256 {digest}")
 
 
+_NAME_IT = "name the store with --results"
+
+
 def merge(file: Path, *, results: Path | None = None, dry_run: bool = False) -> None:
     """Takes the records of a bundle into a store: those whose runs are not there yet.
 
@@ -92,7 +95,7 @@ def merge(file: Path, *, results: Path | None = None, dry_run: bool = False) -> 
         FailureError: when the store cannot be written; when records were refused, and all others
             are in.
     """
-    store = Store(project_root() / "results" if results is None else results)
+    store = Store(project_root(_NAME_IT) / "results" if results is None else results)
     found = read_bundle(file)
     known = {study.place: study for study in studies()}
     for scale, name in found.records:

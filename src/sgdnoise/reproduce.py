@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sgdnoise.checkout import check_writable, project_root
+from sgdnoise.config import RunConfig
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, check_scale, studies, study_of
 from sgdnoise.provenance import code_digest
@@ -23,6 +24,8 @@ from sgdnoise.study.study import Study, check_seeds
 from sgdnoise.sweeps.cost import expected_seconds
 from sgdnoise.sweeps.place import Places
 from sgdnoise.sweeps.run import check_jobs, check_minutes, check_runs, read_aloud, run_sweep
+
+_NAME_THEM = "name the folders, --results and, where pages are rendered, --runs"
 
 
 def reproduce(
@@ -84,11 +87,16 @@ def reproduce(
         if fresh:
             raise InputError("fresh compares whole studies: leave it out, or only")
         chosen, render = [study.only(only) for study in chosen], False
+    if fresh and results is not None and results.resolve() == _committed().resolve():
+        raise InputError(
+            f"{results} has the committed records, with which fresh runs are compared: name "
+            "another folder, or leave --results out"
+        )
     for study in chosen:
         check_runs(study.needed({}))
     deadline = None if minutes is None else time.time() + 60 * minutes
     pages_wanted = render and runs is None and not dry_run
-    root = project_root() if results is None or pages_wanted else Path()
+    root = project_root(_NAME_THEM) if results is None or pages_wanted else Path()
     base = root / "local" if fresh else root
     store = Store(results or base / "results")
     new = results is not None and not os.path.exists(results)
@@ -102,7 +110,7 @@ def reproduce(
         # Imported here: a machine that only trains may lack what pages are made with.
         from sgdnoise.book import notebooks
     pages = runs or base / "papermill_runs"
-    committed = Store((root if results is None else project_root()) / "results") if fresh else None
+    committed = Store(_committed()) if fresh else None
     # Whatever could fail after the training is looked at before it.
     for study in chosen if render else []:
         notebooks.notebook_source(study.experiment)
@@ -170,6 +178,10 @@ def reproduce(
         raise FailureError("; ".join(failures))
 
 
+def _committed() -> Path:
+    return project_root() / "results"
+
+
 def _say_if_empty(new: bool, store: Store) -> None:
     """Says that a store was not there: its name may be misspelt."""
     if new:
@@ -222,6 +234,23 @@ def _cost(devices: Sequence[str], seconds: np.ndarray) -> str:
     return f", {' and '.join(said)}{'' if known.all() else ' and more'}"
 
 
+_ALWAYS = {"batch_size", "momentum", "learning_rate", "seed"}
+"""Fields that a line of a dry run has in any case."""
+
+
+def _varying(configs: Sequence[RunConfig]) -> list[str]:
+    """The other fields that tell runs apart."""
+    names = [name for name in RunConfig.model_fields if name not in _ALWAYS]
+    return [name for name in names if len({getattr(config, name) for config in configs}) > 1]
+
+
+def _said(value: object) -> str:
+    """A field's value without spaces."""
+    if value is None:
+        return "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace(" ", "")
+
+
 def _print_missing(
     study: Study,
     store: Store,
@@ -244,11 +273,13 @@ def _print_missing(
     todo = study.missing(records)
     where = Places(study, records, gpu=gpu).of
     devices, seconds = [where(run) for run in todo], expected_seconds(where, todo, records, other)
+    varying = _varying(study.needed(records))
     for config, cost in zip(todo, seconds, strict=True):
         estimate = f"{cost:8.2f} s" if np.isfinite(cost) else "       ? s"
+        others = "".join(f" {name}={_said(getattr(config, name))}" for name in varying)
         print(
             f"{config.id} {estimate}  B={config.batch_size} m={config.momentum:g} "
-            f"eps={config.learning_rate:.4g} seed={config.seed}"
+            f"eps={config.learning_rate:.4g} seed={config.seed}{others}"
         )
     print(
         f"{study.experiment.name}, {study.scale}: {len(todo)} runs missing as things stand"

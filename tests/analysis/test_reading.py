@@ -11,6 +11,7 @@ from made_up import noisy, reading, two_regimes
 
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import Interval
+from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.study.grid import FRESH_SEED
 from sgdnoise.study.plan import outcomes
 
@@ -87,6 +88,34 @@ def test_where_everything_diverged_the_table_keeps_its_columns(two):
     assert set(lost.columns) == set(two.optima().columns)
     assert lost.test_accuracy_fresh.isna().all()
     assert (lost.diverged > 0).all()
+
+
+def test_runs_that_diverged_are_counted_once_each(two):
+    for name, scale, ending in (
+        ("constant-epoch", "digits", noisy(two_regimes)),
+        ("initial-final-lr", "digits", noisy(lambda config, rate: 98 - rate**2)),
+    ):
+        made = reading(name, scale, 2, ending)
+        lost = [r.config for r in made.records.values() if r.status == "diverged"]
+        grid = [config for config in lost if config.seed < FRESH_SEED]
+        assert made.optima().diverged.sum() == len(grid)
+        assert bool(grid) == (name == "constant-epoch")
+
+
+def test_fresh_seeds_that_diverged_are_counted_and_leave_no_optimum(two):
+    key = (("method", "sgd"), ("batch_size", 16))
+    (state,) = (state for state in two.states if state.sweep.key == key)
+    assert no_optimum(two, [key]) == ""
+    gone = {
+        run: dataclasses.replace(two.records[run], status="diverged", metrics={})
+        for run in state.fresh_runs[:2]
+    }
+    some = Reading(two.study, {**two.records, **gone})
+    rows = some.optima().set_index("key")
+    assert (rows.fresh_seeds[key], rows.fresh_diverged[key]) == (SEEDS - 2, 2)
+    assert no_optimum(some, [key]) == (
+        "2 of 5 fresh seeds at the best rate of SGD diverged at B = 16."
+    )
 
 
 def test_where_fewer_seeds_are_enough_that_many_stand_behind_a_point():

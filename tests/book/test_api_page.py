@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -89,6 +90,21 @@ def test_the_page_has_each_name_each_module_and_each_command_once(page):
         assert f"`src/{api.source(module).relative_to(ROOT / 'src')}`" in page
     assert "http" not in re.sub(r"`[^`]*`", "", page)
     assert len(page) < 250_000
+
+
+def test_the_page_opens_with_an_example_that_runs_and_with_the_rooms(page, capsys):
+    opening = page.split("## On the command line")[0]
+    (example,) = re.findall(r"```python\n(.*?)```", opening, re.S)
+    assert len(example.splitlines()) <= 10
+    found: dict[str, Any] = {}
+    exec(compile(example, "the example", "exec"), found)
+    out = capsys.readouterr().out
+    assert found["config"].id in out
+    assert found["result"].status == "done"
+    assert found["result"].metrics["test_accuracy"] > 95
+    rooms = re.findall(r"(?m)^- `(.*)`: (.*)$", opening)
+    assert [name for name, _ in rooms] == [f"sgdnoise.{room}" for room in api.ROOMS]
+    assert all(said.endswith(".") for _, said in rooms)
 
 
 def test_names_link_to_their_lines_where_the_address_is_known():

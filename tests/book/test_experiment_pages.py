@@ -106,7 +106,7 @@ def test_without_records_a_page_says_so_and_judges_nothing(others, shown, name, 
     study = study_of(name, scale)
     outputs = shown(f"{name}.ipynb", scale=scale, seeds=None, results=others)
     said = text(outputs)
-    assert f"**0 of {study.seeds} seeds**" in said
+    assert f"**0 of {len(study.needed({})):,} runs** that are asked for so far" in said
     assert "*Not yet measured at scale" in said
     assert f"`{study.command}`" in said
     assert study.leaves_out in said
@@ -125,13 +125,14 @@ def test_a_page_renders_what_there_is_of_a_sweep_and_judges_nothing(tmp_path, sh
     store.append(scale, name, records(runs, ending_of(name)))
     outputs = shown(experiment.notebook, scale=scale, seeds=3, results=str(tmp_path))
     said = text(outputs)
-    assert f"**{0 if count else 1} of 3 seeds**" in said
+    study, there = study_of(name, scale, 3), store.read(scale, name)
+    asked = study.needed(there)
+    assert f"**{sum(run.id in there for run in asked):,} of {len(asked):,} runs**" in said
     assert "sweeps are not complete" in said
     assert "*not measured*" in said
     # That another scale tests a claim is known without any record of this one.
-    study = study_of(name, scale, 3)
     for claim in (c for c in findings(name).CLAIMS if c.scales and scale not in c.scales):
-        said = said.replace(line(claim, claim.judge(Reading(study, store.read(*study.place)))), "")
+        said = said.replace(line(claim, claim.judge(Reading(study, there))), "")
     assert not any(word in said for word in (*VERDICTS, "slope is"))
     drawn = [output for output in outputs if not isinstance(output, Markdown | HTML)]
     assert len(drawn) >= 2

@@ -17,9 +17,11 @@ from made_up import filled, noisy, two_regimes
 from sgdnoise.analysis import Reading
 from sgdnoise.book import first_page
 from sgdnoise.book.advice import CAUTION, RECIPE, RULES, answer
-from sgdnoise.book.scorecard import HELD, WORDS, scorecard
+from sgdnoise.book.scorecard import WORDS, scorecard
+from sgdnoise.claims import HELD
 from sgdnoise.experiments import EXPERIMENTS, findings, study_of
 from sgdnoise.figures.forest import anchor
+from sgdnoise.papers.numbers import stated
 from sgdnoise.records.store import Store
 
 NOTEBOOK = Path(__file__).parents[2] / "book" / "intro.ipynb"
@@ -131,14 +133,40 @@ def test_a_word_of_the_other_method_says_so():
     text = Seen(
         first_page.rules(
             [
-                row(id=momentum, verdict="undecided"),
-                row(id=sgd, verdict="not tested here", scale="cpu"),
+                row(id=momentum, verdict="undecided", statement=stated(momentum).statement),
+                row(
+                    id=sgd,
+                    verdict="not tested here",
+                    scale="cpu",
+                    statement=stated(sgd).statement,
+                ),
             ]
         )
     ).text
     assert "Elsewhere: " in text
-    assert "not tested here at cpu for SGD" in text
-    assert "undecided at digits for" not in text
+    assert "not tested here at cpu, SGD" in text
+    assert "undecided at digits," not in text
+
+
+def test_a_word_of_another_net_says_which():
+    ids = {"cpu": "S20-F2.rate-for-test.norm", "digits": "S20-F2.rate-for-test.plain"}
+    some = [
+        row(id=name, scale=scale, verdict="undecided", statement=stated(name).statement)
+        for scale, name in ids.items()
+    ]
+    text = Seen(first_page.recipe(some)).text
+    assert "undecided at cpu " in text
+    assert "undecided at digits, with weight decay" in text
+
+
+@pytest.mark.parametrize("rule", EVERY, ids=lambda rule: rule.question)
+def test_no_word_of_another_claim_goes_unlabelled(rule):
+    """Claims that one line shows differ in how their statements end."""
+    ids = [claim.id for name in EXPERIMENTS for claim in findings(name).CLAIMS]
+    ids = [name for name in dict.fromkeys(ids) if name.startswith(rule.rests_on)]
+    ends = [stated(name).statement.partition(", ") for name in ids]
+    assert len({start for start, *_ in ends}) == 1
+    assert len({end for *_, end in ends}) == len(ids)
 
 
 # --- What carries a rule --------------------------------------------------------------------------
@@ -244,14 +272,16 @@ def test_half_a_sweep_has_no_boundary(made, tmp_path):
 def test_where_they_disagree_a_sentence_a_paper_stands_once_any_word_is_there(tmp_path):
     study, store = study_of("discriminating", "cpu"), Store(tmp_path)
     asked = len(study.needed({}))
-    missing = "runs are missing, which `sgdnoise reproduce discriminating --scale cpu` makes.*"
+    missing = "runs are missing, which `sgdnoise reproduce discriminating --scale cpu` makes."
     (said,) = first_page.disagreement(store).data.splitlines()
-    assert said.endswith(f"is not measured yet: {asked:,} of {asked:,} {missing}")
+    # Until the gap is known, the arms wait for it.
+    follow = " If they show a gap, more follow: the runs that could close it."
+    assert said.endswith(f"is not measured yet: {asked:,} of {asked:,} {missing}{follow}*")
     *some, last = filled(study, ending()).values()
     store.append(*study.place, some)
     *held, blank, said = first_page.disagreement(store).data.splitlines()
     # Fresh seeds are asked for as the grids are done.
-    assert said == (f"*Part of this is not measured yet: 1 of {len(some) + 1} {missing}")
+    assert said == (f"*Part of this is not measured yet: 1 of {len(some) + 1} {missing}*")
     part = Reading(study, store.read(*study.place))
     assert held == [f"- {one}" for one in findings(study.experiment.name).which_held(part)]
     assert blank == ""

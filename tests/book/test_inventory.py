@@ -62,7 +62,10 @@ def test_a_run_that_two_experiments_have_is_counted_once(tmp_path):
     assert list(inventory.environments(store).runs) == before[1] == ["2"]
     said = inventory.summary(store)
     assert said.startswith("**2 runs** are recorded that the grids ask for; 2.00 core-hours in all")
+    said, _, shared = said.partition(" A run that several experiments share")
     assert said.replace("2 of ", "1 of ") == before[0]
+    assert shared.endswith("these add up to 2 runs and 3.00 core-hours.")
+    assert "share" not in before[0]
     # Of those that a grid asks for, it is one, whoever else has it.
     assert (
         inventory.table(store)
@@ -70,6 +73,22 @@ def test_a_run_that_two_experiments_have_is_counted_once(tmp_path):
         .runs["constant-epoch", "paper"]
         .startswith("2 of ")
     )
+
+
+def test_the_rows_add_up_to_what_is_said_of_shared_runs(tmp_path):
+    store = Store(tmp_path)
+    study, other = (study_of(name, "cpu") for name in ("constant-step", "discriminating"))
+    both = {c.id for c in study.needed({})} & {c.id for c in other.needed({})}
+    made = [record(config, ending, 3600.0) for config in study.needed({}) if config.id in both]
+    assert made
+    for one in (study, other):
+        store.append(*one.place, made)
+    rows = inventory.table(store)
+    total = sum(int(runs.split(" of ")[0].replace(",", "")) for runs in rows.runs)
+    assert total == 2 * len(made)
+    said = inventory.summary(store)
+    assert said.startswith(f"**{len(made)} runs**")
+    assert said.endswith(f"these add up to {total} runs and {total:.2f} core-hours.")
 
 
 def test_hours_are_of_gpus_where_a_gpu_made_the_record():
@@ -81,12 +100,54 @@ def test_hours_are_of_gpus_where_a_gpu_made_the_record():
     assert inventory.hours([one, other]) == "1.00 core-hours, 0.50 GPU-hours"
 
 
+UNITS = {"hours": 3600, "minutes": 60, "seconds": 1}
+
+
+def told(estimate):
+    """The seconds of an estimate, up to its rounding."""
+    value, unit = estimate.split()
+    return float(value.replace(",", "")) * UNITS[unit.partition("-")[2]]
+
+
+def is_known(estimate, place):
+    return bool(estimate) and place != ("paper", "generalization-gap")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (7200.0, "2.0 GPU-hours"),
+        (3599.0, "60.0 GPU-minutes"),
+        (48.3, "48.3 GPU-seconds"),
+        (0.2, "0.2 GPU-seconds"),
+    ],
+)
+def test_a_short_time_is_told_in_minutes_or_seconds(seconds, said):
+    assert inventory._time(seconds, "cuda") == said
+
+
+def test_a_sweep_that_began_on_a_gpu_needs_one_and_is_measured_there(tmp_path):
+    study = study_of("generalization-gap", "cpu", 5)
+    first = next(state for state in study.states({}))
+    made = [record(config, ending, 60.0) for config in first.needed]
+    made[0].provenance["device"] = "NVIDIA H200"
+    store = Store(tmp_path)
+    store.append(*study.place, made[:1])
+    row = (
+        inventory.to_run(store).set_index(["experiment", "scale"]).loc[study.experiment.name, "cpu"]
+    )
+    assert row["needs a GPU"] != "no"
+    assert "records" in row.by
+
+
 def test_what_is_missing_has_the_command_that_fills_it(tmp_path):
     store = Store(tmp_path)
     rows = inventory.to_run(store)
-    assert list(zip(rows.scale, rows.experiment, strict=True)) == [s.place for s in studies()]
-    assert list(rows.command) == [study.command for study in studies()]
-    assert list(rows.seeds) == [str(study.seeds) for study in studies()]
+    places = list(zip(rows.scale, rows.experiment, strict=True))
+    assert sorted(places) == sorted(study.place for study in studies())
+    by_place = {study.place: study for study in studies()}
+    assert list(rows.command) == [by_place[place].command for place in places]
+    assert list(rows.seeds) == [str(by_place[place].seeds) for place in places]
     by = rows.set_index(["experiment", "scale"])
     assert by.loc["constant-epoch", "paper"].missing == "2,100 runs"
     assert by.loc["parts-checked", "cpu"].command == (
@@ -94,7 +155,18 @@ def test_what_is_missing_has_the_command_that_fills_it(tmp_path):
     )
     # Without a record a GPU's time is assumed, a core's is not known.
     for scale, estimate in zip(rows.scale, rows.estimate, strict=True):
-        assert estimate.endswith("GPU-hours") if scale in ("gpu", "paper") else estimate == ""
+        assert ("GPU-" in estimate) == (scale in ("gpu", "paper"))
+        assert "core-" not in estimate
+    assert set(rows[rows.estimate != ""].by) == {"bound"}
+    assert set(rows[rows.estimate == ""].by) == {""}
+    assert set(rows[rows["needs a GPU"] == "no"].scale) == {"digits", "cpu"}
+    assert by.loc["constant-epoch", "gpu"]["needs a GPU"] == "yes"
+    assert by.loc["generalization-gap", "paper"]["needs a GPU"] == "in part"
+    # The shortest first; what nothing tells the time of is last, as the part on a core.
+    known = [told(e) for e, place in zip(rows.estimate, places, strict=True) if is_known(e, place)]
+    assert known == sorted(known)
+    assert is_known(rows.estimate[0], places[0])
+    assert not is_known(rows.estimate[len(known)], places[len(known)])
 
     # Of a scale that trains on both, the part on a GPU is what can be told, and no more.
     ladder = study_of("generalization-gap", "paper").missing({})

@@ -138,8 +138,8 @@ def test_a_page_says_its_scale_in_its_title_and_links_the_others(rendering, monk
         "# Runs on scikit-learn's digits (scale digits)",
         "",
         "These runs train an MLP 64-64-10 (one hidden layer of 64 units) on scikit-learn's digits.",
-        "The same experiment on [CIFAR-10 pooled to 16 × 16](../cpu/constant-epoch) and on "
-        "[CIFAR-10](../paper/constant-epoch).",
+        "The same experiment on [CIFAR-10 pooled to 16 × 16 (scale cpu)](../cpu/constant-epoch) "
+        "and on [CIFAR-10 (scale paper)](../paper/constant-epoch).",
         "$B$ is the batch size, and brackets hold 95 % intervals.",
         "",
         "What they show.",
@@ -147,6 +147,73 @@ def test_a_page_says_its_scale_in_its_title_and_links_the_others(rendering, monk
     monkeypatch.setattr(notebooks, "contents", lambda root: [listed[0], other])
     (title, *_) = json.loads(rendering("print('again')").read_text())["cells"]
     assert "The same experiment" not in "".join(title["source"])
+
+
+def told(source, *tags):
+    cell = nbformat.v4.new_markdown_cell(source)
+    cell.metadata["tags"] = list(tags)
+    return cell
+
+
+def code(source, shows):
+    outputs = [nbformat.v4.new_output("stream", text="it")] if shows else []
+    return nbformat.v4.new_code_cell(source, outputs=outputs)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "left"),
+    [
+        # A text stands where any cell under it shows something, and with it all its cells.
+        ((True, True), (True,), "title a one two b three end c"),
+        ((False, True), (True,), "title a one two b three end c"),
+        ((True, False), (True,), "title a one two b three end c"),
+        # What is said otherwise stands as soon as one text is left out.
+        ((False, False), (True,), "title a instead b three end c"),
+        ((True, True), (False,), "title a instead one two end c"),
+        ((False, False), (False,), "title a instead end c"),
+    ],
+)
+def test_a_text_about_what_a_scale_lacks_is_left_out_with_its_cells(first, second, left):
+    cells = [
+        told("title"),
+        code("a", False),
+        told("instead", notebooks.OTHERWISE),
+        told("one", notebooks.IF_SHOWN),
+        *(code("two", shows) for shows in first),
+        told("b", notebooks.IF_SHOWN),
+        *(code("three", shows) for shows in second),
+        told("end"),
+        code("c", False),
+    ]
+    kept = [cell.source for cell in notebooks._without_empty(cells)]
+    assert list(dict.fromkeys(kept)) == left.split()
+
+
+def test_a_rendered_page_leaves_out_what_its_scale_lacks(rendering, monkeypatch, tmp_path):
+    source = tmp_path / "tagged.ipynb"
+    monkeypatch.setattr(notebooks, "notebook_source", lambda experiment: source)
+    notebook(source, "None", "print('there')")
+    book = nbformat.read(source, as_version=4)
+    book.cells.insert(2, told("Of nothing.", notebooks.IF_SHOWN))
+    book.cells.insert(4, told("Of something.", notebooks.IF_SHOWN))
+    nbformat.write(book, source)
+    page = notebooks.render(STUDY, tmp_path / "results", tmp_path / "runs")
+    said = page.read_text()
+    assert "Of something." in said
+    assert "Of nothing." not in said
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_what_is_said_otherwise_stands_beside_texts_that_may_be_left_out(path):
+    cells = nbformat.read(path, as_version=4).cells
+    tags = {tag for cell in cells for tag in cell.metadata.get("tags", [])}
+    assert (notebooks.OTHERWISE in tags) == (notebooks.IF_SHOWN in tags)
+    marked = [
+        c
+        for c in cells
+        if {notebooks.OTHERWISE, notebooks.IF_SHOWN} & set(c.metadata.get("tags", []))
+    ]
+    assert all(cell.cell_type == "markdown" for cell in marked)
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,16 @@ def part(tmp_path, whole):
 
 def test_a_partial_sweep_says_how_far_it_is(whole, part):
     some = page(part)
-    assert "3 of 5 seeds" in some.coverage.data
-    assert "22 of 22 sweeps are not complete" in some.coverage.data
-    assert "`sgdnoise reproduce constant-epoch --scale digits` finishes them" in some.coverage.data
+    wanted = some.study.needed(some.records)
+    asked, there = len(wanted), sum(run.id in some.records for run in wanted)
+    assert 0 < there < asked
+    assert "Shown are" not in some.coverage.data
+    assert some.coverage.data.endswith(
+        f"\n**{there:,} of {asked:,} runs** that are asked for so far have been made, and 22 of 22 "
+        "sweeps are not complete. Verdicts rest on complete sweeps only; what figures and tables "
+        "show of the others is provisional. `sgdnoise reproduce constant-epoch --scale digits` "
+        "finishes them."
+    )
     all_of_it = page(whole).coverage.data
     assert all_of_it.endswith("Shown are **5 of 15 seeds**.")
     assert "complete" not in all_of_it
@@ -68,7 +75,7 @@ def test_seeds_that_cannot_be_are_refused_and_none_is_the_default(whole, seeds):
 
 def test_an_empty_store_still_has_a_page(tmp_path):
     p = page(Store(tmp_path))
-    assert "0 of 5 seeds" in p.coverage.data
+    assert f"**0 of {len(p.missing):,} runs** that are asked for so far" in p.coverage.data
     assert "no runs recorded yet" in provenance_line(p)
     assert source(p).records is None
     nothing = "*Not yet measured at scale `digits`.*"
@@ -96,6 +103,18 @@ def test_verdicts_are_the_claims_lines_or_those_of_a_prefix(whole):
         assert text == f"- **{claim.stated.statement}**: *{word}*. {why[0].upper()}{why[1:]}"
     assert p.verdicts("S20-F1c").data.splitlines() == lines[:6]
     assert p.verdicts("S20-C2", "S20-E3").data.splitlines() == lines[-3:]
+
+
+@pytest.mark.parametrize(("more", "stands"), [("More of it.", True), ("", False), (None, False)])
+def test_what_a_finding_is_told_with_stands_under_its_verdict(whole, monkeypatch, more, stands):
+    shown = []
+    monkeypatch.setattr("sgdnoise.book.page.display", lambda *some: shown.extend(some))
+    p, claim = page(whole), "S20-F1c.flat-beyond"
+    p.opening(lambda _: go.Figure(), claim, more=None if more is None else lambda _: more)
+    head, fig, words = shown
+    assert head.data == p._headline(claim) + ("\n\nMore of it." if stands else "")
+    assert isinstance(fig, go.Figure)
+    assert words.data == p.words.data
 
 
 def test_the_words_stand_over_all_claims_once(whole):

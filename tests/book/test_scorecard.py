@@ -191,7 +191,10 @@ def test_what_stays_reproduced_after_holm_counts_only_what_has_a_p():
     assert (found.tested, found.untested, found.corrected) == (4, 2, 2)
     text = headline_counts(some)
     assert "over the 4 judgements that have a p-value, 2 of 4 stay reproduced." in text
-    assert "2 without a p-value are not among these." in text
+    assert text.endswith(" 2 of the 4 have no p-value and cannot be counted as staying.")
+    one = headline_counts(some[:-2])
+    assert one.endswith(" 1 of the 3 has no p-value and cannot be counted as staying.")
+    assert headline_counts(some[:3]).endswith(" 2 of 2 stay reproduced.")
     # A part is held to the whole: alone, 0.02 would pass as well among fewer; here among more.
     many = [*some, *(row(10 + k, "undecided", p=0.5) for k in range(5))]
     assert counts(some, many).corrected == 1

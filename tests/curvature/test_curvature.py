@@ -639,6 +639,15 @@ def test_options_out_of_range_are_refused(call, options) -> None:
         call(mlp(), cross_entropy, (X, Y), **options)
 
 
+def test_a_loss_without_second_derivatives_is_refused() -> None:
+    """√|w| at w = 0: the loss is finite and its curvature is not."""
+    model = nn.Linear(1, 1, bias=False).double()
+    nn.init.zeros_(model.weight)
+    data = (torch.ones(2, 1, dtype=torch.float64), torch.zeros(2, 1, dtype=torch.float64))
+    with pytest.raises(InputError, match="no finite second derivative"):
+        top_eigenvalues(model, lambda output, y: output.abs().sqrt().mean(), data)
+
+
 def test_a_vector_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="one entry a parameter"):
         MeanLoss(mlp(), cross_entropy, (X, Y)).ggn_product(torch.ones(3))

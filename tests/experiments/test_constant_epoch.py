@@ -78,7 +78,7 @@ def test_linear_scaling_is_a_slope_of_1_within_its_margin(method, slope, word):
     assert found.effect == slope[0]
     assert found.interval == (None if math.isnan(slope[1]) else slope[1:])
     assert found.why == (
-        f"the slope is {stands}, from 6 batch sizes below a boundary of 33; "
+        f"the slope is {stands}, from 6 batch sizes below a boundary of about 33; "
         "in proportion means a slope of 1."
     )
 
@@ -112,7 +112,8 @@ def rates(slope, wiggle=0.0, wild=(), edges=()):
             return Located(7.0 * size, 0.0, 0.0, "parabola")
         if key["batch_size"] in edges:
             return Located(99.0, math.nan, math.nan, "edge")
-        return Located(slope * size + wiggle * (-1) ** size, 0.0, 0.0, "set")
+        at = slope * size + wiggle * (-1) ** size
+        return Located(at, at, at, "set")
 
     return peaks
 
@@ -128,7 +129,9 @@ def test_beyond_twice_the_boundary_the_rate_is_flat_within_a_quarter(slope, word
     assert found.word == word
     assert found.effect == pytest.approx(sign * slope)
     assert (found.margin, found.unit, found.rests_on) == (0.25, "slope", "batch sizes")
-    assert found.why.startswith("over the 5 batch sizes from B = 64 on, the slope of the best rate")
+    assert found.why.startswith(
+        "over the 5 batch sizes from twice the boundary on, B = 64 and more, the slope of the best "
+    )
 
 
 def test_a_flat_part_that_scatters_is_undecided_and_edges_are_left_out():
@@ -141,8 +144,8 @@ def test_a_flat_part_that_scatters_is_undecided_and_edges_are_left_out():
     assert found.interval == pytest.approx((fit.slope - half, fit.slope + half))
     fewer = findings.flat_beyond(told_of(peaks=rates(0.0, edges=(64, 512))))
     assert fewer.why == (
-        "over the 3 batch sizes from B = 128 on, the slope of the best rate is 0 [0, 0]; no growth "
-        "means a slope of 0."
+        "over the 3 batch sizes from twice the boundary on, B = 128 and more, the slope of the "
+        "best rate is 0 [0, 0]; no growth means a slope of 0."
     )
     assert fewer.word == "reproduced"
 
@@ -236,7 +239,11 @@ def test_two_regimes_are_found_where_they_are():
         "S20-F1c.larger-rate-beyond": "reproduced",
     }
     table = findings.boundary_table(two).set_index("method")
-    assert list(table["boundary, S20 (its own net)"]) == [512, 512]
+    # S20 says of plain SGD where it is, and of momentum that the rate grows beyond that.
+    assert dict(table["boundary, S20 (its own net)"]) == {
+        "SGD": "512",
+        "SGD with momentum 0.9": "beyond 512, not printed",
+    }
     assert list(table["slope, S20"]) == ["1", "1"]
     for name, fit in zip(("SGD", "SGD with momentum 0.9"), fits.values(), strict=True):
         row = table.loc[name]
@@ -269,6 +276,8 @@ def ratios(wanted, edges=()):
 
 BELOW = (1, 2, 4, 8, 16)
 """Up to the lower end of plain SGD's boundary, 20; 32 lies below its upper end."""
+
+SURELY = "surely below plain SGD's boundary (B ≤ 20 by its interval)"
 
 BEYOND = (128, 256, 512, 1024)
 """From four times 32 on."""
@@ -303,7 +312,7 @@ def test_below_the_boundary_the_rates_agree_within_a_step(mean, half, word, sign
     assert found.effect == pytest.approx(sign * mean, abs=1e-12)
     assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half)
     assert (found.margin, found.unit, found.rests_on) == (1.0, "log2 ratio", "batch sizes")
-    assert found.why.endswith(" in log₂, the mean over 5 batch sizes.")
+    assert found.why.endswith(f" in log₂, the mean over 5 batch sizes {SURELY}.")
     assert found.why.startswith("momentum's best effective rate divided by plain SGD's is ")
 
 
@@ -332,7 +341,7 @@ def test_beyond_the_boundary_momentum_bears_the_larger_rate(mean, half, word):
     value = Interval(found.effect, *found.interval)
     assert found.why == (
         f"momentum's best effective rate divided by plain SGD's is {value} in log₂, the mean over "
-        "4 batch sizes."
+        "4 batch sizes from 4 times plain SGD's boundary on."
     )
 
 
@@ -342,8 +351,8 @@ def test_ratios_are_of_batch_sizes_with_two_optima():
     of = told_of(peaks=ratios(wanted, edges))
     below, beyond = findings.same_rate_below(of), findings.larger_rate_beyond(of)
     assert (below.effect, beyond.effect) == pytest.approx((0.5, 0.5))
-    assert below.why.endswith("the mean over 3 batch sizes.")
-    assert beyond.why.endswith("the mean over 3 batch sizes.")
+    assert below.why.endswith(f"the mean over 3 batch sizes {SURELY}.")
+    assert beyond.why.endswith("the mean over 3 batch sizes from 4 times plain SGD's boundary on.")
     assert needs(of, "S20-F1c.same-rate-below") == needs(of, "S20-F1c.larger-rate-beyond") == ""
     of = told_of(peaks=ratios(wanted, (*edges, ("sgd", 16), ("momentum", 1024))))
     assert needs(of, "S20-F1c.same-rate-below") == (
@@ -383,6 +392,18 @@ def gaps(by_size, objective="test_accuracy", base=98.0):
         return estimate(base + gap, half)
 
     return fresh
+
+
+def tells_all(why, by, points):
+    """Whether a sentence lists every batch size with its gap, and no other."""
+    start, end = (
+        ("the accuracy of momentum minus that of plain SGD is ", ", in points, by fresh seeds")
+        if points
+        else ("log₂ of momentum's final training loss divided by plain SGD's is ", "")
+    )
+    told = [f"{value + 0:+.2f} at B = {size:,}" for size, (value, _) in by.items()]
+    sentence = re.sub(r" \[.*?\]", "", why.partition(". ")[0]).replace("-0.00", "+0.00")
+    assert sentence == f"{start}{', '.join(told[:-1])} and {told[-1]}{end}"
 
 
 AT_LEVEL = {n: stats.t.ppf(1 - 0.025 / n, 12) / stats.t.ppf(0.975, 12) for n in (4, 5)}
@@ -427,11 +448,7 @@ def test_below_the_boundary_the_methods_reach_the_same(
     )
     points = objective == "test_accuracy"
     assert found.unit == ("points" if points else "log2 ratio")
-    assert found.why.startswith(
-        "the accuracy of momentum minus that of plain SGD at B = 1, 2, 4, 8, 16, by fresh seeds."
-        if points
-        else "log₂ of momentum's final training loss divided by plain SGD's, at B = 1, 2, 4, 8, 16."
-    )
+    tells_all(found.why, by, points)
     assert f"The claim fits worst for B = {only or 1}: " in found.why
 
 
@@ -471,11 +488,7 @@ def test_far_beyond_the_boundary_momentum_is_ahead(
     assert found.effect == pytest.approx(told_gap[0])
     points = objective == "test_accuracy"
     assert found.unit == ("points" if points else "log2 ratio")
-    assert found.why.startswith(
-        "the accuracy of momentum minus that of plain SGD at B = 128, 256, 512, 1,024, by "
-        if points
-        else "log₂ of momentum's final training loss divided by plain SGD's, at B = 128, 256, 512, "
-    )
+    tells_all(found.why, by, points)
 
 
 def levels(off, half=0.1, last=95.0):
@@ -515,16 +528,16 @@ def test_below_its_boundary_plain_sgd_is_as_good_at_every_batch_size(off, half, 
     assert found.effect == pytest.approx(sign * off)
     low, high = sorted((98.0, 98 + sign * off))
     assert found.why.startswith(
-        f"plain SGD's accuracy lies between {low:.2f} and {high:.2f} % at 5 batch sizes below the "
-        "boundary; at the largest batch it is 95.00 %. Below the boundary, each is compared with "
-        "the mean of the others. The claim fits worst for "
+        f"plain SGD's accuracy lies between {low:.2f} and {high:.2f} % at 5 batch sizes {SURELY}; "
+        "at the largest batch it is 95.00 %. Each of those below is compared with the mean of the "
+        "others. The claim fits worst for "
     )
 
 
 def test_a_largest_batch_that_is_lost_is_said_in_words():
     lost = findings.flat_below(told_of(levels({}, last=math.nan)))
     assert lost.word == "reproduced"
-    assert "; at the largest batch every rate diverged. Below" in lost.why
+    assert "; at the largest batch every rate diverged. Each" in lost.why
 
 
 # --- Equal rates and equal temperatures ---------------------------------------------------------

@@ -799,6 +799,38 @@ def test_records_of_a_part_draw_what_is_there(whole):
     assert list(figures.passes_table(part)["Fresh seeds (%)"])[:2] == ["not yet measured"] * 2
 
 
+def marks(of):
+    """By name, the batch sizes that a figure's curves show, how, and with which sign."""
+    return {
+        trace.name: ([round(x, -1) or 0 for x in trace.x], trace.mode, trace.marker.symbol)
+        for trace in figures.by_batch(of).data
+    }
+
+
+def test_a_batch_size_that_is_not_complete_is_hollow_and_has_no_line(whole):
+    assert list(marks(whole)) == ["1,000 updates", "2,000 updates", "4,000 updates"]
+    caption = figures.by_batch(whole).layout.annotations[-1].text
+    assert caption.endswith(" Bars: 95 % intervals.")
+    key = findings.key_of(whole, 1000, updates=4000)
+    (state,) = (state for state in whole.states if state.sweep.key == key)
+    lost = state.fresh_runs[2:]
+    of = Reading(whole.study, {id: r for id, r in whole.records.items() if id not in lost})
+    drawn = marks(of)
+    assert drawn["1,000 updates"] == marks(whole)["1,000 updates"]
+    assert drawn["4,000 updates"][0] == marks(whole)["4,000 updates"][0][:2]
+    assert drawn["4,000 updates"][1:] == ("lines+markers", "triangle-up")
+    (at,), *how = drawn["4,000 updates, not complete"]
+    assert (at, *how) == (marks(whole)["4,000 updates"][0][2], "markers", "triangle-up-open")
+    fig = figures.by_batch(of)
+    assert fig.layout.annotations[-1].text.endswith(
+        f" Bars: 95 % intervals. Hollow: 2 of {len(state.fresh_runs)} fresh seeds so far at "
+        "B = 1,000 with 4,000 updates."
+    )
+    assert fig.layout.title.text.endswith(
+        " points with 1,000 updates, not yet complete with 4,000 updates"
+    )
+
+
 def test_it_stands_where_its_claims_look_for_it():
     assert EXPERIMENTS[EXPERIMENT.name] is EXPERIMENT
     assert record(STATES[0].needed[0], ending()).config.batch_size == 64

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sgdnoise.analysis.intervals import quantile
 from sgdnoise.data import store
 from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
-from sgdnoise.experiments.generalization_gap import figures, findings, grid, ladder
+from sgdnoise.experiments.generalization_gap import figures, findings, grid, ladder, sentences
 from sgdnoise.experiments.generalization_gap.grid import RUNGS, recipe
 from sgdnoise.figures import tuned
 
@@ -83,8 +84,8 @@ def test_the_rungs_are_summarised_over_all_their_seeds(good):
     assert list(rungs.batch_size) == [128, 4096, 4096, 4096, 4096]
     assert list(rungs.norm) == [128, 4096, 4096, 128, 128]
     assert list(rungs.epochs) == [20, 20, 20, 20, 640]
-    assert "92.80 ± 0.10" in set(findings.recipe_table(good)["Test accuracy (%)"])
-    assert findings.without_a_gap(good) == ""
+    assert "92.80 ± 0.10" in set(sentences.ladder_table(good)["Test accuracy (%)"])
+    assert sentences.without_a_gap(good) == ""
 
 
 def test_a_ladder_as_h17_has_it_is_reproduced(good):
@@ -112,7 +113,7 @@ def test_a_ladder_as_h17_has_it_is_reproduced(good):
 def test_a_ladder_upside_down_is_a_contradiction():
     of = made({"SB": 90.0, "LB": 85.0, "+LR": 84.0, "+GBN": 83.5, "+RA": 83.0})
     assert words(of) == ["reproduced at another size"] + ["contradicted"] * 4
-    assert findings.without_a_gap(of) == ""
+    assert sentences.without_a_gap(of) == ""
 
 
 STEPS = [("LB", "SB", -6.73), ("+LR", "LB", 3.2), ("+GBN", "+LR", 1.2), ("+RA", "+GBN", 2.57)]
@@ -186,7 +187,7 @@ def test_what_closes_a_gap_takes_one(gap, shows):
     of = known_to({**GOOD, "LB": GOOD["SB"] - gap}, 0.4)
     large, *others = judged(of)
     assert (large.word == "reproduced at another size") == shows
-    beside = findings.without_a_gap(of)
+    beside = sentences.without_a_gap(of)
     if shows:
         assert "not tested here" not in [verdict.word for verdict in others]
         assert beside == ""
@@ -212,7 +213,7 @@ def test_rungs_that_are_exactly_alike_have_no_gap():
 def test_without_a_gap_no_part_of_it_is_closed():
     of = made({**GOOD, "LB": GOOD["SB"] + 0.1})
     assert all(math.isnan(share) for share in ladder.closed(ladder.rows(of).accuracy))
-    assert set(findings.recipe_table(of)["Gap closed"]) == {""}
+    assert set(sentences.ladder_table(of)["Gap closed"]) == {""}
 
 
 ABOUT = [
@@ -233,7 +234,7 @@ def test_a_rung_that_diverged_is_no_rung_to_compare_with(rung):
         if rung in about:
             assert verdict.why == f"3 of 3 runs of {ladder.RECIPES[rung]} diverged."
     # Training accuracies of what is left are no ladder.
-    assert findings.without_a_gap(made({**GOOD, "LB": 99.0, rung: math.inf})) == ""
+    assert sentences.without_a_gap(made({**GOOD, "LB": 99.0, rung: math.inf})) == ""
 
 
 def test_a_single_run_that_diverged_is_said():
@@ -245,7 +246,7 @@ def test_a_single_run_that_diverged_is_said():
     rungs = ladder.rows(of)
     assert list(rungs.diverged) == [0, 1, 0, 0, 0]
     assert [math.isnan(mean) for mean in rungs.accuracy] == [False, True, False, False, False]
-    assert "1 of 3 diverged" in set(findings.recipe_table(of)["Test accuracy (%)"])
+    assert "1 of 3 diverged" in set(sentences.ladder_table(of)["Test accuracy (%)"])
     assert {verdict.why for verdict in judged(of)} == {
         "1 of 3 runs of the large batch (LB) diverged."
     }
@@ -257,13 +258,13 @@ def test_where_everything_diverged_nothing_is_a_nan():
         ("not tested here", "3 of 3 runs of the small batch (SB) diverged.")
     }
     assert figures.climbed(of) == []
-    assert findings.without_a_gap(of) == ""
+    assert sentences.without_a_gap(of) == ""
 
 
 def test_of_a_single_seed_no_rung_is_judged():
     of = made(GOOD, seeds=1)
     assert all("single seed has no spread" in v.why for v in judged(of))
-    shown = findings.recipe_table(of)["Test accuracy (%)"]
+    shown = sentences.ladder_table(of)["Test accuracy (%)"]
     assert all(text.endswith(" (one seed)") for text in shown)
     assert ladder.rows(of)["std"].isna().all()
 
@@ -302,9 +303,97 @@ def test_what_the_rungs_fit_is_said_where_it_is_known(rung):
     for record in of.records.values():
         if rung_of(record.config) == rung:
             del record.metrics["train_accuracy"]
-    beside = findings.without_a_gap(of)
+    beside = sentences.without_a_gap(of)
     assert beside.startswith("There is no gap here that could be closed")
     assert ("of the training images classified rightly" in beside) == (rung not in ("SB", "+RA"))
+
+
+# --- The ladder's tables, and what closes the gap ---------------------------------------------
+
+
+def test_the_recipes_stand_beside_what_they_reach(good):
+    recipes, reached = sentences.recipe_table(good), sentences.ladder_table(good)
+    assert list(recipes.Rung) == list(reached.Rung) == list(RUNGS)
+    assert list(recipes["Batch size"]) == ["128", *["4,096"] * 4]
+    assert list(recipes["Norm over"]) == ["128", "4,096", "4,096", "128", "128"]
+    assert list(recipes["Epochs"]) == ["20"] * 4 + ["640"]
+    assert list(recipes["Updates"]) == ["7,812", "244", "244", "244", "7,812"]
+    assert list(reached["Seeds"]) == ["3"] * 5
+    assert list(reached["Step, in points"])[1] == "-6.80 [-7.03, -6.57]"
+
+
+def test_a_step_has_an_interval_once_all_of_its_runs_are_there(good):
+    lost = [run.id for s in good.states if ladder.rung_of(s) == "+RA" for run in s.needed[-1:]]
+    part = {k: r for k, r in good.records.items() if k not in lost}
+    table = sentences.ladder_table(dataclasses.replace(good, records=part)).set_index("Rung")
+    assert dict(table.Seeds) == {**dict.fromkeys(RUNGS, "3"), "+RA": "2 of 3"}
+    assert table["Step, in points"]["+RA"] == "+2.45, so far"
+    assert table.Verdict["+RA"] == "not measured"
+    assert table["Step, in points"]["+GBN"] == "+1.50 [+1.27, +1.73]"
+
+
+CHANGES = ("the larger rate (+LR)", "ghost batch norm (+GBN)", "training for as many updates (+RA)")
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize(
+    ("size", "does"),
+    [
+        (1.0, "helps"),
+        (0.0, "makes no difference that matters"),
+        (-1.0, "does harm"),
+        (0.39, "may help or not"),
+    ],
+)
+def test_what_each_change_does_to_the_gap_goes_by_its_word(number, size, does):
+    steps = [3.0, 3.0, 3.0]
+    steps[number] = size
+    levels = dict(zip(RUNGS, np.cumsum([90.0, -8.0, *steps]), strict=True))
+    said = sentences.what_closes_it(known_to(levels, 0.4))
+    told = [f"{change} helps" for change in CHANGES]
+    told[number] = f"{CHANGES[number]} {does}"
+    assert said.startswith(f"Of H17's three changes, {told[0]}, {told[1]} and {told[2]}. ")
+
+
+@pytest.mark.parametrize(
+    ("last", "left"),
+    [
+        (90.1, "After all three no gap is left."),
+        (88.0, "After all three a gap is left."),
+        (89.4, "Whether a gap is left after all three is undecided."),
+    ],
+)
+def test_whether_a_gap_is_left_goes_by_its_word(last, left):
+    of = known_to({"SB": 90.0, "LB": 80.0, "+LR": 82.0, "+GBN": 84.0, "+RA": last}, 0.4)
+    assert sentences.what_closes_it(of).endswith(f"(+RA) helps. {left}")
+
+
+def test_what_is_missing_closes_nothing_yet(good):
+    lost = {run.id for s in good.states if ladder.rung_of(s) == "+RA" for run in s.needed}
+    part = {k: r for k, r in good.records.items() if k not in lost}
+    assert sentences.what_closes_it(dataclasses.replace(good, records=part)).endswith(
+        "training for as many updates (+RA) is not measured yet. Whether a gap is left after all "
+        "three is not measured yet."
+    )
+    diverged = sentences.what_closes_it(made({**GOOD, "+RA": math.inf}))
+    assert diverged.endswith("training for as many updates (+RA) is not tested here.")
+    # Where there is no gap, and where nothing is measured, nothing is said.
+    assert sentences.what_closes_it(made({**GOOD, "LB": 99.0})) == ""
+    assert sentences.what_closes_it(dataclasses.replace(good, records={})) == ""
+
+
+def test_the_scales_that_have_the_ladder_alone_are_those_that_the_page_names():
+    alone = [
+        scale
+        for scale in EXPERIMENTS["generalization-gap"].sweeps
+        if not ladder.has(
+            Reading(study_of("generalization-gap", scale), {}),
+            ladder.at("SB", momentum_reset=True),
+        )
+    ]
+    assert alone == ["gpu", "paper"]
+    page = (Path(__file__).parents[2] / "book" / "generalization-gap.ipynb").read_text()
+    assert "Scales `gpu` and `paper` have the ladder alone." in page
 
 
 # --- About the ladder, at scale digits --------------------------------------------------------
@@ -365,7 +454,7 @@ def whole():
 
 
 def test_what_stands_about_the_ladder_is_reproduced_where_it_is_as_h17_has_it(whole):
-    assert list(findings.recipe_table(whole).Rung) == list(RUNGS)
+    assert list(sentences.ladder_table(whole).Rung) == list(RUNGS)
     new = findings.CLAIMS[5:]
     assert len(new) == 5
     said = {claim.id: claim.judge(whole) for claim in new}
@@ -534,22 +623,29 @@ def test_noise_can_only_replace_a_rate_that_has_an_effect(size, effect):
         assert verdict.word in ("reproduced", "contradicted")
 
 
+def test_the_rate_that_noise_replaces_is_named_with_its_batch(whole):
+    assert judged_as("noise-replaces-rate", whole).about == (
+        "Multiplying gradients by noise is as good as raising the learning rate by √(LB/SB), at a "
+        "batch of 512"
+    )
+
+
 def test_the_noise_of_ghosts_is_said_beside_ghost_norm(whole, good):
-    assert findings.ghost_noise(whole) == (
+    assert sentences.ghost_noise(whole) == (
         "Added to the larger rate (+LR), the noise of ghosts alone changes the accuracy by +0.60 "
         "[+0.20, +1.00] points, and ghost batch norm by +1.00 [+0.60, +1.40]. The noise alone "
         "minus ghost batch norm is -0.40 [-0.80, -0.00]."
     )
-    assert findings.ghost_noise(good) == findings.NO_SUCH_RUNS
+    assert sentences.ghost_noise(good) == ""
     lost = about({"ghost-noise 512": math.inf})
-    assert findings.ghost_noise(lost) == (
+    assert sentences.ghost_noise(lost) == (
         "3 of 3 runs of ghost batch norm (+GBN), norm ghost-noise, diverged."
     )
 
 
 def test_the_switches_of_the_public_code_have_each_its_own_effect():
     of = about({"reset SB": 96.0, "reset LB": 82.0, "first SB": 97.2, "first +GBN": math.inf})
-    table = findings.switches(of).set_index("Rung")
+    table = sentences.switches(of).set_index("Rung")
     reset, clipped = table.columns[1:]
     assert table[reset]["SB"] == "-1.00 [-1.40, -0.60]"
     assert table[reset]["LB"] == "-10.00 [-10.40, -9.60]"
@@ -560,7 +656,7 @@ def test_the_switches_of_the_public_code_have_each_its_own_effect():
     assert table[clipped]["+RA"] == "not measured"
     # 64 updates an epoch, and two of which the first has a tenth and the second 0.19 of it.
     assert list(table.iloc[:, 0])[:2] == ["86%", "15%"]
-    assert findings.gap_of_the_code(of) == (
+    assert sentences.gap_of_the_code(of) == (
         "With the momentum reset, as in the public code, the large batch (LB) minus the small "
         "batch (SB) is -14.00 [-14.40, -13.60] points; without it, -5.00 [-5.40, -4.60]."
     )
@@ -587,9 +683,9 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
     assert list(ladder.ladders(of)) == ["", "C1", "6,000 images of MNIST"]
     assert ladder.rows(ladder.main(of)).accuracy[0] == pytest.approx(95.1)
     assert ladder.other_ladders(of) == ["C1", "6,000 images of MNIST"]
-    beside = findings.recipe_table(of, "C1")
+    beside = sentences.ladder_table(of, "C1")
     assert beside["Test accuracy (%)"][0] == "60.10 ± 0.10"
-    tables = findings.other_tables(of)
+    tables = sentences.other_tables(of)
     assert list(tables.Ladder) == ["C1"] * 5 + ["6,000 images of MNIST"] * 5
     assert list(tables["Test accuracy (%)"])[:5] == list(beside["Test accuracy (%)"])
     assert list(beside["H17 (%)"]) == ["87.80", "83.95", "86.15", "86.40", "88.20"]
@@ -605,7 +701,7 @@ def test_other_ladders_are_beside_the_one_that_is_judged():
 @pytest.mark.parametrize(("scale", "resets", "ghosts"), [("digits", 4, 3), ("paper", 2, 2)])
 def test_sentences_wait_for_the_sweeps_that_they_compare(scale, resets, ghosts):
     of = Reading(study_of("generalization-gap", scale), {})
-    abouts = (findings.ABOUT_THE_GAP, findings.ABOUT_RESETS, findings.ABOUT_GHOSTS)
+    abouts = (findings.ABOUT_THE_GAP, sentences.ABOUT_RESETS, sentences.ABOUT_GHOSTS)
     assert [len(of.part(about).states) for about in abouts] == [2, resets, ghosts]
 
 
@@ -627,7 +723,7 @@ def test_a_figure_says_how_many_of_its_runs_are_there(good):
 def test_every_ladder_stands_beside_a_row_of_table_1(scale):
     of = Reading(study_of("generalization-gap", scale), {})
     for name in ladder.ladders(of):
-        assert "" not in set(findings.recipe_table(of, name)["H17 (%)"])
+        assert "" not in set(sentences.ladder_table(of, name)["H17 (%)"])
         assert ladder.rows(ladder.ladders(of)[name]).printed.notna().all()
 
 
@@ -659,6 +755,10 @@ def test_claims_wait_for_their_own_rungs_and_for_the_gap(good, without, waits):
 def test_figures_of_what_stands_about_the_ladder(whole, good):
     fig = figures.by_batch_size(whole)
     plain, adapted = fig.data
+    assert [plain.name, adapted.name] == [
+        "one recipe, equal epochs (H17's figure 1)",
+        "equal updates, +RA (H17's figure 3)",
+    ]
     assert list(plain.x) == [16, 32, 64, 128, 256, 512]
     assert list(plain.y) == pytest.approx([3, 4, 5, 6, 7, 8])
     assert list(adapted.x) == [256, 512]
@@ -677,9 +777,9 @@ def test_figures_of_what_stands_about_the_ladder(whole, good):
     )
     assert fig.data[0].x[-1] == 80
     for draw in (figures.by_batch_size, figures.noise_and_rate):
-        assert draw(good) == findings.NO_SUCH_RUNS
-    assert findings.switches(good) == findings.NO_SUCH_RUNS
-    assert findings.gap_of_the_code(good) == findings.other_tables(good) == ""
+        assert draw(good) == ""
+    assert sentences.switches(good) == ""
+    assert sentences.gap_of_the_code(good) == sentences.other_tables(good) == ""
     assert figures.ladder(good).layout.title.text == (
         "Large batch: 6.8 points below the small one; with as many updates: 0.2 points above"
     )

@@ -88,8 +88,10 @@ def test_as_s20_has_it_all_but_a_constant_is_reproduced():
         f"log₂ of the best final rate for the test set divided by that for the training loss {by}"
     )
     said = "its slope against the budget is"
-    assert stays.why.startswith(f"{said} 0 [-0.25, 0.25], over 3 budgets in steps of 2. ")
-    assert falls.why == f"{said} -1 [-1.5, -0.5], over 3 budgets in steps of 4."
+    assert stays.why.startswith(
+        f"{said} 0 [-0.25, 0.25], over 3 budgets, with rates tried in factors of 2. "
+    )
+    assert falls.why == f"{said} -1 [-1.5, -0.5], over 3 budgets, with rates tried in factors of 4."
     assert [v.effect for v in (hotter, colder, stays, falls)] == pytest.approx([2, -4, 0, -1])
     assert [v.unit for v in (hotter, colder, stays, falls)] == ["log2 ratio"] * 2 + ["slope"] * 2
     assert [v.margin for v in (hotter, colder, stays, falls)] == [1, 2, 0.2, 0.2]
@@ -338,8 +340,10 @@ def test_budgets_at_which_an_optimum_is_a_bound_are_left_out(monkeypatch, level)
     states = level.states * 2
     of = type(level)(level.study, level.records)
     of.__dict__["states"] = states[:4]
-    assert "over 3 of 4 budgets in steps of 2." in findings.initial_stays(of).why
-    assert "over 4 budgets in steps of 4." in findings.final_falls(of).why
+    assert (
+        "over 3 of 4 budgets, with rates tried in factors of 2." in findings.initial_stays(of).why
+    )
+    assert "over 4 budgets, with rates tried in factors of 4." in findings.final_falls(of).why
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -13,7 +13,7 @@ from scipy import stats
 
 from sgdnoise.analysis import Reading
 from sgdnoise.experiments import EXPERIMENTS, study_of
-from sgdnoise.experiments.layerwise_lr import figures
+from sgdnoise.experiments.layerwise_lr import figures, sentences
 from sgdnoise.experiments.layerwise_lr import findings as layerwise
 from sgdnoise.experiments.layerwise_lr.grid import BEFORE
 from sgdnoise.papers.numbers import printed
@@ -401,6 +401,12 @@ def lead(config):
     return centred(config), 50.0 - behind
 
 
+def momentum_leads(config):
+    """Momentum is 3 points ahead on 5,000 images, and 1,000 images leave all rules alike."""
+    ahead = 3.0 if config.optimizer == "sgd" and config.train_size == 5000 else 0.0
+    return centred(config), 50.0 + ahead
+
+
 def without(of, lost):
     """The same reading without the runs of which `lost` holds."""
     return Reading(of.study, {id: r for id, r in of.records.items() if not lost(r.config)})
@@ -439,9 +445,9 @@ def test_the_later_design_is_shown_and_judged_once_what_claims_compare_is_comple
         "Shown and judged are the sweeps that came first, on 5,000 images. Of those on 1,000, 1 of "
         "21 are not complete; `sgdnoise reproduce layerwise-lr --scale cpu` finishes them."
     )
-    assert layerwise.awaited(of) == (said if waits else "")
+    assert sentences.awaited(of) == (said if waits else "")
     # What came first, by itself, awaits nothing.
-    assert layerwise.awaited(of.part(came_before)) == ""
+    assert sentences.awaited(of.part(came_before)) == ""
 
 
 def test_one_run_that_is_missing_leaves_what_came_before(twice):
@@ -451,7 +457,7 @@ def test_one_run_that_is_missing_leaves_what_came_before(twice):
         if (r.config.optimizer, r.config.batch_size, r.config.train_size) == ("lars", 1000, 1000)
     )
     of = Reading(twice.study, {run: r for run, r in twice.records.items() if run != one})
-    assert layerwise.shown(of) is of.part(layerwise._came_before)
+    assert layerwise.shown(of) is of.part(layerwise.came_before)
 
 
 def test_where_nothing_came_before_the_later_design_is_shown(twice):
@@ -459,30 +465,90 @@ def test_where_nothing_came_before_the_later_design_is_shown(twice):
         Reading(twice.study, {}),
         without(twice, lambda c: c.train_size == 5000 or c.batch_size == 32),
     ):
-        assert layerwise.shown(of) is of.part(layerwise._came_after)
-        assert layerwise.awaited(of) == layerwise.before(of) == layerwise.table_before(of) == ""
+        assert layerwise.shown(of) is of.part(layerwise.came_after)
+        assert sentences.awaited(of) == sentences.before(of) == sentences.table_before(of) == ""
 
 
 @pytest.mark.parametrize("scale", ["digits", "gpu"])
 def test_a_scale_that_was_designed_once_shows_all_of_it(scale):
     of = Reading(study_of("layerwise-lr", scale), {})
     assert layerwise.shown(of) is of
-    assert layerwise.before(of) == layerwise.table_before(of) == layerwise.awaited(of) == ""
+    assert sentences.before(of) == sentences.table_before(of) == sentences.awaited(of) == ""
 
 
 def test_what_came_before_stands_on_the_page_with_its_words(twice):
-    text = layerwise.before(twice)
+    text = sentences.before(twice)
     assert text.startswith(
-        "## The sweeps before these\n\nThese came first, with 3 seeds: 5,000 images, 12 epochs. "
+        "## The sweeps before these\n\nThese came first, with 3 seeds: 5,000 images and 12 epochs. "
     )
     assert "**MCLR is as good as LARS at B = 128**: *contradicted*. MCLR minus LARS is -3" in text
     assert text.count("\n- **") == len(CLAIMS)
-    table = layerwise.table_before(twice)
+    assert sentences.reference(twice.part(came_before)) in text
+    table = sentences.table_before(twice)
     assert list(table["Batch size"]) == [32, 128, 512, 2048]
     assert list(table) == ["Batch size", *NAMES.values()]
     # Where they are what is shown, they are not told again.
     early = without(twice, lambda config: config.train_size == 1000)
-    assert layerwise.before(early) == layerwise.table_before(early) == ""
+    assert sentences.before(early) == sentences.table_before(early) == ""
+
+
+def test_words_that_the_first_design_has_otherwise_are_told_at_once(twice):
+    of_one = (
+        "These words are of one design: 1,000 images and 128 epochs. A first design, of 5,000 "
+        "images and 12 epochs, stands below and has "
+    )
+    as_good, helps = (
+        f"“{CLAIMS[id].stated.statement}”"
+        for id in ("G20-F16.mclr-as-good-as-lars", "S20-C3.mclr-helps-large-only")
+    )
+    # MCLR is behind on 5,000 images alone, and nothing else differs.
+    assert sentences.other_words(twice) == (
+        f"{of_one}other words: {helps} is *contradicted* there and *absent* here; {as_good} is "
+        "*contradicted* there and *reproduced* here."
+    )
+    same = made(lambda config: (centred(config), 50.0), scale="cpu", seeds=2)
+    assert sentences.other_words(same) == f"{of_one}the same words."
+    # Of several claims with the same words one sentence tells.
+    momentum = made(momentum_leads, scale="cpu", seeds=2)
+    *some, last = (
+        f"“{claim.stated.statement}”" for claim in CLAIMS.values() if "helps" in claim.id
+    )
+    assert sentences.other_words(momentum).endswith(
+        f"other words: {', '.join(some)} and {last} are *contradicted* there and *absent* here."
+    )
+    # While the first design is the one that is shown, and where there is no other.
+    early = without(twice, lambda config: config.train_size == 1000)
+    late = without(twice, lambda config: config.train_size == 5000)
+    for of in (early, late, Reading(study_of("layerwise-lr", "digits"), {})):
+        assert sentences.other_words(of) == ""
+
+
+def test_it_is_told_which_batch_size_stands_for_g20s(twice):
+    def told(of):
+        return sentences.reference(of)
+
+    theirs = "G20 compares MCLR and LARS at B = 1,024 of 50,000 images. The same share of "
+    for of, mine in (
+        (
+            layerwise.shown(twice),
+            "1,000 images is 20, and the nearest batch size that is run is 32",
+        ),
+        (
+            twice.part(came_before),
+            "5,000 images is 102, and the nearest batch size that is run is 128",
+        ),
+        (
+            Reading(study_of("layerwise-lr", "digits"), {}),
+            "1,024 images is 21, and the nearest batch size that is run is 32",
+        ),
+    ):
+        assert told(of) == f"{theirs}{mine}: the two are compared there."
+    own = Reading(study_of("layerwise-lr", "gpu"), {})
+    assert told(own) == "MCLR and LARS are compared at G20's own B = 1,024."
+    # The same batch size of fewer images is not G20's, nor is another one of as many.
+    few = Reading(study_of("layerwise-lr", "digits"), {})
+    assert "is run is 1,024: " in told(few.part(lambda key: dict(key)["batch_size"] == 1024))
+    assert "is run is 512: " in told(own.part(lambda key: dict(key)["batch_size"] == 512))
 
 
 def test_claims_see_the_batch_sizes_that_they_compare(twice):

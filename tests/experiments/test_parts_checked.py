@@ -108,8 +108,48 @@ def test_the_page_tells_what_is_there_and_what_is_not(monkeypatch, tmp_path):
     verdicts = [row["verdict"] for row in findings.rows(have)]
     assert verdicts == ["passed", "failed", "not yet run"]
     assert [trace.name for trace in findings.loss_curves(with_curve(have, second)).data] == [
-        "wrn-10-1, batch"
+        "wrn-10-1, batch",
+        "over all images",
     ]
+
+
+def test_the_summary_counts_nets_by_name_and_their_epochs(monkeypatch):
+    said = findings.summary({})
+    nets = {check.config.model for check in CHECKS}
+    assert len(nets) < len(CHECKS)
+    assert f"Of {len(CHECKS)} pairs of a net and a norm" in said
+    assert f"They are of {len(nets)} nets" in said
+    assert "train for 4.8 to 32 epochs" in said
+    # F1, which is judged by its accuracy, does not count: it trains for three.
+    monkeypatch.setattr(findings, "CHECKS", CHECKS[:4])
+    assert "train for 6.4 to 32 epochs" in findings.summary({})
+
+
+def test_the_figure_judges_by_the_loss_over_all_images():
+    some = [check for check in CHECKS if check.metric == "train_loss"][:2]
+    for losses, said in (
+        ((1.2, 1.4), "All 2 end below 1.5 nats, at 1.20 to 1.40"),
+        ((1.2, 1.5), "1 of 2 end below 1.5 nats, at 1.20 to 1.50"),
+    ):
+        records = {}
+        for check, loss in zip(some, losses, strict=True):
+            records |= with_curve(record(check.config, train_loss=loss), check.config)
+        fig = findings.loss_curves(records)
+        assert fig.layout.title.text == said
+        assert said in fig.layout.meta["alt"]
+        assert "fall" not in fig.layout.meta["alt"]
+        *curves, marks = fig.data
+        assert tuple(marks.y) == losses
+        assert list(marks.x) == [curve.x[-1] for curve in curves]
+        assert list(marks.marker.color) == [curve.line.color for curve in curves]
+
+
+def test_the_page_names_the_nets_of_the_papers_that_no_run_trains():
+    page = (Path(__file__).parents[2] / "book" / "parts-checked.ipynb").read_text(encoding="utf-8")
+    trained = {check.config.model for check in CHECKS}
+    for name, said in (("lstm-small", "LSTM"), ("autoencoder", "autoencoder"), ("alexnet", "224")):
+        assert name in models.registry.MODELS
+        assert (name not in trained) == (said in page)
 
 
 def test_the_live_comparisons_agree_to_the_precision_that_they_claim():

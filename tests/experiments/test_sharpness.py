@@ -220,6 +220,11 @@ def test_the_full_batchs_rate_is_critical_within_a_factor_of_two(method, values,
     assert f"λmax is {2.0**found.effect:.3g} [" in found.why
 
 
+def scattered(config):
+    """An accuracy that differs a little between all runs, so that a parabola fits a hill."""
+    return 97.0 + 1e-3 * np.random.default_rng(int(config.id, 16)).standard_normal()
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("values", "word"),
@@ -236,7 +241,11 @@ def test_the_small_batchs_rate_is_a_quarter_of_the_critical_one_or_less(method, 
         # By the effective rate: 2(1 + m)/ε is 19 times 2/ε_eff at 0.9.
         return by_seed(*values)(config) * (1 - config.momentum) / (1 + config.momentum)
 
-    found = verdict(made(sharpness), "S20-E3.far-below-critical", method)
+    def judged(top):
+        of = made(sharpness, top=lambda config: top, accuracy=scattered)
+        return verdict(of, "S20-E3.far-below-critical", method)
+
+    found = judged(-2.0)
     assert found.word == word
     assert found.effect == pytest.approx(np.mean(np.log2(values)) + 2)
     assert f"is {2.0 ** (found.effect - 2):.3g} [" in found.why
@@ -244,6 +253,20 @@ def test_the_small_batchs_rate_is_a_quarter_of_the_critical_one_or_less(method, 
     # Momentum's own limit on the effective rate is 19 times as far.
     own = f"of momentum's own limit, 2(1+m)/λmax, {2.0 ** (found.effect - 2) / 19:.3g} ["
     assert (own in found.why) == (method == "momentum")
+    assert "have the rate 2⁻², and the best one lies between 2⁻² and 2⁻²" in found.why
+    # Where the best rate may be twice or half as large, the same runs decide nothing.
+    for top in (-1.0, -3.0):
+        unsure = judged(top)
+        assert unsure.effect == pytest.approx(found.effect)
+        side = unsure.interval[1] - found.interval[1], found.interval[0] - unsure.interval[0]
+        wider = [top == -1.0, top == -3.0] if word != "undecided" else [False, False]
+        assert [grown > 0.5 for grown in side] == wider
+
+
+def test_far_below_takes_a_tuned_rate_inside_its_grid():
+    found = verdict(made(top=lambda config: 20.0), "S20-E3.far-below-critical")
+    assert found.word == "not tested here"
+    assert "lies on an edge of its grid" in found.why
 
 
 def test_a_ratio_takes_two_runs_that_learnt():

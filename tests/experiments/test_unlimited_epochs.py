@@ -11,7 +11,8 @@ import pytest
 from made_up import filled, reading
 
 from sgdnoise.analysis import Interval, Reading
-from sgdnoise.experiments import EXPERIMENTS
+from sgdnoise.claims import Claim, Verdict
+from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.experiments.unlimited_epochs import findings
 from sgdnoise.experiments.unlimited_epochs.grid import unlimited_epochs
 from sgdnoise.figures import tuned as figures
@@ -144,7 +145,7 @@ def test_as_s20_has_it_all_is_reproduced(as_s20, variant):
     assert [v.margin for v in verdicts] == [0.2, 0.2, 0.2, None, 0.5]
     assert [v.rests_on for v in verdicts] == ["budgets"] * 3 + ["seeds"] * 2
     over = "over 8 budgets, a factor of 128"
-    assert test.why.endswith(f"{over}; S20 has 0.00.")
+    assert test.why.endswith(f"{over}; S20 has 0.00. Alike means within ±0.2.")
     assert train.why.endswith(f"{over}.")
     assert less.why.endswith(f"{over}.")
     assert down.why.startswith(f"log₂ of the loss divided by that at half the budget, {over}.")
@@ -171,8 +172,7 @@ def test_each_norm_has_its_own_claims():
         return lambda config: ghost if config.norm == "ghost" else none
 
     of = made(by_norm(0.0, TRAIN), by_norm(TRAIN, 2 / 7), spread=0.002, scale="cpu")
-    other_size = "reproduced at another size"
-    assert words(of, NORM, PARTS[:3]) == ["reproduced", "reproduced", other_size]
+    assert words(of, NORM, PARTS[:3]) == ["reproduced"] * 3
     assert words(of, NO_NORM, PARTS[:3]) == ["contradicted"] * 2 + ["not tested here"]
     for variant in (PLAIN, NO_DECAY):
         assert set(words(of, variant)) == {"not tested here"}
@@ -611,3 +611,67 @@ def test_how_much_of_the_training_set_the_longest_runs_fit():
     for record in runs:
         del record.metrics["train_accuracy"]
     assert findings.interpolation(of) == ""
+
+
+# --- Why a rate does not fall ---------------------------------------------------------------------
+
+FALLS = " the best rate for the training loss falls, as it does in S20."
+STAYS = " the best rate for the training loss does not fall here, while in S20 it does."
+OPEN = " the best rate for the training loss may fall or not: that is *undecided*."
+UNTESTED = (
+    " Weight decay, the guess that was made on the digits, is not tested here: all runs have it."
+)
+
+
+@pytest.fixture
+def worded(monkeypatch):
+    """Readings whose rates for the training loss have words as said, by variant."""
+
+    def told(scale, **by):
+        def judge(claim, whole):
+            _, part, suffix = claim.id.split(".")[0], *claim.id.split(".")[1:]
+            assert part == "rate-for-loss"
+            return Verdict(by[suffix.replace("-", "_")], "")
+
+        monkeypatch.setattr(Claim, "judge", judge)
+        return findings.why_not(Reading(study_of("unlimited-epochs", scale), {})).split("\n\n")
+
+    return told
+
+
+def test_the_guess_is_made_where_it_is_tested_and_a_rate_does_not_fall(worded):
+    held, free = "With weight decay", "Without weight decay"
+    said = worded("digits", plain="absent", no_decay="contradicted")
+    assert said == [held + STAYS, findings.GUESS, free + STAYS, findings.TESTED]
+    # What is left without weight decay is no matter.
+    said = worded("digits", plain="contradicted", no_decay="reproduced")
+    assert said == [held + STAYS, findings.GUESS, free + FALLS, findings.TESTED]
+    for word, told in (
+        ("reproduced", FALLS),
+        ("reproduced at another size", FALLS),
+        ("undecided", OPEN),
+    ):
+        said = worded("digits", plain=word, no_decay="absent")
+        assert said == [held + told, free + STAYS, findings.TESTED]
+
+
+def test_where_no_run_is_without_weight_decay_the_guess_is_not_tested(worded):
+    ghost, none = "With batch norm", "Without batch norm"
+    said = worded("cpu", norm="absent", no_norm="reproduced")
+    assert said == [ghost + STAYS + UNTESTED, none + FALLS]
+    said = worded("cpu", norm="undecided", no_norm="contradicted")
+    assert said == [ghost + OPEN, none + STAYS + UNTESTED]
+
+
+def test_the_sentences_come_from_the_records(as_s20):
+    falls = [name + FALLS for name in ("With weight decay", "Without weight decay")]
+    assert findings.why_not(as_s20) == "\n\n".join([*falls, findings.TESTED])
+    # Neither rate moves.
+    assert findings.GUESS in findings.why_not(made())
+
+
+def test_it_is_told_what_the_bars_of_the_rates_are(as_s20):
+    drawn = findings.rates_against_epochs(as_s20, PLAIN)
+    assert drawn.layout.annotations[-1].text.endswith(
+        " Marks: the best rate, also between the grid's points. Bars: its 95 % interval."
+    )

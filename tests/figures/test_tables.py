@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sgdnoise.figures.tables import enumerated, runs_outside
+from sgdnoise.figures.tables import runs_outside
+from sgdnoise.phrases import enumerated
 
 
 @pytest.mark.parametrize(

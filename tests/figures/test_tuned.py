@@ -15,6 +15,7 @@ from sgdnoise.analysis import Interval, Reading
 from sgdnoise.experiments import study_of
 from sgdnoise.figures import machine, tables, titles
 from sgdnoise.figures import tuned as figures
+from sgdnoise.study.protocol import TEST_ACCURACY, TRAIN_LOSS
 from sgdnoise.study.scales import METHODS, NAMES
 
 SEEDS = 5
@@ -54,6 +55,8 @@ def test_every_figure_of_the_page_draws_what_it_says(two):
     assert rates.layout.title.text == f"The tuned rate grows {', '.join(ends)}"
     (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
     assert note == f"{figures.provenance_line(two)} Bars: standard deviations over runs."
+    (note,) = [a.text for a in rates.layout.annotations if a.name == "provenance"]
+    assert note == f"{figures.provenance_line(two)} {figures.RATES_NOTE}"
 
 
 def test_a_bend_that_no_bend_fits_as_well_is_said_to_be_there_or_further(two):
@@ -88,6 +91,23 @@ def test_the_line_under_a_figure_tells_of_its_own_runs_alone(two):
     line = figures.provenance_line(part)
     assert f": {len(runs)} runs, " in line
     assert line.endswith("; 2026-01-01.")
+
+
+def test_the_line_under_a_figure_counts_the_seeds_that_are_there(two):
+    state = two.states[0]
+
+    def seeds(lost):
+        gone = {state.sweep.config(point, seed).id for point, seed in lost}
+        there = {run: record for run, record in two.records.items() if run not in gone}
+        line = figures.provenance_line(Reading(two.study, there))
+        return line.partition(" a point")[0].rpartition(", ")[2]
+
+    first, second, *_ = state.points
+    assert seeds([]) == "5 seeds"
+    assert seeds([(first, 4)]) == "4 to 5 seeds"
+    assert seeds([(first, 4), (second, 0), (second, 1), (second, 2)]) == "2 to 5 seeds"
+    # A point of which nothing is recorded is not drawn.
+    assert seeds([(first, seed) for seed in range(SEEDS)]) == "5 seeds"
 
 
 def test_positions_of_sliders_are_those_at_which_something_is_measured(two):
@@ -156,15 +176,60 @@ def test_a_title_says_where_each_curve_is_best(two, objective, word, pick):
     assert nothing.layout.title.text is None
 
 
-def test_of_three_curves_the_best_one_alone_is_told(two):
-    optima = two.optima()
-    third = optima[optima.method == "sgd"].assign(test_accuracy_mean=99.5, test_accuracy_fresh=90.0)
-    keys = [(("method", "sgd"), ("norm", "none"), ("batch_size", b)) for b in third.batch_size]
-    rows = pd.concat([optima, third.assign(key=keys)], ignore_index=True)
-    part = dataclasses.replace(two)
-    object.__setattr__(part, "optima", lambda *_: rows)
-    title = figures.against(part, "batch_size").layout.title.text
-    assert title == "SGD, without batch norm best at B = 1, 90 % by fresh seeds"
+def spread_of(**curves):
+    """The title of curves over batch sizes: what fresh seeds and the tuning's reached, by size."""
+
+    def rows(by_size):
+        found = [(size, *reached) for size, reached in by_size.items()]
+        columns = ["batch_size", "test_accuracy_fresh", "test_accuracy_mean"]
+        table = pd.DataFrame(found, columns=columns)
+        return table.assign(train_loss_fresh=table.iloc[:, 1], train_loss_mean=table.iloc[:, 2])
+
+    tables = {name: rows(by_size) for name, by_size in curves.items()}
+    return [titles.best_of_each(tables, "batch_size", of) for of in (TEST_ACCURACY, TRAIN_LOSS)]
+
+
+THREE = {
+    "a": {32: (90.0, 1.0), 64: (50.0, 2.0), 1024: (80.0, 3.0)},
+    "b": {32: (91.5, 1.5), 64: (70.0, 3.0), 1024: (60.0, 6.0)},
+    "c": {32: (90.5, 2.0), 64: (60.0, 4.0), 1024: (40.0, 3.0)},
+}
+
+
+def but(nan, *sizes, **more):
+    """`THREE` less what fresh seeds reached with one curve, at some sizes or at all."""
+    sizes = sizes or (32, 64, 1024)
+    gone = {size: (np.nan, THREE[nan][size][1]) for size in sizes}
+    return {**THREE, nan: {**THREE[nan], **gone}, **more}
+
+
+def test_of_three_curves_it_is_told_how_far_apart_they_are_and_none_is_named():
+    first, by = "From the best to the worst curve", ", by fresh seeds"
+    points, factor = spread_of(**THREE)
+    assert points == f"{first}{by}: 1.5 points at B = 32, 40.0 points at B = 1,024"
+    assert factor == f"{first}{by}: a factor of 1 at B = 32, a factor of 2 at B = 1,024"
+    # The ends are those that all curves have, and a curve without fresh seeds has none.
+    assert spread_of(**but("b", 32))[0] == (
+        f"{first}{by}: 20.0 points at B = 64, 40.0 points at B = 1,024"
+    )
+    assert spread_of(**but("b"))[0] == (
+        f"{first}{by}: 0.5 points at B = 32, 40.0 points at B = 1,024"
+    )
+    assert spread_of(**but("b", 32, 64))[0] == f"{first}{by}: 40.0 points at B = 1,024"
+
+
+def test_where_fresh_seeds_tell_nothing_apart_the_tunings_do():
+    first = "From the best to the worst curve: "
+    none = {
+        name: {at: (np.nan, mean) for at, (_, mean) in of.items()} for name, of in THREE.items()
+    }
+    for curves in (none, {**none, "a": THREE["a"]}):
+        points, factor = spread_of(**curves)
+        assert points == f"{first}1.0 points at B = 32, 3.0 points at B = 1,024"
+        assert factor == f"{first}a factor of 2 at B = 32, a factor of 2 at B = 1,024"
+    # Curves that have no batch size in common.
+    apart = {f"{at}": {at: (90.0, 90.0)} for at in (32, 64, 128)}
+    assert spread_of(**apart) == [None, None]
 
 
 def test_a_sweeps_title_counts_the_runs_outside_of_its_frame(two, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -39,6 +40,24 @@ def test_each_item_has_a_claim_or_a_reason_why_not(item):
         assert not item.see
 
 
+def test_what_is_not_numbered_has_sections_and_no_equation_beyond_the_last_counts():
+    others = {item.id: item.sections for item in ITEMS if not item.numbered}
+    assert others["S20-E4"] == "§3.1"
+    assert others["S20-C4"] == "§3.5, §8"
+    assert all(others.values())
+    assert {name.rstrip("0123456789") for name in others} == {
+        *("S20-E", "S20-C", "H17-N", "H17-C", "G20-C")
+    }
+    assert not Item("S20-E1").sections
+
+
+def test_layerwise_rules_at_large_batches_are_an_extension_of_s20_and_say_so():
+    for rule in ("LARS", "PercentDelta", "MCLR"):
+        (claim,) = [c for c in claims() if stated(c).statement.startswith(f"{rule}, taken for ")]
+        assert claim.startswith("S20-C3.")
+        assert stated(claim).where.startswith("this book's own extension of S20 §3.3")
+
+
 def test_the_items_are_all_that_the_papers_number():
     ids = {paper: [item.id.partition("-")[2] for item in of] for paper, of in items().items()}
     assert list(ids) == ["S20", "H17", "G20"]
@@ -63,7 +82,7 @@ def test_each_claim_is_judged_by_one_predicate_or_waits(claim):
     assert JUDGED[claim] == (0 if said.waits_for else 1)
     if said.waits_for:
         assert said.waits_for in TO_COME | EXPERIMENTS.keys()
-    own = said.where.startswith("this book's own guess")
+    own = said.where.startswith("this book's own ")
     assert own or any(item.has(claim) for item in ITEMS), "the paper numbers no such thing"
 
 
@@ -78,7 +97,7 @@ def test_an_id_can_stand_in_an_address_and_a_statement_alone(claim):
     said = stated(claim)
     assert said.statement
     assert not said.statement.endswith(".")
-    assert said.where.startswith((claim[:3], "this book's own guess"))
+    assert said.where.startswith((claim[:3], "this book's own "))
 
 
 def test_there_are_claims_enough_and_none_twice():
@@ -91,3 +110,19 @@ def test_a_claim_of_a_figure_is_about_the_panels_that_it_names():
     assert not Item("S20-F2d").has("S20-F2.rate-for-test.norm")
     assert not Item("S20-F2").has("S20-F1a.methods-agree-below")
     assert not Item("S20-F1b").has("S20-F1a.methods-agree-below")
+    # S20's panel c is of the test set, its panel d of the training loss.
+    assert Item("S20-F3c").has("S20-F3.final-falls")
+    assert not Item("S20-F3d").has("S20-F3.final-falls")
+    for panel in "cd":
+        assert Item(f"S20-F3{panel}").has("S20-F3.starts-hotter")
+        assert Item(f"S20-F3{panel}").has("S20-F3.ends-colder")
+
+
+def test_no_number_is_there_twice():
+    def unique(pairs):
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    for name in ("numbers", "ids"):
+        text = (ROOT / f"src/sgdnoise/papers/{name}.json").read_text(encoding="utf-8")
+        json.loads(text, object_pairs_hook=unique)

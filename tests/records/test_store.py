@@ -11,9 +11,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import filelock
 import pytest
 from stores import differences
 
@@ -362,6 +364,18 @@ def test_a_killed_holder_frees_its_lock(tmp_path):
     assert done.stdout == "held\n"
     assert done.returncode == -9
     Store(tmp_path).lock("x").acquire(timeout=1)
+
+
+def test_a_lock_taken_in_one_thread_is_freed_in_another(tmp_path):
+    store = Store(tmp_path)
+    lock = store.lock("x")
+    taker = threading.Thread(target=lock.acquire)
+    taker.start()
+    taker.join()
+    with pytest.raises(filelock.Timeout):
+        store.lock("x").acquire(timeout=0)
+    lock.release()
+    store.lock("x").acquire(timeout=1)
 
 
 def test_equality_leaves_out_times_and_dates_and_nothing_else(tmp_path):

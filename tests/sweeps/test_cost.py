@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import partial
 
@@ -43,6 +44,15 @@ def test_an_epoch_takes_what_the_engine_is_held_to(batch_size, epoch):
     assert cost.assumed_seconds(config(batch_size=batch_size, epochs=20.0)) == pytest.approx(
         seconds / 10, rel=1e-2
     )
+
+
+def test_a_run_that_ended_early_tells_nothing_of_a_whole_one():
+    whole, lost = config(), config(learning_rate=9.0)
+    records = timed(whole, 100.0) | timed(lost, 1.0)
+    records[lost.id] = dataclasses.replace(records[lost.id], status="diverged")
+    assert cost.estimate_seconds([whole], records, "cuda") == pytest.approx([100.0])
+    alone = {lost.id: records[lost.id]}
+    assert math.isnan(cost.estimate_seconds([whole], alone, "cuda")[0])
 
 
 def test_between_the_bounds_it_falls_with_the_batch_size():

@@ -195,7 +195,7 @@ def test_a_dry_run_tells_what_it_would_take_and_writes_nothing(tmp_path, trained
 def test_fresh_takes_what_this_code_made_of_its_own_store_alone(
     tmp_path, trained, command, monkeypatch
 ):
-    monkeypatch.setattr(reproduce, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(reproduce, "project_root", lambda *_: tmp_path)
     monkeypatch.setattr("sgdnoise.book.compare.Comparison.of", lambda *_: _Compared())
     todo = study().needed({})
     committed, own = Store(tmp_path / "results"), Store(tmp_path / "local" / "results")

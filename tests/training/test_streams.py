@@ -40,6 +40,18 @@ def test_independent_batches_hold_no_example_twice_but_epochs_do():
     assert torch.allclose(share, torch.full((10,), 0.7), atol=5 * (0.7 * 0.3 / 200) ** 0.5)
 
 
+def test_independent_batches_keep_no_more_memory_than_they_are(monkeypatch):
+    kept, stack = [], torch.stack
+
+    def measured(rows):
+        kept.extend(row.untyped_storage().nbytes() for row in rows)
+        return stack(rows)
+
+    monkeypatch.setattr(torch, "stack", measured)
+    drawn = batch_indices(config(sampling="independent"), 1000, 0, 50)
+    assert sum(kept) == drawn.numel() * drawn.element_size()
+
+
 def test_seeds_and_purposes_are_streams_of_their_own():
     draws = {
         torch.rand(1, generator=stream(seed, purpose)).item()

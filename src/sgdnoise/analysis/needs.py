@@ -13,7 +13,8 @@ from sgdnoise.study.scales import NAMES
 def no_optimum(reading: Reading, keys: Iterable[Key]) -> str:
     """Why fresh seeds do not tell what a tuned rate reaches; empty where they do.
 
-    No claim rests on an optimum at an edge of its grid, which is a bound.
+    No claim rests on an optimum at an edge of its grid, which is a bound, nor on the seeds alone
+    that outlived the others.
 
     Args:
         reading: of an experiment over methods and batch sizes.
@@ -27,6 +28,9 @@ def no_optimum(reading: Reading, keys: Iterable[Key]) -> str:
             return f"every {rate} diverged {at}."
         if not row["fresh_seeds"]:
             return f"every fresh seed at the best {rate} diverged {at}."
+        if lost := row["fresh_diverged"]:
+            seeds = row["fresh_seeds"] + lost
+            return f"{lost} of {seeds} fresh seeds at the best {rate} diverged {at}."
         if row["bound"]:
             return f"the best {rate} {at} lies on an edge of its grid."
     return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -14,7 +13,7 @@ import pandas as pd
 
 from sgdnoise.analysis.intervals import Estimate, Interval
 from sgdnoise.analysis.locate import scores
-from sgdnoise.analysis.regimes import Regimes, boundary_of, line_slope, log_rates, log_slope
+from sgdnoise.analysis.regimes import Regimes, boundary_of, log_slope, rate_slope
 from sgdnoise.analysis.tuning import (
     Tuning,
     at_optimum,
@@ -145,7 +144,8 @@ class Reading:
         `peak`, `peak_low`, `peak_high`, `peak_by` (see `analysis.locate`), the mean and standard
         deviation of every objective at the optimum, over the k runs that are best by the tuned
         objective (`*_mean`, `*_std`) and over all finite fresh seeds (`*_fresh`, `*_fresh_std`,
-        `fresh_seeds`), `seeds` (fewest at any grid point), `diverged` (runs), and `settled`.
+        `fresh_seeds`; beside them `fresh_diverged`), `seeds` (fewest at any grid point), `diverged`
+        (runs of the grid), and `settled`.
         """
         rows = self._optima(objective)
         return rows[[_is_of(key, variant) for key in rows.key]].reset_index(drop=True)
@@ -207,9 +207,11 @@ class Reading:
 
     def slope_apart(self, over: str, objective: str, other: str) -> Interval:
         """How much steeper the rates for one objective go with a key than those for another."""
-        mine, theirs = (log_rates(self.tuned(name), over) for name in (objective, other))
-        apart = [mine[at] - theirs[at] for at in mine]
-        return line_slope([math.log2(at) for at in mine], apart)
+        mine, theirs = (self.tuned(name) for name in (objective, other))
+        pairs = {float(dict(key)[over]): (mine[key].peak, theirs[key].peak) for key in mine}
+        return rate_slope(
+            (at, a - b) for at, (a, b) in pairs.items() if a.is_estimate and b.is_estimate
+        )
 
     def slope(
         self, over: str, objective: str = "test_accuracy", variant: Key | None = None

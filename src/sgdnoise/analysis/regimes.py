@@ -7,13 +7,13 @@ interval: scatter knows of everything that moves a tuned rate, seeds, grids and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from sgdnoise.analysis.intervals import COVERAGE, Interval, quantile
+from sgdnoise.analysis.intervals import COVERAGE, Interval, quantile, slope_through
 from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.tuning import Tuning
 from sgdnoise.study.grid import Key
@@ -85,7 +85,7 @@ def fit_regimes(batch_sizes: Sequence[int], peaks: Sequence[Located]) -> Regimes
     )
 
 
-def _is_one(peak: Located) -> bool:
+def _is_one(peak: Interval) -> bool:
     return peak.is_estimate and math.isfinite(peak.value)
 
 
@@ -172,5 +172,21 @@ def log_rates(tuned: Mapping[Key, Tuning], name: str) -> dict[float, float]:
 
 def log_slope(tuned: Mapping[Key, Tuning], name: str) -> Interval:
     """Slope of log tuned learning rate against log of a key, such as `epochs`, least squares."""
-    rates = log_rates(tuned, name)
-    return line_slope([math.log2(at) for at in rates], list(rates.values()))
+    return rate_slope([(float(dict(key)[name]), one.peak) for key, one in tuned.items()])
+
+
+def rate_slope(rates: Iterable[tuple[float, Interval]]) -> Interval:
+    """Slope of located rates, log₂, over log₂ of what they stand at, by least squares.
+
+    A few points can lie on a line by chance. So the interval holds that of the residuals and that
+    of the rates' own intervals.
+
+    Args:
+        rates: what a rate stands at, as a batch size, and the rate. Bounds are left out.
+    """
+    sound = [(math.log2(at), one) for at, one in rates if _is_one(one)]
+    x, found = [at for at, _ in sound], [one for _, one in sound]
+    line, own = line_slope(x, [one.value for one in found]), slope_through(x, found)
+    if math.isnan(line.low) or math.isnan(own.low):
+        return line
+    return Interval(line.value, min(line.low, own.low), max(line.high, own.high))

@@ -133,9 +133,11 @@ def optimum(
     key, tuned = state.sweep.key, state.tuned.get(objective.name)
     row: dict[str, object] = {**dict(key), "key": key, "sweep": key_name(key)}
     points = state.points
-    counts = [sum(state.sweep.config(p, s).id in known for s in range(seeds)) for p in points]
-    row |= {"settled": state.settled, "seeds": min(counts), "fresh_seeds": 0}
-    row["diverged"] = int(sum(counts) - np.isfinite(one.table).sum())
+    made = [[known.get(state.sweep.config(p, s).id) for s in range(seeds)] for p in points]
+    there = [[run[objective.name] for run in runs if run is not None] for runs in made]
+    row |= {"settled": state.settled, "seeds": min(map(len, there))}
+    row |= {"fresh_seeds": 0, "fresh_diverged": 0}
+    row["diverged"] = sum(not math.isfinite(value) for values in there for value in values)
     row |= {"peak": one.peak.value, "peak_low": one.peak.low, "peak_high": one.peak.high}
     row["peak_by"] = one.peak.by
     if tuned is None:
@@ -151,7 +153,7 @@ def optimum(
         "bar_low": low,
         "bar_high": high,
         "bound": tuned.bound[0],
-        "open": tuned.at_low[0] or tuned.at_high[0],
+        "open": any(tuned.at_low) or any(tuned.at_high),
     }
     ids = [state.sweep.config(tuned.point, s).id for s in range(seeds)]
     runs = _best_runs([known[run] for run in ids if run in known], objective, state)
@@ -161,7 +163,8 @@ def optimum(
         row |= {f"{name}_mean": mean, f"{name}_std": std}
         mean, std = mean_std([run[name] for run in fresh])
         row |= {f"{name}_fresh": mean, f"{name}_fresh_std": std}
-    row["fresh_seeds"] = sum(math.isfinite(run[objective.name]) for run in fresh)
+    ended = sum(math.isfinite(run[objective.name]) for run in fresh)
+    row |= {"fresh_seeds": ended, "fresh_diverged": len(fresh) - ended}
     return row
 
 
@@ -169,16 +172,19 @@ def reached(one: Tuning, known: Mapping[str, Outcome], objective: Objective) -> 
     """What the seeds reached that the tuning never saw: accuracy in points, a loss as log₂.
 
     The error is by the variance pooled over those seeds and the tuning's at the rates that share
-    it: see `Tuning.about`.
+    it: see `Tuning.about`. A loss shares it with no other rate: near zero its logarithm scatters
+    ten times as far at one rate as at the next.
 
     Args:
         one: the tuning whose rate it is.
         known: what is recorded, by run.
         objective: what is asked for, which need not be what was tuned.
     """
-    sweep = one.state.sweep
+    sweep, tuned = one.state.sweep, one.state.tuned.get(one.objective.name)
     fresh = [known[run][objective.name] for run in one.state.fresh_runs if run in known]
     about = [one.points[row] for row in np.flatnonzero(one.about)]
+    if not objective.higher_is_better:
+        about = [] if tuned is None else [tuned.point]
     near = value_table(sweep, about, one.seeds, known, objective)
     groups = [objective.sign * scores(values, objective) for values in (fresh, *near)]
     return Estimate.pooled(groups[0], groups)

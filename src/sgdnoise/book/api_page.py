@@ -26,6 +26,20 @@ room.
 It is made from the sources of the package when the book is built.
 """
 
+EXAMPLE = """\
+from sgdnoise.config import RunConfig
+from sgdnoise.training import train
+
+config = RunConfig(
+    dataset="digits", model="digits-mlp", batch_size=32, learning_rate=0.1, momentum=0.9, epochs=20
+)
+(result,) = train([config])
+
+print(config.id, result.status)
+print(result.metrics["test_accuracy"], "% of the test set,", result.metrics["train_loss"], "nats")
+"""
+"""One run, from its config to its final numbers."""
+
 _DIRECTIVES = {
     "function": "py:function",
     "class": "py:class",
@@ -59,7 +73,7 @@ def page(address: Address | None = None) -> str:
     # Here, for the command line imports the book's commands.
     from sgdnoise.cli import help_pages
 
-    parts = [_INTRODUCTION, "## On the command line\n"]
+    parts = [_INTRODUCTION, _example(), _rooms(), "## On the command line\n"]
     parts += [f"### `{name}`\n\n```text\n{text}```\n" for name, text in help_pages().items()]
     for room in ROOMS:
         first, *below = modules(room)
@@ -69,6 +83,24 @@ def page(address: Address | None = None) -> str:
             parts.append(f"### `{module.name}`\n\n{prose(module.doc)}\n")
             parts += _names(module, address)
     return "\n".join(parts)
+
+
+def _example() -> str:
+    return (
+        "## One run\n\nA config is a run: equal configs give equal runs, and its id is the name "
+        f"of the run's record.\n\n```python\n{EXAMPLE}```\n"
+    )
+
+
+def _rooms() -> str:
+    """A line a room: its name, and the first paragraph of its docstring."""
+    lines = []
+    for room in ROOMS:
+        first = modules(room)[0]
+        lines.append(
+            f"- `{first.name}`: {_escaped(' '.join(first.doc.split(chr(10) * 2)[0].split()))}"
+        )
+    return "\n".join(["## The rooms\n", *lines, ""])
 
 
 def _names(module: Module, address: Address | None) -> Iterator[str]:

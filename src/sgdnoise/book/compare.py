@@ -1,4 +1,4 @@
-"""Mine, the committed runs, the paper: do they agree?
+"""Mine and the committed runs: do they agree?
 
 Two stores of one experiment are compared at every point, by tuned learning rate and accuracy, and
 by what each says of the claims. Identical numbers are not asked for, since another processor rounds
@@ -21,7 +21,7 @@ import pandas as pd
 from sgdnoise.analysis import Estimate, Interval
 from sgdnoise.analysis.reading import Reading
 from sgdnoise.book.markdown import literal
-from sgdnoise.claims import Claim, Verdict, alike, with_more
+from sgdnoise.claims import HELD, SURE, Claim, Verdict, alike, with_more
 from sgdnoise.experiments import findings
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key, SweepState
@@ -37,8 +37,7 @@ Word = Literal["agrees", "DIFFERS", "undecided"]
 
 _WORDS: dict[str, Word] = {"reproduced": "agrees", "contradicted": "DIFFERS"}
 
-_HELD = {"reproduced", "reproduced at another size"}
-_DECIDED = _HELD | {"absent", "contradicted"}
+_DECIDED = {*SURE, "absent"}
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class Comparison:
         """One row a claim of this scale: `claim`, `mine` and `committed` (verdicts), `agree`.
 
         They agree by the same word, if it is one that the runs decided, and differ by opposite
-        ones. Two that are undecided agree in nothing.
+        ones. Two that are undecided agree in nothing, unless every run is identical.
         """
         rows = []
         for claim in self.claims:
@@ -283,7 +282,7 @@ def _compared(x: str, y: str) -> Word:
     """Whether two words on a claim agree."""
     if x == y and x in _DECIDED:
         return "agrees"
-    opposite = (x in _HELD and y == "contradicted") or (y in _HELD and x == "contradicted")
+    opposite = (x in HELD and y == "contradicted") or (y in HELD and x == "contradicted")
     return "DIFFERS" if opposite else "undecided"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from IPython.display import HTML, Markdown
@@ -70,16 +70,19 @@ def _said(row: Row) -> str:
 
 
 def _chips(rows: Iterable[Row], first: Row) -> str:
-    """Words at their scales, each a link to its row; with the method where `first` has another."""
+    """Words at their scales, each a link to its row; with the variant where `first` has another.
+
+    Statements of one claim's variants end in what tells them apart: a method, or a part of the net.
+    """
     chips = []
     for row in rows:
-        method = "" if row["id"] == first["id"] else NAMES.get(row["id"].rpartition(".")[2], "")
-        chips.append(f'<a class="to" href="{_scorecard(row)}">{_word(row, method)}</a>')
+        variant = "" if row["id"] == first["id"] else row["statement"].rpartition(", ")[2]
+        chips.append(f'<a class="to" href="{_scorecard(row)}">{_word(row, variant)}</a>')
     return " ".join(chips)
 
 
-def _word(row: Row, method: str = "") -> str:
-    of = f" for {method}" if method else ""
+def _word(row: Row, variant: str = "") -> str:
+    of = f", {variant}" if variant else ""
     return chip(row["verdict"], f"{row['verdict']} at {row['scale']}{of}")
 
 
@@ -172,16 +175,25 @@ def disagreement(store: Store, scale: str = "cpu") -> Markdown:
     study = study_of("discriminating", scale)
     reading = Reading(study, store.read(*study.place))
     found = findings(study.experiment.name)
-    told = any(claim.judge(reading).word != "not measured" for claim in found.CLAIMS)
+    words = {claim.id: claim.judge(reading).word for claim in found.CLAIMS}
+    told = set(words.values()) != {"not measured"}
     said = [found.held_lines(reading)] if told else []
     if reading.missing:
         what = "Part of this" if told else "Which of them holds where they disagree"
         asked = len(study.needed(reading.records))
         said.append(
             f"*{what} is not measured yet: {len(reading.missing):,} of {asked:,} runs are missing, "
-            f"which `{study.command}` makes.*"
+            f"which `{study.command}` makes.{_arms_to_come(reading, words)}*"
         )
     return Markdown("\n\n".join(said))
+
+
+def _arms_to_come(reading: Reading, words: Mapping[str, str]) -> str:
+    """That a gap, once it is measured, asks for runs that are not among the missing ones yet."""
+    left_out = len(reading.states) < len(reading.study.experiment.sweeps[reading.study.scale]())
+    if not left_out or words["H17-C1.no-inherent-gap"] != "not measured":
+        return ""
+    return " If they show a gap, more follow: the runs that could close it."
 
 
 def _missing(reading: Reading) -> Markdown:

@@ -17,7 +17,7 @@ from sgdnoise.experiments import studies
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
 from sgdnoise.study.study import Study
-from sgdnoise.sweeps.cost import expected_seconds
+from sgdnoise.sweeps.cost import estimate_seconds, expected_seconds
 
 
 def table(store: Store) -> pd.DataFrame:
@@ -57,15 +57,22 @@ def _ran_on(record: Record) -> str:
     return f"{device.split(',')[0]}, {precision}"
 
 
-_HOURS = {"cpu": "core-hours", "cuda": "GPU-hours"}
+_DEVICES = {"cpu": "core", "cuda": "GPU"}
 
 
 def hours(records: Iterable[Record]) -> str:
     """What the runs took, in core-hours and GPU-hours by the device that each record names."""
-    spent = dict.fromkeys(_HOURS.values(), 0.0)
+    spent = dict.fromkeys(_DEVICES.values(), 0.0)
     for record in records:
-        spent[_HOURS[record.device]] += float(record.provenance.get("seconds", 0.0))
-    return ", ".join(f"{s / 3600:.2f} {unit}" for unit, s in spent.items() if s)
+        spent[_DEVICES[record.device]] += float(record.provenance.get("seconds", 0.0))
+    return ", ".join(f"{s / 3600:.2f} {unit}-hours" for unit, s in spent.items() if s)
+
+
+def _time(seconds: float, device: str) -> str:
+    """A time in the largest unit of which it has one."""
+    units = {"hours": 3600, "minutes": 60, "seconds": 1}
+    unit = next((unit for unit, size in units.items() if seconds >= size), "seconds")
+    return f"{seconds / units[unit]:,.1f} {_DEVICES[device]}-{unit}"
 
 
 def dates(records: Iterable[Record]) -> str:
@@ -97,10 +104,10 @@ def environments(store: Store) -> pd.DataFrame:
 
 
 def to_run(store: Store) -> pd.DataFrame:
-    """What is missing, a row an experiment and scale, in the order in which it is worth having.
+    """What is missing, a row an experiment and scale, the shortest first.
 
-    Columns: experiment, scale, seeds, missing (runs as things stand), estimate (see `_estimate`),
-    command.
+    Columns: experiment, scale, seeds, missing (runs as things stand), needs a GPU (yes, in part or
+    no), estimate, by (`records`, or `bound` of the time on a GPU), command.
     Empty when nothing is missing.
     """
     rows = []
@@ -109,34 +116,46 @@ def to_run(store: Store) -> pd.DataFrame:
         todo = study.missing(records)
         if not todo:
             continue
-        rows.append(
-            {
-                "experiment": study.experiment.name,
-                "scale": study.scale,
-                "seeds": str(study.seeds),
-                "missing": f"{len(todo):,} runs",
-                "estimate": _estimate(study, todo, records),
-                "command": study.command,
-            }
-        )
-    return pd.DataFrame(rows)
+        seconds, told = _estimate(study, todo, records)
+        row = {
+            "experiment": study.experiment.name,
+            "scale": study.scale,
+            "seeds": str(study.seeds),
+            "missing": f"{len(todo):,} runs",
+            **told,
+            "command": study.command,
+        }
+        rows.append((seconds, row))
+    return pd.DataFrame([row for _, row in sorted(rows, key=lambda one: one[0])])
 
 
-def _estimate(study: Study, todo: list[RunConfig], records: Mapping[str, Record]) -> str:
-    """The hours that runs will take of each device, by the records of the same net.
+def _estimate(
+    study: Study, todo: list[RunConfig], records: Mapping[str, Record]
+) -> tuple[float, dict[str, str]]:
+    """The seconds that runs will take, and how a row tells them, by the records of the same net.
 
-    Where there are none, a GPU's are `cost.assumed_seconds`, and a processor's are left out.
+    Where there are none, a GPU's are `cost.assumed_seconds`, and a processor's are left out: they
+    count as infinite.
     """
     # Here, for it loads torch.
     from sgdnoise.sweeps.place import Places
 
-    where, said = Places(study, records).of, []
-    for device in ("cuda", "cpu"):
-        configs = [config for config in todo if where(config) == device]
+    where = Places(study, records).of
+    runs = {device: [config for config in todo if where(config) == device] for device in _DEVICES}
+    on = {device: configs for device, configs in runs.items() if configs}
+    total, said, sources = 0.0, [], set()
+    for device, configs in sorted(on.items(), reverse=True):
         seconds = expected_seconds(where, configs, records)
-        if configs and np.isfinite(seconds).all():
-            said.append(f"{seconds.sum() / 3600:,.1f} {_HOURS[device]}")
-    return ", ".join(said)
+        if not np.isfinite(seconds).all():
+            total = np.inf
+            continue
+        total += float(seconds.sum())
+        said.append(_time(float(seconds.sum()), device))
+        measured = np.isfinite(estimate_seconds(configs, records, device))
+        sources |= {"records" if one else "bound" for one in measured}
+    needs = "no" if "cuda" not in on else "in part" if "cpu" in on else "yes"
+    by = " and ".join(sorted(sources, reverse=True))
+    return total, {"needs a GPU": needs, "estimate": ", ".join(said), "by": by}
 
 
 def summary(store: Store) -> str:
@@ -150,9 +169,20 @@ def summary(store: Store) -> str:
         {(study.scale, c.id) for study, file in files for c in study.needed(file) if c.id in file}
     )
     more = f", and {len(records) - asked:,} that no grid asks for any more"
+    every = [record for _, file in files for record in file.values()]
+    in_rows = sum(len(study.needed(file)) - len(study.missing(file)) for study, file in files)
     return (
         f"**{asked:,} runs** are recorded that the grids ask for"
         f"{more if asked < len(records) else ''}; {hours(records)} in all "
         f"({literal(dates(records))}); "
         f"{there} of {len(files)} pairs of experiment and scale have any."
+        + (_shared(in_rows, every) if len(every) > len(records) else "")
+    )
+
+
+def _shared(runs: int, every: list[Record]) -> str:
+    """What the rows of the table add up to, where experiments share runs."""
+    return (
+        " A run that several experiments share counts once here, and in each of their rows below: "
+        f"these add up to {runs:,} runs and {hours(every)}."
     )

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,36 @@ def _tidy(path: Path, key: str, study: Study) -> None:
         # JupyterLab collapses the code of a rendered page as it does the notebook's.
         kept = {"jupyter": cell.metadata["jupyter"]} if "jupyter" in cell.metadata else {}
         cell.metadata = nbformat.NotebookNode(kept | ({"tags": tags} if tags else {}))
+    notebook.cells = _without_empty(notebook.cells)
     title, *rest = notebook.cells[0].source.split("\n", 1)
     title = f"{title} on {study.data} (scale {study.scale})"
     notebook.cells[0].source = "\n".join([title, "", *_size(study), *rest])
     nbformat.write(notebook, path)
+
+
+IF_SHOWN, OTHERWISE = "if-shown", "otherwise"
+"""Tags of texts that depend on what a scale has: see `_without_empty`."""
+
+
+def _without_empty(cells: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The cells without the texts that tell of nothing here, and without the cells under these.
+
+    A text that is tagged `IF_SHOWN` is left out where no cell under it shows anything; one that is
+    tagged `OTHERWISE` is left out where all of those stand.
+    """
+    sections: list[list[nbformat.NotebookNode]] = []
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            sections.append([])
+        sections[-1].append(cell)
+
+    def tagged(section: list[nbformat.NotebookNode], tag: str) -> bool:
+        return tag in section[0].metadata.get("tags", [])
+
+    kept = [s for s in sections if not tagged(s, IF_SHOWN) or any(c.get("outputs") for c in s)]
+    if len(kept) == len(sections):
+        kept = [section for section in kept if not tagged(section, OTHERWISE)]
+    return [cell for section in kept for cell in section]
 
 
 def relinked(text: str) -> str:
@@ -185,7 +212,11 @@ def _size(study: Study) -> list[str]:
     """What the page's runs train, and links to the experiment at the contents' other scales."""
     name = study.experiment.name
     others = [s for s in contents(book_folder().parent) if s.experiment.name == name]
-    links = [f"[{s.data}](../{s.scale}/{name})" for s in others if s.scale != study.scale]
+    links = [
+        f"[{s.data} (scale {s.scale})](../{s.scale}/{name})"
+        for s in others
+        if s.scale != study.scale
+    ]
     also = [f"The same experiment on {' and on '.join(links)}."] if links else []
     signs = "$B$ is the batch size, and brackets hold 95 % intervals."
     return [f"These runs train {study.net} on {study.data}.", *also, signs]

@@ -56,18 +56,17 @@ class Page(Reading):
         """Scale, what it leaves out and how much of it has been run."""
         study, own = self.study, self.study.experiment.seeds[self.study.scale]
         lines = [f"**Scale `{study.scale}`.** {study.leaves_out}"]
-        if self.least_seeds < self.seeds:
+        if self.waiting:
+            asked = len(study.needed(self.records))
+            made = f"{asked - len(self.missing):,} of {asked:,} runs"
             lines.append(
-                f"So far **{self.least_seeds} of {self.seeds} seeds** have been run at every grid "
-                "point."
+                f"**{made}** that are asked for so far have been made, and {self.waiting} of "
+                f"{len(self.states)} sweeps are not complete. Verdicts rest on complete sweeps "
+                "only; what figures and tables show of the others is provisional. "
+                f"`{study.command}` finishes them."
             )
         elif study.seeds < own:
             lines.append(f"Shown are **{study.seeds} of {own} seeds**.")
-        if self.waiting:
-            lines.append(
-                f"{self.waiting} of {len(self.states)} sweeps are not complete, and what they show "
-                f"is provisional; `{study.command}` finishes them."
-            )
         return Markdown("\n".join(lines))
 
     @property
@@ -98,15 +97,23 @@ class Page(Reading):
             return Markdown("**No verdict**: a single seed has no spread to judge by.")
         return None
 
-    def opening(self, draw: Callable[..., Any], claim: str, *arguments: Any) -> None:
+    def opening(
+        self,
+        draw: Callable[..., Any],
+        claim: str,
+        *arguments: Any,
+        more: Callable[[Reading], str] | None = None,
+    ) -> None:
         """The page's first figure under its finding, one claim's verdict, and over all words.
 
         Args:
             draw: gives the figure for this reading and the further arguments.
             claim: the id of the claim that the figure argues.
+            more: gives what the finding is told with beside that verdict.
         """
         if self.no_verdict is None:
-            display(Markdown(self._headline(claim)))
+            told = [self._headline(claim), more(self) if more else ""]
+            display(Markdown("\n\n".join(filter(None, told))))
         display(self.show(draw, *arguments), self.words)
 
     def _headline(self, claim: str) -> str:

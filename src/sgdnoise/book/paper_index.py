@@ -1,7 +1,7 @@
 """Every numbered thing of the papers, and where in this book it is reproduced, judged or put right.
 
-Nothing is typed: the papers' lists name the things, and the scorecard's rows say what became of
-the claims about each.
+Nothing is typed: the papers' lists name the things, the scorecard's rows say what became of the
+claims about each, and an erratum belongs to what its place names.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from IPython.display import HTML
 
 from sgdnoise.book.scorecard import PAPERS, Row
 from sgdnoise.book.scorecard_page import chip
+from sgdnoise.chapters.errata import ERRATA, SLIPS
+from sgdnoise.chapters.errata_findings import SLIPS_SECTION, form
+from sgdnoise.chapters.errata_findings import anchor as erratum_anchor
+from sgdnoise.chapters.erratum import Erratum, Slip
 from sgdnoise.experiments import EXPERIMENTS
 from sgdnoise.figures.forest import anchor
-from sgdnoise.papers.numbers import Item, items
+from sgdnoise.papers.numbers import Item, items, stated
 
-KINDS = {"F": "Figure", "T": "Table", "E": "Equation", "Alg": "Algorithm", "C": "Conclusion"}
-"""What the letters in an id stand for, in the order of the page."""
-
-OTHERS = {"App": "Appendix", "N": "Noise"}
+KINDS = {"F": "Figure", "T": "Table", "E": "Equation", "Alg": "Algorithm", "App": "Appendix"}
+"""What the letters in an id stand for, in the order of the page. What has no number comes last."""
 
 _UP = "../"
 """From the page to the top of the built book."""
@@ -30,11 +32,17 @@ _UP = "../"
 def name_of(item: Item) -> str:
     """What a paper calls one of its things: `S20-F2c` is "Figure 2c".
 
+    What the paper gives no number is called by its sections.
+
     Raises:
         KeyError: for an id of no known kind.
     """
     kind, number = _parts(item)
-    return f"{(KINDS | OTHERS)[kind]} {number}".strip()
+    return f"{KINDS[kind]} {number}".strip() if item.numbered else item.sections
+
+
+def _order(item: Item) -> int:
+    return [*KINDS].index(_parts(item)[0]) if item.numbered else len(KINDS)
 
 
 def _parts(item: Item) -> tuple[str, str]:
@@ -48,9 +56,7 @@ def index(rows: Sequence[Row]) -> HTML:
     """A table for each paper: what it numbers, its claims with their words, and where they are."""
     parts = []
     for paper in PAPERS:
-        of = items()[paper]
-        order = [*KINDS, *OTHERS]
-        lines = [_line(item, rows) for item in sorted(of, key=lambda i: order.index(_parts(i)[0]))]
+        lines = [_line(item, rows) for item in sorted(items()[paper], key=_order)]
         parts.append(
             f'<section id="{paper}"><h2>{paper}</h2><div class="rows"><table><thead><tr>'
             '<th scope="col">In the paper</th><th scope="col">In this book</th></tr></thead>'
@@ -65,6 +71,7 @@ def _line(item: Item, rows: Sequence[Row]) -> str:
     said = f"<ul>{''.join(claims)}</ul>" if claims else ""
     if item.no_claim:
         said += f"<p>{escape(item.no_claim)}{_see(item.see)}</p>"
+    said += "".join(_erratum(one) for one in errata_of(item))
     name = f'<th scope="row">{escape(name_of(item))}</th>'
     return f'<tr id="{escape(item.id)}">{name}<td>{said}</td></tr>'
 
@@ -80,6 +87,39 @@ def _claim(name: str, rows: Sequence[Row]) -> str:
         page = f' <a href="{_UP}{escape(row["page"])}">its figure</a>' if row["page"] else ""
         words.append(word + page)
     return f"<li>{escape(mine[0]['statement'])}: {', '.join(words)}</li>"
+
+
+def errata_of(item: Item) -> list[Erratum | Slip]:
+    """The errata about one of a paper's things: those whose place names it.
+
+    What has no number has those whose place is that of one of its claims.
+    """
+    paper = item.id.partition("-")[0]
+    every: list[Erratum | Slip] = [*ERRATA, *SLIPS]
+    of = [one for one in every if one.paper == paper]
+    if item.numbered:
+        return [one for one in of if item.id in _named(one)]
+    places = {stated(claim).where for claim in item.claims}
+    return [one for one in of if f"{paper} {one.place}" in places]
+
+
+_LISTS = re.compile(r"(eq|figure|table|algorithm)s?\.? ([\d, ]*\d)")
+
+
+def _named(one: Erratum | Slip) -> set[str]:
+    """The ids of all that an erratum's place names: "§2.1, eqs. 4, 6" names G20-E4 and G20-E6."""
+    letters = {"eq": "E", "figure": "F", "table": "T", "algorithm": "Alg"}
+    return {
+        f"{one.paper}-{letters[kind]}{number}"
+        for kind, numbers in _LISTS.findall(one.place)
+        for number in numbers.split(", ")
+    }
+
+
+def _erratum(one: Erratum | Slip) -> str:
+    section = erratum_anchor(one.id) if isinstance(one, Erratum) else SLIPS_SECTION
+    link = f'<a href="errata.html#{section}">{escape(one.id)}</a>'
+    return f"<p>Erratum {link}: {form(one.wrong)}</p>"
 
 
 def _see(place: str) -> str:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeAlias, get_args
 
 from sgdnoise.analysis import Reading
-from sgdnoise.claims import Claim, Verdict, Word
+from sgdnoise.claims import HELD, Claim, Verdict, Word
 from sgdnoise.errors import InputError, shown
 from sgdnoise.experiments import EXPERIMENTS, check_scale, findings, studies
 from sgdnoise.papers.numbers import claims, stated, waiting
@@ -28,7 +28,6 @@ JUDGED = WORDS[: WORDS.index("not tested here")]
 """The words that records have been asked for; the last two say that they have not."""
 
 PAPERS = ("S20", "H17", "G20")
-HELD = ("reproduced", "reproduced at another size")
 ALPHA = 0.05
 """The chance that Holm's rule allows of even one false rejection among all claims."""
 
@@ -294,12 +293,10 @@ def _still_waiting(rows: Sequence[Row]) -> str:
 def _multiplicity(found: Counts) -> str:
     if not found.tested:
         return "No verdict has a p-value, so nothing is corrected for how many there are."
-    lacking = (
-        f" {found.untested} without a p-value {'is' if found.untested == 1 else 'are'} not among "
-        "these."
-        if found.untested
-        else ""
-    )
+    have = "has no p-value and cannot be counted as staying"
+    if found.untested != 1:
+        have = "have no p-value and cannot be counted as staying"
+    lacking = f" {found.untested} of the {found.held} {have}." if found.untested else ""
     return (
         f"With Holm's correction over the {found.tested} judgements that have a p-value, "
         f"{found.corrected} of {found.held} stay reproduced.{lacking}"

@@ -53,6 +53,10 @@ def anchor(name: str) -> str:
     return name.lower().replace(".", "-")
 
 
+SLIPS_SECTION = "slips-of-the-text"
+"""The id of the section of all slips."""
+
+
 def opening() -> Markdown:
     """What the first figure shows, and how many errata are confirmed."""
     none, some = (gradient_curve(spread) for spread in SPREADS)
@@ -88,7 +92,7 @@ def overview() -> HTML:
     ]
     rows += [
         {
-            "erratum": _link(s.id, "slips-of-the-text"),
+            "erratum": _link(s.id, SLIPS_SECTION),
             "place": f"{s.paper}, {s.place}",
             "what is wrong": s.wrong,
             "kind": "text",

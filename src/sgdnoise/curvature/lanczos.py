@@ -84,7 +84,7 @@ def top_eigenvalues(
 
     Raises:
         InputError: as `MeanLoss`; k not in 1…P; a matrix of another name; a tolerance or
-            max_iterations that is not positive.
+            max_iterations that is not positive; second derivatives that are not finite.
     """
     loss = MeanLoss(model, loss_fn, data, batch_size=batch_size)
     if not 1 <= k <= loss.size:
@@ -169,9 +169,18 @@ class Lanczos:
         return float(np.abs(self.ritz()[0]).max())
 
     def step(self) -> bool:
-        """One product more; False when there is no next one: cap reached, or basis invariant."""
+        """One product more; False when there is no next one: cap reached, or basis invariant.
+
+        Raises:
+            InputError: for a product that is not finite.
+        """
         last = self.basis[self.steps]
         image = self.product(last)
+        if not bool(torch.isfinite(image).all()):
+            raise InputError(
+                "the loss has no finite second derivative at these weights: its Hessian has no "
+                "eigenvalues there"
+            )
         self.diagonal.append(float(torch.dot(last.double(), image.double())))
         image = self._orthogonal(image)
         length = float(image.norm())

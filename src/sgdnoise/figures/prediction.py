@@ -47,6 +47,9 @@ MODEL_NOTE = (
     "with this page."
 )
 
+BARS_NOTE = "Bars: 95 % intervals."
+"""What the bars at tuned rates are that `analysis.locate` gives."""
+
 
 def _run_of(one: Tuning) -> RunConfig:
     """A run of a sweep: all of them share the budget, the batch size and the data."""
@@ -125,7 +128,7 @@ def rates_in_reduced_units(reading: Reading) -> go.Figure:
         )
     if said:
         fig.update_layout(title={"text": _slopes_told(said, sure)})
-    return provenance(fig, source(reading).and_also(f"{MODEL_NOTE} Bars: 95 % intervals."))
+    return provenance(fig, source(reading).and_also(f"{MODEL_NOTE} {BARS_NOTE}"))
 
 
 def _slopes_told(said: Mapping[str, str], sure: Mapping[str, bool]) -> str:
@@ -305,7 +308,7 @@ def rates_relative_to_first(reading: Reading, variant: Key | None = None) -> go.
     ends["the model"] = (float(rates[0]), float(rates[-1]))
     text = f"With {epochs[-1] / epochs[0]:,g} times the epochs the rate changes {changes(ends)}"
     fig.update_layout(title={"text": text})
-    return provenance(fig, source(reading).and_also(MODEL_NOTE))
+    return provenance(fig, source(reading).and_also(f"{MODEL_NOTE} {BARS_NOTE}"))
 
 
 def tuned_pair(config: RunConfig) -> tuple[float, float]:

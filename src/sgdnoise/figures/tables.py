@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +12,9 @@ if TYPE_CHECKING:
 
 
 def power_of_two(exponent: float) -> str:
-    """A power of two as text: 2⁻³, and 2⁻¹·⁵ between."""
+    """A power of two as text: 2⁻³, and 2⁻¹·⁵ between, to a hundredth; the exponent -0 is 0."""
     digits = str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹")
-    return "2" + f"{exponent:g}".translate(digits)
-
-
-def enumerated(parts: Iterable[str]) -> str:
-    """Parts of a sentence as one: a, b and c; empty where there are none."""
-    *first, last = [*parts] or [""]
-    return f"{', '.join(first)} and {last}" if first else last
+    return "2" + f"{round(exponent, 2) + 0.0:g}".translate(digits)
 
 
 def runs_outside(count: int) -> str:

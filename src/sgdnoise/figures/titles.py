@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def over_first_to_last(fig: go.Figure) -> str:
 
 
 def best_of_each(curves: Mapping[str, pd.DataFrame], x: str, shown: Objective) -> str | None:
-    """Where each curve has its best mean; of more than two curves the best one alone.
+    """Where each curve has its best mean; of more than two curves how far apart they are.
 
     The best of several means flatters if the same runs choose it and give its value. So the
     tuning's seeds choose, and fresh ones give the value, where there are any; the title says if
@@ -88,10 +88,36 @@ def best_of_each(curves: Mapping[str, pd.DataFrame], x: str, shown: Objective) -
             told += f", {row[again]:.3g} {shown.unit} by fresh seeds"
         else:
             told += f" by the tuning's seeds, at {_where(first, x)} by fresh ones"
-        found.append((float(row[mean]), told))
+        found.append(told)
     if len(found) > 2:
-        found = [max(found) if shown.higher_is_better else min(found)]
-    return "; ".join(told for _, told in found) or None
+        return _spread(curves.values(), x, shown)
+    return "; ".join(found) or None
+
+
+def _spread(curves: Collection[pd.DataFrame], x: str, shown: Objective) -> str | None:
+    """How far the best curve is from the worst, at the first and the last x that all have.
+
+    It names none of them: which of many is the best is seldom sure. By fresh seeds, of the curves
+    and at the x that have any; by the tuning's seeds where that leaves nothing to compare.
+    """
+    for column, by in ((f"{shown.name}_fresh", ", by fresh seeds"), (f"{shown.name}_mean", "")):
+        columns = (rows.set_index(x)[column].astype(float).dropna() for rows in curves)
+        there = [one for one in columns if len(one)]
+        if len(there) > 1 and len(shared := pd.concat(there, axis=1, join="inner").sort_index()):
+            ends = dict.fromkeys((shared.index[0], shared.index[-1]))
+            told = (f"{_apart(shared.loc[at], shown)} at {_where(at, x)}" for at in ends)
+            return f"From the best to the worst curve{by}: {', '.join(told)}"
+    return None
+
+
+def _apart(values: pd.Series, shown: Objective) -> str:
+    """How far apart numbers are: points of accuracy, or the factor between two losses."""
+    least, most = values.min(), values.max()
+    return (
+        f"{most - least:.1f} points"
+        if shown.higher_is_better
+        else f"a factor of {most / least:.2g}"
+    )
 
 
 def _where(value: float, x: str) -> str:

@@ -124,7 +124,7 @@ def provenance_line(reading: Reading) -> str:
     dates = sorted(str(p.get("date", "")) for p in made)
     needed = len({config.id for state in reading.states for config in state.needed})
     runs = f"{len(made)} runs" if len(made) == needed else f"{len(made)} of {needed} runs so far"
-    seeds = sorted({min(study.seeds, state.sweep.most_seeds) for state in reading.states})
+    seeds = _seeds_a_point(reading)
     each = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     best = reading.states[0].sweep.best
     kept = "all" if best == 1 else f"best {best_of(reading.seeds, best)}"
@@ -133,6 +133,17 @@ def provenance_line(reading: Reading) -> str:
         f"Scale {study.scale}: {runs}, {each} a point, {kept} kept; "
         f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
+
+
+def _seeds_a_point(reading: Reading) -> list[int]:
+    """How many seeds are recorded at the grid points that have any, each number once."""
+    found = set()
+    for state in reading.states:
+        # A state lists the tuning's runs first, and those of one point together.
+        most = min(reading.study.seeds, state.sweep.most_seeds)
+        there = [run.id in reading.records for run in state.needed[: most * len(state.points)]]
+        found |= {sum(there[at : at + most]) for at in range(0, len(there), most)}
+    return sorted(found - {0})
 
 
 def source(reading: Reading) -> Source:
@@ -374,14 +385,17 @@ def rates_by_batch_size(alt: str) -> go.Figure:
     )
 
 
-def learning_rates(reading: Reading) -> go.Figure:
-    """S20's figure 1c: the tuned effective learning rate against batch size.
+RATES_NOTE = (
+    "Marks: the best rate of each grid. Bars: S20's, from the least to the largest rate whose mean "
+    "lies within one standard deviation of the best. Crosses: the best rate, also between the "
+    "grid's points; the lines are fitted to them. An arrow: the best rate lies on an edge of its "
+    "grid, a bound and no estimate."
+)
+"""What `learning_rates` draws; the crosses are where `analysis.locate` puts the best rate."""
 
-    Marks and bars are S20's (the best of the grid, and every learning rate within one standard
-    deviation of it); small crosses, which the lines are fitted to, are where `analysis.locate` puts
-    the best rate, between the grid's points; an arrow marks an optimum on the edge of its grid, a
-    bound and no estimate.
-    """
+
+def learning_rates(reading: Reading) -> go.Figure:
+    """S20's figure 1c: the tuned effective learning rate against batch size; see `RATES_NOTE`."""
     optima, regimes = reading.optima(), reading.regimes
     fig = rates_by_batch_size(
         "Tuned effective learning rate against batch size, SGD and momentum, with fitted lines"
@@ -429,7 +443,7 @@ def learning_rates(reading: Reading) -> go.Figure:
     ticks_at(fig, optima.batch_size)
     wide = optima.exponent.max() - optima.exponent.min() > 6
     fig.update_yaxes(dtick=np.log10(4 if wide else 2), tickformat="~g")
-    return provenance(fig, source(reading))
+    return provenance(fig, source(reading).and_also(RATES_NOTE))
 
 
 def _bend(fit: Regimes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -90,11 +91,24 @@ class Item:
         id: the paper and its own number, such as `S20-F2c`.
         no_claim: why there is no claim about it; empty where there is one.
         see: the chapter or test of this project that covers it in place of a claim.
+        numbered: whether the paper numbers it; what it does not is named by its `sections`.
     """
 
     id: str
     no_claim: str = ""
     see: str = ""
+    numbered: bool = True
+
+    @property
+    def claims(self) -> list[str]:
+        """The ids of the claims about it, in the papers' order."""
+        return [claim for claim in claims() if self.has(claim)]
+
+    @property
+    def sections(self) -> str:
+        """The sections in which its claims stand, such as "§3.5, §8"."""
+        places = " ".join(stated(claim).where for claim in self.claims)
+        return ", ".join(dict.fromkeys(re.findall(r"§\d+(?:\.\d+)*", places)))
 
     def has(self, claim: str) -> bool:
         """Whether a claim, by its id, is about this.

@@ -55,16 +55,17 @@ def check_target(path: Path) -> None:
     """Refuses a file that no bundle can be written to.
 
     Raises:
-        InputError: when something that is no bundle is there.
-        FailureError: when its folder is not there or cannot be written.
+        InputError: when something that is no bundle is there, or its folder is not there.
+        FailureError: when its folder cannot be written.
     """
     if os.path.lexists(path):
         _check_is_bundle(path)
     folder = path.parent
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+    if not os.path.isdir(folder):  # unlike Path.is_dir, no error for a name too long
+        raise InputError(f"cannot write {shown_path(path)}: its folder is not there, name another")
+    if not os.access(folder, os.W_OK):
         raise FailureError(
-            f"cannot write {shown_path(path)}: its folder is not there or cannot be written, name "
-            "another one"
+            f"cannot write {shown_path(path)}: its folder is not writable, name another"
         )
 
 
@@ -79,7 +80,8 @@ def write_bundle(path: Path, records: Mapping[Place, Iterable[Record]]) -> str:
         The file's sha256.
 
     Raises:
-        InputError: when something that is no bundle is there, or there are too many records.
+        InputError: when something that is no bundle is there, its folder is not there, or there
+            are too many records.
         FailureError: when the file cannot be written.
     """
     check_target(path)

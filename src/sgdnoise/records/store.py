@@ -333,10 +333,13 @@ class Store:
             probe.unlink()
 
     def lock(self, name: str) -> filelock.FileLock:
-        """A lock among processes that is freed when its holder dies, however it dies."""
+        """A lock among processes that is freed when its holder dies, however it dies.
+
+        Any thread of its holder may free it: a sweep takes it in one and frees it in another.
+        """
         folder = self.root / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(folder / f"{name}.lock")
+        return filelock.FileLock(folder / f"{name}.lock", thread_local=False)
 
 
 _ID = re.compile(rb'"id":"([0-9a-f]{16})"')

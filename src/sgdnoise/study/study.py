@@ -215,7 +215,7 @@ class Study:
             (self.seeds, experiment.reference_seeds),
             experiment.reference_states,
         )
-        said = f"{said}." if said else "Nothing that the paper's text gives is otherwise here."
+        said = f"{said}." if said else "No setting of the grid differs from the paper's text."
         return " ".join(filter(None, [said, *remarks]))
 
 

@@ -23,12 +23,13 @@ def estimate_seconds(
 
     Args:
         configs: the runs.
-        records: what was recorded; only runs on `device` tell.
+        records: what was recorded; only whole runs on `device` tell.
         device: `cpu` or `cuda`.
     """
     known: dict[str, tuple[list[list[float]], list[float]]] = {}
     for record in records.values():
-        if record.device != device:
+        # A run that diverged or failed ended early and says nothing of a whole one.
+        if record.device != device or record.status != "done":
             continue
         rows, seconds = known.setdefault(record.config.model, ([], []))
         rows.append(_work(record.config))

@@ -307,9 +307,9 @@ def _take(study: Study, store: Store, code: str | None, report: Report, *, gpu: 
     fits = Places(study, records, gpu=gpu).takes
     elsewhere = store.elsewhere(*study.place, missing, code, fits)
     for name, records in elsewhere.items():
-        store.append(*study.place, records.values())
-        report.found += len(records)
-        report.taken[name] += len(records)
+        count = store.append_missing(*study.place, records.values())
+        report.found += count
+        report.taken[name] += count
     return bool(elsewhere)
 
 

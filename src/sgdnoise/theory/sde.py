@@ -39,8 +39,11 @@ Sampling = Literal["independent", "reshuffle"]
 def minibatch_factor(batch_size: ArrayLike, train_size: int | None = None) -> FloatArray:
     """Variance of a minibatch gradient in units of the per-example variance: 1/B, or 1/B - 1/N.
 
-    The second, for a batch drawn without replacement from N examples, is H17's and S20's form;
-    the per-example variance then is the one with divisor N - 1. At B = N there is no noise.
+    The second is exact for a batch drawn without replacement from N examples, if the per-example
+    variance is the one with divisor N - 1. At B = N there is no noise. No paper prints it so: S20
+    draws without replacement and has the first (eq. 2); H17 derives 1/M - 1/N for draws with
+    replacement and 1/M - 1/(N - 1) for draws without, both of the second moment that is not
+    centred (appendix A).
 
     Raises:
         ValueError: for a batch size below 1 or above the training set size.

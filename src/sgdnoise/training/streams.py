@@ -41,10 +41,9 @@ def batch_indices(config: RunConfig, train_size: int, start: int, stop: int) -> 
     if batches.at(stop - 1) != batches.at(start):
         raise ValueError(f"steps {start} to {stop - 1} lie in phases of several batch sizes")
     if config.sampling == "independent":
-        rows = [
-            torch.randperm(train_size, generator=stream(config.seed, f"batch/{step}"))[:size]
-            for step in range(start, stop)
-        ]
+        draws = (stream(config.seed, f"batch/{step}") for step in range(start, stop))
+        # A slice alone would keep its whole permutation until all steps are drawn.
+        rows = [torch.randperm(train_size, generator=draw)[:size].clone() for draw in draws]
         return torch.stack(rows)
     first = batches.seen(start)
     last = first + (stop - start) * size

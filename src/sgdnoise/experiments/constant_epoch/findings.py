@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,9 +13,10 @@ from sgdnoise.analysis import Estimate, Interval, Reading, Tuning
 from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.needs import no_optimum
-from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
+from sgdnoise.analysis.regimes import LEAST_CARRIED, rate_slope
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.papers.numbers import printed, table
+from sgdnoise.phrases import enumerated
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import NAMES
 
@@ -51,6 +52,9 @@ def boundary_table(reading: Reading) -> pd.DataFrame:
     """Slope and boundary of each method with their intervals, beside S20's statements."""
     rows = []
     optima = reading.optima()
+    theirs = f"{printed('S20-F1.boundary').value:g}"
+    # S20 gives plain SGD's, and says of momentum that beyond it the rate still grows.
+    boundaries = {"sgd": theirs, "momentum": f"beyond {theirs}, not printed"}
     for method, fit in reading.regimes.items():
         sizes = optima.batch_size[optima.method == method]
         rows.append(
@@ -60,7 +64,7 @@ def boundary_table(reading: Reading) -> pd.DataFrame:
                 "slope below the boundary": str(fit.slope),
                 "slope, S20": f"{printed('S20-F1.slope').value:g}",
                 "boundary batch size": str(fit.boundary) if fit.flat_seen else "no flat part seen",
-                "boundary, S20 (its own net)": printed("S20-F1.boundary").value,
+                "boundary, S20 (its own net)": boundaries[method],
                 "learning rate beyond it": str(fit.level),
             }
         )
@@ -84,6 +88,12 @@ def _boundary(reading: Reading) -> float:
 def _below(reading: Reading) -> list[int]:
     """Those surely below the boundary, by its interval: there noise decides."""
     return [s for s in _sizes(reading) if s <= reading.regimes["sgd"].boundary.low]
+
+
+def _surely_below(reading: Reading) -> str:
+    """Where those of `_below` lie, in words."""
+    most = int(reading.regimes["sgd"].boundary.low)
+    return f"surely below plain SGD's boundary (B ≤ {most:,} by its interval)"
 
 
 def _beyond(reading: Reading) -> list[int]:
@@ -137,7 +147,7 @@ def linear_scaling(reading: Reading, method: str) -> Verdict:
     """Whether the tuned rate grows in proportion to the batch size below the boundary."""
     fit = reading.regimes[method]
     return alike(
-        f"the slope is {fit.slope}, from {fit.carried} batch sizes below a boundary of "
+        f"the slope is {fit.slope}, from {fit.carried} batch sizes below a boundary of about "
         f"{fit.boundary.value:.0f}; in proportion means a slope of 1.",
         fit.slope,
         unit="slope",
@@ -149,11 +159,11 @@ def linear_scaling(reading: Reading, method: str) -> Verdict:
 
 def flat_beyond(reading: Reading) -> Verdict:
     """Whether plain SGD's tuned rate stays where it is from twice its boundary on."""
-    rates = {size: _peak(reading, "sgd", size).value for size in _twice(reading)}
-    slope = line_slope([float(np.log2(size)) for size in rates], list(rates.values()))
+    rates = {size: _peak(reading, "sgd", size) for size in _twice(reading)}
+    slope = rate_slope(rates.items())
     return alike(
-        f"over the {len(rates)} batch sizes from B = {min(rates):,} on, the slope of the best rate "
-        f"is {slope}; no growth means a slope of 0.",
+        f"over the {len(rates)} batch sizes from twice the boundary on, B = {min(rates):,} and "
+        f"more, the slope of the best rate is {slope}; no growth means a slope of 0.",
         slope,
         unit="slope",
         margin=FLAT,
@@ -215,25 +225,26 @@ def _tuned_beyond(reading: Reading) -> list[int]:
     return _tuned(reading, _beyond(reading), "sgd", "momentum")
 
 
-def _ratio_said(reading: Reading, sizes: list[int]) -> tuple[str, Interval]:
+def _ratio_said(reading: Reading, sizes: list[int], where: str) -> tuple[str, Interval]:
     """The ratio of the methods' rates in words, and as an interval."""
     ratio = _rate_ratio(reading, sizes)
     why = (
         f"momentum's best effective rate divided by plain SGD's is {ratio} in log₂, the mean over "
-        f"{len(sizes)} batch sizes."
+        f"{len(sizes)} batch sizes {where}."
     )
     return why, ratio
 
 
 def same_rate_below(reading: Reading) -> Verdict:
     """Whether the methods' effective learning rates agree below the boundary."""
-    said = _ratio_said(reading, _tuned_below(reading))
+    said = _ratio_said(reading, _tuned_below(reading), _surely_below(reading))
     return alike(*said, unit="log2 ratio", margin=GRID_STEP, rests_on="batch sizes")
 
 
 def larger_rate_beyond(reading: Reading) -> Verdict:
     """Whether momentum bears the larger effective learning rate where curvature decides."""
-    said = _ratio_said(reading, _tuned_beyond(reading))
+    where = f"from {BEYOND} times plain SGD's boundary on"
+    said = _ratio_said(reading, _tuned_beyond(reading), where)
     return directional(*said, unit="log2 ratio", margin=GRID_STEP, rests_on="batch sizes")
 
 
@@ -248,42 +259,38 @@ def _momentum_less_sgd(
     }
 
 
-def _named(sizes: list[int]) -> str:
-    return ", ".join(f"{size:,}" for size in sizes)
+_ACCURACY = "the accuracy of momentum minus that of plain SGD is {}, in points, by fresh seeds."
+_LOSS = "log₂ of momentum's final training loss divided by plain SGD's is {}."
+
+
+def _listed(gaps: Mapping[str, Estimate]) -> str:
+    return enumerated(f"{gap} at {name}" for name, gap in gaps.items())
 
 
 def alike_below(reading: Reading) -> Verdict:
     """Whether the methods reach the same accuracy below plain SGD's boundary."""
-    sizes = _below(reading)
-    why = (
-        f"the accuracy of momentum minus that of plain SGD at B = {_named(sizes)}, by fresh seeds."
-    )
-    gaps = _momentum_less_sgd(reading, sizes)
+    gaps = _momentum_less_sgd(reading, _below(reading))
+    why = _ACCURACY.format(_listed(gaps))
     return every(why, gaps, unit="points", margin=NO_LOSS, same=True)
 
 
 def ahead_beyond(reading: Reading) -> Verdict:
     """Whether momentum is ahead from four times plain SGD's boundary on."""
-    sizes = _beyond(reading)
-    why = (
-        f"the accuracy of momentum minus that of plain SGD at B = {_named(sizes)}, by fresh seeds."
-    )
-    return every(why, _momentum_less_sgd(reading, sizes), unit="points", margin=NO_LOSS)
+    gaps = _momentum_less_sgd(reading, _beyond(reading))
+    return every(_ACCURACY.format(_listed(gaps)), gaps, unit="points", margin=NO_LOSS)
 
 
 def loss_alike_below(reading: Reading) -> Verdict:
     """Whether the methods reach the same training loss below plain SGD's boundary."""
-    sizes = _below(reading)
-    why = f"log₂ of momentum's final training loss divided by plain SGD's, at B = {_named(sizes)}."
-    gaps = _momentum_less_sgd(reading, sizes, "train_loss")
+    gaps = _momentum_less_sgd(reading, _below(reading), "train_loss")
+    why = _LOSS.format(_listed(gaps))
     return every(why, gaps, unit="log2 ratio", margin=alike_loss(), same=True)
 
 
 def loss_lower_beyond(reading: Reading) -> Verdict:
     """Whether momentum's training loss is the lower one from four times the boundary on."""
-    sizes = _beyond(reading)
-    why = f"log₂ of momentum's final training loss divided by plain SGD's, at B = {_named(sizes)}."
-    gaps = _momentum_less_sgd(reading, sizes, "train_loss")
+    gaps = _momentum_less_sgd(reading, _beyond(reading), "train_loss")
+    why = _LOSS.format(_listed(gaps))
     return every(why, gaps, unit="log2 ratio", sign=-1, margin=alike_loss())
 
 
@@ -298,9 +305,9 @@ def flat_below(reading: Reading) -> Verdict:
     values = [one.value for one in found.values()]
     why = (
         f"plain SGD's accuracy lies between {min(values):.2f} and {max(values):.2f} % at "
-        f"{len(values)} batch sizes below the boundary; at the largest batch "
-        f"{f'it is {last:.2f} %' if np.isfinite(last) else 'every rate diverged'}. Below the "
-        "boundary, each is compared with the mean of the others."
+        f"{len(values)} batch sizes {_surely_below(reading)}; at the largest batch "
+        f"{f'it is {last:.2f} %' if np.isfinite(last) else 'every rate diverged'}. Each of "
+        "those below is compared with the mean of the others."
     )
     return every(why, apart, unit="points", margin=NO_LOSS, same=True)
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from sgdnoise.analysis import Reading, Tuning
-from sgdnoise.figures.tables import enumerated, power_of_two
+from sgdnoise.figures.tables import power_of_two
+from sgdnoise.phrases import enumerated
 
 APART = 0.5
 """In log₂: from here on, half a step of the first grid, two tuned rates are told apart."""
@@ -21,11 +22,6 @@ COLLAPSED = 0.5
 def _by_size(reading: Reading) -> dict[int, Tuning]:
     found = {int(dict(key)["batch_size"]): one for key, one in reading.tuned().items()}
     return dict(sorted(found.items()))
-
-
-def _power(exponent: float) -> str:
-    """A power of two, its exponent to a hundredth; -0 is 0."""
-    return power_of_two(round(exponent, 2) + 0.0)
 
 
 def _best(one: Tuning) -> float | None:
@@ -60,7 +56,9 @@ def cliffs(reading: Reading) -> str:
             none.append(f"{size:,}")
     if not tuned:
         return ""
-    said = [f"{_power(rate)} (B = {enumerated(sizes)})" for rate, sizes in sorted(first.items())]
+    said = [
+        f"{power_of_two(rate)} (B = {enumerated(sizes)})" for rate, sizes in sorted(first.items())
+    ]
     if not said:
         return "No run collapses at the rates tried."
     missing = f", and nowhere among the rates tried at B = {enumerated(none)}" if none else ""
@@ -79,10 +77,10 @@ def _doubt(size: int, one: Tuning) -> str:
         across = [rate for rate in collapses(one) if rate in peak.fitted and rate > best]
         if not across:
             return ""
-        left_out = "" if peak.holds(best) else f", and its interval leaves out {_power(best)}"
+        left_out = "" if peak.holds(best) else f", and its interval leaves out {power_of_two(best)}"
         return (
             f"At B = {size:,} the curve is fitted across a cliff, for runs collapse at "
-            f"{_power(min(across))}{left_out}."
+            f"{power_of_two(min(across))}{left_out}."
         )
     if peak.by != "set":
         return ""
@@ -90,13 +88,13 @@ def _doubt(size: int, one: Tuning) -> str:
     if np.isclose(halves, peak.value, rtol=0, atol=1e-9).any():
         return (
             f"At B = {size:,} the accuracy falls off too steeply beyond the best rates: the top is "
-            f"put half-way to the first rate that is surely worse, {_power(peak.value)}."
+            f"put half-way to the first rate that is surely worse, {power_of_two(peak.value)}."
         )
     if abs(peak.value - best) < APART:
         return ""
     return (
         f"At B = {size:,} no parabola fits the points on both sides of the best: the top is known "
-        f"only to lie between {_power(peak.low)} and {_power(peak.high)}."
+        f"only to lie between {power_of_two(peak.low)} and {power_of_two(peak.high)}."
     )
 
 
@@ -122,7 +120,7 @@ def two_rates(reading: Reading) -> str:
 def _apart(tuned: Mapping[int, Tuning]) -> str:
     pairs = {size: (_best(one), one.peak.value) for size, one in tuned.items()}
     far = [
-        f"B = {size:,} ({_power(grid)} in the grid, {_power(top)} the top)"
+        f"B = {size:,} ({power_of_two(grid)} in the grid, {power_of_two(top)} the top)"
         for size, (grid, top) in pairs.items()
         if grid is not None and abs(grid - top) >= APART - 1e-9
     ]

@@ -63,23 +63,43 @@ def by_batch(reading: Reading) -> go.Figure:
         alt="Test accuracy at the tuned rate against batch size, for three numbers of updates",
     )
     for k, updates in enumerate(BUDGETS):
-        rows = rows_at(long, updates)
-        reached = [long.reached(key) for key in rows.key]
-        if not any(math.isfinite(one.value) for one in reached):
-            continue
-        interval_marks(
-            fig,
-            # Side by side, so that their bars show.
-            rows.batch_size * 2 ** (0.06 * (k - 1)),
-            *([f(one) for one in reached] for f in (_value, _low, _high)),
-            mode="lines+markers",
-            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
-            line={"dash": DASHES[k], "color": PALETTE[k]},
-            customdata=[key_name(key) for key in rows.key],
-            name=f"{updates:,} updates",
-        )
+        every = rows_at(long, updates)
+        for whole in (True, False):
+            rows = every[every.settled == whole]
+            reached = [long.reached(key) for key in rows.key]
+            if not any(math.isfinite(one.value) for one in reached):
+                continue
+            interval_marks(
+                fig,
+                # Side by side, so that their bars show.
+                rows.batch_size * 2 ** (0.06 * (k - 1)),
+                *([f(one) for one in reached] for f in (_value, _low, _high)),
+                mode="lines+markers" if whole else "markers",
+                marker={
+                    "symbol": SYMBOLS[k] + ("" if whole else "-open"),
+                    "color": PALETTE[k],
+                    "size": 10,
+                },
+                line={"dash": DASHES[k], "color": PALETTE[k]},
+                customdata=[key_name(key) for key in rows.key],
+                name=f"{updates:,} updates{'' if whole else ', not complete'}",
+            )
     ticks_at(fig, rows_at(long, UPDATES).batch_size)
-    return provenance(fig, source(long))
+    return provenance(fig, source(long).and_also(f"Bars: 95 % intervals.{_hollow(long)}"))
+
+
+def _hollow(reading: Reading) -> str:
+    """How many fresh seeds stand behind the marks whose sweeps are not complete; empty for none."""
+    said = []
+    for state in reading.states:
+        there = sum(run in reading.known for run in state.fresh_runs)
+        if there and not state.settled:
+            of = dict(state.sweep.key)
+            said.append(
+                f"{there} of {len(state.fresh_runs)} fresh seeds so far at B = "
+                f"{of['batch_size']:,} with {of['updates']:,} updates"
+            )
+    return f" Hollow: {'; '.join(said)}." if said else ""
 
 
 def _value(one: Any) -> float:
@@ -101,7 +121,7 @@ def _gaps(reading: Reading) -> str:
     for updates in (UPDATES, MOST):
         rows = rows_at(reading, updates)
         if not settled >= set(rows.key):
-            said.append(f"not yet measured with {updates:,} updates")
+            said.append(f"not yet complete with {updates:,} updates")
             continue
         measured_at += 1
         if rows.test_accuracy_mean.isna().any():

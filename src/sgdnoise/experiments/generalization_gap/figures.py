@@ -10,7 +10,6 @@ import numpy as np
 
 from sgdnoise import data
 from sgdnoise.analysis import Estimate, Reading
-from sgdnoise.experiments.generalization_gap.findings import NO_SUCH_RUNS
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.experiments.generalization_gap.ladder import (
     RECIPES,
@@ -151,9 +150,12 @@ UNTOLD = "Not all of these runs have been made yet"
 
 
 def by_batch_size(reading: Reading) -> go.Figure | str:
-    """H17's figures 1, 3 and 5: the small batch's recipe, and +RA, against the batch size."""
+    """H17's figures 1, 3 and 5: the small batch's recipe, and +RA, against the batch size.
+
+    Empty where the scale has no such runs.
+    """
     if not has(reading, at("LB", batch_size=half_of(reading))):
-        return NO_SUCH_RUNS
+        return ""
     fig = figure(
         x="batch size B",
         x_unit="examples",
@@ -163,8 +165,8 @@ def by_batch_size(reading: Reading) -> go.Figure | str:
         alt="Test error against the batch size, with one recipe and with as many updates",
     )
     drawn = {
-        "one recipe, equal epochs (figure 1)": ("SB", "LB"),
-        "equal updates, +RA (figure 3)": ("+RA",),
+        "one recipe, equal epochs (H17's figure 1)": ("SB", "LB"),
+        "equal updates, +RA (H17's figure 3)": ("+RA",),
     }
     said = []
     for k, (name, rungs) in enumerate(drawn.items()):
@@ -194,7 +196,10 @@ def by_batch_size(reading: Reading) -> go.Figure | str:
 
 
 def noise_and_rate(reading: Reading) -> go.Figure | str:
-    """H17's figure 6: at half the large batch, noise on the losses beside a larger rate."""
+    """H17's figure 6: at half the large batch, noise on the losses beside a larger rate.
+
+    Empty where the scale has no such runs.
+    """
     half = half_of(reading)
     keys = {
         "neither": at("LB", batch_size=half),
@@ -202,7 +207,7 @@ def noise_and_rate(reading: Reading) -> go.Figure | str:
         "noise": at(NOISE, batch_size=half),
     }
     if not has(reading, *keys.values()):
-        return NO_SUCH_RUNS
+        return ""
     fig = figure(
         x="updates",
         x_unit=None,

@@ -1,34 +1,24 @@
-"""What the records say of H17's ladder and of what stands about it: verdicts, tables, sentences."""
+"""What the records say of H17's ladder and of what stands about it: the verdicts."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
-from sgdnoise import data
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
-from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS, SWITCHES
+from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.experiments.generalization_gap.ladder import (
     at,
     called,
-    closed,
     half_of,
-    has,
     is_main,
-    ladders,
     lost_runs,
-    main,
-    momentum_left,
     names_of,
-    other_ladders,
-    rows,
     rung_of,
     step,
 )
@@ -43,7 +33,7 @@ _LAST = f"{called(at('+RA'))} minus {called(at('SB'))}"
 # --- Claims: what they compare, and what they need --------------------------------------------
 
 
-def _no_gap(reading: Reading, *keys: Key, large: Key = LB) -> str:
+def no_gap(reading: Reading, *keys: Key, large: Key = LB) -> str:
     """What sweeps lack to close a gap: one between the small batch and a large one.
 
     Args:
@@ -174,7 +164,12 @@ def noise_for_rate(reading: Reading) -> Verdict:
         f"{called(at(NOISE))} minus {called(at('+LR'))} is {found} points; minus {called(LB)}, "
         f"which has neither, it is {step(reading, at(NOISE), LB)}."
     )
-    return alike(why, found, unit="points", margin=NO_LOSS)
+    (large,) = (s.needed[0].batch_size for s in reading.states if s.sweep.key == LB)
+    return replace(
+        alike(why, found, unit="points", margin=NO_LOSS),
+        about="Multiplying gradients by noise is as good as raising the learning rate by √(LB/SB), "
+        f"at a batch of {large:,}",
+    )
 
 
 def noise_along_the_way(reading: Reading) -> Verdict:
@@ -197,11 +192,12 @@ def _along(reading: Reading, key: Key) -> Estimate:
     return Estimate.mean([float(np.mean([v or 0.0 for v in c])) for c in curves if c])
 
 
-_STEPS = {
+STEPS = {
     "rate-helps": ("+LR", "LB"),
     "ghosts-help": ("+GBN", "+LR"),
     "updates-help": ("+RA", "+GBN"),
 }
+"""The claims that a change of the recipe helps, each with its rung and the one before it."""
 
 
 def _gap_lacks(reading: Reading) -> str:
@@ -220,18 +216,21 @@ def _rungs(*rungs: str) -> partial[bool]:
     return partial(_is_rung, rungs=frozenset({"SB", "LB", *rungs}))
 
 
+ABOUT_THE_GAP = _rungs()
+
+
 def _step_claim(name: str, above: str, below: str) -> Claim:
     """The claim that a rung is better than the one before it."""
 
     def lacks(reading: Reading) -> str:
-        return _no_gap(reading, at(above), at(below))
+        return no_gap(reading, at(above), at(below))
 
     better = partial(_order, above=above, below=below, sign=1)
     return Claim(f"H17-T1.{name}", better, needs=lacks, of=_rungs(above, below))
 
 
 def _close_lacks(reading: Reading) -> str:
-    return _no_gap(reading, at("+RA"))
+    return no_gap(reading, at("+RA"))
 
 
 def _sizes_lack(reading: Reading) -> str:
@@ -239,17 +238,17 @@ def _sizes_lack(reading: Reading) -> str:
 
 
 def _adapted_lacks(reading: Reading) -> str:
-    return _no_gap(reading, *_adapted(reading).values())
+    return no_gap(reading, *_adapted(reading).values())
 
 
 def _half_lacks(reading: Reading) -> str:
-    return _no_gap(reading, at("+RA"), large=at("LB", batch_size=half_of(reading)))
+    return no_gap(reading, at("+RA"), large=at("LB", batch_size=half_of(reading)))
 
 
 def _noise_lacks(reading: Reading, **size: int) -> str:
     """What noise lacks to stand in for the larger rate: an effect of that rate, on a gap."""
     plain, rate, noise = at("LB", **size), at("+LR", **size), at(NOISE, **size)
-    if lacking := _no_gap(reading, rate, noise, large=plain):
+    if lacking := no_gap(reading, rate, noise, large=plain):
         return lacking
     effect = step(reading, rate, plain)
     if not effect.interval.holds(0):
@@ -284,9 +283,9 @@ CLAIMS = (
         "H17-T1.large-is-worse",
         partial(_order, above="LB", below="SB", sign=-1),
         needs=_gap_lacks,
-        of=_rungs(),
+        of=ABOUT_THE_GAP,
     ),
-    *(_step_claim(name, *rungs) for name, rungs in _STEPS.items()),
+    *(_step_claim(name, *rungs) for name, rungs in STEPS.items()),
     Claim("H17-T1.no-gap-left", no_gap_left, needs=_close_lacks, of=_rungs("+RA")),
     Claim("H17-F1.error-rises-with-batch", error_rises, _AROUND, needs=_sizes_lack, of=_is_plain),
     Claim(
@@ -314,154 +313,3 @@ CLAIMS = (
         of=_is_about_noise,
     ),
 )
-
-
-# --- What is said beside the claims -----------------------------------------------------------
-
-
-def recipe_table(reading: Reading, name: str | None = None) -> pd.DataFrame:
-    """The rungs of a ladder as H17's table 1, each with its recipe, its step and the word for it.
-
-    Args:
-        reading: of the experiment.
-        name: of a ladder, as `ladders` has it; None for the one that is drawn.
-    """
-    of = main(reading) if name is None else ladders(reading)[name]
-    rungs = rows(of)
-    verdicts = [claim.judge(of) for claim in CLAIMS[: len(RUNGS) - 1]]
-    steps = [step(of, at(above), at(below)) for below, above in itertools.pairwise(RUNGS)]
-    return pd.DataFrame(
-        {
-            "Rung": rungs.rung,
-            "Batch size": rungs.batch_size,
-            "Learning rate": [f"{rate:.3g}" for rate in rungs.learning_rate],
-            "Norm over": rungs.norm,
-            "Epochs": [f"{epochs:,g}" for epochs in rungs.epochs],
-            "Updates": [f"{updates:,}" for updates in rungs.updates],
-            "Test accuracy (%)": [_reached(row) for row in rungs.itertuples()],
-            "Step, in points": ["", *map(_shown, steps)],
-            "Verdict": ["", *(verdict.word for verdict in verdicts)],
-            "Gap closed": [_percent(share) for share in closed(rungs.accuracy)],
-            "H17 (%)": [f"{value:.2f}" for value in rungs.printed],
-            "Gap closed, H17": [_percent(share) for share in closed(rungs.printed)],
-        }
-    )
-
-
-def other_tables(reading: Reading) -> pd.DataFrame | str:
-    """The ladders beside the one that is drawn, each as `recipe_table` has it; empty for none."""
-    found = []
-    for name in other_ladders(reading):
-        rungs = recipe_table(reading, name)
-        rungs.insert(0, "Ladder", name or "main")
-        found.append(rungs)
-    return pd.concat(found) if found else ""
-
-
-def _shown(found: Estimate) -> str:
-    return str(found) if math.isfinite(found.value) else ""
-
-
-def _reached(row: object) -> str:
-    seeds, diverged = int(row.seeds), int(row.diverged)  # type: ignore[attr-defined]
-    if not seeds:
-        return "not yet measured"
-    if diverged:
-        return f"{diverged} of {seeds} diverged"
-    spread = f" ± {row.std:.2f}" if seeds > 1 else " (one seed)"  # type: ignore[attr-defined]
-    return f"{row.accuracy:.2f}{spread}"  # type: ignore[attr-defined]
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if math.isfinite(share) else ""
-
-
-def without_a_gap(reading: Reading) -> str:
-    """What the ladder tells where the large batch is not worse to begin with; empty where it is."""
-    drawn = main(reading)
-    if lost_runs(drawn, map(at, RUNGS)) or not _no_gap(drawn):
-        return ""
-    said = (
-        "There is no gap here that could be closed, so the ladder only tells what each recipe does."
-    )
-    fitted = rows(drawn).set_index("rung").fitted
-    if math.isfinite(fitted["SB"] + fitted["+RA"]):
-        said += (
-            f" The small batch (SB) ends with {fitted['SB']:.1f} % of the training images "
-            "classified rightly, the large batch with as many updates (+RA) with "
-            f"{fitted['+RA']:.1f} %."
-        )
-    return said
-
-
-NO_SUCH_RUNS = "*This scale has the ladder alone.*"
-
-
-# The sweeps that a sentence below waits for, where the scale has them.
-ABOUT_THE_GAP = _rungs()
-ABOUT_GHOSTS = {at("+LR"), at("+GBN"), at("+GBN", norm="ghost-noise")}.__contains__
-ABOUT_RESETS = {
-    at(rung, **fields) for rung in RUNGS[:2] for fields in ({}, SWITCHES["momentum_reset"])
-}.__contains__
-
-
-def ghost_noise(reading: Reading) -> str:
-    """What the noise of ghosts does without their statistics, beside ghost batch norm itself."""
-    noise = at("+GBN", norm="ghost-noise")
-    if not has(reading, noise):
-        return NO_SUCH_RUNS
-    if lost := lost_runs(reading, (at("+LR"), at("+GBN"), noise)):
-        return lost
-    alone = step(reading, noise, at("+LR"))
-    both = step(reading, noise, at("+GBN"))
-    return (
-        "Added to the larger rate (+LR), the noise of ghosts alone changes the accuracy by "
-        f"{alone} points, and ghost batch norm by {step(reading, at('+GBN'), at('+LR'))}. The "
-        f"noise alone minus ghost batch norm is {both}."
-    )
-
-
-def switches(reading: Reading) -> pd.DataFrame | str:
-    """What H17's public code does beside its paper, rung by rung: each switch's own effect."""
-    if not has(reading, *(at("SB", **fields) for fields in SWITCHES.values())):
-        return NO_SUCH_RUNS
-    there = {state.sweep.key: state for state in reading.states}
-    found = []
-    for rung in RUNGS:
-        config = there[at(rung)].needed[0]
-        left = momentum_left(config.batch_size, data.images_of(config), config.momentum)
-        row = {"Rung": rung, "Momentum left by its reset": f"{left:.0%}"}
-        for name, fields in SWITCHES.items():
-            key = at(rung, **fields)
-            row[_SWITCHED[name]] = (
-                _switched(reading, key, at(rung)) if key in there else "not measured"
-            )
-        found.append(row)
-    return pd.DataFrame(found)
-
-
-_SWITCHED = {
-    "momentum_reset": "Momentum reset at each epoch, in points",
-    "clip_steps": "Clipped in the first ten updates only, in points",
-}
-
-
-def _switched(reading: Reading, key: Key, other: Key) -> str:
-    return (
-        lost_runs(reading, (key, other)) or _shown(step(reading, key, other)) or "not yet measured"
-    )
-
-
-def gap_of_the_code(reading: Reading) -> str:
-    """How large the gap is under the protocol of the public code, momentum reset included."""
-    reset = SWITCHES["momentum_reset"]
-    small, large = at("SB", **reset), at("LB", **reset)
-    if not has(reading, small, large):
-        return ""
-    if lost := lost_runs(reading, (small, large, at("SB"), at("LB"))):
-        return lost
-    return (
-        "With the momentum reset, as in the public code, the large batch (LB) minus the small "
-        f"batch (SB) is {step(reading, large, small)} points; without it, "
-        f"{step(reading, at('LB'), at('SB'))}."
-    )

@@ -179,8 +179,10 @@ _F1 = {"dataset": "mnist", "model": "f1"}
 _DIGITS = {"dataset": "digits", "model": "f1-64", "augment": "none"}
 
 _CODE = (
-    "Regime and clipping are those of H17's code, and so is augmentation where there is one; that "
-    "code also forgets the momentum at every epoch's start, which is left out as an accident."
+    "Beyond the paper's text, gradients are clipped at every update, as in H17's code; the text "
+    "has that for the first iterations alone. Regime and augmentation, where there is one, are the "
+    "code's as well. The code also forgets the momentum at every epoch's start, which is left out "
+    "as an accident."
 )
 _MEASURED = "What that does is measured beside the ladder, as is clipping the first updates only."
 

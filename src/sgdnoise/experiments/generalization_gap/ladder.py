@@ -107,9 +107,10 @@ def rows(reading: Reading) -> pd.DataFrame:
     """One row a rung of one ladder: its recipe, what it reached, and what H17 prints.
 
     Columns: `rung`, `batch_size`, `learning_rate`, `norm` (whose examples share statistics),
-    `epochs`, `updates`, `seeds` (recorded), `diverged`, `accuracy` and `std` (over all seeds, NaN
-    where one diverged or none is there), `half` (of the mean's 95% interval, NaN for one seed),
-    `fitted` (mean training accuracy, likewise), `printed`, `settled` (whether all are there).
+    `epochs`, `updates`, `seeds` (recorded), `wanted` (that there should be), `diverged`,
+    `accuracy` and `std` (over all seeds, NaN where one diverged or none is there), `half` (of the
+    mean's 95% interval, NaN for one seed), `fitted` (mean training accuracy, likewise), `printed`,
+    `settled` (whether all are there).
     """
     return pd.DataFrame([row_of(state, reading.records) for state in reading.states])
 
@@ -132,6 +133,7 @@ def row_of(state: SweepState, records: Mapping[str, Record]) -> dict[str, object
         "epochs": config.epochs,
         "updates": config.total_steps(data.images_of(config)),
         "seeds": len(runs),
+        "wanted": len(state.needed),
         "diverged": diverged,
         "accuracy": float(np.mean(values)) if whole else math.nan,
         "std": float(np.std(values, ddof=1)) if whole and len(values) > 1 else math.nan,

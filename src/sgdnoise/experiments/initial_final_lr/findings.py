@@ -211,8 +211,8 @@ def _slope(reading: Reading, which: str, step: float) -> tuple[Interval, str]:
     slope = _no_narrower(slope, step / 2 * float(off.sum() / (off**2).sum()))
     of = "" if len(rates) == len(reading.states) else f"{len(rates)} of "
     return slope, (
-        f"its slope against the budget is {slope}, over {of}{len(reading.states)} budgets in steps "
-        f"of {2**step:g}."
+        f"its slope against the budget is {slope}, over {of}{len(reading.states)} budgets, with "
+        f"rates tried in factors of {2**step:g}."
     )
 
 

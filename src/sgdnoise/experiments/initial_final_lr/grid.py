@@ -92,5 +92,10 @@ EXPERIMENT = Experiment(
     },
     seeds={"digits": 7, "cpu": 5, "gpu": 3, "paper": 7},
     reference_seeds=7,
-    remarks={**S20_REMARKS, "": "The final learning rate goes in steps of four."},
+    remarks={
+        **S20_REMARKS,
+        "": "The learning rates of a curve point are pairs of an initial and a final one, as first "
+        "planned; a grid grows on a side that the best ones reach. The final learning rate goes in "
+        "steps of four.",
+    },
 )

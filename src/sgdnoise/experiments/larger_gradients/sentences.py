@@ -15,8 +15,8 @@ from sgdnoise.experiments.larger_gradients.measured import (
     stays_larger,
     the_first,
 )
-from sgdnoise.figures.tables import enumerated
 from sgdnoise.papers.numbers import printed
+from sgdnoise.phrases import enumerated
 
 
 def _and(numbers: Iterable[float]) -> str:

@@ -58,7 +58,8 @@ APART = 1.05
 def accuracies(reading: Reading) -> go.Figure:
     """Every rule's accuracy at its tuned rate against the batch size.
 
-    MCLR to the letter is drawn on request: its fall would leave no room for the others.
+    MCLR to the letter is drawn on request: its fall would leave no room for the others. The title
+    is of those that are drawn.
     """
     fig = against(reading, "batch_size")
     place = {NAMES[rule]: k for k, rule in enumerate(rules_in(reading))}
@@ -71,6 +72,7 @@ def accuracies(reading: Reading) -> go.Figure:
     ].text += " Rules stand a little apart, so that all show; a line skips what is not complete."
     if "mclr-signed" not in rules_in(reading):
         return fig
+    fig.layout.title = against(reading.part(_is_drawn), "batch_size").layout.title
     for trace in fig.data:
         name = trace.name or ""
         if name.endswith("fresh seeds"):
@@ -79,6 +81,10 @@ def accuracies(reading: Reading) -> go.Figure:
             trace.visible = "legendonly"
     fig.layout.annotations[-1].text += " Hollow: fresh seeds. MCLR to the letter: click its name."
     return fig
+
+
+def _is_drawn(key: Key) -> bool:
+    return bool(dict(key)["method"] != "mclr-signed")
 
 
 def away_from_tuned(reading: Reading, step: int) -> go.Figure:

@@ -18,7 +18,7 @@ from sgdnoise import data
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import COVERAGE, Estimate
 from sgdnoise.analysis.needs import no_optimum
-from sgdnoise.claims import Claim, Verdict, alike, directional, every, line
+from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.layerwise_lr.grid import BEFORE, RULES
 from sgdnoise.figures.tables import bounded_power
 from sgdnoise.papers.numbers import printed
@@ -33,12 +33,14 @@ without saying how small it is."""
 SomeReading = TypeVar("SomeReading", bound=Reading)
 
 
-def _came_before(key: Key) -> bool:
+def came_before(key: Key) -> bool:
+    """Whether a sweep is of the design that came first."""
     return set(BEFORE) <= set(key)
 
 
-def _came_after(key: Key) -> bool:
-    return not _came_before(key)
+def came_after(key: Key) -> bool:
+    """Whether it is of the later one, or of the only one."""
+    return not came_before(key)
 
 
 def is_claimed(key: Key) -> bool:
@@ -64,7 +66,7 @@ def shown(reading: SomeReading) -> SomeReading:
     Those of the later design, once what its claims compare is complete. Until then those that came
     before, if there are any.
     """
-    before, after = reading.part(_came_before), reading.part(_came_after)
+    before, after = reading.part(came_before), reading.part(came_after)
     if not before.states or not after.states:
         return reading
     return before if before.runs and compared(after).part(is_claimed).waiting else after
@@ -92,19 +94,8 @@ def is_of(*rules: str) -> Callable[[Key], bool]:
     return lambda key: dict(key)["method"] in rules
 
 
-def awaited(reading: Reading) -> str:
-    """Why a page shows the sweeps that came before; empty where it does not."""
-    before, after = reading.part(_came_before), reading.part(_came_after)
-    if not after.states or shown(reading) is not before:
-        return ""
-    return (
-        f"Shown and judged are the sweeps that came first, on {_images(before):,} images. Of those "
-        f"on {_images(after):,}, {after.waiting} of {len(after.states)} are not complete; "
-        f"`{reading.study.command}` finishes them."
-    )
-
-
-def _images(reading: Reading) -> int:
+def images(reading: Reading) -> int:
+    """How many a reading trains on."""
     config = reading.states[0].sweep.config(reading.states[0].points[0], 0)
     return data.images_of(config)
 
@@ -157,19 +148,20 @@ def _ahead(reading: Reading, rule: str, other: str, size: int) -> Estimate:
     return mine - theirs
 
 
-def _scaled(reading: Reading, name: str) -> float:
+def scaled(reading: Reading, name: str) -> float:
     """A batch size that G20 names, scaled from CIFAR-10's images to those that are trained on."""
-    share = _images(reading) / data.train_size("cifar10")
+    share = images(reading) / data.train_size("cifar10")
     return printed(f"G20-F16.{name}").value * share
 
 
 def _nearest(reading: Reading, sizes: Iterable[int]) -> int:
     """The batch size that is nearest to G20's."""
-    asked = _scaled(reading, "batch_size")
+    asked = scaled(reading, "batch_size")
     return min(sizes, key=lambda size: abs(math.log2(size / asked)))
 
 
-def _reference(reading: Reading) -> int:
+def compared_at(reading: Reading) -> int:
+    """The batch size at which MCLR and LARS are compared: the nearest to G20's that is run."""
     return _nearest(reading, stations(reading.optima()))
 
 
@@ -181,7 +173,7 @@ def _lacks(reading: Reading, rule: str, other: str, *sizes: int) -> str:
 
 def as_good(reading: Reading) -> Verdict:
     """Whether MCLR and LARS differ by less than a negligible part at G20's batch size."""
-    size = _reference(reading)
+    size = compared_at(reading)
     gap = _ahead(reading, "mclr", "lars", size)
     why = f"MCLR minus LARS is {gap} points, by fresh seeds."
     verdict = alike(why, gap, unit="points", margin=NEGLIGIBLE)
@@ -189,12 +181,12 @@ def as_good(reading: Reading) -> Verdict:
 
 
 def _not_compared(reading: Reading) -> str:
-    return _lacks(reading, "mclr", "lars", _reference(reading))
+    return _lacks(reading, "mclr", "lars", compared_at(reading))
 
 
 def falls_behind(reading: Reading) -> Verdict:
     """Whether MCLR loses against LARS from G20's batch size to the largest one."""
-    reference, largest = _reference(reading), stations(reading.optima())[-1]
+    reference, largest = compared_at(reading), stations(reading.optima())[-1]
     near, far = (_ahead(reading, "mclr", "lars", size) for size in (reference, largest))
     change = far - near
     why = f"from B = {reference:,} to {largest:,} MCLR's lead over LARS changes by {change} points."
@@ -203,8 +195,8 @@ def falls_behind(reading: Reading) -> Verdict:
 
 def _too_small(reading: Reading) -> str:
     """What the fall behind LARS lacks: batches as large as those that G20 speaks of."""
-    largest, limit = stations(reading.optima())[-1], _scaled(reading, "limit")
-    if lost := _lacks(reading, "mclr", "lars", _reference(reading), largest):
+    largest, limit = stations(reading.optima())[-1], scaled(reading, "limit")
+    if lost := _lacks(reading, "mclr", "lars", compared_at(reading), largest):
         return lost
     if largest >= limit:
         return ""
@@ -266,22 +258,23 @@ def falls_from(reading: Reading, rule: str = "mclr") -> str:
 
 
 def against_nesterov(reading: Reading) -> str:
-    """Whether tuned Nesterov momentum does as well as LARS, as Nado et al. (2021) have it.
+    """Whether tuned Nesterov momentum is like LARS: Nado et al. (2021) find that it does as well.
 
     Empty where the scale has no such rule.
     """
     if "nesterov" not in rules_in(reading):
         return ""
     sizes = stations(reading.optima())
+    said = (
+        "Nado et al. (2021) find that tuned Nesterov momentum does as well as LARS. Here it "
+        f"differs from LARS by less than {NEGLIGIBLE:g} point at every batch size"
+    )
     if lacking := _lacks(reading, "nesterov", "lars", *sizes):
-        return f"Tuned Nesterov momentum does as well as LARS: *not tested here*; {lacking}"
+        return f"{said}: *not tested here*; {lacking}"
     parts = {f"B = {size:,}": _ahead(reading, "nesterov", "lars", size) for size in sizes}
     verdict = every("", parts, unit="points", margin=NEGLIGIBLE, same=True)
     listed = ", ".join(f"{gap} at {name}" for name, gap in parts.items())
-    return (
-        f"Tuned Nesterov momentum does as well as LARS, within {NEGLIGIBLE:g} point: "
-        f"*{verdict.word}*. Nesterov minus LARS is {listed} points."
-    )
+    return f"{said}: *{verdict.word}*. Nesterov minus LARS is {listed} points."
 
 
 def _tuned_runs(reading: Reading, rule: str, size: int) -> list[Record | None]:
@@ -392,32 +385,6 @@ def _train_accuracy(reading: Reading, rule: str, size: int) -> np.ndarray:
     runs = filter(None, _tuned_runs(reading, rule, size))
     found = np.array([run.metrics.get("train_accuracy") for run in runs], dtype=np.float64)
     return found[np.isfinite(found)]
-
-
-def _earlier(reading: Reading) -> Reading | None:
-    """What has been run of the sweeps that came before, where others are shown."""
-    first = reading.part(_came_before)
-    return first if first.runs and first is not shown(reading) else None
-
-
-def before(reading: Reading) -> str:
-    """The sweeps that came before those shown, with their words, in Markdown; empty for none."""
-    first = _earlier(reading)
-    if first is None:
-        return ""
-    config = first.states[0].sweep.config(first.states[0].points[0], 0)
-    words = "\n".join(line(claim, claim.judge(first)) for claim in CLAIMS)
-    return (
-        f"## The sweeps before these\n\nThese came first, with {first.fewest_seeds} seeds: "
-        f"{_images(first):,} images, {config.epochs:g} epochs. {trained(first)}\n\n"
-        f"The same predicates say of them:\n\n{words}"
-    )
-
-
-def table_before(reading: Reading) -> pd.DataFrame | str:
-    """Their accuracies and tuned rates; empty where there are none."""
-    first = _earlier(reading)
-    return "" if first is None else table(first)
 
 
 def _judged(reading: Reading) -> Reading:

@@ -16,10 +16,26 @@ if TYPE_CHECKING:
 
 
 def summary(records: Mapping[str, Record]) -> str:
-    """How many checks passed, failed and have not been run, in a sentence."""
+    """How many checks passed, failed and have not been run, of how many nets and how long."""
     verdicts = [check.verdict(records) for check in CHECKS]
     parts = [f"{verdicts.count(v)} {v}" for v in ("passed", "failed", "not yet run")]
-    return f"**Of {len(CHECKS)} nets: {', '.join(parts)}.** {_origin(_mine(records))}"
+    nets = len({check.config.model for check in CHECKS})
+    times = sorted(_epochs(check.config) for check in CHECKS if _is_convolutional(check))
+    return (
+        f"**Of {len(CHECKS)} pairs of a net and a norm: {', '.join(parts)}.** They are of {nets} "
+        f"nets, by name. The convolutional ones train for {times[0]:.3g} to {times[-1]:.3g} "
+        f"epochs. {_origin(_mine(records))}"
+    )
+
+
+def _is_convolutional(check: Check) -> bool:
+    """Whether it is one of those that are judged by a loss."""
+    return check.metric == "train_loss"
+
+
+def _epochs(config: RunConfig) -> float:
+    size = data.images_of(config)
+    return config.batches(size).examples / size
 
 
 def rows(records: Mapping[str, Record]) -> list[dict[str, Any]]:
@@ -41,6 +57,7 @@ def _row(check: Check, records: Mapping[str, Record]) -> dict[str, Any]:
         "batch size": config.batch_size,
         "learning rate": config.learning_rate,
         "steps": config.total_steps(size),
+        "epochs": f"{_epochs(config):.3g}",
         "has to reach": f"{check.metric.replace('_', ' ')} {sign} {check.bound:g}",
         "reached": "" if value is None else f"{value:.3f}",
         "seconds": "" if record is None else f"{record.provenance['seconds']:.0f}",
@@ -87,41 +104,52 @@ def _origin(records: list[Record]) -> str:
 
 
 def loss_curves(records: Mapping[str, Record]) -> go.Figure:
-    """Loss of the batches as trained on, over the steps, of each convolution net that has run."""
+    """Loss of the batches over the steps, of each convolution net that has run.
+
+    A mark at the end of each curve is what is judged: the loss over all images, in evaluation mode.
+    """
     from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, figure, provenance
 
-    shown = [c for c in CHECKS if c.metric == "train_loss" and c.config.id in records]
-    fig = figure(
-        x="step",
-        x_unit=None,
-        y="training loss of the batches since the mark before",
-        y_unit="nats",
-        log="x",
-        alt="Training loss over the steps, one curve a convolution net, all of which fall",
-    )
+    shown = [c for c in CHECKS if _is_convolutional(c) and c.config.id in records]
+    of = {check: records[check.config.id] for check in shown}
+    judged = {c: loss for c, r in of.items() if (loss := r.metrics.get(c.metric)) is not None}
+    fig = figure(x="step", x_unit=None, y="training loss", y_unit="nats", log="x")
     for k, check in enumerate(shown):
-        curves = records[check.config.id].curves
+        curves, color = of[check].curves, PALETTE[k % len(PALETTE)]
         fig.add_scatter(
             x=curves["step"],
             y=curves["train_loss"],
             name=_name(check),
             mode="lines",
-            line={
-                "color": PALETTE[k % len(PALETTE)],
-                "dash": DASHES[k // len(PALETTE) % len(DASHES)],
-                "width": 2,
-            },
+            line={"color": color, "dash": DASHES[k // len(PALETTE) % len(DASHES)], "width": 2},
         )
-    bounds = sorted({check.bound for check in shown})
-    last = (records[check.config.id].curves["train_loss"][-1] for check in shown)
-    ends = [loss for loss in last if loss is not None]
-    if ends:
-        text = f"{len(ends)} nets end at losses from {min(ends):.2g} to {max(ends):.2g}"
-        fig.update_layout(title={"text": text})
-    for bound in bounds:
+    alt = "Training loss of the batches over the steps, a curve a convolution net and norm"
+    if judged:
+        fig.add_scatter(
+            x=[of[check].curves["step"][-1] for check in judged],
+            y=list(judged.values()),
+            text=[_name(check) for check in judged],
+            name="over all images",
+            mode="markers",
+            marker={"color": [PALETTE[shown.index(c) % len(PALETTE)] for c in judged], "size": 9},
+        )
+        said = _said(judged)
+        alt += f", with a mark at its end for the loss over all images: {said}"
+        fig.update_layout(title={"text": said})
+    fig.update_layout(meta={"alt": alt}, height=560)
+    for bound in sorted({check.bound for check in shown}):
         fig.add_hline(y=bound, line={"color": MUTED, "dash": "dot"})
-    fig.update_layout(height=560)
-    return provenance(fig, _origin([records[c.config.id] for c in shown]))
+    note = "Curves: the batches since the mark before, as trained on. Marks: over all images, after"
+    return provenance(fig, f"{_origin(list(of.values()))} {note} training, in evaluation mode.")
+
+
+def _said(judged: Mapping[Check, float]) -> str:
+    """How many losses are below what they have to be, and the span of all."""
+    passed = sum(loss < check.bound for check, loss in judged.items())
+    some = f"All {passed}" if passed == len(judged) else f"{passed} of {len(judged)}"
+    bounds = " or ".join(f"{bound:g}" for bound in sorted({check.bound for check in judged}))
+    span = f"{min(judged.values()):.2f} to {max(judged.values()):.2f}"
+    return f"{some} end below {bounds} nats, at {span}"
 
 
 def _name(check: Check) -> str:

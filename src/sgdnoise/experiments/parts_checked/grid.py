@@ -1,6 +1,6 @@
 """Acceptance: does every net train, through the ordinary engine, on real images?
 
-Each convolution net gets 2,000 images of CIFAR-10 at 32 × 32 and a few epochs, and has to bring the
+Each convolution net gets 2,000 images of CIFAR-10 at 32 × 32 and some epochs, and has to bring the
 loss over all of them, in evaluation mode, below 1.5 nats: guessing costs ln 10 ≈ 2.3. F1 gets MNIST
 for three epochs and has to classify more than 97 % of its test set. About an hour of one CPU core
 in all; killed, it goes on where it was.

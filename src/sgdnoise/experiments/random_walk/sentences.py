@@ -17,7 +17,7 @@ from sgdnoise.experiments.random_walk.findings import (
     slopes_by_size,
 )
 from sgdnoise.experiments.random_walk.grid import ROOT, SAME
-from sgdnoise.figures.tables import enumerated
+from sgdnoise.phrases import enumerated
 
 
 def leads(reading: Reading) -> str:

@@ -26,14 +26,18 @@ RECORD = Path(__file__).with_name("walk.json")
 """What `make walk` wrote: E x² of every group of potentials, too long a computation for a page."""
 
 
-def walk_of_group(group: int) -> FloatArray:
+def walk_of_group(group: int, doublings: int = DOUBLINGS) -> FloatArray:
     """E x² of Sinai's walk, α = 1, at T = 1/5 and t = 2⁷ … 2³⁰, the mean over a group's potentials.
 
     Exact for each potential.
+
+    Args:
+        group: which potentials.
+        doublings: log₂ of the last time.
     """
     rng = np.random.default_rng([1982, group])
     u = random_walk.increments(1.0, SITES, POTENTIALS // GROUPS, rng)
-    return random_walk.exact_squares(u, 0.2, DOUBLINGS)[:, FIRST - 1 :].mean(axis=0)
+    return random_walk.exact_squares(u, 0.2, doublings)[:, FIRST - 1 :].mean(axis=0)
 
 
 @cache

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sgdnoise.analysis import Estimate, Reading, key_name
-from sgdnoise.analysis.intervals import COVERAGE
+from sgdnoise.analysis.intervals import COVERAGE, Interval, combined
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional
-from sgdnoise.experiments.sharpness.grid import EPOCHS, SIZES, WARM_UP
+from sgdnoise.experiments.sharpness.grid import EPOCHS, SIZES, TUNED, WARM_UP
 from sgdnoise.experiments.sharpness.measured import (
     GUESS,
     LEARNING,
@@ -24,11 +24,13 @@ from sgdnoise.experiments.sharpness.measured import (
     curve,
     early_fall,
     inside,
+    is_arm,
     is_probed,
     is_swept,
     measured,
     ratio,
 )
+from sgdnoise.figures.tables import power_of_two
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import METHODS, NAMES
 
@@ -82,18 +84,31 @@ def at_critical(reading: Reading, method: str) -> Verdict:
     )
 
 
+def _small_lacks(reading: Reading, method: str) -> str:
+    return _few(reading, method, SMALLEST) or no_optimum(reading, [arm(method, SMALLEST)])
+
+
 def far_below(reading: Reading, method: str) -> Verdict:
-    """Whether the small batch's tuned rate is a quarter of the critical one or less."""
+    """Whether the small batch's tuned rate is a quarter of the critical one or less.
+
+    The interval takes in how well the rate itself is known: beside a cliff that is not well.
+    """
     records = measured(reading, method, SMALLEST)
     found = ratio(records, "sharpness", effective=True)
+    rate = reading.tuned()[arm(method, SMALLEST)].peak
+    chosen = TUNED[method][SMALLEST]
+    known = Interval(0.0, min(rate.low - chosen, 0.0), max(rate.high - chosen, 0.0))
+    away = combined([(1.0, found.interval), (1.0, known)])
     # S20 compares the effective rate with plain SGD's limit, and momentum's own lies further out.
     own = ""
     if METHODS[method]:
         own = f"; of momentum's own limit, 2(1+m)/λmax, {_factor(ratio(records, 'sharpness'))}"
     return directional(
         f"at B = {SMALLEST} the tuned effective rate is {_factor(found)} times 2/λmax while the "
-        f"net learns; far below is {2.0**-FAR:g} or less{own}.",
-        Estimate(found.value + FAR, found.error, found.dof),
+        f"net learns; far below is {2.0**-FAR:g} or less{own}. The runs have the rate "
+        f"{power_of_two(chosen)}, and the best one lies between {power_of_two(rate.low)} and "
+        f"{power_of_two(rate.high)}, which the interval takes in.",
+        Interval(away.value + FAR, away.low + FAR, away.high + FAR),
         unit="log2 ratio",
         sign=-1,
     )
@@ -459,8 +474,8 @@ CLAIMS = (
         Claim(
             f"S20-E3.far-below-critical.{method}",
             partial(far_below, method=method),
-            needs=partial(_few, method=method, size=SMALLEST),
-            of=is_probed,
+            needs=partial(_small_lacks, method=method),
+            of=partial(is_arm, arm=arm(method, SMALLEST)),
         )
         for method in METHODS
     ),

@@ -42,6 +42,11 @@ def arm(method: str, size: int, epochs: int = 0) -> Key:
     return (("method", method), ("batch_size", size), ("warmup_epochs", epochs))
 
 
+def is_arm(key: Key, arm: Key) -> bool:
+    """Whether a sweep is of an arm: its rates, or its measured runs."""
+    return key[: len(arm)] == arm
+
+
 def measured(reading: Reading, method: str, size: int, epochs: int = 0) -> list[Record]:
     """The measured runs of an arm that did not diverge, seed by seed."""
     key = arm(method, size, epochs) + PROBED

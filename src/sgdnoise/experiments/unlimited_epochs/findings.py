@@ -14,7 +14,7 @@ import numpy as np
 from sgdnoise.analysis import Reading, without
 from sgdnoise.analysis.reading import MAIN_PARTS
 from sgdnoise.analysis.regimes import LEAST_CARRIED, log_rates
-from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
 
@@ -51,7 +51,8 @@ def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Fig
         tuned_rates(fig, k, rows, "peak", name if math.isfinite(slope) else objective.purpose)
     fig.update_yaxes(dtick=np.log10(2), tickformat="~g")
     fig.update_layout(title={"text": rates_change(curves, "peak")})
-    return provenance(fig, source(reading))
+    bars = "Marks: the best rate, also between the grid's points. Bars: its 95 % interval."
+    return provenance(fig, source(reading).and_also(bars))
 
 
 NEARLY_CONSTANT = 0.2
@@ -304,3 +305,50 @@ CLAIMS = (
     *(claim for variant, suffix in VARIANTS.items() for claim in _claims(suffix, OF[variant])),
     Claim("S20-F2.weight-decay", weight_decay, scales=("digits",), needs=_variants_lack),
 )
+
+
+# --- Beside the claims ----------------------------------------------------------------------------
+
+GUESS = (
+    "Our guess was weight decay. The training loss on this page is the cross-entropy alone. A net "
+    "that classifies every training image rightly lowers it by growing its weights, and weight "
+    "decay stops that growth. Then more epochs cannot lower the loss, and a smaller learning rate "
+    "does not help."
+)
+"""Why the rate for the training loss might not fall, for a net that fits all of its images."""
+
+TESTED = (
+    "The sweeps without weight decay were made to test whether it keeps that rate from falling, "
+    "after those with weight decay had been seen; their grid was fixed before they ran."
+)
+"""What the sweeps without weight decay are for."""
+
+
+def why_not(reading: Reading) -> str:
+    """For each variant, whether the rate for the training loss falls; where it does not, why.
+
+    The guess is made where there are sweeps that test it, and a net with weight decay whose rate
+    does not fall.
+    """
+    from sgdnoise.figures.tuned import variant_name
+
+    tested = {(), NO_DECAY} <= set(reading.variants)
+    said = []
+    for variant in reading.variants:
+        (claim,) = (c for c in CLAIMS if c.id == f"S20-F2.rate-for-loss.{VARIANTS[variant]}")
+        word = claim.judge(reading).word
+        net = variant_name(variant) or "with weight decay"
+        falls = f"{net[:1].upper()}{net[1:]} the best rate for the training loss"
+        if word in HELD:
+            said.append(f"{falls} falls, as it does in S20.")
+        elif word not in ("absent", "contradicted"):
+            said.append(f"{falls} may fall or not: that is *{word}*.")
+        elif tested:
+            said.append(f"{falls} does not fall here, while in S20 it does.")
+            said += [GUESS] * (variant == ())
+        else:
+            said.append(
+                f"{falls} does not fall here, while in S20 it does. Weight decay, the guess that "
+                "was made on the digits, is not tested here: all runs have it."
+            )
+    return "\n\n".join([*said, TESTED] if tested else said)

@@ -1,0 +1,11 @@
+"""Parts of sentences that many sentences have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def enumerated(parts: Iterable[str]) -> str:
+    """Parts of a sentence as one: a, b and c; empty where there are none."""
+    *first, last = [*parts] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
