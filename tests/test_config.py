@@ -76,12 +76,24 @@ def test_every_field_but_the_defaults_is_identity():
         "engine_version": 99,
     }
     assert changed.keys() | {"steps"} == RunConfig.model_fields.keys()
-    # Two fields are legal beside another one alone.
-    beside = {"nesterov": {"momentum": 0.5}, "discard_by": {"discard_fraction": 0.3}}
+    # Some fields are legal beside another one alone.
+    beside = {
+        "nesterov": {"momentum": 0.5},
+        "clip_steps": {"clip_norm": 2.0},
+        "discard_by": {"discard_fraction": 0.3},
+        "discard_epochs": {"discard_fraction": 0.3},
+    }
     ids = {
         plain.replace(**{name: value}, **beside.get(name, {})).id for name, value in changed.items()
     }
     assert len(ids | {plain.id}) == len(changed) + 1
+
+
+def test_a_copy_with_other_fields_has_an_id_of_its_own():
+    one = make_config(**BASE, epochs=1.0)
+    before = one.id
+    assert one.model_copy(update={"seed": 7}).id == one.replace(seed=7).id != before
+    assert one.model_copy().id == one.id == before
 
 
 def test_probes_have_no_order():
@@ -120,7 +132,9 @@ def test_identity_rebuilds_the_config():
         ({"momentum_reset": True, "optimizer": "lamb"}, "heavy ball"),
         ({"nesterov": True}, "nesterov is of sgd with a momentum"),
         ({"nesterov": True, "momentum": 0.9, "optimizer": "lars"}, "nesterov is of sgd"),
-        ({"discard_by": "random"}, "give a discard_fraction too"),
+        ({"discard_by": "random"}, "discard_by says .* give a discard_fraction too"),
+        ({"discard_epochs": 1.0}, "discard_epochs says .* give a discard_fraction too"),
+        ({"clip_steps": 5}, "give a clip_norm too"),
         ({"discard_by": "size", "discard_fraction": 0.3}, "'loss' or 'random', got 'size'"),
         ({"discard_fraction": 1.0}, "discard_fraction: .* less than 1, got 1.0"),
         ({"discard_fraction": -0.1}, "discard_fraction: .* greater than or equal to 0"),

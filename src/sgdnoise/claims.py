@@ -157,7 +157,7 @@ class Claim:
         if reading.waiting:
             why = f"{reading.waiting} of {len(reading.states)} sweeps are not complete."
             return Verdict("not measured", why)
-        if study.seeds < 2:
+        if reading.fewest_seeds < 2:
             return Verdict("undecided", "a single seed has no spread to judge by.", seeds=1)
         if len(reading.devices) > 1:
             why = f"its records mix devices, {' and '.join(reading.devices)}: train them on one."

@@ -167,6 +167,14 @@ class RunConfig(BaseModel):
     def _something_to_discard(self) -> RunConfig:
         if self.discard_by != "loss" and not self.discard_fraction:
             raise ValueError("discard_by says which examples: give a discard_fraction too")
+        if self.discard_epochs is not None and not self.discard_fraction:
+            raise ValueError("discard_epochs says for how long: give a discard_fraction too")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _something_to_clip(self) -> RunConfig:
+        if self.clip_steps is not None and self.clip_norm is None:
+            raise ValueError("clip_steps says for how long: give a clip_norm too")
         return self
 
     @functools.cached_property

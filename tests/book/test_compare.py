@@ -211,6 +211,25 @@ def test_an_experiment_without_two_methods_is_compared_too():
     assert list(map(str, table["accuracies"])) == [str(p.accuracy) for p in both.points]
 
 
+def test_sweeps_that_one_side_alone_asks_for_are_named(theirs):
+    largest = ("batch_size", 1024)
+
+    def idle(study, records):
+        """Without their records, as on the other side, the largest batches are not asked for."""
+        return lambda key: records is fewer and largest in key
+
+    experiment = dataclasses.replace(EXPERIMENTS["constant-epoch"], idle={"digits": idle})
+    fewer = {run: one for run, one in theirs.items() if one.config.batch_size != 1024}
+    study = Study.of(experiment, "digits", SEEDS)
+    both, other_way = (Comparison.of(study, *sides) for sides in ((theirs, fewer), (fewer, theirs)))
+    for found, side in ((both, "here"), (other_way, "in the committed records")):
+        assert not found.identical
+        assert len(found.points) == 20
+        assert found.alone == {side: [(("method", m), largest) for m in ("sgd", "momentum")]}
+        assert f"  asked for {side} alone: sgd batch_size=1024; " in found.text()
+        assert f" Sweeps that are asked for {side} alone: 2." in found.summary()
+
+
 @pytest.mark.parametrize("shift", [0.0, 5.0])
 def test_recipes_that_tune_nothing_are_compared_by_their_accuracies(shift):
     study = study_of("generalization-gap", "gpu", 3)

@@ -90,14 +90,8 @@ def test_the_rungs_are_summarised_over_all_their_seeds(good):
 
 def test_a_ladder_as_h17_has_it_is_reproduced(good):
     said = judged(good)
-    # Its own ghosts help by 1.2 points, these by 1.5, known to 0.23.
-    assert [v.word for v in said] == [
-        "reproduced",
-        "reproduced",
-        "reproduced at another size",
-        "reproduced",
-        "reproduced",
-    ]
+    # Its own ghosts help by 1.2 points, these by 1.5: by 0.23 here, and 0.4 in single runs.
+    assert [v.word for v in said] == ["reproduced"] * 5
     assert [v.effect for v in said] == pytest.approx([-6.8, 3, 1.5, 2.5, 0.2])
     assert [v.printed for v in said] == pytest.approx([-6.73, 3.2, 1.2, 2.57, 0.24])
     assert said[0].why == (
@@ -124,12 +118,12 @@ STEPS = [("LB", "SB", -6.73), ("+LR", "LB", 3.2), ("+GBN", "+LR", 1.2), ("+RA", 
 @pytest.mark.parametrize(
     ("size", "half", "word"),
     [
-        ("theirs", 0.4, "reproduced"),
-        ("theirs + half", 0.4, "reproduced at another size"),
-        ("theirs - half", 0.4, "reproduced at another size"),
-        ("theirs - within", 0.4, "reproduced"),
-        ("theirs + within", 0.4, "reproduced"),
-        (0.4 + JUST, 0.4, "reproduced at another size"),
+        ("theirs", 0.2, "reproduced"),
+        ("theirs + half", 0.2, "reproduced at another size"),
+        ("theirs - half", 0.2, "reproduced at another size"),
+        ("theirs - within", 0.2, "reproduced"),
+        ("theirs + within", 0.2, "reproduced"),
+        (0.2 + JUST, 0.2, "reproduced at another size"),
         (0.4 - JUST, 0.4, "undecided"),
         (JUST - 0.4, 0.4, "undecided"),
         (-0.4 - JUST, 0.4, "contradicted"),
@@ -143,7 +137,8 @@ def test_each_step_is_judged_by_its_interval(number, size, half, word):
     above, below, theirs = STEPS[number]
     sign = math.copysign(1, theirs)
     if isinstance(size, str):
-        names = {"theirs": abs(theirs), "half": half + JUST, "within": half - JUST}
+        # Three seeds here and single runs there: their difference is known √3 times less well.
+        names = {"theirs": abs(theirs), "half": 2 * half + JUST, "within": 2 * half - JUST}
         size = (
             sum(names[part] for part in size.split(" + "))
             if "-" not in size

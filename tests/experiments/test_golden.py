@@ -8,8 +8,10 @@ Write it anew with
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from sgdnoise.records.store import Store
 FILE = Path(__file__).with_name("golden.json")
 STORE = Store(Path(__file__).parents[2] / "results")
 SENTENCES = {
-    "unlimited-epochs": ("interpolation",),
+    "unlimited-epochs": ("interpolation", "why_not"),
     "initial-final-lr": ("bounds",),
     "generalization-gap": ("without_a_gap",),
     "training-set-size": ("boundary_growth",),
@@ -32,7 +34,15 @@ SENTENCES = {
 """What pages say beside claims, as functions of the findings."""
 
 Said = dict[str, dict[str, list[str]]]
-"""By scale and claim: its word and its reasons. Sentences beside claims have no word."""
+"""By scale and claim: its word, reasons and margin. Sentences beside claims have no word."""
+
+
+def function(name: str, part: str) -> Callable[[Reading], str]:
+    """A sentence of an experiment, from its findings or the sentences that stand by themselves."""
+    if not hasattr(findings(name), part):
+        room = f"sgdnoise.experiments.{name.replace('-', '_')}.sentences"
+        return getattr(importlib.import_module(room), part)
+    return getattr(findings(name), part)
 
 
 def said() -> Said:
@@ -47,12 +57,13 @@ def said() -> Said:
         for claim in findings(name).CLAIMS:
             verdict = claim.judge(reading)
             if not verdict.elsewhere:
-                at[claim.id] = [verdict.word, verdict.why]
+                margin = "" if verdict.margin is None else f"{verdict.margin:g} {verdict.unit}"
+                at[claim.id] = [verdict.word, verdict.why, margin]
         page = reading
         for narrow in ("shown", "settled"):
             page = getattr(findings(name), narrow, lambda whole: whole)(page)
         for part in SENTENCES.get(name, ()):
-            at[f"{name}, {part}"] = ["", getattr(findings(name), part)(page)]
+            at[f"{name}, {part}"] = ["", function(name, part)(page), ""]
     return now
 
 
@@ -74,6 +85,6 @@ def test_the_committed_records_say_what_they_said(now):
 
 def test_no_sentence_has_a_number_that_is_none(now):
     for claims in now.values():
-        for _, why in claims.values():
+        for _, why, _ in claims.values():
             words = why.replace("[", " ").replace("]", " ").replace(",", " ").split()
             assert not {"nan", "+nan", "inf", "-inf", "+inf"} & set(words)

@@ -119,13 +119,28 @@ class Comparison:
 
     @functools.cached_property
     def points(self) -> list[Point]:
-        """Every sweep: both tuned rates and both accuracies, by the statistics of the verdicts.
+        """Every sweep of both: tuned rates and accuracies, by the statistics of the verdicts.
 
         An accuracy is that of the fresh seeds, which the tuning never saw; of a recipe that is run
         as printed, that of all seeds.
         """
+        return [self._point(*pair) for pair in self._pairs]
+
+    @functools.cached_property
+    def _pairs(self) -> list[tuple[SweepState, SweepState]]:
         theirs = {state.sweep.key: state for state in self.committed.states}
-        return [self._point(s, theirs[s.sweep.key]) for s in self.mine.states]
+        mine = self.mine.states
+        return [(s, theirs[s.sweep.key]) for s in mine if s.sweep.key in theirs]
+
+    @functools.cached_property
+    def alone(self) -> dict[str, list[Key]]:
+        """The sweeps that one side alone asks for, which depends on what its others came to."""
+        here, there = (
+            [state.sweep.key for state in side.states] for side in (self.mine, self.committed)
+        )
+        sides = {"here": (here, there), "in the committed records": (there, here)}
+        found = {side: [k for k in mine if k not in other] for side, (mine, other) in sides.items()}
+        return {side: keys for side, keys in found.items() if keys}
 
     def _point(self, mine: SweepState, committed: SweepState) -> Point:
         key = mine.sweep.key
@@ -153,7 +168,7 @@ class Comparison:
     @property
     def identical(self) -> bool:
         """Whether all runs of both sides are the same, with the same numbers."""
-        return all(map(self._equal, self.mine.states, self.committed.states))
+        return not self.alone and all(self._equal(*pair) for pair in self._pairs)
 
     @functools.cached_property
     def verdicts(self) -> pd.DataFrame:
@@ -204,6 +219,8 @@ class Comparison:
             x, y = point.reached
             parts.append(f"accuracy {_percent(x)} / {_percent(y)} % {point.accuracy}")
             lines.append("  ".join(parts))
+        for side, keys in self.alone.items():
+            lines.append(f"  asked for {side} alone: {'; '.join(map(_name, keys))}")
         for row in self.verdicts.to_dict("records"):
             sides = f"{_short(row['mine'])} / {_short(row['committed'])}"
             lines.append(f"  {row['claim']}: {sides} {row['agree']}")
@@ -233,6 +250,8 @@ class Comparison:
             f"{seconds / 60:.1f} core-minutes; {equal} of them equal the committed ones to the "
             "last digit that is kept."
         )
+        for side, keys in self.alone.items():
+            said += f" Sweeps that are asked for {side} alone: {len(keys)}."
         return f"{said} {_ONLY_IDENTICAL}" if self.identical else said
 
     def point_table(self) -> pd.DataFrame:

@@ -148,11 +148,6 @@ def step_length(n: FloatArray, spread: float, power: float) -> FloatArray:
     return np.asarray(size / law(spread).at(1.0))
 
 
-def left_by_all(spread: float) -> float:
-    """The mean |g| of all examples over that of a single one."""
-    return law(spread).floor / float(law(spread).at(1))
-
-
 def noise_left(n: int) -> float:
     """What the finite set leaves of a batch's 1/n of variance."""
     return float(finite(n, EXAMPLES) * n)

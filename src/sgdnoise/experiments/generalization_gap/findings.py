@@ -19,6 +19,7 @@ from sgdnoise.experiments.generalization_gap.ladder import (
     is_main,
     lost_runs,
     names_of,
+    of_single_runs,
     rung_of,
     step,
 )
@@ -59,7 +60,10 @@ def _theirs(reading: Reading, above: str, below: str) -> float | None:
 
 
 def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
-    """Whether one rung is better than another, or worse for a sign of −1."""
+    """Whether one rung is better than another, or worse for a sign of −1.
+
+    H17 prints one run a cell: its difference is known no better than that of two single runs.
+    """
     found = step(reading, at(above), at(below))
     return directional(
         f"{called(at(above))} minus {called(at(below))} is {found} points.",
@@ -68,6 +72,7 @@ def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
         sign=sign,
         margin=NO_LOSS,
         printed=_theirs(reading, above, below),
+        printed_error=of_single_runs(reading, at(above), at(below)),
     )
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from sgdnoise import data
 from sgdnoise.analysis import Estimate, Reading, without
+from sgdnoise.analysis.intervals import quantile
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.papers.numbers import H17_NETWORKS, table
 from sgdnoise.records.record import Record
@@ -165,6 +166,16 @@ def other_ladders(reading: Reading) -> list[str]:
 def step(reading: Reading, above: Key, below: Key) -> Estimate:
     """The difference of two sweeps in test accuracy, by all their seeds."""
     return reading.reached(above) - reading.reached(below)
+
+
+def of_single_runs(reading: Reading, above: Key, below: Key) -> float:
+    """Half of the 95% interval of such a difference where one run stands for each sweep, as in H17.
+
+    By the runs' own spread here, which stands for H17's.
+    """
+    sides = [reading.reached(key) for key in (above, below)]
+    spread = math.hypot(*(one.error * math.sqrt(one.dof + 1) for one in sides))
+    return quantile((sides[0] - sides[1]).dof) * spread
 
 
 def lost_runs(reading: Reading, keys: Iterable[Key]) -> str:

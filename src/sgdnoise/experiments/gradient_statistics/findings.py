@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.gradient_statistics import measured as m
 from sgdnoise.experiments.gradient_statistics.grid import RULES
 from sgdnoise.papers.numbers import printed
+from sgdnoise.phrases import enumerated
 from sgdnoise.records.record import Record
 
 STEEP = 0.1
@@ -320,18 +322,26 @@ def _drop_lacks(reading: Reading) -> str:
 
 def fluctuation(reading: Reading) -> Verdict:
     """Whether the loss fluctuates more at either end of the batch sizes than in their middle."""
+    middle = m.meeting(reading)
+    ratios = _at_the_ends(reading, partial(m.fluctuation, relative=True))
+    why = (
+        f"log₂ of how much the whole training loss fluctuates about its trend, divided by that at "
+        f"B = {middle:,}, in the second half of training. Of the loss's logarithm, in which its "
+        f"level has no part, it is {enumerated(f'{one} ({name})' for name, one in ratios.items())}."
+    )
+    return every(why, _at_the_ends(reading, m.fluctuation), unit="log2 ratio", margin=NEARER)
+
+
+def _at_the_ends(reading: Reading, of: Callable[[Record], float]) -> dict[str, Estimate]:
+    """log₂ of a number at either end of the batch sizes over that in their middle, by each rule."""
     sizes, middle = m.sizes(reading), m.meeting(reading)
     parts = {}
     for rule in RULES:
-        centre = m.over_seeds(m.runs(reading, rule, middle), m.fluctuation)
+        centre = m.over_seeds(m.runs(reading, rule, middle), of)
         for end in (sizes[0], sizes[-1]):
-            at_end = m.over_seeds(m.runs(reading, rule, end), m.fluctuation)
+            at_end = m.over_seeds(m.runs(reading, rule, end), of)
             parts[f"B = {end:,} at {_rule(rule)}"] = Estimate.mean(np.log2(at_end / centre))
-    why = (
-        f"log₂ of how much the whole training loss fluctuates about its trend, divided by that at "
-        f"B = {middle:,}, in the second half of training."
-    )
-    return every(why, parts, unit="log2 ratio", margin=NEARER)
+    return parts
 
 
 def accuracy_falls(reading: Reading) -> Verdict:

@@ -232,14 +232,19 @@ def first_fall(record: Record) -> float:
     return float(fall / updates / config.learning_rate) if fall > 0 else math.nan
 
 
-def fluctuation(record: Record) -> float:
+def fluctuation(record: Record, relative: bool = False) -> float:
     """Root mean square of the training loss about its trend, in nats, in the second half.
 
     Second differences take a straight trend out of the losses at the ends of epochs; those of
     independent deviations have six times their variance.
+
+    Args:
+        record: with the probe of epochs.
+        relative: of log₂ of the loss instead, in octaves: the level of the loss has no part in it.
     """
     loss = curve(record, "epoch_loss")
-    late = loss[len(loss) // 2 :]
+    late = np.log2(loss) if relative else loss
+    late = late[len(late) // 2 :]
     return float(np.sqrt(np.mean(np.diff(late, 2) ** 2) / 6)) if len(late) > 2 else math.nan
 
 
