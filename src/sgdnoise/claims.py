@@ -324,9 +324,9 @@ def every(
 ) -> Verdict:
     """The verdict on a claim that several effects each have a sign, or are each nothing.
 
-    It is reproduced, or absent, where every part is, which needs no correction; one part that
-    contradicts it decides against it, at a level that Bonferroni divides among the parts. Effect
-    and interval are those of the part that is furthest from the claim.
+    It is reproduced where every part is, which needs no correction; one part against it decides
+    against it, at a level that Bonferroni divides among the parts. Effect and interval are those of
+    the part that is furthest from the claim.
 
     Args:
         why: the numbers, in words; the furthest part is added to it.
@@ -352,23 +352,19 @@ def every(
         return directional(why, found, unit=unit, sign=sign, margin=margin)
 
     words = {name: judged(part).word for name, part in parts.items()}
-    alone = set(words.values())
+    against = {name: judged(part.at(level)).word for name, part in parts.items()}
     word: Word = "undecided"
-    if alone in ({"reproduced"}, {"absent"}):
-        (word,) = alone
-    elif any(judged(part.at(level)).word == "contradicted" for part in parts.values()):
-        word = "contradicted"
+    if set(words.values()) == {"reproduced"}:
+        word = "reproduced"
+    elif sure := {"contradicted", "absent"} & set(against.values()):
+        word = "contradicted" if "contradicted" in sure else "absent"
     if len(parts) > 1:
         why += f" The claim fits worst for {name}: {worst}{_IN.get(unit, '')}."
-    found = replace(judged(worst), word=word, why=why)
-    if word == "undecided" and {"absent", "reproduced"} <= alone:
-        holds, lacks = (
-            enumerated(part for part, each in words.items() if each == one)
-            for one in ("reproduced", "absent")
-        )
-        # More seeds would make no one word of that.
-        return replace(found, why=f"{why} It holds for {holds}, and not for {lacks}.", room=None)
-    return found
+    holds = [name for name, one in words.items() if one == "reproduced"]
+    if word == "absent" and holds:
+        lacks = [name for name, one in against.items() if one == "absent"]
+        why += f" It holds for {enumerated(holds)}, and not for {enumerated(lacks)}."
+    return replace(judged(worst), word=word, why=why)
 
 
 _IN = {"points": " points", "log2 ratio": " in log₂"}

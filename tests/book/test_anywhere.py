@@ -130,12 +130,12 @@ def test_a_notebook_runs_in_an_empty_folder_with_what_the_package_asks_for(
     assert not list(empty.iterdir())
 
 
-@pytest.mark.parametrize(("torch", "fits"), [("2.4.0", True), ("2.3.0", False)])
+@pytest.mark.parametrize(("torch", "fits"), [("2.5.0", True), ("2.4.0", False)])
 def test_installing_it_leaves_the_torch_that_is_there(
     wheel: Path, tmp_path: Path, torch: str, fits: bool
 ) -> None:
     """As in Colab, whose torch is another than the pinned one."""
-    there = {"torch": torch, "torchvision": "0.19.0", "sgdnoise": "0.0.1"}
+    there = {"torch": torch, "torchvision": "0.20.0", "sgdnoise": "0.0.1"}
     for name, version in there.items():
         told = tmp_path / f"{name}-{version}.dist-info"
         told.mkdir()

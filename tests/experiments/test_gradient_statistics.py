@@ -105,7 +105,7 @@ WORDS = {
         ({}, "reproduced"),
         (law(ends=(2.0, -2.0)), "contradicted"),
         (law(ends=(-2.0, 2.0)), "contradicted"),
-        (law(ends=(2.0, 0.0)), "undecided"),
+        (law(ends=(2.0, 0.0)), "absent"),
         (law(ends=(0.0, 0.0)), "absent"),
         (law(ends=(0.5, 0.5), jitter=0.5), "undecided"),
     ],

@@ -141,11 +141,13 @@ def test_a_rule_helps_where_its_lead_at_the_largest_batch_is_there_and_larger(
     assert found.effect == pytest.approx(effect)
     assert found.interval == pytest.approx((effect - half, effect + half))
     assert (found.margin, found.unit) == (1.0, "points")
-    part = "its lead at B = 16,384" if by_size else "the change of its lead from B = 512"
+    parts = ["its lead at B = 16,384", "the change of its lead from B = 512"]
+    part, other = parts if by_size else parts[::-1]
     assert found.why == (
         f"it leads momentum by {near:+.2f} [{near:+.2f}, {near:+.2f}] points at B = 512, and by "
         f"{far:+.2f} [{far - half:+.2f}, {far + half:+.2f}] at 16,384. The claim fits worst for "
         f"{part}: {effect:+.2f} [{effect - half:+.2f}, {effect + half:+.2f}] points."
+        + (f" It holds for {other}, and not for {part}." if word == "absent" else "")
     )
 
 
