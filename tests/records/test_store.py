@@ -207,6 +207,10 @@ def test_records_are_committed_at_all():
     assert len(list(COMMITTED.rglob("*.jsonl"))) >= 9
 
 
+def test_the_committed_records_stay_small_enough_to_be_cloned():
+    assert sum(path.stat().st_size for path in COMMITTED.rglob("*.jsonl")) <= 25 * 2**20
+
+
 @pytest.mark.parametrize("path", sorted(COMMITTED.rglob("*.jsonl")), ids=lambda p: p.stem)
 def test_every_committed_line_is_a_sound_record_and_canonical(path):
     lines = path.read_text().splitlines()
