@@ -26,8 +26,8 @@ WIDTH, HEIGHT = 660, 430
 
 SAID = {
     "S20-F1c.linear-scaling.sgd": "SGD's rate grows in proportion to the batch below its boundary",
-    "S20-F1c.linear-scaling.momentum": "the rate with momentum does so too",
-    "S20-F1c.momentum-scales-further": "the latter grows up to larger batches",
+    "S20-F1c.linear-scaling.momentum": "the rate with momentum grows in proportion below its own",
+    "S20-F1c.momentum-scales-further": "the rate with momentum grows up to larger batches",
     "S20-F1c.larger-rate-beyond": "far beyond the boundary momentum bears the larger rate",
 }
 """What the picture lets one think, by the claim that judges it."""

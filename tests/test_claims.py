@@ -84,24 +84,24 @@ def of_rungs(*rungs):
 
 def test_from_parts_nothing_is_judged(whole):
     verdict = Claim(SOME, never, needs=never).judge(without_first(whole))
-    assert verdict == Verdict("not measured", "1 of 5 sweeps are not complete.")
+    assert verdict == Verdict("not measured", "1 of 5 sweeps is not complete.")
     # One run is enough to lack.
     verdict = Claim(SOME, never).judge(without_first(whole, 1))
-    assert verdict == Verdict("not measured", "1 of 5 sweeps are not complete.")
+    assert verdict == Verdict("not measured", "1 of 5 sweeps is not complete.")
 
 
 def test_a_claim_waits_for_its_own_sweeps_only(whole):
     some = without_first(whole)
     assert judge_of(some, of=of_rungs("LB", "+LR")).word == "reproduced"
     verdict = Claim(SOME, never, of=of_rungs("SB", "LB")).judge(some)
-    assert (verdict.word, verdict.why) == ("not measured", "1 of 2 sweeps are not complete.")
+    assert (verdict.word, verdict.why) == ("not measured", "1 of 2 sweeps is not complete.")
 
 
 def test_from_a_failed_run_nothing_is_judged(whole):
     first = next(iter(whole.records))
     failed = dataclasses.replace(whole.records[first], status="failed")
     verdict = Claim(SOME, never).judge(Reading(whole.study, {**whole.records, first: failed}))
-    assert (verdict.word, verdict.why) == ("not measured", "1 of 5 sweeps are not complete.")
+    assert (verdict.word, verdict.why) == ("not measured", "1 of 5 sweeps is not complete.")
 
 
 def test_predicate_and_needs_see_the_sweeps_of_the_claim(whole):
@@ -589,6 +589,23 @@ def test_every_effect_has_the_sign(sign, values, word):
 )
 def test_an_effect_that_is_absent_decides_against_every(values, margin, word):
     assert all_of(*values, margin=margin).word == word
+
+
+def test_word_interval_and_p_of_every_are_of_what_decided():
+    wide, near = Estimate(-0.3, 2.0, 20), Estimate(0.05, 0.05, 20)
+    found = every("so.", {"near": near, "wide": wide}, unit="points", margin=0.5)
+    assert (found.word, found.effect) == ("absent", 0.05)
+    assert found.why.endswith(" It does not hold for near.")
+    # What denies that all are there is that any is not: the largest p.
+    sure, surer = Estimate(1.0, 0.4, 20), Estimate(9.0, 0.1, 20)
+    both = every("so.", {"sure": sure, "surer": surer}, unit="points")
+    assert (both.effect, both.p) == (1.0, pytest.approx(sure.p))
+    # One effect within the margin makes no other small.
+    small = Estimate(0.2, 0.02, 20)
+    assert "small" in directional("so.", small, unit="points", margin=0.5).why
+    mixed = every("so.", {"one": small, "surer": surer}, unit="points", margin=0.5)
+    assert mixed.word == "reproduced"
+    assert "small" not in mixed.why
 
 
 def test_where_some_effects_are_there_and_others_absent_it_says_which():

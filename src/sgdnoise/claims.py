@@ -19,7 +19,7 @@ from sgdnoise.analysis.intervals import COVERAGE, Estimate, Interval
 from sgdnoise.analysis.reading import Reading
 from sgdnoise.errors import InputError
 from sgdnoise.papers.numbers import Stated, stated
-from sgdnoise.phrases import enumerated
+from sgdnoise.phrases import enumerated, not_complete
 from sgdnoise.study.grid import Key
 
 Word = Literal[
@@ -155,7 +155,7 @@ class Claim:
         if not reading.states:
             return Verdict("not tested here", "this scale has no such sweeps.", elsewhere=True)
         if reading.waiting:
-            why = f"{reading.waiting} of {len(reading.states)} sweeps are not complete."
+            why = f"{not_complete(reading.waiting, len(reading.states))}."
             return Verdict("not measured", why)
         if reading.fewest_seeds < 2:
             return Verdict("undecided", "a single seed has no spread to judge by.", seeds=1)
@@ -169,19 +169,18 @@ class Claim:
 
 
 def with_margin(verdict: Verdict) -> Verdict:
-    """A verdict with what its margin means, where its word goes by that, or against it."""
-    alike, margin = verdict.target is not None, verdict.margin
-    within = f"±{margin or 0:.2g}{_IN.get(verdict.unit, '')}"
-    if margin and verdict.band == (-margin, margin) and verdict.word in SURE:
-        low, high = verdict.interval or (math.nan, math.nan)
-        if -margin <= low and high <= margin and not alike:
-            why = f"{verdict.why} It is sure, and small: all of its interval is within {within}."
-            return replace(verdict, why=why)
-    if not margin or not (alike or verdict.word == "absent"):
+    """A verdict with what its margin means, where its word goes by that."""
+    alike = verdict.target is not None
+    if not verdict.margin or not (alike or verdict.word == "absent"):
         return verdict
+    within = _within(verdict.margin, verdict.unit)
     of = f" of {verdict.target:g}" if verdict.target else ""
     means = "Alike" if alike else "Absent"
     return replace(verdict, why=f"{verdict.why} {means} means within {within}{of}.")
+
+
+def _within(margin: float, unit: str) -> str:
+    return f"±{margin:.2g}{_IN.get(unit, '')}"
 
 
 def with_more(verdict: Verdict) -> Verdict:
@@ -252,6 +251,9 @@ def directional(
         word = "contradicted"
     elif margin is not None and -margin <= low and high <= margin:
         word = "absent"
+    if word in SURE and margin is not None and -margin <= low and high <= margin:
+        within = _within(margin, unit)
+        why = f"{why} It is sure, and small: all of its interval is within {within}."
     away = abs(interval.value)
     room = max(away, (margin or 0.0) - away)
     p = found.p if isinstance(found, Estimate) else math.nan
@@ -343,7 +345,6 @@ def every(
             return max(-interval.low, interval.high)
         return -min(sign * interval.low, sign * interval.high)
 
-    name, worst = max(parts.items(), key=lambda item: far(item[1]))
     level = 1 - (1 - COVERAGE) / len(parts)
 
     def judged(found: Estimate | Interval) -> Verdict:
@@ -351,20 +352,25 @@ def every(
             return alike(why, found, unit=unit, margin=margin or 0.0)
         return directional(why, found, unit=unit, sign=sign, margin=margin)
 
-    words = {name: judged(part).word for name, part in parts.items()}
+    alone = {name: judged(part) for name, part in parts.items()}
     against = {name: judged(part.at(level)).word for name, part in parts.items()}
     word: Word = "undecided"
-    if set(words.values()) == {"reproduced"}:
+    if {one.word for one in alone.values()} == {"reproduced"}:
         word = "reproduced"
     elif sure := {"contradicted", "absent"} & set(against.values()):
         word = "contradicted" if "contradicted" in sure else "absent"
+    decides = word in ("contradicted", "absent")
+    deciding = [name for name in parts if not decides or against[name] == word]
+    worst = max(deciding, key=lambda name: far(parts[name]))
     if len(parts) > 1:
-        why += f" The claim fits worst for {name}: {worst}{_IN.get(unit, '')}."
-    holds = [name for name, one in words.items() if one == "reproduced"]
-    if word == "absent" and holds:
-        lacks = [name for name, one in against.items() if one == "absent"]
-        why += f" It holds for {enumerated(holds)}, and not for {enumerated(lacks)}."
-    return replace(judged(worst), word=word, why=why)
+        why += f" The claim fits worst for {worst}: {parts[worst]}{_IN.get(unit, '')}."
+    if word == "absent" and len(parts) > 1:
+        holds = enumerated(name for name, one in alone.items() if one.word == "reproduced")
+        why += f" It holds for {holds}, and not" if holds else " It does not hold"
+        why += f" for {enumerated(deciding)}."
+    ps = [one.p for one in alone.values()]
+    p = None if None in ps else max(one for one in ps if one is not None)
+    return replace(alone[worst], word=word, why=why, p=p)
 
 
 _IN = {"points": " points", "log2 ratio": " in log₂"}

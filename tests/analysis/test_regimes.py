@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sgdnoise.analysis.intervals import Interval
 from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.regimes import LEAST_CARRIED, fit_regimes, line_slope, rate_slope
 from sgdnoise.analysis.simulation import FALL, KNEE, SLOPE, regimes_of, slope_coverage
@@ -108,25 +107,8 @@ def test_a_slope_over_budgets_holds_the_truth_as_often_as_it_says():
     assert one.half < abs(FALL)
 
 
-def test_a_line_by_chance_is_no_surer_than_its_points():
-    at = [2.0**k for k in range(5)]
-
-    def rates(reach, off=(0.0,) * 5):
-        values = [0.5 * k + d for k, d in enumerate(off)]
-        return [(a, Interval(v, v - reach, v + 2 * reach)) for a, v in zip(at, values, strict=True)]
-
-    # Σ w² = 1/10 for five points a step apart: √(w² · reach²) on either side, as each side has it.
-    exact = rate_slope(rates(0.3))
-    weights = np.array([-2, -1, 0, 1, 2]) / 10
-    below = np.linalg.norm(np.where(weights > 0, 0.3, 0.6) * weights)
-    above = np.linalg.norm(np.where(weights > 0, 0.6, 0.3) * weights)
-    assert (exact.value, exact.low, exact.high) == pytest.approx((0.5, 0.5 - below, 0.5 + above))
-    # Far off the line the residuals say more than the points do of themselves.
-    off = (0.5, -0.5, 0.0, -0.5, 0.5)
-    plain = line_slope(list(range(5)), [0.5 * k + d for k, d in enumerate(off)])
-    assert rate_slope(rates(0.01, off)) == plain
-    # Neither points without intervals nor bounds count.
-    bare = [(a, Interval(one.value, math.nan, math.nan)) for a, one in rates(0.3, off)]
-    assert rate_slope(bare) == plain
+def test_rates_on_an_edge_are_left_out_of_a_slope():
+    values = [0.5, -0.5, 0.4, 1.5, 2.1]
+    rates = [(2.0**k, Located(v, v - 1, v + 2, "set")) for k, v in enumerate(values)]
     bound = Located(99.0, math.nan, math.nan, "edge")
-    assert rate_slope([*rates(0.01, off), (64.0, bound)]) == plain
+    assert rate_slope([*rates, (64.0, bound)]) == line_slope(list(range(5)), values)

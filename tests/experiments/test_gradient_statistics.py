@@ -472,7 +472,7 @@ def test_what_batches_are_drawn_from_is_told_at_every_scale():
     for scale, part in parts.items():
         got = reading(scale=scale)
         said = sentences.population(got)
-        assert said.startswith("Here $N$ is 1,024")
+        assert said.startswith("Here N is 1,024")
         assert ("the whole training set" in said) == (not part)
         assert part in said
         whys = {c: CLAIMS[c].judge(got).why for c in CLAIMS if c.startswith("H17")}

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import filled
 
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.experiments import study_of
-from sgdnoise.experiments.sharpness import findings
+from sgdnoise.experiments.sharpness import findings, sentences
 from sgdnoise.experiments.sharpness.grid import (
     EPOCHS,
     IMAGES,
@@ -88,6 +87,11 @@ def made(
     while todo := STUDY.missing(there):
         there |= {config.id: record(config) for config in todo}
     return Reading(STUDY, there)
+
+
+def scattered(config):
+    """An accuracy that differs a little between all runs, so that a parabola fits a hill."""
+    return 97.0 + 1e-3 * np.random.default_rng(int(config.id, 16)).standard_normal()
 
 
 @pytest.fixture(scope="module")
@@ -197,32 +201,35 @@ def test_their_rates_are_what_the_constant_epoch_budget_found():
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    ("values", "word"),
+    ("values", "word", "less_sure"),
     [
-        ((1.0, 1.1, 0.9), "reproduced"),
-        ((1.9, 1.95, 1.92), "reproduced"),
-        ((0.53, 0.535, 0.53), "reproduced"),
-        ((2.2, 2.25, 2.22), "contradicted"),
-        ((0.45, 0.46, 0.45), "contradicted"),
-        ((0.3, 1.0, 3.0), "undecided"),
+        ((1.0, 1.1, 0.9), "reproduced", "reproduced"),
+        ((1.9, 1.95, 1.92), "reproduced", "undecided"),
+        ((0.53, 0.535, 0.53), "reproduced", "undecided"),
+        ((2.2, 2.25, 2.22), "contradicted", "undecided"),
+        ((0.45, 0.46, 0.45), "contradicted", "undecided"),
+        ((4.0, 4.1, 4.0), "contradicted", "contradicted"),
+        ((0.3, 1.0, 3.0), "undecided", "undecided"),
     ],
 )
-def test_the_full_batchs_rate_is_critical_within_a_factor_of_two(method, values, word):
+def test_the_full_batchs_rate_is_critical_within_a_factor_of_two(method, values, word, less_sure):
     def others(config):
         return (
             30.0 if config.batch_size < IMAGES or config.warmup_steps else by_seed(*values)(config)
         )
 
-    found = verdict(made(others), "S20-E4.full-batch-at-critical", method)
-    assert found.word == word
+    chosen = TUNED[method][IMAGES]
+    of = made(others, top=lambda config: chosen, accuracy=scattered)
+    found = verdict(of, "S20-E4.full-batch-at-critical", method)
+    # Beside the cliff, plain SGD's rate is known within a factor of 2^0.75 to either side.
+    assert found.word == (word if method == "momentum" else less_sure)
     assert found.effect == pytest.approx(np.mean(np.log2(values)))
     assert (found.unit, found.margin, found.seeds) == ("log2 ratio", 1.0, 3)
     assert f"λmax is {2.0**found.effect:.3g} [" in found.why
-
-
-def scattered(config):
-    """An accuracy that differs a little between all runs, so that a parabola fits a hill."""
-    return 97.0 + 1e-3 * np.random.default_rng(int(config.id, 16)).standard_normal()
+    # Where the best rate may be a quarter of theirs, runs at the bound decide nothing.
+    unsure = made(others, top=lambda config: chosen - 2, accuracy=scattered)
+    if abs(found.effect) < 1:
+        assert verdict(unsure, "S20-E4.full-batch-at-critical", method).word == "undecided"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -253,7 +260,7 @@ def test_the_small_batchs_rate_is_a_quarter_of_the_critical_one_or_less(method, 
     # Momentum's own limit on the effective rate is 19 times as far.
     own = f"of momentum's own limit, 2(1+m)/λmax, {2.0 ** (found.effect - 2) / 19:.3g} ["
     assert (own in found.why) == (method == "momentum")
-    assert "have the rate 2⁻², and the best one lies between 2⁻² and 2⁻²" in found.why
+    assert "have the rate 2⁻², and the best one lies between 2⁻² and 2⁻²: with that" in found.why
     # Where the best rate may be twice or half as large, the same runs decide nothing.
     for top in (-1.0, -3.0):
         unsure = judged(top)
@@ -298,7 +305,7 @@ def test_where_a_curvature_stands_is_said_by_its_interval(low, high, word):
     one = Estimate.mean([0.0, 1.0, 2.0])
     reach = one.interval.half / one.error
     found = Estimate((low + high) / 2, (high - low) / 2 / reach * (1 - 1e-9), one.dof)
-    assert findings.at_the_limit(found) == word
+    assert sentences.at_the_limit(found) == word
 
 
 def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
@@ -310,7 +317,7 @@ def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
     def batch(config):
         return 1.2 if config.batch_size == 4 else 0.4
 
-    said = findings.limits(made(sharpness, batch))
+    said = sentences.limits(made(sharpness, batch))
     assert said == (
         "**While plain SGD learns, at B = 4 λmax is below the bound and batch sharpness is within "
         "a factor of two of the bound; at B = 1,024 λmax is within a factor of two of the bound "
@@ -462,7 +469,7 @@ def test_where_everything_diverged_nothing_is_judged_and_all_is_drawn():
     verdicts = [claim.judge(of) for claim in findings.CLAIMS]
     assert {found.word for found in verdicts} == {"not tested here"}
     assert not any("nan" in found.why for found in verdicts)
-    assert findings.limits(of).startswith("**No run learnt at the tuned rates**")
+    assert sentences.limits(of).startswith("**No run learnt at the tuned rates**")
     for table in (findings.ratios_table(of), findings.warm_up_table(of)):
         assert "nan" not in table.to_string()
     for probed in (True, False):
@@ -479,12 +486,6 @@ def test_five_seeds_along_the_runs_are_all_that_is_asked_for():
     assert sorted(asked) == [5, 15]
     assert not asked[5].axes
     assert (of.seeds, of.part(findings.is_probed).seeds) == (15, 5)
-    # A page that has them does not say that seeds are still to come.
-    study = STUDY.with_seeds(7)
-    there = filled(study, lambda config: {"test_accuracy": math.inf})
-    assert Reading(study, there).least_seeds == 7
-    probed = next(run for run, record in there.items() if record.config.probes)
-    assert Reading(study, {k: v for k, v in there.items() if k != probed}).least_seeds == 4
 
 
 def test_sliders_stop_where_runs_are_recorded_of_both_arms(plain):

@@ -172,7 +172,8 @@ def test_each_norm_has_its_own_claims():
         return lambda config: ghost if config.norm == "ghost" else none
 
     of = made(by_norm(0.0, TRAIN), by_norm(TRAIN, 2 / 7), spread=0.002, scale="cpu")
-    assert words(of, NORM, PARTS[:3]) == ["reproduced"] * 3
+    other_size = "reproduced at another size"
+    assert words(of, NORM, PARTS[:3]) == ["reproduced", "reproduced", other_size]
     assert words(of, NO_NORM, PARTS[:3]) == ["contradicted"] * 2 + ["not tested here"]
     for variant in (PLAIN, NO_DECAY):
         assert set(words(of, variant)) == {"not tested here"}

@@ -52,7 +52,7 @@ def test_every_figure_of_the_page_draws_what_it_says(two):
     assert {t.name for t in fixed.data} >= {"SGD, this rate", "SGD, tuned at each B"}
     assert "5 seeds a point, best 4 kept" in figures.provenance_line(two)
     ends = [f"up to B = {two.regimes[m].boundary.value:.0f} ({NAMES[m]})" for m in METHODS]
-    assert rates.layout.title.text == f"The tuned rate grows {', '.join(ends)}"
+    assert rates.layout.title.text == f"The line through the tuned rates rises {', '.join(ends)}"
     (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
     assert note == f"{figures.provenance_line(two)} Bars: standard deviations over runs."
     (note,) = [a.text for a in rates.layout.annotations if a.name == "provenance"]
@@ -176,7 +176,7 @@ def test_a_title_says_where_each_curve_is_best(two, objective, word, pick):
     assert nothing.layout.title.text is None
 
 
-def spread_of(**curves):
+def range_of(**curves):
     """The title of curves over batch sizes: what fresh seeds and the tuning's reached, by size."""
 
     def rows(by_size):
@@ -203,33 +203,30 @@ def but(nan, *sizes, **more):
     return {**THREE, nan: {**THREE[nan], **gone}, **more}
 
 
-def test_of_three_curves_it_is_told_how_far_apart_they_are_and_none_is_named():
-    first, by = "From the best to the worst curve", ", by fresh seeds"
-    points, factor = spread_of(**THREE)
-    assert points == f"{first}{by}: 1.5 points at B = 32, 40.0 points at B = 1,024"
-    assert factor == f"{first}{by}: a factor of 1 at B = 32, a factor of 2 at B = 1,024"
+def test_of_three_curves_it_is_told_how_they_change_and_none_is_named():
+    to = "From B = {} to B = 1,024, by fresh seeds: {}, by curve"
+    points, factor = range_of(**THREE)
+    assert points == to.format(32, "-50.5 to -10.0 points")
+    assert factor == to.format(32, "0.44 to 0.89 times")
     # The ends are those that all curves have, and a curve without fresh seeds has none.
-    assert spread_of(**but("b", 32))[0] == (
-        f"{first}{by}: 20.0 points at B = 64, 40.0 points at B = 1,024"
-    )
-    assert spread_of(**but("b"))[0] == (
-        f"{first}{by}: 0.5 points at B = 32, 40.0 points at B = 1,024"
-    )
-    assert spread_of(**but("b", 32, 64))[0] == f"{first}{by}: 40.0 points at B = 1,024"
+    assert range_of(**but("b", 32))[0] == to.format(64, "-20.0 to +30.0 points")
+    assert range_of(**but("b"))[0] == to.format(32, "-50.5 to -10.0 points")
+    # A single one that they have in common tells of no change.
+    by_tuning = "From B = 32 to B = 1,024: +1.0 to +4.5 points, by curve"
+    assert range_of(**but("b", 32, 64))[0] == by_tuning
 
 
-def test_where_fresh_seeds_tell_nothing_apart_the_tunings_do():
-    first = "From the best to the worst curve: "
+def test_where_fresh_seeds_tell_no_change_the_tunings_do():
     none = {
         name: {at: (np.nan, mean) for at, (_, mean) in of.items()} for name, of in THREE.items()
     }
     for curves in (none, {**none, "a": THREE["a"]}):
-        points, factor = spread_of(**curves)
-        assert points == f"{first}1.0 points at B = 32, 3.0 points at B = 1,024"
-        assert factor == f"{first}a factor of 2 at B = 32, a factor of 2 at B = 1,024"
+        points, factor = range_of(**curves)
+        assert points == "From B = 32 to B = 1,024: +1.0 to +4.5 points, by curve"
+        assert factor == "From B = 32 to B = 1,024: 1.5 to 4 times, by curve"
     # Curves that have no batch size in common.
     apart = {f"{at}": {at: (90.0, 90.0)} for at in (32, 64, 128)}
-    assert spread_of(**apart) == [None, None]
+    assert range_of(**apart) == [None, None]
 
 
 def test_a_sweeps_title_counts_the_runs_outside_of_its_frame(two, monkeypatch):
@@ -252,7 +249,7 @@ def test_changes_are_told_as_factors_from_first_to_last():
     rows = pd.DataFrame({"epochs": [40.0, 10.0, 20.0], "peak": [0.0, -3.0, np.nan]})
     said = titles.rates_change({"for one": rows, "for part": rows[:1]}, "peak")
     assert said == (
-        "From 10 to 40 epochs the tuned rate changes by a factor of 8 (for one), "
+        "From 10 to 40 epochs the best rate of the grid changes by a factor of 8 (for one), "
         "by an unknown amount (for part)"
     )
     assert titles.rates_change({"for none": rows[:1]}, "peak") is None

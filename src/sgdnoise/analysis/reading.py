@@ -26,7 +26,7 @@ from sgdnoise.analysis.tuning import (
 )
 from sgdnoise.config import RunConfig
 from sgdnoise.records.record import Record
-from sgdnoise.study.grid import FRESH_SEED, Key, Outcome, SweepState
+from sgdnoise.study.grid import Key, Outcome, SweepState
 from sgdnoise.study.protocol import Objective
 from sgdnoise.study.scales import METHODS
 from sgdnoise.study.study import Study
@@ -218,23 +218,6 @@ class Reading:
     ) -> Interval:
         """Slope of the log tuned learning rate against the log of a key, such as `epochs`."""
         return log_slope(self.tuned(objective, variant), over)
-
-    @property
-    def least_seeds(self) -> int:
-        """The fewest seeds that are recorded at any grid point as first planned or grown.
-
-        A point that has as many as its sweep asks for is complete, however few these are.
-        """
-        counts: list[int] = []
-        for state in self.states:
-            seeds: dict[RunConfig, int] = {}
-            for config in state.needed:
-                if config.seed < FRESH_SEED:
-                    point = config.model_copy(update={"seed": 0})
-                    seeds[point] = seeds.get(point, 0) + (config.id in self.known)
-            enough = min(self.study.seeds, state.sweep.most_seeds)
-            counts.extend(self.seeds if n >= enough else n for n in seeds.values())
-        return min(counts, default=0)
 
 
 def _is_of(key: Key, variant: Key | None) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from sgdnoise.analysis.intervals import COVERAGE, Interval, quantile, slope_through
+from sgdnoise.analysis.intervals import COVERAGE, Interval, quantile
 from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.tuning import Tuning
 from sgdnoise.study.grid import Key
@@ -176,17 +176,13 @@ def log_slope(tuned: Mapping[Key, Tuning], name: str) -> Interval:
 
 
 def rate_slope(rates: Iterable[tuple[float, Interval]]) -> Interval:
-    """Slope of located rates, log₂, over log₂ of what they stand at, by least squares.
+    """Slope of located rates, log₂, over log₂ of what they stand at: see `line_slope`.
 
-    A few points can lie on a line by chance. So the interval holds that of the residuals and that
-    of the rates' own intervals.
+    The rates' own intervals have no part in it. Beside a cliff they are wider than rates scatter,
+    so that with them the slope's would cover always, and not in 95 of 100 (`make coverage`).
 
     Args:
         rates: what a rate stands at, as a batch size, and the rate. Bounds are left out.
     """
-    sound = [(math.log2(at), one) for at, one in rates if _is_one(one)]
-    x, found = [at for at, _ in sound], [one for _, one in sound]
-    line, own = line_slope(x, [one.value for one in found]), slope_through(x, found)
-    if math.isnan(line.low) or math.isnan(own.low):
-        return line
-    return Interval(line.value, min(line.low, own.low), max(line.high, own.high))
+    sound = [(math.log2(at), one.value) for at, one in rates if _is_one(one)]
+    return line_slope([at for at, _ in sound], [value for _, value in sound])

@@ -89,6 +89,17 @@ class Tuning:
         alike = np.array([point in tuned.bar for point in self.points])
         return np.asarray(alike & (abs(self.exponents - tuned.point[0]) <= 1))
 
+    def alike(self, objective: Objective) -> np.ndarray:
+        """Which rows share the optimum's variance of an objective, shape (points,).
+
+        Of an accuracy those that `about` has. A loss shares it with no other rate: near zero its
+        logarithm scatters ten times as far at one rate as at the next.
+        """
+        if objective.higher_is_better:
+            return self.about
+        tuned = self.state.tuned.get(self.objective.name)
+        return np.array([tuned is not None and point == tuned.point for point in self.points])
+
 
 def tuning_of(
     state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: Objective
@@ -172,19 +183,16 @@ def reached(one: Tuning, known: Mapping[str, Outcome], objective: Objective) -> 
     """What the seeds reached that the tuning never saw: accuracy in points, a loss as log₂.
 
     The error is by the variance pooled over those seeds and the tuning's at the rates that share
-    it: see `Tuning.about`. A loss shares it with no other rate: near zero its logarithm scatters
-    ten times as far at one rate as at the next.
+    it: see `Tuning.alike`.
 
     Args:
         one: the tuning whose rate it is.
         known: what is recorded, by run.
         objective: what is asked for, which need not be what was tuned.
     """
-    sweep, tuned = one.state.sweep, one.state.tuned.get(one.objective.name)
+    sweep = one.state.sweep
     fresh = [known[run][objective.name] for run in one.state.fresh_runs if run in known]
-    about = [one.points[row] for row in np.flatnonzero(one.about)]
-    if not objective.higher_is_better:
-        about = [] if tuned is None else [tuned.point]
+    about = [one.points[row] for row in np.flatnonzero(one.alike(objective))]
     near = value_table(sweep, about, one.seeds, known, objective)
     groups = [objective.sign * scores(values, objective) for values in (fresh, *near)]
     return Estimate.pooled(groups[0], groups)
@@ -195,7 +203,7 @@ def at_optimum(one: Tuning) -> Estimate:
     values = one.objective.sign * scores(one.table, one.objective)
     tuned = one.state.tuned.get(one.objective.name)
     best = [] if tuned is None else values[one.points.index(tuned.point)]
-    return Estimate.pooled(best, values[one.about])
+    return Estimate.pooled(best, values[one.alike(one.objective)])
 
 
 def _best_runs(runs: list[Outcome], objective: Objective, state: SweepState) -> list[Outcome]:

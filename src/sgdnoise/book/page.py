@@ -18,6 +18,7 @@ from sgdnoise.experiments import findings, study_of
 from sgdnoise.figures.explorer import Figure, Slider, explorer
 from sgdnoise.figures.tables import html_table
 from sgdnoise.figures.tuned import variant_name
+from sgdnoise.phrases import not_complete
 from sgdnoise.records.find import find_store
 from sgdnoise.study.grid import Key
 
@@ -60,8 +61,8 @@ class Page(Reading):
             asked = len(study.needed(self.records))
             made = f"{asked - len(self.missing):,} of {asked:,} runs"
             lines.append(
-                f"**{made}** that are asked for so far have been made, and {self.waiting} of "
-                f"{len(self.states)} sweeps are not complete. Verdicts rest on complete sweeps "
+                f"**{made}** that are asked for so far have been made, and "
+                f"{not_complete(self.waiting, len(self.states))}. Verdicts rest on complete sweeps "
                 "only; what figures and tables show of the others is provisional. "
                 f"`{study.command}` finishes them."
             )
@@ -162,10 +163,8 @@ class Page(Reading):
         about = self if of is None else self.part(of)
         if about.waiting:
             what = f" of {on}" if on else ""
-            return Markdown(
-                f"**Nothing to say yet{what}**: {about.waiting} of {len(about.states)} sweeps are "
-                "not complete."
-            )
+            waiting = not_complete(about.waiting, len(about.states))
+            return Markdown(f"**Nothing to say yet{what}**: {waiting}.")
         return self.no_verdict or _told(sentence(self))
 
     def each(self, draw: Callable[..., Any], argues: Mapping[Key, str] | None = None) -> None:

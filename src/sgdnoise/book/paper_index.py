@@ -41,8 +41,10 @@ def name_of(item: Item) -> str:
     return f"{KINDS[kind]} {number}".strip() if item.numbered else item.sections
 
 
-def _order(item: Item) -> int:
-    return [*KINDS].index(_parts(item)[0]) if item.numbered else len(KINDS)
+def _order(item: Item) -> tuple[int, list[int]]:
+    if item.numbered:
+        return [*KINDS].index(_parts(item)[0]), []
+    return len(KINDS), [int(n) for n in re.findall(r"\d+", item.sections.partition(",")[0])]
 
 
 def _parts(item: Item) -> tuple[str, str]:

@@ -44,7 +44,8 @@ def rates_change(curves: Mapping[str, pd.DataFrame], column: str) -> str | None:
         at_ends = rows.epochs.isin([epochs[0], epochs[-1]])
         edge = bounds is not None and bounds[at_ends].astype(bool).any()
         ends[f"{name}, on an edge of its grid" if edge else name] = (first, last)
-    return f"From {epochs[0]:,g} to {epochs[-1]:,g} epochs the tuned rate changes {changes(ends)}"
+    between = f"From {epochs[0]:,g} to {epochs[-1]:,g} epochs"
+    return f"{between} the best rate of the grid changes {changes(ends)}"
 
 
 def over_first_to_last(fig: go.Figure) -> str:
@@ -90,12 +91,12 @@ def best_of_each(curves: Mapping[str, pd.DataFrame], x: str, shown: Objective) -
             told += f" by the tuning's seeds, at {_where(first, x)} by fresh ones"
         found.append(told)
     if len(found) > 2:
-        return _spread(curves.values(), x, shown)
+        return _range(curves.values(), x, shown)
     return "; ".join(found) or None
 
 
-def _spread(curves: Collection[pd.DataFrame], x: str, shown: Objective) -> str | None:
-    """How far the best curve is from the worst, at the first and the last x that all have.
+def _range(curves: Collection[pd.DataFrame], x: str, shown: Objective) -> str | None:
+    """By how much curves change from the first x that all have to the last, the least and the most.
 
     It names none of them: which of many is the best is seldom sure. By fresh seeds, of the curves
     and at the x that have any; by the tuning's seeds where that leaves nothing to compare.
@@ -103,21 +104,20 @@ def _spread(curves: Collection[pd.DataFrame], x: str, shown: Objective) -> str |
     for column, by in ((f"{shown.name}_fresh", ", by fresh seeds"), (f"{shown.name}_mean", "")):
         columns = (rows.set_index(x)[column].astype(float).dropna() for rows in curves)
         there = [one for one in columns if len(one)]
-        if len(there) > 1 and len(shared := pd.concat(there, axis=1, join="inner").sort_index()):
-            ends = dict.fromkeys((shared.index[0], shared.index[-1]))
-            told = (f"{_apart(shared.loc[at], shown)} at {_where(at, x)}" for at in ends)
-            return f"From the best to the worst curve{by}: {', '.join(told)}"
+        shared = pd.concat(there, axis=1, join="inner").sort_index() if there else pd.DataFrame()
+        if len(there) > 1 and len(shared) > 1:
+            first, last = shared.iloc[0], shared.iloc[-1]
+            if shown.higher_is_better:
+                ends, unit = (f"{one:+.1f}" for one in _ends(last - first)), " points"
+            else:
+                ends, unit = (f"{one:.2g}" for one in _ends(last / first)), " times"
+            between = f"From {_where(shared.index[0], x)} to {_where(shared.index[-1], x)}{by}"
+            return f"{between}: {' to '.join(dict.fromkeys(ends))}{unit}, by curve"
     return None
 
 
-def _apart(values: pd.Series, shown: Objective) -> str:
-    """How far apart numbers are: points of accuracy, or the factor between two losses."""
-    least, most = values.min(), values.max()
-    return (
-        f"{most - least:.1f} points"
-        if shown.higher_is_better
-        else f"a factor of {most / least:.2g}"
-    )
+def _ends(values: pd.Series) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
 
 def _where(value: float, x: str) -> str:

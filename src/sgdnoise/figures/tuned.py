@@ -439,7 +439,9 @@ def learning_rates(reading: Reading) -> go.Figure:
         if fit.slope.value > 0:
             said.append(f"up to {end} ({group.name})")
     if said:
-        fig.update_layout(title={"text": f"The tuned rate grows {', '.join(said)}"})
+        fig.update_layout(
+            title={"text": f"The line through the tuned rates rises {', '.join(said)}"}
+        )
     ticks_at(fig, optima.batch_size)
     wide = optima.exponent.max() - optima.exponent.min() > 6
     fig.update_yaxes(dtick=np.log10(4 if wide else 2), tickformat="~g")

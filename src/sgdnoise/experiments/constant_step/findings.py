@@ -255,7 +255,7 @@ def reach(reading: Reading) -> str:
 
 
 CLAIMS = (
-    Claim("S20-T1.peak-inside", peaks_inside, needs=largest_fits),
-    Claim("S20-T1.largest-worse", largest_is_worse, needs=largest_fits),
-    Claim("S20-T1.loss-lower", loss_lower, needs=worse_and_fits),
+    Claim("S20-T1.peak-inside", peaks_inside, needs=largest_fits, among=fair),
+    Claim("S20-T1.largest-worse", largest_is_worse, needs=largest_fits, among=fair),
+    Claim("S20-T1.loss-lower", loss_lower, needs=worse_and_fits, among=fair),
 )

@@ -31,6 +31,7 @@ from sgdnoise.experiments.discriminating.grid import (
     MOST,
     UPDATES,
 )
+from sgdnoise.phrases import enumerated
 from sgdnoise.study.grid import Key
 
 ARMS = {
@@ -460,5 +461,5 @@ def _held(paper: str, judged: list[tuple[Claim, Word]]) -> str:
     for word in get_args(Word):
         mine = [f"“{claim.stated.statement}”" for claim, found in judged if found == word]
         if mine:
-            said.append(f"{word} {'is' if len(mine) == 1 else 'are'} {' and '.join(mine)}")
+            said.append(f"{word} {'is' if len(mine) == 1 else 'are'} {enumerated(mine)}")
     return f"{paper} says that {POSITIONS[paper]}: {'; '.join(said)}."

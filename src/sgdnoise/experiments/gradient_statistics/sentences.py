@@ -23,9 +23,9 @@ def population(reading: Reading) -> str:
         return ""
     n, everything = m.batch_sizes(found[0])[-1], data.images_of(found[0].config)
     if n == everything:
-        return f"Here $N$ is {n:,}, the whole training set."
+        return f"Here N is {n:,}, the whole training set."
     return (
-        f"Here $N$ is {n:,}: a run draws from the same {100 * m.share_drawn_from(found[0]):.2g} % "
+        f"Here N is {n:,}: a run draws from the same {100 * m.share_drawn_from(found[0]):.2g} % "
         f"of its {everything:,} training examples throughout. Up to the section on runs at "
         "every batch size, *all examples* means these."
     )

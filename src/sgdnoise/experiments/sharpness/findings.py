@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def _few(reading: Reading, method: str, size: int, quantity: Quantity = "sharpne
     )
 
 
-def _factor(found: Estimate, digits: int = 3) -> str:
+def factor(found: Estimate, digits: int = 3) -> str:
     """A log₂ ratio as a factor with its interval."""
     if not math.isfinite(found.value):
         return "–"
@@ -75,74 +76,57 @@ def _factor(found: Estimate, digits: int = 3) -> str:
 def at_critical(reading: Reading, method: str) -> Verdict:
     """Whether the full batch's tuned rate keeps λmax at the bound of its stability."""
     found = ratio(measured(reading, method, FULL), "sharpness")
-    return alike(
-        f"at B = {FULL:,} and its tuned rate λmax is {_factor(found)} times 2(1 + m)/ε while the "
-        "net learns.",
-        found,
+    away, why = _at_tuned(reading, method, FULL, found)
+    verdict = alike(
+        f"at B = {FULL:,} and its tuned rate λmax is {factor(found)} times 2(1 + m)/ε while the "
+        f"net learns{why}",
+        away,
         unit="log2 ratio",
         margin=WITHIN,
     )
+    return replace(verdict, room=None)
 
 
-def _small_lacks(reading: Reading, method: str) -> str:
-    return _few(reading, method, SMALLEST) or no_optimum(reading, [arm(method, SMALLEST)])
+def _tuned_lacks(reading: Reading, method: str, size: int) -> str:
+    if lacking := _few(reading, method, size) or no_optimum(reading, [arm(method, size)]):
+        return lacking
+    if reading.tuned()[arm(method, size)].peak.is_estimate:
+        return ""
+    return f"the best rate of {NAMES[method]} at B = {size:,} lies on an edge of its grid."
+
+
+def _at_tuned(reading: Reading, method: str, size: int, found: Estimate) -> tuple[Interval, str]:
+    """A ratio to the critical rate, log₂, with how well the tuned rate itself is known, and words.
+
+    Beside a cliff that is not well. It is no matter of more seeds of the measured runs.
+    """
+    rate, chosen = reading.tuned()[arm(method, size)].peak, TUNED[method][size]
+    known = Interval(0.0, min(rate.low - chosen, 0.0), max(rate.high - chosen, 0.0))
+    away = combined([(1.0, found.interval), (1.0, known)])
+    low, high = (f"{2.0**end:.3g}" for end in (away.low, away.high))
+    return away, (
+        f". The runs have the rate {power_of_two(chosen)}, and the best one lies between "
+        f"{power_of_two(rate.low)} and {power_of_two(rate.high)}: with that it is {low} to {high}."
+    )
 
 
 def far_below(reading: Reading, method: str) -> Verdict:
-    """Whether the small batch's tuned rate is a quarter of the critical one or less.
-
-    The interval takes in how well the rate itself is known: beside a cliff that is not well.
-    """
+    """Whether the small batch's tuned rate is a quarter of the critical one or less."""
     records = measured(reading, method, SMALLEST)
     found = ratio(records, "sharpness", effective=True)
-    rate = reading.tuned()[arm(method, SMALLEST)].peak
-    chosen = TUNED[method][SMALLEST]
-    known = Interval(0.0, min(rate.low - chosen, 0.0), max(rate.high - chosen, 0.0))
-    away = combined([(1.0, found.interval), (1.0, known)])
+    away, why = _at_tuned(reading, method, SMALLEST, found)
     # S20 compares the effective rate with plain SGD's limit, and momentum's own lies further out.
     own = ""
     if METHODS[method]:
-        own = f"; of momentum's own limit, 2(1+m)/λmax, {_factor(ratio(records, 'sharpness'))}"
-    return directional(
-        f"at B = {SMALLEST} the tuned effective rate is {_factor(found)} times 2/λmax while the "
-        f"net learns; far below is {2.0**-FAR:g} or less{own}. The runs have the rate "
-        f"{power_of_two(chosen)}, and the best one lies between {power_of_two(rate.low)} and "
-        f"{power_of_two(rate.high)}, which the interval takes in.",
+        own = f"; of momentum's own limit, 2(1+m)/λmax, {factor(ratio(records, 'sharpness'))}"
+    verdict = directional(
+        f"at B = {SMALLEST} the tuned effective rate is {factor(found)} times 2/λmax while the "
+        f"net learns; far below is {2.0**-FAR:g} or less{own}{why}",
         Interval(away.value + FAR, away.low + FAR, away.high + FAR),
         unit="log2 ratio",
         sign=-1,
     )
-
-
-def at_the_limit(found: Estimate) -> str:
-    """Where a curvature stands to its bound, in a word: "about" where that is not decided."""
-    low, high = found.interval.low, found.interval.high
-    if low >= -WITHIN and high <= WITHIN:
-        return "within a factor of two of"
-    if high < 0:
-        return "below"
-    if low > 0:
-        return "above"
-    return "about"
-
-
-def limits(reading: Reading) -> str:
-    """Which curvature stands at plain SGD's bound at the smallest and the full batch, Markdown."""
-    findings, numbers = [], []
-    for size in (SMALLEST, FULL):
-        records = measured(reading, "sgd", size)
-        found = {name: ratio(records, quantity) for quantity, name in QUANTITIES.items()}
-        if all(math.isfinite(one.value) for one in found.values()):
-            places = [f"{name} is {at_the_limit(one)} the bound" for name, one in found.items()]
-            findings.append(f"at B = {size:,} {' and '.join(places)}")
-            parts = [f"{_factor(one)} ({name})" for name, one in found.items()]
-            numbers.append(f"{' and '.join(parts)} at B = {size:,}")
-    if not findings:
-        return "**No run learnt at the tuned rates**: nothing stands at the bound 2/ε or below it."
-    return (
-        f"**While plain SGD learns, {'; '.join(findings)}.** Divided by the bound 2/ε they are "
-        f"{'; '.join(numbers)}."
-    )
+    return replace(verdict, room=None)
 
 
 def ratios_table(reading: Reading) -> pd.DataFrame:
@@ -158,9 +142,9 @@ def ratios_table(reading: Reading) -> pd.DataFrame:
                     "warm-up": f"{epochs} epochs" if epochs else "none",
                 }
                 for quantity, name in QUANTITIES.items():
-                    row[f"{name}, while the net learns"] = _factor(ratio(records, quantity), 2)
-                    row[f"{name}, second half"] = _factor(ratio(records, quantity, "late"), 2)
-                row["batch sharpness / (2/ε_eff), while the net learns"] = _factor(
+                    row[f"{name}, while the net learns"] = factor(ratio(records, quantity), 2)
+                    row[f"{name}, second half"] = factor(ratio(records, quantity, "late"), 2)
+                row["batch sharpness / (2/ε_eff), while the net learns"] = factor(
                     ratio(records, "batch_sharpness", effective=True), 2
                 )
                 rows.append(row)
@@ -200,7 +184,7 @@ def larger_rates(reading: Reading, method: str) -> Verdict:
     fall = early_fall(measured(reading, method, FULL))
     return directional(
         f"at B = {FULL:,} {WARM_UP} epochs of warm-up raise the highest usable rate by {found} in "
-        f"log₂; λmax falls early, by a factor of {_factor(fall)}.",
+        f"log₂; λmax falls early, by a factor of {factor(fall)}.",
         found,
         unit="log2 ratio",
         margin=HALF_STEP,
@@ -214,7 +198,7 @@ def _rates_lack(reading: Reading, method: str) -> str:
     fall = early_fall(measured(reading, method, FULL))
     if not fall.interval.low > 0:
         return (
-            f"λmax after the first update is {_factor(fall)} times that while the net learns: "
+            f"λmax after the first update is {factor(fall)} times that while the net learns: "
             "nothing says that the critical rate rises early, as S20 asks for."
         )
     for epochs in (WARM_UP, 0):
@@ -287,7 +271,7 @@ def warm_up_table(reading: Reading) -> pd.DataFrame:
                 {
                     "method": NAMES[method],
                     "batch size": f"{size:,}",
-                    "λmax falls early by": _factor(early_fall(measured(reading, method, size)), 2),
+                    "λmax falls early by": factor(early_fall(measured(reading, method, size)), 2),
                     "highest usable rate (log₂)": _signed(rates[0], "+.2f"),
                     "the same with warm-up": _signed(rates[1], "+.2f"),
                     "gain": str(usable_gain(reading, method, size)),
@@ -328,7 +312,12 @@ def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
     methods = [method for method in METHODS if any(method == m for m, _ in pairs)]
     sizes = [size for size in SIZES if all((m, size) in pairs for m in methods)]
     return {
-        "method": {"values": methods, "label": "method", "format": NAMES.get},
+        "method": {
+            "values": methods,
+            "label": "method",
+            "format": NAMES.get,
+            "value": next(iter(methods), None),
+        },
         "size": {
             "values": sizes if methods else [],
             "label": "batch size B",
@@ -465,8 +454,8 @@ CLAIMS = (
         Claim(
             f"S20-E4.full-batch-at-critical.{method}",
             partial(at_critical, method=method),
-            needs=partial(_few, method=method, size=FULL),
-            of=is_probed,
+            needs=partial(_tuned_lacks, method=method, size=FULL),
+            of=partial(is_arm, arm=arm(method, FULL)),
         )
         for method in METHODS
     ),
@@ -474,7 +463,7 @@ CLAIMS = (
         Claim(
             f"S20-E3.far-below-critical.{method}",
             partial(far_below, method=method),
-            needs=partial(_small_lacks, method=method),
+            needs=partial(_tuned_lacks, method=method, size=SMALLEST),
             of=partial(is_arm, arm=arm(method, SMALLEST)),
         )
         for method in METHODS

@@ -277,7 +277,16 @@ def _variants_lack(reading: Reading) -> str:
     """What a comparison of the two variants lacks."""
     if not {(), NO_DECAY} <= set(reading.variants):
         return "this scale has no sweeps with weight decay to compare with."
-    return next(filter(None, (_train_slope(reading.part(OF[v])) for v in ((), NO_DECAY))), "")
+    for variant in ((), NO_DECAY):
+        if lacking := _train_slope(reading.part(OF[variant])):
+            return lacking
+    held = rate_for_loss(reading.part(OF[()]))
+    if held.word in ("absent", "contradicted"):
+        return ""
+    return (
+        "with weight decay too the best rate for the training loss may fall, so that nothing is "
+        f"there to explain: {held.why}"
+    )
 
 
 def _claims(suffix: str, of: Callable[[Key], bool]) -> tuple[Claim, ...]:
