@@ -122,6 +122,12 @@ def test_of_a_single_seed_nothing_is_judged():
     verdict = Claim(SOME, never, needs=never).judge(one)
     why = "a single seed has no spread to judge by."
     assert verdict == Verdict("undecided", why, seeds=1)
+    # A sweep that takes one seed has no more behind it than that, whatever the study asks for.
+    few = reading("generalization-gap", "gpu", 3, rung)
+    first, *others = few.states
+    single = dataclasses.replace(first.sweep, most_seeds=1)
+    few.__dict__["states"] = [dataclasses.replace(first, sweep=single), *others]
+    assert Claim(SOME, never).judge(few) == Verdict("undecided", why, seeds=1)
     two = judge_of(reading("generalization-gap", "gpu", 2, rung))
     assert (two.word, two.seeds) == ("reproduced", 2)
 

@@ -49,3 +49,35 @@ def test_what_was_reached_of_a_loss_is_its_log():
     for found in (made.reached(key, "train_loss"), made.best(key, "train_loss")):
         assert found.value == pytest.approx(-1.0)
         assert found.error == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_loss_shares_its_variance_with_no_other_rate():
+    rng = np.random.default_rng(0)
+
+    def ending(config):
+        rate = math.log2(config.effective_learning_rate)
+        loud = 1.0 if abs(rate) < 0.1 else 0.01  # near its best rate, 2⁰
+        octaves = loud * rng.standard_normal()
+        accuracy = 98 - 0.1 * rate**2 + 0.2 * rng.standard_normal()
+        return {"test_accuracy": accuracy, "train_loss": 2.0**octaves}
+
+    made = reading("constant-epoch", "digits", 5, ending)
+    tried = 0
+    for key, one in made.tuned().items():
+        tuned = one.state.tuned["test_accuracy"]
+        if tuned is None or one.about.sum() < 2:
+            continue
+        tried += 1
+        row = one.points.index(tuned.point)
+        assert list(np.flatnonzero(one.alike(TRAIN_LOSS))) == [row]
+        assert (one.alike(TEST_ACCURACY) == one.about).all()
+        runs = [one.state.sweep.config(tuned.point, seed).id for seed in one.seeds]
+        fresh, tuning = (
+            [-math.log2(made.known[run]["train_loss"]) for run in some]
+            for some in (one.state.fresh_runs, runs)
+        )
+        found = made.reached(key, "train_loss")
+        assert (found.error, found.dof) == pytest.approx(
+            (lambda v, d: (math.sqrt(v / 5), d))(*pooled_variance([fresh, tuning]))
+        )
+    assert tried > 5

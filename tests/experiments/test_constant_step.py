@@ -231,6 +231,16 @@ def test_the_ratio_is_of_another_size_where_s20s_lies_outside(at_64, side, by, w
     assert findings.loss_lower(retold(at_64, reached("train_loss", **at))).word == word
 
 
+@pytest.mark.parametrize(
+    ("fall", "half", "lacks"), [(1.0, 0.99, False), (1.0, 1.01, True), (-1.0, 0.5, True)]
+)
+def test_a_loss_is_nonetheless_lower_only_where_the_accuracy_surely_is(at_64, fall, half, lacks):
+    at = {"B64": (97.0, 0.0), "B1024": (97.0 - fall, half)}
+    said = findings.worse_and_fits(retold(at_64, reached(**at)))
+    assert said.startswith("the largest batch is not surely worse") == lacks
+    assert bool(said) == lacks
+
+
 def test_losses_are_those_of_fresh_seeds_at_the_peak_by_accuracy():
     def loss(size):
         return {64: 0.05, 256: 0.001, 1024: 0.02}.get(size, 1.0)
