@@ -53,7 +53,7 @@ def test_what_is_not_numbered_has_sections_and_no_equation_beyond_the_last_count
 
 def test_layerwise_rules_at_large_batches_are_an_extension_of_s20_and_say_so():
     for rule in ("LARS", "PercentDelta", "MCLR"):
-        (claim,) = [c for c in claims() if stated(c).statement.startswith(f"{rule}, taken for ")]
+        (claim,) = [c for c in claims() if stated(c).statement.startswith(f"{rule} helps at ")]
         assert claim.startswith("S20-C3.")
         assert stated(claim).where.startswith("this book's own extension of S20 §3.3")
 
