@@ -6,6 +6,7 @@ What every page has to do is in test_pages.py.
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -33,7 +34,9 @@ def test_marks_follow_a_hand_at_once(book_url: str, visit: Any) -> None:
     for i in range(count):
         seen.page.locator(f".timed-{i}").scroll_into_view_if_needed()
         marks, whole = (slowed(seen.page, f".timed-{i}", event) for event in ("input", "whole"))
-        assert 1e-3 < min(marks() for _ in range(3)) < 0.5 * min(whole() for _ in range(3))
+        # Of three, for what the page does by itself in between can make one of them anything.
+        quick, slow = (median(cost() for _ in range(3)) for cost in (marks, whole))
+        assert 1e-3 < quick < 0.5 * slow
     assert seen.trouble == []
 
 
