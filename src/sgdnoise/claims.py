@@ -249,11 +249,12 @@ def directional(
         word = "reproduced" if at_size else "reproduced at another size"
     elif high < 0:
         word = "contradicted"
-    elif margin is not None and -margin <= low and high <= margin:
-        word = "absent"
-    if word in SURE and margin is not None and -margin <= low and high <= margin:
-        within = _within(margin, unit)
-        why = f"{why} It is sure, and small: all of its interval is within {within}."
+    if margin is not None and -margin <= low and high <= margin:
+        if word == "undecided":
+            word = "absent"
+        else:
+            within = _within(margin, unit)
+            why = f"{why} It is sure, and small: all of its interval is within {within}."
     away = abs(interval.value)
     room = max(away, (margin or 0.0) - away)
     p = found.p if isinstance(found, Estimate) else math.nan

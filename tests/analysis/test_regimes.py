@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from sgdnoise.analysis.locate import Located
-from sgdnoise.analysis.regimes import LEAST_CARRIED, fit_regimes, line_slope, rate_slope
+from sgdnoise.analysis.regimes import LEAST_CARRIED, fit_regimes, line_slope
 from sgdnoise.analysis.simulation import FALL, KNEE, SLOPE, regimes_of, slope_coverage
 
 SIZES = [2**k for k in range(11)]
@@ -105,10 +105,3 @@ def test_a_slope_over_budgets_holds_the_truth_as_often_as_it_says():
     one = slope_coverage(0.5, 5, 60, np.random.default_rng(8))
     assert one.share > 52 / 60
     assert one.half < abs(FALL)
-
-
-def test_rates_on_an_edge_are_left_out_of_a_slope():
-    values = [0.5, -0.5, 0.4, 1.5, 2.1]
-    rates = [(2.0**k, Located(v, v - 1, v + 2, "set")) for k, v in enumerate(values)]
-    bound = Located(99.0, math.nan, math.nan, "edge")
-    assert rate_slope([*rates, (64.0, bound)]) == line_slope(list(range(5)), values)

@@ -35,11 +35,6 @@ class Interval:
         """Half its width."""
         return (self.high - self.low) / 2
 
-    @property
-    def is_estimate(self) -> bool:
-        """Whether it is an estimate and no bound."""
-        return True
-
     def holds(self, value: float) -> bool:
         """Whether a value lies inside."""
         return self.low <= value <= self.high

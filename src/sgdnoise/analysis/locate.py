@@ -39,7 +39,7 @@ class Located(Interval):
 
     @property
     def is_estimate(self) -> bool:
-        """Whether it is no bound: neither at an edge of its grid, nor missing."""
+        """Whether it is an estimate and no bound."""
         return self.by not in ("edge", "nothing valid")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -13,7 +14,7 @@ import pandas as pd
 
 from sgdnoise.analysis.intervals import Estimate, Interval
 from sgdnoise.analysis.locate import scores
-from sgdnoise.analysis.regimes import Regimes, boundary_of, log_slope, rate_slope
+from sgdnoise.analysis.regimes import Regimes, boundary_of, line_slope, log_rates, log_slope
 from sgdnoise.analysis.tuning import (
     Tuning,
     at_optimum,
@@ -207,11 +208,9 @@ class Reading:
 
     def slope_apart(self, over: str, objective: str, other: str) -> Interval:
         """How much steeper the rates for one objective go with a key than those for another."""
-        mine, theirs = (self.tuned(name) for name in (objective, other))
-        pairs = {float(dict(key)[over]): (mine[key].peak, theirs[key].peak) for key in mine}
-        return rate_slope(
-            (at, a - b) for at, (a, b) in pairs.items() if a.is_estimate and b.is_estimate
-        )
+        mine, theirs = (log_rates(self.tuned(name), over) for name in (objective, other))
+        apart = [mine[at] - theirs[at] for at in mine]
+        return line_slope([math.log2(at) for at in mine], apart)
 
     def slope(
         self, over: str, objective: str = "test_accuracy", variant: Key | None = None

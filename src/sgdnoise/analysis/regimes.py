@@ -7,7 +7,7 @@ interval: scatter knows of everything that moves a tuned rate, seeds, grids and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,7 @@ def fit_regimes(batch_sizes: Sequence[int], peaks: Sequence[Located]) -> Regimes
     )
 
 
-def _is_one(peak: Interval) -> bool:
+def _is_one(peak: Located) -> bool:
     return peak.is_estimate and math.isfinite(peak.value)
 
 
@@ -172,17 +172,5 @@ def log_rates(tuned: Mapping[Key, Tuning], name: str) -> dict[float, float]:
 
 def log_slope(tuned: Mapping[Key, Tuning], name: str) -> Interval:
     """Slope of log tuned learning rate against log of a key, such as `epochs`, least squares."""
-    return rate_slope([(float(dict(key)[name]), one.peak) for key, one in tuned.items()])
-
-
-def rate_slope(rates: Iterable[tuple[float, Interval]]) -> Interval:
-    """Slope of located rates, log₂, over log₂ of what they stand at: see `line_slope`.
-
-    The rates' own intervals have no part in it. Beside a cliff they are wider than rates scatter,
-    so that with them the slope's would cover always, and not in 95 of 100 (`make coverage`).
-
-    Args:
-        rates: what a rate stands at, as a batch size, and the rate. Bounds are left out.
-    """
-    sound = [(math.log2(at), one.value) for at, one in rates if _is_one(one)]
-    return line_slope([at for at, _ in sound], [value for _, value in sound])
+    rates = log_rates(tuned, name)
+    return line_slope([math.log2(at) for at in rates], list(rates.values()))

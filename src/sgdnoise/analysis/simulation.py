@@ -16,7 +16,7 @@ import numpy as np
 
 from sgdnoise.analysis.intervals import Estimate, Interval
 from sgdnoise.analysis.locate import Located
-from sgdnoise.analysis.regimes import Regimes, fit_regimes, rate_slope
+from sgdnoise.analysis.regimes import Regimes, fit_regimes, line_slope
 from sgdnoise.analysis.tuning import reached, tuning_of
 from sgdnoise.study.grid import Outcome, Sweep, advance
 from sgdnoise.study.protocol import BEST_FRACTION, TEST_ACCURACY, Point
@@ -239,8 +239,8 @@ def slope_coverage(
             return level + FALL * x
 
         peaks = _peaks(BUDGETS, truth, cliff, seeds, rng)
-        budgets = (2.0**budget for budget in BUDGETS)
-        slopes.append((rate_slope(zip(budgets, peaks, strict=True)), FALL))
+        rates = [peak.value if peak.is_estimate else math.nan for peak in peaks]
+        slopes.append((line_slope(BUDGETS, rates), FALL))
     return _covered("slope over budgets", cliff, seeds, slopes)
 
 

@@ -13,7 +13,7 @@ from sgdnoise.analysis import Estimate, Interval, Reading, Tuning
 from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.needs import no_optimum
-from sgdnoise.analysis.regimes import LEAST_CARRIED, rate_slope
+from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.papers.numbers import printed, table
 from sgdnoise.phrases import enumerated
@@ -159,8 +159,8 @@ def linear_scaling(reading: Reading, method: str) -> Verdict:
 
 def flat_beyond(reading: Reading) -> Verdict:
     """Whether plain SGD's tuned rate stays where it is from twice its boundary on."""
-    rates = {size: _peak(reading, "sgd", size) for size in _twice(reading)}
-    slope = rate_slope(rates.items())
+    rates = {size: _peak(reading, "sgd", size).value for size in _twice(reading)}
+    slope = line_slope([float(np.log2(size)) for size in rates], list(rates.values()))
     return alike(
         f"over the {len(rates)} batch sizes from twice the boundary on, B = {min(rates):,} and "
         f"more, the slope of the best rate is {slope}; no growth means a slope of 0.",
