@@ -243,6 +243,14 @@ def test_the_sentence_comes_from_the_records():
     assert said.startswith("**Vanishing steps are not the explanation**")
     assert "SGD with momentum 0.9" not in said
 
+    def humped(config):
+        """LARS's step, no shorter at the largest batch than at the smallest, is longest between."""
+        return halving(config) + 3 * (rule_of(config) == "lars") * (config.batch_size == 128)
+
+    said = findings.survives(made(losing, humped))
+    assert "PercentDelta" in said
+    assert "LARS" not in said
+
     def only_momentum(config):
         return 97.0 - 3 * (config.batch_size == 1024) * (rule_of(config) == "momentum")
 

@@ -139,6 +139,21 @@ def test_of_a_run_that_failed_here_the_sound_record_is_taken(tmp_path, trained):
     assert one.id not in trained
 
 
+def test_a_run_that_two_sweeps_take_at_once_is_written_once(tmp_path, trained, monkeypatch):
+    store, elsewhere = Store(tmp_path), Store.elsewhere
+    store.append("digits", "theirs", records(study().needed({}), ending))
+
+    def another_is_first(self, *arguments):
+        found = elsewhere(self, *arguments)
+        self.append(*MINE, [record for of in found.values() for record in of.values()])
+        return found
+
+    monkeypatch.setattr(Store, "elsewhere", another_is_first)
+    run_sweep(study(), store, jobs=1)
+    lines = store.path(*MINE).read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 16
+
+
 def test_where_all_is_there_no_gpu_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr("sgdnoise.sweeps.run.require_cuda", lambda _: pytest.fail("asked"))
     on_gpu = [one_sweep(16, low=-3, high=0, precision="bfloat16")]
