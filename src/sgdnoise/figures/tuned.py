@@ -125,12 +125,12 @@ def provenance_line(reading: Reading) -> str:
     needed = len({config.id for state in reading.states for config in state.needed})
     runs = f"{len(made)} runs" if len(made) == needed else f"{len(made)} of {needed} runs so far"
     seeds = _seeds_a_point(reading)
-    each = f"{seeds[0]} seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    each = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
     best = reading.states[0].sweep.best
     kept = "all" if best == 1 else f"best {best_of(reading.seeds, best)}"
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Scale {study.scale}: {runs}, {each} a point, {kept} kept; "
+        f"Scale {study.scale}: {runs}, {each} {'seed' if each == '1' else 'seeds'} a point, {kept} kept; "
         f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
 
@@ -139,10 +139,11 @@ def _seeds_a_point(reading: Reading) -> list[int]:
     """How many seeds are recorded at the grid points that have any, each number once."""
     found = set()
     for state in reading.states:
-        # A state lists the tuning's runs first, and those of one point together.
-        most = min(reading.study.seeds, state.sweep.most_seeds)
-        there = [run.id in reading.records for run in state.needed[: most * len(state.points)]]
-        found |= {sum(there[at : at + most]) for at in range(0, len(there), most)}
+        seeds = range(min(reading.study.seeds, state.sweep.most_seeds))
+        found |= {
+            sum(state.sweep.config(point, seed).id in reading.records for seed in seeds)
+            for point in state.points
+        }
     return sorted(found - {0})
 
 
@@ -439,9 +440,8 @@ def learning_rates(reading: Reading) -> go.Figure:
         if fit.slope.value > 0:
             said.append(f"up to {end} ({group.name})")
     if said:
-        fig.update_layout(
-            title={"text": f"The line through the tuned rates rises {', '.join(said)}"}
-        )
+        text = f"The line through the tuned rates rises {', '.join(said)}"
+        fig.update_layout(title={"text": text})
     ticks_at(fig, optima.batch_size)
     wide = optima.exponent.max() - optima.exponent.min() > 6
     fig.update_yaxes(dtick=np.log10(4 if wide else 2), tickformat="~g")
