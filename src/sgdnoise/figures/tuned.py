@@ -130,8 +130,8 @@ def provenance_line(reading: Reading) -> str:
     kept = "all" if best == 1 else f"best {best_of(reading.seeds, best)}"
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Scale {study.scale}: {runs}, {each} {'seed' if each == '1' else 'seeds'} a point, {kept} kept; "
-        f"code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
+        f"Scale {study.scale}: {runs}, {each} {'seed' if each == '1' else 'seeds'} a point, "
+        f"{kept} kept; code {all_of('code')}; {all_of('device')}; {all_of('precision')}; {when}."
     )
 
 
