@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -162,11 +161,6 @@ def worse_and_fits(reading: Reading) -> str:
     return f"the largest batch is not surely worse, so that nothing holds nonetheless: {worse.why}"
 
 
-def _judged(reading: Reading, verdict: Verdict) -> Verdict:
-    """A verdict with the seeds of the sweeps that it rests on: others stand beside the fair."""
-    return replace(verdict, seeds=fair(reading).fewest_seeds)
-
-
 def _best(rows: pd.DataFrame) -> Any:
     """The row whose accuracy is best by the tuning's seeds, so that fresh ones can judge it."""
     return rows.iloc[int(rows.test_accuracy_mean.argmax())]
@@ -185,7 +179,7 @@ def peaks_inside(reading: Reading) -> Verdict:
         f"the seeds of the tuning is {peak.batch_size:,}; fresh seeds give its lead over either "
         "end."
     )
-    return _judged(reading, every(why, falls, unit="points", margin=NO_LOSS))
+    return every(why, falls, unit="points", margin=NO_LOSS)
 
 
 def largest_is_worse(reading: Reading) -> Verdict:
@@ -195,7 +189,7 @@ def largest_is_worse(reading: Reading) -> Verdict:
     fall = reading.reached(peak.key) - reading.reached(last.key)
     theirs = table("S20-T1").sort_values("batch_size").iloc[-1]
     best = _s20_peak()
-    verdict = directional(
+    return directional(
         f"the best other batch by the seeds of the tuning, B = {peak.batch_size:,}, is {fall} "
         f"points above B = {last.batch_size:,}, by fresh seeds.",
         fall,
@@ -204,7 +198,6 @@ def largest_is_worse(reading: Reading) -> Verdict:
         printed=float(best.test_accuracy - theirs.test_accuracy),
         printed_error=float(np.hypot(best.test_accuracy_std, theirs.test_accuracy_std)),
     )
-    return _judged(reading, verdict)
 
 
 def loss_lower(reading: Reading) -> Verdict:
@@ -214,7 +207,7 @@ def loss_lower(reading: Reading) -> Verdict:
     ratio = reading.reached(last.key, "train_loss") - reading.reached(peak.key, "train_loss")
     theirs = table("S20-T1").sort_values("batch_size").iloc[-1].train_loss / _s20_peak().train_loss
     mine, best = (2 ** reading.reached(row.key, "train_loss").value for row in (last, peak))
-    verdict = directional(
+    return directional(
         f"{mine:.3g} at B = {last.batch_size:,} against {best:.3g} at {peak.batch_size:,}, "
         f"geometric means of fresh seeds; their ratio is {ratio} in log₂.",
         ratio,
@@ -222,7 +215,6 @@ def loss_lower(reading: Reading) -> Verdict:
         sign=-1,
         printed=float(np.log2(theirs)),
     )
-    return _judged(reading, verdict)
 
 
 def slope(reading: Reading) -> str:

@@ -14,6 +14,7 @@ APART = 0.5
 """In log₂: from here on, half a step of the first grid, two tuned rates are told apart."""
 
 _A_FACTOR = "a factor of √2"
+"""What `APART` octaves are, in words."""
 
 COLLAPSED = 0.5
 """A run has collapsed below this share of the best mean accuracy at its batch size."""
