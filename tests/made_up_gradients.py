@@ -103,7 +103,7 @@ def probe_curves(config: RunConfig, law: Law = G20) -> dict[str, list[float]]:
         curves["epoch_loss"] = [
             1.0 - bool(k) * fall + bool(k > 1) * rough * (-1) ** k for k in range(epochs + 1)
         ]
-    if "layer-curvature" in config.probes:
+    if any(name.startswith("layer-") for name in config.probes):
         curves["layer_curvature_epoch"] = [0, 1, 3]
         for k, name in enumerate(names):
             radius = 2.0 ** (law.spread * k / (len(names) - 1)) * off()

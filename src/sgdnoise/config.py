@@ -35,6 +35,7 @@ Probe = Literal[
     "batch-gradients",
     "epochs",
     "layer-curvature",
+    "layer-gauss-newton",
     "epoch-loss",
 ]
 """What a run may measure on its way: `training.probes` says what each records."""

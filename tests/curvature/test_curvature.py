@@ -28,9 +28,11 @@ from torch.utils.data import (
 from sgdnoise.curvature import (
     MeanLoss,
     curvature_radii,
+    gauss_newton,
     top_eigenvalues,
 )
-from sgdnoise.curvature.hutchinson import estimated_diagonal
+from sgdnoise.curvature.gauss_newton import gauss_newton_diagonal
+from sgdnoise.curvature.hutchinson import estimated_diagonal, exact_diagonal
 from sgdnoise.errors import InputError
 from sgdnoise.ghost_norm import to_ghost_batch_norm
 from sgdnoise.theory.stability import critical_learning_rate
@@ -435,6 +437,67 @@ def test_exact_radii_are_those_of_the_dense_hessian() -> None:
     medians = [np.sort(p)[(len(p) - 1) // 2] for p in pieces]
     assert [layer.true[1] for layer in radii.layers] == pytest.approx(medians, rel=1e-8)
     assert [layer.name for layer in radii.layers] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
+def rectified(classes: int = 4) -> nn.Module:
+    """A convolution net with batch norms in evaluation mode, whose statistics are data's."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, classes),
+    ).double()
+    net(torch.randn(50, 2, 6, 6, dtype=torch.float64))
+    return net.eval()
+
+
+def held_small(output: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of sharper outputs, and a bowl on top: no Fisher information."""
+    return cross_entropy(3 * output, y) + output.square().sum(1).mean()
+
+
+@pytest.mark.parametrize("loss_fn", [cross_entropy, held_small])
+def test_gauss_newtons_diagonal_is_the_hessians_in_a_net_of_rectifiers(loss_fn) -> None:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(20, 2, 6, 6, generator=generator, dtype=torch.float64)
+    y = torch.randint(4, (20,), generator=generator)
+    net = rectified()
+    loss = MeanLoss(net, loss_fn, unequal_batches(x, y))
+    want = exact_diagonal(loss)
+    assert gauss_newton_diagonal(loss).tolist() == pytest.approx(want.tolist(), rel=1e-9, abs=1e-14)
+    radii = curvature_radii(net, loss_fn, unequal_batches(x, y), diagonal="gauss-newton")
+    slow = curvature_radii(net, loss_fn, unequal_batches(x, y), diagonal="exact")
+    assert (radii.diagonal, radii.probes, radii.products) == ("gauss-newton", 0, 0)
+    for ours, theirs in zip(radii.layers, slow.layers, strict=True):
+        assert ours.true == pytest.approx(theirs.true, rel=1e-9)
+        assert (ours.relative_error, ours.negative) == (0, 0)
+
+
+def test_gauss_newtons_diagonal_is_a_librarys(monkeypatch) -> None:
+    # Of any net: with smooth activations it is not the Hessian's.
+    monkeypatch.setattr(gauss_newton, "NUMBERS_AT_ONCE", 300)  # a few examples at once
+    x, y = classification()
+    net = mlp()
+    loss = MeanLoss(net, cross_entropy, unequal_batches(x, y))
+    library = GGNLinearOperator(
+        net, nn.CrossEntropyLoss(), list(net.parameters()), unequal_batches(x, y)
+    )
+    want = np.diag(library @ torch.eye(loss.size, dtype=torch.float64))
+    assert gauss_newton_diagonal(loss).tolist() == pytest.approx(want.tolist(), rel=1e-9)
+    assert not np.allclose(want, exact_diagonal(loss), rtol=1e-2)
+
+
+def test_gauss_newtons_diagonal_is_refused_where_it_is_not_the_hessians() -> None:
+    with pytest.raises(InputError, match=r"not linear in each of its parameters.*'hutchinson'"):
+        curvature_radii(mlp(), cross_entropy, classification(), diagonal="gauss-newton")
+    with pytest.raises(InputError, match=r"outputs of shape .examples, classes"):
+        curvature_radii(Parabola(), mean_output, ANY, diagonal="gauss-newton")
 
 
 def test_hutchinson_radii_come_near_the_exact_ones_and_know_their_error() -> None:

@@ -24,6 +24,11 @@ from sgdnoise.training.stacked import train_stacked
 from sgdnoise.training.streams import stream
 
 ALL = get_args(Probe)
+TOGETHER = tuple(name for name in ALL if name != "layer-curvature")
+"""Those that one run can have: two measure the same."""
+
+_UNDEFINED_AT_ZERO = ("layer_error", "layer_ratio", "layer_distance")
+
 N = 200
 
 
@@ -77,12 +82,17 @@ def test_unknown_probes_are_refused_with_the_known_ones_named():
         assert name in str(caught.value)
 
 
+def test_two_probes_of_the_same_are_refused(digits):
+    with pytest.raises(InputError, match="layer-curvature and layer-gauss-newton measure the same"):
+        run(small(probes=ALL), digits)
+
+
 @pytest.mark.parametrize("changes", [{}, {"norm": "none"}], ids=["ghost norm", "dropout"])
 def test_a_run_is_the_same_with_and_without(images, changes):
     without, bare = run(config(**changes), images)
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    got, probed = run(config(**changes, probes=ALL), images)
+    got, probed = run(config(**changes, probes=TOGETHER), images)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert got.metrics == without.metrics
     assert {name: got.curves[name] for name in without.curves} == without.curves
@@ -128,12 +138,12 @@ def test_a_run_is_the_same_with_and_without(images, changes):
         points = odd.get(name, points)
         assert len(got.curves[name]) == points, name
         # At the start SkipInit's branches have neither gradient nor curvature.
-        values = got.curves[name][name.startswith(("layer_error", "layer_ratio")) :]
+        values = got.curves[name][name.startswith(_UNDEFINED_AT_ZERO) :]
         assert not any(map(math.isnan, values)), name
 
 
 def test_measuring_leaves_modes_gradients_and_running_statistics(images):
-    one = config(probes=ALL)
+    one = config(probes=TOGETHER)
     ready = state.RunState.open(one, images, build_model(one, images), None)
     loss = ready.task.losses(
         ready.model(ready.task.inputs(ready.task.train.examples[:32])),
@@ -161,7 +171,7 @@ def test_measuring_leaves_modes_gradients_and_running_statistics(images):
 
 
 def test_resumed_in_the_middle_is_bit_equal(images, tmp_path, monkeypatch):
-    one = config(probes=ALL)
+    one = config(probes=TOGETHER)
     whole, _ = run(one, images)
     monkeypatch.setattr(state, "CHECKPOINT_SECONDS", 0.0)
 
@@ -360,9 +370,12 @@ def test_each_epochs_way_and_loss(digits):
     assert got.curves["epoch_stride"] == pytest.approx([sum(part) for part in lengths], rel=1e-3)
 
 
-def test_layers_curvature_is_the_diagonals_beside_the_whole_sets_gradient(digits, monkeypatch):
+@pytest.mark.parametrize("probe", sorted(probes._LAYER_PROBES))
+def test_layers_curvature_is_the_diagonals_beside_the_whole_sets_gradient(
+    digits, monkeypatch, probe
+):
     monkeypatch.setattr(probes, "EXAMPLES", 64)
-    got, model = run(small(probes=("layer-curvature",), batch_size=N), digits)
+    got, model = run(small(probes=(probe,), batch_size=N), digits)
     assert got.curves["layer_curvature_epoch"] == [0, 1]
     x, y = digits.train_arrays()
     bias = model.layers[1].bias
@@ -407,7 +420,7 @@ def test_random_draws_lie_around_the_start(digits, micro_batch):
 
 
 def test_a_net_that_diverges_has_numbers_that_are_none(images):
-    one = config(norm="none", learning_rate=1e18, momentum=0.0, probes=ALL)
+    one = config(norm="none", learning_rate=1e18, momentum=0.0, probes=TOGETHER)
     got, _ = run(one, images)
     assert got.status == "diverged"
     points = len(got.curves["step"])

@@ -122,25 +122,45 @@ class MeanLoss:
         Raises:
             InputError: where an operation of the model has no batched derivative.
         """
-        buffers = dict(self.model.named_buffers())
-        frozen = {n: p for n, p in self.model.named_parameters() if not p.requires_grad}
 
         def loss(values: dict[str, Tensor], x_one: Tensor, y_one: Tensor) -> Tensor:
-            output = functional_call(self.model, {**frozen, **values, **buffers}, (x_one[None],))
-            return self.loss_fn(output, y_one[None])
+            return self.loss_fn(self.output(values, x_one), y_one[None])
 
-        values = {n: p.detach() for n, p in zip(self.names, self.parameters, strict=True)}
+        with self.one_by_one("use method='batches'"):
+            each = vmap(grad(loss), in_dims=(None, 0, 0))(self.values, x, y)
+        return torch.cat([each[name].reshape(len(x), -1) for name in self.names], dim=1)
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """The parameters by name, without a graph: what `output` is a function of."""
+        return {n: p.detach() for n, p in zip(self.names, self.parameters, strict=True)}
+
+    def output(self, values: dict[str, Tensor], x_one: Tensor) -> Tensor:
+        """The model's output for one example, as a batch of one, at some values of parameters."""
+        frozen = {n: p for n, p in self.model.named_parameters() if not p.requires_grad}
+        others = {**frozen, **dict(self.model.named_buffers())}
+        return functional_call(self.model, {**others, **values}, (x_one[None],))
+
+    @contextmanager
+    def one_by_one(self, instead: str) -> Iterator[None]:
+        """For derivatives of single examples by `torch.func`, exact to the dtype's precision.
+
+        Args:
+            instead: what to do where the model has none.
+
+        Raises:
+            InputError: where an operation of the model has no batched derivative.
+        """
         try:
             with _twice_differentiable(self.model):
-                each = vmap(grad(loss), in_dims=(None, 0, 0))(values, x, y)
+                yield
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, NotImplementedError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(
-                f"this model has no per-example gradients ({reason}): use method='batches'"
+                f"this model has no per-example gradients ({reason}): {instead}"
             ) from error
-        return torch.cat([each[name].reshape(len(x), -1) for name in self.names], dim=1)
 
     def hessian_product(self, vector: Tensor) -> Tensor:
         """H·v, exact up to rounding, by differentiating the gradient along v (Pearlmutter 1994)."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,8 @@ _LANCZOS_STEPS = 50
 _GRADIENTS_IN_MEMORY = 1 << 26
 """Numbers that the gradients of single examples may take at once: 256 MiB."""
 
+_LAYER_PROBES: frozenset[Probe] = frozenset({"layer-curvature", "layer-gauss-newton"})
+
 _LAYER_QUANTITIES = (
     "layer_radius",
     "layer_ratio",
@@ -90,7 +93,7 @@ class Probes:
         micro_batch: examples in memory at once.
 
     Raises:
-        InputError: for a training set too small to have a noise scale.
+        InputError: for a training set too small to have a noise scale, or two probes of the same.
     """
 
     def __init__(self, state: RunState, micro_batch: int) -> None:
@@ -100,8 +103,12 @@ class Probes:
         self.ends: dict[int, int] = {}
         if not config.probes:
             return
-        if {"epochs", "layer-curvature"} & set(config.probes):
+        if {"epochs", *_LAYER_PROBES} & set(config.probes):
             self.ends = _epoch_ends(state)
+        if set(config.probes) >= _LAYER_PROBES:
+            raise InputError(
+                f"the probes {' and '.join(sorted(_LAYER_PROBES))} measure the same: choose one"
+            )
         if "gradient-statistics" in config.probes and state.size < 8:
             raise InputError(
                 f"{state.size} training examples are too few for gradient-statistics: "
@@ -155,11 +162,11 @@ class Probes:
             if epoch:
                 strides = state.progress.curves["epoch_stride"]
                 strides[-1] = significant(strides[-1], 4)
-        if "layer-curvature" in state.config.probes:
+        for probe in _LAYER_PROBES & set(state.config.probes):
             moments = log_spaced_steps(max(self.ends.values()), CURVATURE_MOMENTS)
             if epoch in (0, *moments):
                 state.progress.add(layer_curvature_epoch=epoch)
-                self._add("layer-curvature", self._layer_curvature)
+                self._add(probe, partial(self._layer_curvature, probe))
 
     def measure(self) -> None:
         """Adds the numbers of every probe at the step just logged to the run's curves."""
@@ -188,6 +195,7 @@ class Probes:
 
     def curves(self, probe: Probe) -> list[str]:
         """The names of the curves that a probe adds to."""
+        layers = [name for quantity in _LAYER_QUANTITIES for name in self._for_each(quantity)]
         each = {
             "weight-distance": ["weight_distance", *self._for_each("weight_distance")],
             "sharpness": ["sharpness", "sharpness_residual"],
@@ -214,9 +222,8 @@ class Probes:
                 )
             ],
             "epochs": ["epoch_loss", "epoch_stride"],
-            "layer-curvature": [
-                name for quantity in _LAYER_QUANTITIES for name in self._for_each(quantity)
-            ],
+            "layer-curvature": layers,
+            "layer-gauss-newton": layers,
             "epoch-loss": ["epoch_mean_loss"],
         }
         return each[probe]
@@ -380,20 +387,22 @@ class Probes:
             ]
         )
 
-    def _layer_curvature(self) -> dict[str, float]:
+    def _layer_curvature(self, probe: Probe) -> dict[str, float]:
         """Each tensor's radius of curvature beside |w/g|, and its distance to the minimum.
 
         Medians over its parameters (G20-E16, E17, E26); of the ratio of the two radii, parameter by
         parameter, the quartiles too; and the share along which the loss curves down. The gradient
-        is that of the whole training set, the curvature that of the fixed subset.
+        is that of the whole training set, the curvature that of the fixed subset. One of the two
+        probes estimates the curvature of a large net from random vectors, the other has it exactly.
         """
         everything = self._examples(torch.arange(self.state.size))
         layers = curvature.curvature_radii(
             self.net,
             self._loss,
             self.data,
+            diagonal="gauss-newton" if probe == "layer-gauss-newton" else None,
             probes=DIAGONAL_PROBES,
-            seed=self._seed("layer-curvature"),
+            seed=self._seed(probe),
             batch_size=self.micro_batch,
             whole=everything,
         ).layers
@@ -408,7 +417,7 @@ class Probes:
             for layer in layers
         ]
         numbers = [value for column in zip(*rows, strict=True) for value in column]
-        return dict(zip(self.curves("layer-curvature"), numbers, strict=True))
+        return dict(zip(self.curves(probe), numbers, strict=True))
 
     def _weights(self) -> Tensor:
         return torch.cat([p.detach().reshape(-1) for p in self.state.model.parameters()])

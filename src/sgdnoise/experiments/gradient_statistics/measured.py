@@ -82,7 +82,7 @@ def layer_sizes(reading: Reading) -> list[int]:
     return [
         size
         for size in sizes(reading)
-        if "layer-curvature" in configs(reading, "equal", size)[0].probes
+        if any(name.startswith("layer-") for name in configs(reading, "equal", size)[0].probes)
     ]
 
 
