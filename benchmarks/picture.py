@@ -55,6 +55,8 @@ def caption(of: Reading) -> str:
         "*The tuned effective learning rate against batch size for a small net on digits, from "
         f"{runs:,} training runs that `make book` repeats on your machine. "
         f"Lines are fits to the small crosses: {fits}. "
+        "Slopes and boundaries are exploratory: their estimator was chosen after runs had been "
+        "seen. "
         f"The book's verdicts on these runs: {judged}.*"
     )
 

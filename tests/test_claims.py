@@ -267,8 +267,16 @@ def test_an_undecided_verdict_says_how_many_more_seeds_would_decide_it(whole, ha
     ],
 )
 def test_or_how_many_more_of_what_it_rests_on(whole, half, more):
-    undecided = Verdict("undecided", "so.", 1.0, (-half, half), room=1.0, rests_on="budgets")
+    undecided = Verdict("undecided", "so.", 0.0, (-half, half), room=1.0, rests_on="budgets")
     assert Claim(SOME, lambda reading: undecided).judge(whole).why == f"so. {more}"
+
+
+@pytest.mark.parametrize("sides", [(2.0, 0.5), (0.5, 2.0)])
+def test_the_wider_side_of_an_interval_counts(whole, sides):
+    bounds = 3 - sides[0], 3 + sides[1]
+    undecided = Verdict("undecided", "so.", 3.0, bounds, room=1.0, rests_on="budgets")
+    said = Claim(SOME, lambda reading: undecided).judge(whole).why
+    assert said == "so. About 4 times as many budgets would decide it."
 
 
 # --- What a margin means ------------------------------------------------------------------------

@@ -186,11 +186,13 @@ def _within(margin: float, unit: str) -> str:
 def with_more(verdict: Verdict) -> Verdict:
     """An undecided verdict with how many more seeds would decide it, if the effect is as it seems.
 
-    An interval narrows with the root of the seeds, and decides once its half is the `room`.
+    An interval narrows with the root of the seeds, and decides once its wider side is the `room`.
     """
     if verdict.word != "undecided" or verdict.interval is None or not verdict.room:
         return verdict
-    factor = ((verdict.interval[1] - verdict.interval[0]) / 2 / verdict.room) ** 2
+    low, high = verdict.interval
+    at = (low + high) / 2 if verdict.effect is None else verdict.effect
+    factor = (max(at - low, high - at) / verdict.room) ** 2
     of_seeds = verdict.rests_on == "seeds"
     if factor > (HOPELESS if of_seeds else HOPELESS_POINTS):
         more = f"No number of {verdict.rests_on} that can be afforded would decide it."

@@ -23,6 +23,13 @@ def test_the_readme_has_the_records_caption(of):
     assert f"from {len(needed):,} training runs" in picture.caption(of)
 
 
+def test_the_caption_says_that_its_fits_are_exploratory(of):
+    said = "Slopes and boundaries are exploratory: their estimator was chosen after runs had been"
+    assert said in picture.caption(of)
+    page = (picture.ROOT / "book" / "constant-epoch.ipynb").read_text(encoding="utf-8")
+    assert "Slopes, boundaries and their intervals are therefore exploratory" in page
+
+
 def test_the_caption_follows_the_verdicts(of, monkeypatch):
     real = Claim.judge
 

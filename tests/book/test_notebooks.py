@@ -94,7 +94,8 @@ def test_an_unchanged_page_is_left_alone_and_a_changed_one_is_not(rendering):
         "src/package/static/plot.js",
         "src/package/static/plot.css",
         "source.ipynb",
-        "results/records.jsonl",
+        "results/digits/fig.jsonl",
+        "results/paper/fig.jsonl",
     ],
 )
 def test_a_page_follows_every_source_that_it_is_made_of(tmp_path, monkeypatch, name):
@@ -102,11 +103,10 @@ def test_a_page_follows_every_source_that_it_is_made_of(tmp_path, monkeypatch, n
     (tmp_path / "src" / "package" / "static").mkdir(parents=True)
 
     def key():
-        at = tmp_path / "source.ipynb", tmp_path / "results" / "records.jsonl"
-        return notebooks._key(*at, {"seeds": 3})
+        return notebooks._key(tmp_path / "source.ipynb", tmp_path / "results", "fig", {"seeds": 3})
 
     file = tmp_path / name
-    file.parent.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     seen = [key()]
     for content in ("one", "two"):
         file.write_text(content)
@@ -124,7 +124,7 @@ def test_what_moves_from_one_source_to_the_next_changes_the_page(tmp_path, monke
     for first, second in (("ab", "c"), ("a", "bc")):
         (tmp_path / "a.py").write_text(first)
         (tmp_path / "b.py").write_text(second)
-        keys.add(notebooks._key(tmp_path / "none", tmp_path / "none", {}))
+        keys.add(notebooks._key(tmp_path / "none", tmp_path / "none", "none", {}))
     assert len(keys) == 2
 
 

@@ -32,7 +32,7 @@ from sgdnoise.book.scorecard_page import address, claims_list, counts_table
 from sgdnoise.experiments import findings, studies, study_of
 from sgdnoise.figures.forest import MARKS, anchor, forest, forests, shows, units
 from sgdnoise.figures.theme import compact
-from sgdnoise.papers.numbers import items, waiting
+from sgdnoise.papers.numbers import items, own, waiting
 from sgdnoise.records.store import Store
 
 SCALES = ("digits", "cpu", "gpu", "paper")
@@ -216,7 +216,8 @@ def test_the_headline_is_a_paragraph_of_markdown_with_every_word_that_came_out()
     text = headline_counts(some)
     opening, inline, _ = MarkdownIt().parse(text)
     assert opening.type == "paragraph_open"
-    assert text.startswith("**2 of 5 judgements find the claim reproduced (1 of them at another")
+    assert text.startswith("**2 of 5 judgements find the claim reproduced.**")
+    assert "2 reproduced (1 of them at another size), 1 absent" in text
     for word in WORDS[2:]:
         assert f"1 {word}" in inline.content
     assert "No verdict has a p-value" in text
@@ -224,6 +225,34 @@ def test_the_headline_is_a_paragraph_of_markdown_with_every_word_that_came_out()
         "**None of 1 claims has been judged yet.**"
     )
     assert "None of 0" in headline_counts([])
+
+
+def test_the_headlines_counts_add_up():
+    some = [row(k, word, scale=s) for s in SCALES for k, word in enumerate(WORDS)]
+    some += [row(20, "not measured", scale=""), row(21, elsewhere=True)]
+    text = headline_counts(some)
+    total = int(re.search(r"(\d+) in all", text)[1])
+    halves = [
+        (int(many), sum(int(n) for n in re.findall(r"(?:^|, )(\d+) [a-z]", listed)))
+        for many, listed in re.findall(r"(\d+) are (?:judged|not): (.*?)\.", text)
+    ]
+    assert len(halves) == 2
+    assert all(many == listed for many, listed in halves)
+    assert sum(many for many, _ in halves) == total == len(some) - 1
+    assert "are not:" not in headline_counts([row(0)])
+
+
+def test_the_books_own_extensions_are_counted_apart_and_say_so():
+    ids = own()
+    assert len(ids) > 1
+    some = [row(0), *(row(id=name, scale=s) for name in ids for s in SCALES[:2])]
+    assert f" {len(ids)} of the claims are no paper's, but this book's own" in headline_counts(some)
+    assert " 1 of the claims is no paper's, but" in headline_counts([row(0), row(id=ids[0])])
+    assert "own" not in headline_counts([row(0)])
+    mark = "This book's own extension: Claim 0 holds"
+    for word in ("undecided", "not measured"):
+        assert Seen(claims_list([row(0, word, id=ids[0]), row(1)])).text.count(mark) == 1
+    assert mark not in Seen(claims_list([row(0)])).text
 
 
 # --- The page's text ------------------------------------------------------------------------------
@@ -323,6 +352,7 @@ def test_numbers_that_are_none_or_not_finite_are_left_out():
 
 def test_counts_lead_to_their_claims_by_addresses_that_are_selectors(rows):
     page = Seen(counts_table(rows))
+    assert "How often each word came out" in page.text
     found = counts(rows)
     assert address(paper="S20", word="not measured") == "#show.paper-S20.word-not-measured"
     links = page.all("a", "href")

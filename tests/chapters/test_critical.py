@@ -151,6 +151,24 @@ class TestCritical:
         assert chapter.tuned(512, 0.9).effective > chapter.tuned(512, 0.0).effective
         assert chapter.tuned(4096, 0.0).effective < 2
 
+    def test_text_tells_where_the_lead_begins_and_where_it_ends(self) -> None:
+        text = findings.momentum_and_noise().data
+        ratio = {
+            b: chapter.tuned(b, 0.9).loss / chapter.tuned(b, 0.0).loss
+            for b in chapter.BUDGET_BATCH_SIZES
+        }
+        ahead = [b for b in ratio if ratio[b] < 0.95]
+        assert f"more than 5 % from B = {ahead[0]} to {ahead[-1]:,}." in text
+        assert f"Up to B = {ahead[-1]:,} it is as S20 says" in text
+        behind = [b for b in ratio if ratio[b] > 1.05]
+        assert behind == [2 * ahead[-1], 4 * ahead[-1]]
+        said = [f"{ratio[b]:.1f} times at {b:,} ({2**16 // b} updates)" for b in behind]
+        assert " and ".join(said) in text
+        small = chapter.tuned(4096, 0.5).loss / chapter.tuned(4096, 0.0).loss
+        assert f"at 4,096 momentum 0.5 ends at {small:.2f} times SGD's loss" in text
+        # A few times 1/(1 − m): at the last batch size ahead, and at the first behind.
+        assert [2**16 // b // 10 for b in (ahead[-1], behind[0])] == [6, 3]
+
     def test_tuned_learning_rates_do_not_lie_on_the_edge_of_the_grid(self) -> None:
         for b in chapter.BUDGET_BATCH_SIZES:
             for m in (0.0, *chapter.BUDGET_MOMENTA):

@@ -45,3 +45,41 @@ class TestCritical:
         mean = by_name["an exponential moving average"]
         assert mean.y[-1] == pytest.approx(1)  # type: ignore[attr-defined]
         assert f"{100 * lengths[10] / 10:.0f} %" in figures.ramp_figure(m).layout.title.text
+
+    def test_the_budget_opens_where_momentum_leads_past_the_dotted_line(self) -> None:
+        explorer = figures.budget()
+        b, m = explorer.values.values()
+        plain, heavy = chapter.tuned(b, 0.0), chapter.tuned(b, m)
+        assert heavy.loss < 0.7 * plain.loss
+        assert plain.effective < 2 < heavy.effective
+        assert chapter.over_plain(b, m) == min(
+            chapter.over_plain(size, m) for size in chapter.BUDGET_BATCH_SIZES
+        )
+
+    def test_the_budgets_caption_is_true_at_both_ends(self) -> None:
+        h = np.geomspace(1e-3, 1, 25)
+
+        def best(b: int, m: float) -> float:
+            rates = chapter.EFFECTIVE[chapter.EFFECTIVE * (1 - m) < 2 * (1 + m)] * (1 - m)
+            q = rates[:, None] * h
+            xx, xv, vv = np.ones_like(q), np.zeros_like(q), np.zeros_like(q)
+            for _ in range(chapter.BUDGET // b):
+                x_new_v = m * xv - q * xx
+                vv = m**2 * vv - 2 * m * q * xv + q**2 * xx + rates[:, None] ** 2 * h / b
+                xx = xx + 2 * x_new_v + vv
+                xv = x_new_v + vv
+            return float((xx @ h).min() / h.sum())
+
+        ahead = {m: best(4096, m) / best(4096, 0.0) < 1 for m in chapter.BUDGET_MOMENTA}
+        first, *_, last = ahead
+        assert ahead[first]
+        assert not ahead[last]
+        assert list(ahead.values()) == sorted(ahead.values(), reverse=True)
+        up_to, beyond = max(m for m in ahead if ahead[m]), min(m for m in ahead if not ahead[m])
+        said = f"of 16 updates, and raise the momentum from {first:g}: up to {up_to:g} it ends "
+        assert f"{said}below SGD, from {beyond:g} on above" in (
+            figures.budget().children[-1].caption
+        )
+        small = [[chapter.tuned(b, m).effective for b in (1, 64)] for m in (0.0, 0.9)]
+        for one, many in small:
+            assert many / one == pytest.approx(64, rel=0.08)  # the grid's steps are of 7 %

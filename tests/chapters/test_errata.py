@@ -21,10 +21,16 @@ from sgdnoise.chapters import errata_findings as findings
 from sgdnoise.chapters.errata import DOUBTS, ERRATA, SLIPS, erratum
 from sgdnoise.chapters.errata_h17 import TOY, M
 from sgdnoise.chapters.erratum import Comparison, mean_of, ratio_of
+from sgdnoise.papers.numbers import stated, table
 
 ROOT = Path(__file__).parents[2]
 CELLS = nbformat.read(ROOT / "book" / "errata.ipynb", as_version=4).cells
 SOURCE = "\n".join(cell.source for cell in CELLS)
+
+
+def answer(name: str) -> str:
+    return {d.id: d.answer() for d in DOUBTS}[name]
+
 
 each = pytest.mark.parametrize("e", ERRATA, ids=lambda e: e.id)
 
@@ -68,6 +74,13 @@ class TestVerdicts:
 
     def test_every_doubt_has_an_answer(self) -> None:
         assert all(d.answer().endswith(".") for d in DOUBTS)
+
+    @pytest.mark.parametrize("name", ["G20-3.1", "G20-4.3", "H17-1", "H17-T2"])
+    def test_what_a_paper_does_not_say_is_no_error_of_its(self, name: str) -> None:
+        assert name in {d.id for d in DOUBTS}
+        assert name not in {x.id for x in (*ERRATA, *SLIPS)}
+        assert f'findings.side_by_side("{name}")' not in SOURCE
+        assert f'<a id="{findings.anchor(name)}">' not in SOURCE
 
     def test_names_are_unique(self) -> None:
         names = [x.id for x in (*ERRATA, *SLIPS, *DOUBTS)]
@@ -142,6 +155,23 @@ class TestG20:
         assert small.printed > large.printed
         assert small.simulated < large.simulated
 
+    @pytest.mark.parametrize("share", [0.3, 0.9])
+    def test_a_blind_choice_enlarges_by_the_law_of_fewer_samples(self, share: float) -> None:
+        value, error = errata_g20.blind_growth(share)
+        n = 1000
+        law = errata_g20.corrected_law(n * (1 - share)) / errata_g20.corrected_law(n)
+        assert 4 * error < law - 1
+        assert value == pytest.approx(law, abs=4 * error)
+        assert f"{value:.2f} ± {error:.2f} at p = {share:.0%}" in answer("G20-3.1")
+
+    def test_lars_keeps_its_step_where_gradients_shrink(self) -> None:
+        value, error = errata_g20.lars_stride()
+        small, large = errata_g20.LARS_SIZES
+        shrunk = errata_g20.corrected_law(large) / errata_g20.corrected_law(small)
+        assert value == pytest.approx(1, abs=4 * error)
+        assert shrunk + 4 * error < 1
+        assert f"n = {large:,} is {value:.2f} ± {error:.2f} times" in answer("G20-4.3")
+
 
 @pytest.fixture(scope="module")
 def batches() -> np.ndarray:
@@ -206,6 +236,17 @@ class TestH17:
         for z in (0.1, 3.0):
             value, error = mean_of((z * v @ g + z**2 / 2 * (v**2) @ h) ** 2)
             assert errata_h17.bowl_rms(z, g, h) ** 2 == pytest.approx(value, abs=4 * error)
+
+    def test_no_gap_of_table_1_is_that_of_the_introduction(self) -> None:
+        told = answer("H17-1")
+        gaps = [(float(a), float(b)) for a, b in re.findall(r"(\d+\.\d) → (\d+\.\d)", told)]
+        assert len(gaps) == len(table("H17-T1"))
+        assert not [gap for gap in gaps if 4.5 <= gap[0] <= 5.5 and gap[1] <= 2]
+
+    def test_the_figure_of_slopes_is_left_open(self) -> None:
+        (slip,) = (s for s in SLIPS if s.id == "H17-4")
+        assert stated("H17-F2.remedies-match-slopes").where.endswith("figure 2b")
+        assert "figure 2b, or else 7" in slip.corrected
 
 
 class TestS20:

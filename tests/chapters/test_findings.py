@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,8 @@ from sgdnoise.chapters import (
     temperature_findings,
 )
 from sgdnoise.theory.stability import spectral_radius
+
+ROOT = Path(__file__).parents[2]
 
 
 def title(explorer: object) -> str:
@@ -50,6 +54,7 @@ def test_the_critical_rate_opens_where_only_momentum_is_stable() -> None:
         assert critical_figures.short(critical.bowl_path(lr, momentum)[2]) in text
     assert f"at {lr:g}" in text
     assert f"momentum {m:g}" in text
+    assert f"times in {critical.BOWL_STEPS} steps" in text
     assert "shrink the loss" in title(explorer)
 
 
@@ -76,6 +81,20 @@ def test_the_model_opens_where_only_momentum_still_pays() -> None:
     assert works[1] < 1.1
     assert f"{works[0]:.1f} times" in text
     assert f"{works[1]:.2f} times" in text
+
+
+def test_momentums_curve_ends_where_the_dotted_one_does_and_not_on_the_way() -> None:
+    explorer = noisy_quadratic_figures.descents()
+    (b,) = explorer.values.values()
+    curves = noisy_quadratic.to_target()
+    fig = noisy_quadratic_figures.descent(noisy_quadratic.model(), curves, b, 0.01)
+    drawn = {trace.name: trace for trace in fig.data}
+    dotted, heavy = drawn["SGD, one example a step"], drawn["momentum 0.9"]
+    assert heavy.x[-1] / dotted.x[-1] < 1.1 < 4 < drawn["SGD"].x[-1] / dotted.x[-1]
+    at = heavy.x[-1] / 100
+    assert np.interp(at, heavy.x, heavy.y) > 1.2 * np.interp(at, dotted.x, dotted.y)
+    text = (ROOT / "book" / "noisy-quadratic.ipynb").read_text(encoding="utf-8")
+    assert "its curve ends where the dotted one does" in text
 
 
 def test_a_recursion_that_is_wrong_stops_the_page(monkeypatch: pytest.MonkeyPatch) -> None:

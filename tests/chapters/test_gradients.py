@@ -14,6 +14,7 @@ from sgdnoise.chapters import errata, gradients, gradients_figures, gradients_fi
 from sgdnoise.chapters.errata_findings import anchor
 from sgdnoise.chapters.errata_g20 import ERRATA, printed_law
 from sgdnoise.experiments.gradient_statistics import measured
+from sgdnoise.theory.gradient_size import Bowl
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,6 +86,9 @@ def test_the_page_opens_where_the_law_has_left_the_gradient_behind() -> None:
     seen = gradients.simulated(spread)[gradients.SIZES.index(n)]
     text = gradients_findings.opening().data
     assert f"{seen / printed_law(float(n)):.1f} times G20's law" in text
+    whole = gradients.simulated(spread)[-1]
+    right = [value * np.sqrt(np.pi * m / 2) for value, m in ((seen, n), (whole, 4096))]
+    assert "{:.1f} and {:.1f} times".format(*right) in text.split("right constant")[1]
     assert f"n = {1 / (spread**2 + 1 / gradients.EXAMPLES):.0f} examples" in text
     title = explorer.frame(**explorer.values)["layout"]["title"]["text"]
     assert gradients_figures.short(seen) in title
@@ -159,6 +163,70 @@ def test_rules_of_the_rate_keep_or_change_the_step_of_noise() -> None:
         assert np.polyfit(np.log(n), np.log(steps), 1)[0] == pytest.approx(slope, abs=0.01)
 
 
+def exact_falls(
+    gradients: np.ndarray, hessians: np.ndarray, n: int, rate: float
+) -> tuple[float, float]:
+    """Falls of a batch's own loss and of the loss of all over ε, over every batch of n there is.
+
+    Example k's loss is g_k·x + ½ xᵀH_k x about the present weights, x = 0.
+    """
+    own, whole = [], []
+    for batch in map(list, itertools.combinations(range(len(gradients)), n)):
+        x = -rate * gradients[batch].mean(axis=0)
+        loss = gradients @ x + np.einsum("i,kij,j->k", x, hessians, x) / 2
+        own.append(-loss[batch].mean() / rate)
+        whole.append(-loss.mean() / rate)
+    return float(np.mean(own)), float(np.mean(whole))
+
+
+def closed_falls(gradients: np.ndarray, h: np.ndarray, n: int, rate: float) -> tuple[float, float]:
+    g, sigma = gradients.mean(axis=0), np.atleast_2d(np.cov(gradients.T))
+    bowl = Bowl(g @ g, np.trace(sigma), g @ h @ g, np.trace(h @ sigma), len(gradients))
+    return float(bowl.own_drop(rate, n)), float(bowl.whole_drop(rate, n))
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 5])
+def test_both_falls_are_exact_where_examples_differ_in_their_gradients_only(n: int) -> None:
+    rng = np.random.default_rng(2)
+    gradients, h = rng.standard_normal((5, 2)) + 0.5, np.array([[1.0, 0.3], [0.3, 0.4]])
+    exact = exact_falls(gradients, np.tile(h, (5, 1, 1)), n, 0.3)
+    assert exact == pytest.approx(closed_falls(gradients, h, n, 0.3))
+
+
+def test_the_own_loss_needs_that_examples_share_one_hessian_as_the_page_says() -> None:
+    # One weight at 1, and the losses h x²/2 with h = 0 and 2.
+    h = np.array([0.0, 2.0])
+    exact = exact_falls(h[:, None], h[:, None, None], 1, 0.1)
+    closed = closed_falls(h[:, None], np.eye(1), 1, 0.1)
+    assert exact[1] == pytest.approx(closed[1])
+    assert exact[0] == pytest.approx(1.8)
+    assert closed[0] == pytest.approx(1.9)
+    page = (ROOT / "book" / "gradients.ipynb").read_text(encoding="utf-8")
+    assert "Let every example's loss be quadratic with the same Hessian" in page
+    assert gradients.bowl(1.0).size == np.inf
+    assert "draws fresh examples" in page
+    fig = gradients_figures.drop_figure(0.5, 1.0)
+    assert any("fresh examples" in note.text for note in fig.layout.annotations)
+
+
+def test_the_text_tells_how_far_a_mean_over_the_layer_scatters() -> None:
+    rng = np.random.default_rng(0)
+    means = np.abs(rng.standard_normal((4000, gradients.PARAMETERS))).mean(axis=1)
+    scatter = means.std() / means.mean()
+    assert gradients.scatter() == pytest.approx(scatter, rel=0.05)
+    text = gradients_findings.scatter().data
+    assert f"1,000 weights scatters by {gradients.scatter():.1%}" in text
+    rows = gradients_findings.agreement(mean_size).data
+    off = rows["law over simulation, furthest"].str.rstrip("%").astype(float).abs() / 100
+    assert (off < 3 * scatter).all()
+    assert f"furthest of {len(gradients.SIZES[:-1])} sizes" in text
+
+
+def test_the_finite_set_starts_where_the_page_says_that_it_does() -> None:
+    first = gradients_findings.finite_set().data.iloc[0]
+    assert float(first["mean |g| of pure noise / G20's"]) == pytest.approx(0.5**0.5, abs=1e-3)
+
+
 def test_a_law_that_is_wrong_shows_in_the_table() -> None:
     column = "law over simulation, furthest"
     right, wrong = (
@@ -177,6 +245,8 @@ def test_every_erratum_of_g20_is_linked_to_its_section() -> None:
     assert [e for e in errata.ERRATA if e.paper == "G20"] == list(ERRATA)
     for link in links:
         assert f'<a id=\\"{link}\\">' in page
+    # Of some the paper prints no form, and implies it.
+    assert ">printed or implied</th>" in html
     # Set, as among the errata, and not as it is typed.
     assert "Σ<sub>k=0…n</sub> g<sup>k</sup>" in html
     assert not re.search(r"[\^_]\{|σ_", html)

@@ -88,7 +88,8 @@ def test_what_is_drawn_on_digits_is_exact():
 def test_noise_that_matches_has_the_small_batchs_covariance():
     for row in chapter.matched():
         assert abs(row.drawn - 1) < 4 * row.error
-        assert row.exact < row.simple < row.printed
+        assert row.exact < row.simple < row.proportional
+    assert "σ² ∝ M with the constant 1/M<sub>S</sub>" in findings.noise().data.columns
     assert f"σ² = {chapter.matched()[-1].exact:.2f}" in findings.noise_in_words().data
 
 
@@ -107,3 +108,56 @@ def test_the_other_sliders_stand_where_their_titles_say():
         assert says in title
     assert "0.5" in figures.factor_figure().layout.title.text
     assert "bernoulli" not in findings.three_ways().data
+
+
+def test_noise_of_one_number_matches_the_trace_and_not_the_directions():
+    last = chapter.matched()[-1]
+    rng = np.random.default_rng(3)
+    gradients = chapter.toy().gradients
+    mean = gradients.mean(axis=0)
+    # The batch of all has no noise but that of its factors.
+    z = 1 + np.sqrt(last.exact) * rng.standard_normal((40_000, len(gradients)))
+    noisy = z @ gradients / len(gradients)
+    small = chapter.cloud(chapter.SMALL, "without")
+    along = mean / np.linalg.norm(mean)
+    drawn = [
+        (noisy @ v).var() / (small @ v).var() for v in (along, np.array([-along[1], along[0]]))
+    ]
+    found = chapter.along_and_across(last.batch_size)
+    assert found == pytest.approx(drawn, rel=0.08)
+    text = findings.noise_in_words().data
+    assert f"has {found[0]:.2f} times the variance" in text
+    assert f"and {found[1]:.2f} times across it" in text
+    assert found[0] > 1.5
+    assert found[1] < 0.6
+    assert "drawn with it, of the trace at M<sub>S</sub>" in findings.noise().data.columns
+
+
+def test_with_a_short_mean_all_directions_match():
+    gradients = chapter.toy().gradients - chapter.toy().mean
+    variance = minibatch.matching_variance(gradients, 64, 4)
+    np.testing.assert_allclose(
+        minibatch.noisy_covariance(gradients, 64, variance),
+        minibatch.covariance(gradients, 4, "without"),
+    )
+
+
+def test_the_set_violates_what_h17_assumes():
+    toy = chapter.toy()
+    assert toy.mean @ toy.mean > 0.5 * toy.centred
+    assert chapter.BATCHES[-1] == toy.size
+
+
+def test_with_h17s_covariance_between_batches_the_arch_would_not_come_down():
+    caption = figures.epochs().children[-1].caption
+    assert "+g gᵀ/(N − 1)" in caption
+    assert "−C/(N − 1)" in caption
+    gradients, m = chapter.toy().gradients, 4
+    n, mean = len(gradients), chapter.toy().mean
+    own, k = minibatch.covariance(gradients, m, "without"), len(gradients) // m
+    right = k * own + k * (k - 1) * minibatch.between_batches(gradients)
+    np.testing.assert_allclose(right, 0, atol=1e-12)
+    theirs = [
+        np.trace(j * own + j * (j - 1) * np.outer(mean, mean) / (n - 1)) for j in range(k + 1)
+    ]
+    assert (np.diff(theirs) > 0).all()

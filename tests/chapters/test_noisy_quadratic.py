@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from sgdnoise.chapters import noisy_quadratic as chapter
+from sgdnoise.chapters import noisy_quadratic_figures as figures
 from sgdnoise.chapters import noisy_quadratic_findings as findings
 from sgdnoise.chapters.noisy_quadratic import CONSTANT, DECAYED, METHODS, MOMENTUM, SGD
+from sgdnoise.papers import numbers
 from sgdnoise.schedule import hold_then_decay
 from sgdnoise.theory import nqm
 from sgdnoise.theory.regimes import hinge_of_rates
@@ -115,7 +117,20 @@ def test_the_textbooks_hinge_bends_beyond_its_parameter() -> None:
 
     knees = np.linspace(-3, 3, 1201)
     best = knees[int(np.argmin([misfit(knee) for knee in knees]))]
-    assert math.log2(chapter.textbook_boundary()) == pytest.approx(best, abs=0.05)
+    found = chapter.textbook_hinge()
+    assert found.knee == pytest.approx(best, abs=0.05)
+    ramp = np.stack([np.minimum(x - best, 0), np.ones_like(x)], 1)
+    slope = float(np.linalg.lstsq(ramp, y, rcond=None)[0][0])
+    assert found.slope == pytest.approx(slope, abs=0.01)
+    assert slope < 0.9  # so that the page's rule gives it no boundary
+    text = findings.heights().data
+    assert f"its fitted slope is {slope:.2f}" in text
+    assert "it is at 50% of its plateau" in text
+    bend = 2.0**found.knee
+    assert f"bends at {bend:.1f} B<sub>*</sub>, where it is at {bend / (1 + bend):.0%}" in text
+    curve = next(t for t in figures.reduced(MODEL, {}).data if t.name == "1/(1 + B<sub>*</sub>/B)")
+    at_one = np.interp(0.0, np.log(curve.x), curve.y)
+    assert at_one == pytest.approx(bend / (1 + bend), abs=0.002)
 
 
 def test_the_work_doubles_where_it_should() -> None:
@@ -240,6 +255,32 @@ def test_text_tells_the_powers_under_s20s_schedule() -> None:
     known = [float(s) for s in slopes if s != "too few"]
     assert len(known) > len(slopes) / 2
     assert max(known) < 0.95
+
+
+def test_text_says_what_s20s_rates_were_tuned_for() -> None:
+    said = "S20's rates are tuned for test accuracy and printed as powers of two"
+    assert said in findings.schedule_and_powers().data
+    exponents = numbers.table("S20-T1").exponent
+    assert (exponents == exponents.astype(int)).all()
+
+
+def test_s20s_large_batches_end_as_the_page_says() -> None:
+    table = numbers.table("S20-T1").set_index("batch_size")
+    large = table[table.index > 2048]
+    assert (large.test_accuracy < table.test_accuracy[2048]).all()
+    assert (large.train_loss < table.train_loss[2048]).all()
+    assert not large.train_loss.is_monotonic_decreasing  # "while the loss still improves" is not so
+
+
+def test_a_steep_direction_that_has_arrived_makes_more_noise_than_a_slow_one_on_its_way() -> None:
+    curve = chapter.to_target()[SGD.name]
+    k = list(curve.batch_size).index(1024)
+    rate, h, xx = float(curve.learning_rate[k]), np.array([1.0, 1e-3]), np.zeros(2)
+    for _ in range(round(1 / (2 * rate * h[1]))):  # until the slow one is well on its way
+        xx = (1 - rate * h) ** 2 * xx + rate**2 * h / 1024
+    loss = h * xx / 2
+    assert loss[0] == pytest.approx(rate / (2 - rate) / 1024 / 2, rel=1e-6)
+    assert loss[0] > 500 * loss[1]
 
 
 def test_text_names_the_target() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sgdnoise.chapters import noisy_quadratic as chapter
 from sgdnoise.chapters import noisy_quadratic_figures as figures
+from sgdnoise.chapters import noisy_quadratic_findings as findings
 from sgdnoise.chapters.noisy_quadratic import CONSTANT, DECAYED, METHODS, MOMENTUM, SGD
 
 
@@ -88,3 +89,18 @@ def test_every_figure_tells_its_spectrum(curves: dict, to_target: dict) -> None:
         assert "binned spectrum" in notes[0]
     difference = next(t for t in drawn[-1].data if t.name == SGD.name)
     assert difference.y[0] == pytest.approx(100 * (to_target[SGD.name].steps[1] / 95942 - 1))
+
+
+def test_a_difference_in_steps_says_which_way_it_goes() -> None:
+    assert chapter.from_fewer_to_more([1.0, -0.42, 3.28]) == "from 0.4 % fewer to 3.3 % more"
+    assert chapter.from_fewer_to_more([1.0, 3.28]) == "from 1.0 % more to 3.3 % more"
+    sizes, steps = chapter.exact_steps()[SGD.name]
+    off = 100 * (chapter.to_target()[SGD.name].steps[: len(sizes)] / np.array(steps) - 1)
+    said = f"from {-off.min():.1f} % fewer to {off.max():.1f} % more steps"
+    assert f"Plain SGD then takes {said}" in findings.binned().data
+    fig = figures.spectra_compared(chapter.exact_steps(), chapter.to_target())
+    drawn = np.concatenate([t.y for t in fig.data])
+    assert fig.layout.title.text == (
+        f"The binned spectrum takes from {-drawn.min():.1f} % fewer to {drawn.max():.1f} % more "
+        "steps"
+    )

@@ -144,6 +144,11 @@ def test_the_settings_that_show_the_law_are_counted():
     named = re.findall(r"α = ([\d.]+), T = ([\d.]+)", text)
     assert [(float(a), float(t)) for a, t in named] == near
     assert len(near) < len(shares) / 2  # "few do"
+    free = np.polyfit(np.log(log_t), log_t / 2, 1)[0]
+    assert f"t<sup>0.5</sup> is (log t)<sup>{free:.2f}</sup>" in text
+    # Near its law and near free diffusion at once: no sign of barriers.
+    assert shares[0.5, 2.0] * 4 == pytest.approx(free, rel=0.05)
+    assert all(share * 2 / a < free for (a, _), share in shares.items())
     ends = min(shares.values()), max(shares.values())
     assert f"between {ends[0]:.2f} and {ends[1]:.2f} times" in text
     for alpha in (0.5, 1.0, 1.5):

@@ -163,6 +163,16 @@ class TestRealNoise:
         mean = (gradients.mean(axis=0) ** 2).sum()
         assert row.fisher - row.unlimited * (n - 1) / n == pytest.approx(mean)
 
+    def test_text_tells_how_near_s20s_table_comes_to_the_whole_set(self) -> None:
+        assert "B = 32,768, which is 0.66 N with CIFAR-10's N = 50,000" in (
+            findings.far_from_many().data
+        )
+        rows = findings.papers_temperatures().data
+        (column,) = [name for name in rows.columns if "N = 50,000" in name]
+        last = rows.iloc[-1]
+        exact = float(last["tuned ε<sub>eff</sub>"]) * (1 / 32768 - 1 / 50000)
+        assert float(last[column]) == pytest.approx(exact, abs=6e-6)
+
     def test_only_reshuffling_correlates_the_steps(self) -> None:
         lag = chapter.noise_between_steps(128)
         assert lag.expected_reshuffled == pytest.approx(-1 / 7)

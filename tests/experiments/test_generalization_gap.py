@@ -8,6 +8,7 @@ import math
 import re
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from made_up import reading
@@ -15,17 +16,20 @@ from made_up import reading
 from sgdnoise import cli
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import quantile
+from sgdnoise.book.notebooks import OTHERWISE
 from sgdnoise.data import store
 from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.experiments.generalization_gap import figures, findings, grid, ladder, sentences
 from sgdnoise.experiments.generalization_gap.grid import RUNGS, recipe
 from sgdnoise.figures import tuned
+from sgdnoise.schedule import H17_REGIMES
 
 GOOD = {"SB": 92.8, "LB": 86.0, "+LR": 89.0, "+GBN": 90.5, "+RA": 93.0}
 HALF = quantile(4) * math.sqrt(2 / 3)
 """Of the interval of a difference of two rungs, in units of how far three seeds are apart."""
 JUST = 1e-6
+NOTEBOOK = Path(__file__).parents[2] / "book" / "generalization-gap.ipynb"
 
 
 def rung_of(config):
@@ -94,8 +98,10 @@ def test_a_ladder_as_h17_has_it_is_reproduced(good):
     assert [v.word for v in said] == ["reproduced"] * 5
     assert [v.effect for v in said] == pytest.approx([-6.8, 3, 1.5, 2.5, 0.2])
     assert [v.printed for v in said] == pytest.approx([-6.73, 3.2, 1.2, 2.57, 0.24])
+    # Twice as wide: three seeds here and single runs there.
     assert said[0].why == (
-        "the large batch (LB) minus the small batch (SB) is -6.80 [-7.03, -6.57] points."
+        "the large batch (LB) minus the small batch (SB) is -6.80 [-7.03, -6.57] points. One run "
+        "of each would give [-7.25, -6.35], and H17 has -6.73."
     )
     assert said[4].why == (
         "as many updates (+RA) minus the small batch (SB) is +0.20 [-0.03, +0.43] points; no worse "
@@ -153,6 +159,20 @@ def test_each_step_is_judged_by_its_interval(number, size, half, word):
     assert verdict.effect == pytest.approx(sign * size)
     assert verdict.interval == pytest.approx((sign * size - half, sign * size + half))
     assert verdict.printed == pytest.approx(theirs)
+    ends = sign * size - 2 * half, sign * size + 2 * half
+    single = (
+        f"One run of each would give [{ends[0]:+.2f}, {ends[1]:+.2f}], and H17 has {theirs:+.2f}."
+    )
+    # What decides on the size is told where it decides, and there alone.
+    assert verdict.why.endswith(single) == word.startswith("reproduced")
+    assert ("One run of each" in verdict.why) == word.startswith("reproduced")
+    if word.startswith("reproduced"):
+        assert (ends[0] <= theirs <= ends[1]) == (word == "reproduced")
+
+
+def test_without_a_printed_step_no_single_runs_are_told_of(monkeypatch):
+    monkeypatch.setattr(findings, "_theirs", lambda *_: None)
+    assert {"One run of each" in verdict.why for verdict in judged(made(GOOD))} == {False}
 
 
 @pytest.mark.parametrize(
@@ -387,8 +407,124 @@ def test_the_scales_that_have_the_ladder_alone_are_those_that_the_page_names():
         )
     ]
     assert alone == ["gpu", "paper"]
-    page = (Path(__file__).parents[2] / "book" / "generalization-gap.ipynb").read_text()
-    assert "Scales `gpu` and `paper` have the ladder alone." in page
+    assert "Scales `gpu` and `paper` have the ladder alone." in NOTEBOOK.read_text()
+
+
+def test_no_page_links_to_itself():
+    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        # What stands where the ladder is alone names a scale that has more.
+        if OTHERWISE in cell.metadata.get("tags", []):
+            linked = re.findall(r"papermill_runs/(\w+)/generalization-gap", cell.source)
+            assert linked == ["cpu"]
+        else:
+            assert not re.search(r"\]\([^)]*generalization-gap\.ipynb", cell.source)
+
+
+def at_scale(scale, levels, seeds=3):
+    """F1's ladder on all of MNIST with these levels, and everything else far below."""
+    study = study_of("generalization-gap", scale, seeds)
+    main = {run.id: ladder.rung_of(s) for s in study.states({}) for run in s.needed}
+    keys = {run.id: s.sweep.key for s in study.states({}) for run in s.needed}
+
+    def ending(config):
+        level = levels[main[config.id]] if ladder.is_main(keys[config.id]) else 20.0
+        return {"test_accuracy": level + 0.1 * config.seed}
+
+    return reading("generalization-gap", scale, seeds, ending)
+
+
+RISES = {"SB": 97.0, "LB": 90.0, "+LR": 92.0, "+GBN": 94.0, "+RA": 97.5}
+FALLS = {"SB": 97.0, "LB": 90.0, "+LR": 88.0, "+GBN": 88.0, "+RA": 97.5}
+HELPS = " and ".join(
+    [", ".join(f"{change} helps" for change in CHANGES[:2]), f"{CHANGES[2]} helps"]
+)
+HARMS = (
+    f"{CHANGES[0]} does harm, {CHANGES[1]} makes no difference that matters and {CHANGES[2]} helps"
+)
+
+
+@pytest.mark.parametrize(("short", "at_five"), [(RISES, HELPS), (FALLS, HARMS)])
+@pytest.mark.parametrize(("long", "at_fifty"), [(RISES, HELPS), (FALLS, HARMS)])
+def test_what_a_longer_training_changes_goes_by_the_words_of_both_scales(
+    good, short, at_five, long, at_fifty
+):
+    both = [at_scale("cpu", short), at_scale("paper", long)]
+    told = (
+        "The judged ladders of scales `cpu` and `paper` differ in their length alone, and so in "
+        "how many updates the large batch (LB) makes. At scale `cpu` it makes 73: "
+        f"{at_five}. At scale `paper` it makes 732: {at_fifty}."
+    )
+    # Told on each scale's page alike; a page is read for its own scale.
+    assert sentences.at_two_lengths(good, both) == told
+    assert sentences.at_two_lengths(both[0], [at_scale("cpu", GOOD, 2), both[1]]) == told
+    assert sentences.at_two_lengths(both[1], [both[0], at_scale("paper", GOOD, 2)]) == told
+
+
+@pytest.mark.parametrize("scale", sentences.LENGTHS)
+def test_two_lengths_are_compared_once_both_are_judged(good, scale):
+    both = {one: at_scale(one, RISES) for one in sentences.LENGTHS}
+    for lacking in (
+        dataclasses.replace(both[scale], records={}),
+        at_scale(scale, {**RISES, "LB": 99.0}),
+        at_scale(scale, RISES, seeds=1),
+    ):
+        assert sentences.at_two_lengths(good, [*(both | {scale: lacking}).values()]) == ""
+
+
+def test_the_ladders_of_two_lengths_differ_in_nothing_else():
+    short, long = (
+        {
+            s.sweep.key: s.needed[0]
+            for s in Reading(study_of("generalization-gap", scale), {}).part(ladder.is_main).states
+        }
+        for scale in sentences.LENGTHS
+    )
+    longer = {key: run.replace(epochs=run.epochs * 10) for key, run in short.items()}
+    assert longer == long
+
+
+@pytest.mark.parametrize(
+    ("scale", "length", "others"),
+    [
+        ("cpu", "5 epochs in place of 50", "C1 and 6,000 images of MNIST"),
+        ("paper", "50 epochs", "C1, ResNet-44, C3 and H17's WRN-16-4"),
+    ],
+)
+def test_of_several_ladders_the_judged_one_is_named_first(scale, length, others):
+    of = Reading(study_of("generalization-gap", scale), {})
+    assert sentences.judged_ladder(of) == (
+        f"The ladder that is judged is H17's F1 on all of MNIST, for {length}. The ladders of "
+        f"{others} stand beside it, and the settings that follow are those of all of them together."
+    )
+    small = of.part(ladder.is_main).states[0].needed[0]
+    assert (small.model, small.train_size) == ("f1", None)
+    sources = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells]
+    named = sources.index("page.show(sentences.judged_ladder)")
+    assert sources[named + 1] == "page.coverage"
+
+
+@pytest.mark.parametrize("scale", ["digits", "gpu"])
+def test_a_scale_with_one_ladder_need_not_name_it(scale):
+    assert sentences.judged_ladder(Reading(study_of("generalization-gap", scale), {})) == ""
+
+
+def test_the_length_in_place_of_which_another_stands_is_that_of_h17s_code(monkeypatch):
+    longer = dataclasses.replace(H17_REGIMES["f1"], epochs=60)
+    monkeypatch.setitem(H17_REGIMES, "f1", longer)
+    of = Reading(study_of("generalization-gap", "cpu"), {})
+    assert "for 5 epochs in place of 60." in sentences.judged_ladder(of)
+
+
+@pytest.mark.parametrize("scale", EXPERIMENTS["generalization-gap"].sweeps)
+def test_that_the_codes_momentum_reset_is_not_copied_is_said(scale):
+    text = study_of("generalization-gap", scale).leaves_out
+    said = (
+        "H17's code also resets the momentum at the start of every epoch; we take that for a "
+        "mistake and do not copy it."
+    )
+    assert said in text
+    measured = "What the reset does is measured beside the ladder"
+    assert (f"{said} {measured}" in text) == (scale in ("digits", "cpu"))
 
 
 # --- About the ladder, at scale digits --------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +68,9 @@ def flat(config):
     return 97.0
 
 
-def made(accuracy=flat, gradient=None, amplitude=None, seeds=4, away=0.0, spread=0.05):
+def made(
+    accuracy=flat, gradient=None, amplitude=None, seeds=4, away=0.0, spread=0.05, trained=99.0
+):
     """The reading of a store in which all runs ended as said.
 
     Args:
@@ -78,6 +81,7 @@ def made(accuracy=flat, gradient=None, amplitude=None, seeds=4, away=0.0, spread
         seeds: runs a grid point.
         away: where the best rate lies, in factors of two from the centre of the grid.
         spread: of the accuracies, by seed and arm alike.
+        trained: the training accuracy in points, of all runs or by config.
     """
     study, there, rng = study_of(NAME, "digits", seeds), {}, np.random.default_rng(3)
 
@@ -88,7 +92,11 @@ def made(accuracy=flat, gradient=None, amplitude=None, seeds=4, away=0.0, spread
             return record_of(Result(config, "diverged", {"diverged_at": 1}, {}, 1.0))
         if config.epochs != 10:
             value -= 0.5 * rate**2
-        metrics = {"test_accuracy": value, "train_accuracy": 99.0, "train_loss": 0.1}
+        metrics = {
+            "test_accuracy": value,
+            "train_accuracy": trained(config) if callable(trained) else trained,
+            "train_loss": 0.1,
+        }
         curves = {"step": [1.0, 9.0], "train_loss": [2.3, 1.0], "distance": [0.1, 1.0]}
         if gradient:
             # Each seed's net has a gradient of its own, the same for all arms.
@@ -270,15 +278,56 @@ def losing(config, **by):
 
 
 def test_without_a_loss_at_the_larger_batch_nothing_can_be_won_back():
-    helps = judged("F10.discarding-helps", made(losing))
-    assert helps.word == "not tested here"
-    assert helps.why.startswith("B = 160 loses ")
-    assert helps.why.endswith("against B = 40, so that a larger gradient has nothing to win back.")
+    for lost, verb in ((0.3, "loses 0.3"), (-0.3, "gains 0.3")):
+        of = made(lambda c, lost=lost: losing(c, at160=lost), spread=0.001)
+        helps = judged("F10.discarding-helps", of)
+        assert helps.word == "not tested here"
+        assert helps.why.startswith(f"B = 160 {verb}")
+        assert helps.why.endswith(
+            "points against B = 40, so that a larger gradient has nothing to win back."
+        )
     tested = made(lambda c: losing(c, at160=1.0, loss=1.0))
     assert judged("F10.discarding-helps", tested).word == "reproduced"
     part = tested.part(PARTS["discarding"])
     assert findings.with_a_gap(part) == [160, 640, 1024]
     assert findings.lost(part, 640).value == pytest.approx(1.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "large", "beyond"),
+    [
+        ({}, "reproduced", "contradicted"),
+        ({40: 98.9}, "not tested here", "contradicted"),
+        ({160: 98.9}, "not tested here", "contradicted"),
+        ({640: 98.9}, "reproduced", "not tested here"),
+    ],
+)
+def test_runs_that_have_not_fitted_their_images_test_nothing(fitted, large, beyond):
+    def trained(config):
+        # Only what a batch of its size fits with nothing left out counts.
+        plain = arm_of(config) == "none" and config.clip_norm is None
+        return fitted.get(config.batch_size, 99.0) if plain else 10.0
+
+    def accuracy(config):
+        gained = {40: 1.0, 160: 1.0}.get(config.batch_size, -2.0)
+        return losing(config, at160=1.0, loss=gained)
+
+    of = made(accuracy, trained=trained)
+    for name, word in (("discarding-helps", large), ("not-beyond", beyond)):
+        found = judged(f"F10.{name}", of)
+        assert found.word == word
+        if word == "not tested here":
+            ((size, updates),) = [(b, 50 * 1024 // b) for b in fitted]
+            assert found.why.startswith(
+                f"with nothing left out B = {size} classifies 98.9 % of its training images "
+                f"rightly, after {updates:,} updates, and a fair test takes 99 %. In runs so short "
+                "leaving out the small losses "
+            )
+            verb = "gains" if name == "discarding-helps" else "loses"
+            assert len(re.findall(rf"{verb} \d\.\d\d \[", found.why)) == 2
+    # Nor do explanations rest on them.
+    said = findings._where_lost(of.part(PARTS["discarding"]), "free")
+    assert (said == "not tested here") == bool(set(fitted) - {40})
 
 
 @pytest.mark.parametrize("arm", ["none", "loss", "random"])
@@ -445,7 +494,7 @@ def test_runs_end_higher_and_closer_or_do_not(gain, small, word):
     ],
 )
 def test_what_is_left_of_larger_gradients(grew, free, equal, said):
-    sentence = explanations.of_discarding(grew, free, equal, (4, 4))
+    sentence = explanations.of_discarding(grew, free, equal, [True] * 4, 8)
     assert said in sentence
     assert sentence.endswith(".")
     if "not decided" in said:
@@ -453,13 +502,22 @@ def test_what_is_left_of_larger_gradients(grew, free, equal, said):
 
 
 def test_a_gradient_that_does_not_stay_larger_denies_no_explanation():
-    said = explanations.of_discarding("reproduced", "contradicted", "absent", (3, 8))
+    larger = [True, True, False, True, False]
+    said = explanations.of_discarding("reproduced", "contradicted", "absent", larger, 12)
     assert said.startswith("**A gradient that is larger at first wins nothing back**")
-    assert "with 30 % left out it is larger at the first 3 of 8 logged updates and then" in said
+    assert said.endswith(
+        "with 30 % left out it is larger at the first 2 of 5 logged updates, and after that at "
+        "only one; nothing is logged beyond update 12. So what a gradient that stays larger would "
+        "do is not tested."
+    )
     assert "not the explanation" not in said
+    throughout = explanations.of_discarding("reproduced", "contradicted", "absent", [True] * 5, 12)
+    assert "the gradient at all 5 logged updates, the last of them update 12, and" in throughout
     # Of no use where nothing was denied.
     for grew, free in (("absent", "absent"), ("reproduced", "undecided")):
-        same = {explanations.of_discarding(grew, free, "absent", of) for of in ((3, 8), (8, 8))}
+        same = {
+            explanations.of_discarding(grew, free, "absent", of, 12) for of in (larger, [True] * 5)
+        }
         assert len(same) == 1
 
 
@@ -513,7 +571,7 @@ def test_what_is_left_of_the_small_first_batch(small, slow, said):
     [
         ({"loss": 1.0}, "gradients remain a possible explanation**"),
         ({"loss": 1.0, "equal_loss": 1.0}, "gradients are not the explanation**"),
-        ({}, "it is larger at the first of 2 logged updates and then no longer"),
+        ({}, "the first of 2 logged updates, and after that at none; nothing is logged beyond "),
     ],
 )
 def test_the_sentences_come_from_the_records(by, said):
@@ -556,16 +614,34 @@ def along(ratios, spread=0.0):
 @pytest.mark.parametrize(
     ("some", "most", "said"),
     [
-        ([1, 1, 0, 0], [1, 1, 1, 1], ("the first 2 of 4", "all 4")),
-        ([1, 0, 1, 1], [0, 0, 0, 0], ("the first and 2 later ones of 4", "none of 4")),
-        ([1, 1, -1, 1], [-1, 0, 0, 1], ("the first 2 and 1 later one of 4", "1 later one of 4")),
+        (
+            [1, 1, 0, 0],
+            [1, 1, 1, 1],
+            ("the first 2 of 4 logged updates, and after that at none", "all 4 logged updates"),
+        ),
+        (
+            [1, 0, 1, 1],
+            [0, 0, 0, 0],
+            (
+                "the first of 4 logged updates, and after that at 2",
+                "none of 4 logged updates, and not at the first",
+            ),
+        ),
+        (
+            [1, 1, -1, 1],
+            [-1, 0, 0, 1],
+            (
+                "the first 2 of 4 logged updates, and after that at only one",
+                "1 of 4 logged updates, and not at the first",
+            ),
+        ),
     ],
 )
 def test_how_long_the_gradient_stays_larger(some, most, said):
     of = along({0.3: np.array(some, float), 0.9: np.array(most, float)})
     text = sentences.how_long(of)
     larger = "With 30 % left out by loss the mean |g| is larger than with nothing left out at"
-    assert text.startswith(f"{larger} {said[0]} logged updates; ")
+    assert text.startswith(f"{larger} {said[0]}; ")
     assert f"with 90 % left out at {said[1]}. The last one logged is update 8." in text
     steps, ratios = measured.growth(of, 0.3)
     assert steps == [1, 2, 4, 8]
@@ -597,6 +673,58 @@ def test_what_stands_for_g20s_batches_is_told_at_every_scale():
         "place of 4 %.",
     )
     assert said["gpu"] == ("", "")
+
+
+def test_epochs_and_updates_are_told_at_every_scale():
+    said = {
+        scale: sentences.lengths(Reading(study_of(NAME, scale), {}))
+        for scale in ("digits", "cpu", "gpu")
+    }
+    assert said["cpu"] == (
+        "Figure 9's runs last 2 epochs: 12 updates at B = 800. Those of figure 10 last 12 epochs, "
+        "and small losses are left out in the first 6 of them: 300 updates at B = 200, 75 updates "
+        "at B = 800 and 19 updates at B = 3,200. Those of figures 11 to 14 last 24 epochs: 150 "
+        "updates at B = 800, 244 updates at B = 800 with a small batch in the first epoch and "
+        "2,400 updates at B = 50."
+    )
+    assert "last 50 epochs, and small losses are left out in the first 25 of" in said["digits"]
+    assert said["gpu"].startswith("Figure 9's runs last 1 epoch: 6 updates at B = 8,192. ")
+
+
+def test_it_is_told_at_which_rates_the_table_is():
+    said = {
+        scale: sentences.rates(Reading(study_of(NAME, scale), {})) for scale in ("digits", "cpu")
+    }
+    assert said["cpu"] == (
+        "Accuracies are at the rate of their row; fluctuations of all arms are at the rate of the "
+        "first row."
+    )
+    assert said["digits"] == (
+        f"{said['cpu'][:-1]}, or where updates are equally long at that of the large batch "
+        "throughout with these."
+    )
+
+
+def test_fluctuations_of_an_arm_are_at_the_rate_of_the_large_batch_throughout():
+    def away(config):
+        return math.log2(config.effective_learning_rate) - CENTRES[place_of(config)]
+
+    of = made(
+        # A low rate in the first epoch is best at another rate, where the loss is louder.
+        lambda config: 97.0 + (arm_of(config) == "slow") * away(config),
+        amplitude=lambda config, early: 0.1 * 2 ** away(config),
+    )
+    table = figures.first_epoch_table(of)
+    assert list(table["Tuned effective rate"][:3]) == ["2¹", "2¹", "2²"]
+    assert len(set(table["Fluctuation of the loss, early"][:3])) == 1
+
+
+def test_pilots_are_told_of_the_scale_that_has_had_some():
+    text = (Path(__file__).parents[2] / "book" / f"{NAME}.ipynb").read_text(encoding="utf-8")
+    (paragraph,) = re.findall(r"\*\*What was decided when\.\*\*.*?\"", text)
+    first = paragraph.partition("pilots")[0]
+    assert "At scale `digits`" in first
+    assert "No pilot was run at the other scales." in text
 
 
 def test_how_long_the_first_step_is():
@@ -632,8 +760,12 @@ def test_what_equal_lengths_gain_by_themselves(monkeypatch, gain, half, word):
     part = gaining(half, equal_none_640=gain, equal_loss_640=7.0, loss_640=-7.0)
     said = findings.equally_long(part)
     assert f"{gain:+.2f} [" in said
-    assert f"at B = 640 (*{word}*)" in said
+    plainly = {"undecided": "not decided", "absent": "none"}.get(word, "sure")
+    assert f"at B = 640 ({plainly})" in said
+    # A paper's words are for a paper's claims.
+    assert not set(re.findall(r"\w+", said)) & {"absent", "reproduced", "contradicted"}
     assert "B = 40" not in said
+    assert ("None means within ±0.5 points." in said) == ("(none)" in said)
 
 
 def test_what_equal_lengths_gain_takes_tuned_rates():

@@ -445,7 +445,7 @@ def test_the_later_design_is_shown_and_judged_once_what_claims_compare_is_comple
     assert word == ("contradicted" if waits else "reproduced")
     said = (
         "Shown and judged are the sweeps that came first, on 5,000 images. Of those on 1,000, 1 of "
-        "21 are not complete; `sgdnoise reproduce layerwise-lr --scale cpu` finishes them."
+        "21 sweeps is not complete; `sgdnoise reproduce layerwise-lr --scale cpu` finishes them."
     )
     assert sentences.awaited(of) == (said if waits else "")
     # What came first, by itself, awaits nothing.

@@ -153,16 +153,19 @@ def test_what_cannot_be_compared_is_said():
     ("by", "half", "word"),
     [
         ({"nesterov_512": 0.5, "lars_32": 0.5}, 0.5 - 1e-3, "reproduced"),
-        ({"nesterov_512": 0.5}, 0.5 + 1e-3, "undecided"),
+        ({"nesterov_512": 0.5}, 0.5 + 1e-3, "reproduced"),
         ({"lars_32": 0.5}, 0.5 + 1e-3, "undecided"),
-        ({"nesterov_1024": 3.0}, 0.5, "contradicted"),
+        # One that is better is no worse.
+        ({"nesterov_1024": 3.0}, 0.5, "reproduced"),
+        ({"nesterov_1024": 3.0}, 3.9, "undecided"),
         ({"nesterov_1024": -3.0}, 0.5, "contradicted"),
         ({"momentum_1024": -3.0}, 0.5, "reproduced"),
     ],
 )
-def test_nesterov_differs_from_lars_by_less_than_a_point(tuned_everywhere, by, half, word):
+def test_nesterov_is_at_most_a_point_worse_than_lars(tuned_everywhere, by, half, word):
     said = findings.against_nesterov(as_said(half, **by))
-    assert f"less than 1 point at every batch size: *{word}*. Nesterov minus LARS is " in said
+    assert "Whether it is at most 1 point worse than LARS at every batch size: " in said
+    assert f": *{word}*. Nesterov minus LARS is " in said
 
 
 # --- Steps ----------------------------------------------------------------------------------------
@@ -225,9 +228,9 @@ def test_the_title_is_of_the_rules_that_are_drawn():
     ],
 )
 def test_what_is_left_of_vanishing_steps(words, said):
-    sentence = findings.of_vanishing(words, 32, 1024)
+    sentence = findings.of_vanishing(words, (32, 1024), [], {})
     finding = {
-        "do not": "Vanishing steps are not the explanation",
+        "do not": "Vanishing steps are not all of it",
         "survive": "Vanishing steps remain a possible explanation",
         "undecided": "Whether vanishing steps are the explanation is not decided",
     }[said]
@@ -235,21 +238,66 @@ def test_what_is_left_of_vanishing_steps(words, said):
     assert sentence.endswith(".")
     for rule, (shrinks, loses) in words.items():
         named = shrinks in ("absent", "contradicted") and loses == "reproduced"
-        assert (NAMES[rule] in sentence) == (named or said == "undecided")
+        told = sentence.partition(" Left out: ")[0]
+        assert (NAMES[rule] in told) == (named or said == "undecided")
+        assert (f" {NAMES[rule]}, whose" in sentence) == (said == "do not" and not named)
+
+
+def test_rules_that_a_finding_leaves_out_are_named_with_the_reason():
+    words = {
+        "momentum": ("reproduced", "reproduced"),
+        "lars": ("undecided", "reproduced"),
+        "percent-delta": ("undecided", "reproduced"),
+        "mclr": ("absent", "undecided"),
+        "lamb": ("contradicted", "reproduced"),
+    }
+    left = {"lars": "whose first update is shorter here", "nesterov": "for it diverged"}
+    assert findings.of_vanishing(words, (32, 1024), ["lars", "lamb"], left) == (
+        "**Vanishing steps are not all of it**: from B = 32 to 1,024 the first update at the tuned "
+        "rate does not shrink with LAMB, and accuracy is still lost. With LARS and LAMB surely "
+        "less is lost than with momentum, as G20 and S20 both expect. Left out: SGD with momentum "
+        "0.9, whose first update shrinks; LARS, whose first update is shorter here; PercentDelta, "
+        "whose first update may shrink; MCLR, whose loss of accuracy is undecided; Nesterov's "
+        "momentum 0.9, for it diverged."
+    )
+    # Where they remain possible, rules whose update may shrink are what it leaves out.
+    words = words | {"lamb": ("contradicted", "absent"), "mclr": ("absent", "absent")}
+    said = findings.of_vanishing(words, (32, 1024), [], left)
+    assert "remain a possible" in said
+    assert said.endswith(
+        " Left out: LARS, whose first update is shorter here; PercentDelta, whose first update may "
+        "shrink; Nesterov's momentum 0.9, for it diverged."
+    )
 
 
 def test_the_sentence_comes_from_the_records():
     assert "LARS, PercentDelta" in (said := findings.survives(made(losing, halving)))
-    assert said.startswith("**Vanishing steps are not the explanation**")
-    assert "SGD with momentum 0.9" not in said
+    assert said.startswith("**Vanishing steps are not all of it**")
+    assert said.endswith(" Left out: SGD with momentum 0.9, whose first update shrinks.")
+    assert "as G20 and S20 both expect" not in said
 
     def humped(config):
         """LARS's step, no shorter at the largest batch than at the smallest, is longest between."""
         return halving(config) + 3 * (rule_of(config) == "lars") * (config.batch_size == 128)
 
-    said = findings.survives(made(losing, humped))
-    assert "PercentDelta" in said
-    assert "LARS" not in said
+    def momentum_most(config):
+        """All lose, LARS by 2 points less than momentum and PercentDelta by 2 more."""
+        less = {"lars": 2.0, "nesterov": 2.0, "percent-delta": -2.0}.get(rule_of(config), 0.0)
+        return losing(config) + less * (config.batch_size == 1024)
+
+    told, _, left = findings.survives(made(momentum_most, humped)).partition(" Left out: ")
+    assert "does not shrink with PercentDelta, MCLR, Nesterov's momentum 0.9, LAMB and " in told
+    # Of the rules that lose less, the layer-wise ones.
+    assert told.endswith(
+        " With LARS surely less is lost than with momentum, as G20 and S20 both expect."
+    )
+    # From 128 to 512 it falls by a hump of 3 octaves and rises by a quarter for each of two.
+    shorter, longer = 100 * (1 - 2**-2.5), 2 ** (0.25 * 5)
+    assert left == (
+        "SGD with momentum 0.9, whose first update shrinks; LARS, whose first update is "
+        f"{shorter:.0f} % shorter at B = 512 than at 128 (at 1,024 it is {longer:.1f} times as "
+        "long as at 32)."
+    )
 
     def only_momentum(config):
         return 97.0 - 3 * (config.batch_size == 1024) * (rule_of(config) == "momentum")

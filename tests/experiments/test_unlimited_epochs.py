@@ -26,6 +26,11 @@ TEST, TRAIN = -1 / 7, -4 / 7
 """S20's slopes: factors of 2 and of 16 over a factor of 128 in epochs."""
 PARTS = ("rate-for-test", "rate-for-loss", "test-falls-less", "loss-falls", "accuracy-saturates")
 BY = {claim.id: claim for claim in findings.CLAIMS}
+AS_IT_STANDS = dict(BY)
+for _variant in ("norm", "no-norm"):
+    # The four budgets below are far shorter than those after which S20 sees no gain.
+    _id = f"S20-F2.accuracy-saturates.{_variant}"
+    BY[_id] = dataclasses.replace(BY[_id], needs=partial(findings._gain_lacks, after=20))
 
 
 FOUR = "cpu"
@@ -149,7 +154,7 @@ def test_as_s20_has_it_all_is_reproduced(as_s20, variant):
     assert train.why.endswith(f"{over}.")
     assert less.why.endswith(f"{over}.")
     assert down.why.startswith(f"log₂ of the loss divided by that at half the budget, {over}.")
-    assert same.why.startswith("from 640 to 1280 epochs it gains ")
+    assert same.why.startswith("from 640 to 1,280 epochs it gains ")
 
 
 def test_each_claim_is_about_the_sweeps_of_its_variant(two_ways):
@@ -157,7 +162,7 @@ def test_each_claim_is_about_the_sweeps_of_its_variant(two_ways):
     test, train, less, *others = judged(two_ways, NO_DECAY)
     assert [verdict.word for verdict in (test, train, *others)] == ["contradicted"] * 4
     effects = [verdict.effect for verdict in (test, train, *others)]
-    assert effects == pytest.approx([TRAIN, 2 / 7, 1, 1], abs=0.1)
+    assert effects == pytest.approx([TRAIN, 2 / 7, 1, -1], abs=0.1)
     # Nothing falls less than what rises.
     assert less.word == "not tested here"
     assert less.why.startswith("the best rate for the training loss does not surely fall, so that")
@@ -448,7 +453,41 @@ def test_the_accuracy_gains_less_than_a_margin_or_does(sign, size, spread, word)
     assert verdict.why.startswith("from 20 to 40 epochs it gains ")
 
 
+@pytest.mark.parametrize(
+    ("size", "spread", "word"),
+    [
+        (0.49, 1e-4, "reproduced"),
+        (0.51, 1e-4, "contradicted"),
+        (-3.0, 1e-4, "reproduced"),
+        (0.4, 1.0, "undecided"),
+    ],
+)
+@pytest.mark.parametrize("variant", [NO_NORM, PLAIN, NO_DECAY])
+def test_without_batch_norm_it_may_fall(size, spread, word, variant):
+    scale, longest = (FOUR, 40) if variant == NO_NORM else ("digits", 1280)
+
+    def gain(config):
+        return size * (config.seed >= FRESH_SEED and config.epochs == longest)
+
+    verdict = one(made(gain=gain, spread=spread, scale=scale), "accuracy-saturates", variant)
+    assert verdict.word == word
+    assert verdict.effect == pytest.approx(-size, abs=0.01 if spread < 0.01 else 2)
+
+
 # --- What a fair test needs -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("variant", "after"), [(NORM, 800), (NO_NORM, 400)])
+def test_no_gain_is_asked_for_before_s20_sees_none(variant, after):
+    claim = AS_IT_STANDS[f"S20-F2.accuracy-saturates.{findings.VARIANTS[variant]}"]
+    verdict = claim.judge(made(scale=FOUR))
+    assert (verdict.word, verdict.why) == (
+        "not tested here",
+        f"the last doubling begins at 20 epochs, before the {after} after which S20 sees this.",
+    )
+    lacks = partial(findings._gain_lacks, made(scale=FOUR).part(findings.OF[variant]))
+    assert not lacks(after=20)
+    assert lacks(after=20.5)
 
 
 def rising(*epochs):

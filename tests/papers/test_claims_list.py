@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sgdnoise.experiments import EXPERIMENTS, findings
-from sgdnoise.papers.numbers import Item, claims, items, stated
+from sgdnoise.papers.numbers import Item, claims, items, own, printed, stated
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,8 +82,29 @@ def test_each_claim_is_judged_by_one_predicate_or_waits(claim):
     assert JUDGED[claim] == (0 if said.waits_for else 1)
     if said.waits_for:
         assert said.waits_for in TO_COME | EXPERIMENTS.keys()
-    own = said.where.startswith("this book's own ")
-    assert own or any(item.has(claim) for item in ITEMS), "the paper numbers no such thing"
+    assert said.own == said.where.startswith("this book's own ")
+    assert said.own or any(item.has(claim) for item in ITEMS), "the paper numbers no such thing"
+
+
+def test_the_books_own_extensions_are_marked():
+    rules = [f"S20-C3.{rule}-helps-large-only" for rule in ("lars", "percent-delta", "mclr")]
+    assert own() == ("S20-F2.weight-decay", *rules)
+
+
+def test_after_how_many_epochs_accuracy_falls_or_saturates_is_printed():
+    falls, saturates = (
+        printed(f"S20-F2.{name}") for name in ("falls-after.no-norm", "saturates-after.norm")
+    )
+    assert (falls.value, falls.unit) == (400, "epochs")
+    assert (saturates.value, saturates.unit) == (800, "epochs")
+    assert all("figure 2a" in one.where for one in (falls, saturates))
+
+
+def test_statements_say_what_their_predicates_test():
+    assert stated("S20-F2.accuracy-saturates.no-norm").statement.startswith(
+        "The test accuracy does not rise with the last doubling"
+    )
+    assert stated("G20-F10.not-beyond").statement.endswith("changes the accuracy little")
 
 
 def test_predicates_judge_claims_of_the_list():

@@ -25,6 +25,10 @@ CAUTION = (
 goes by the first of theirs."""
 
 
+DECIDED = tuple(word for word in JUDGED if word != "undecided")
+"""The words by which runs can tell."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """A question of a practitioner, and an answer for each word that its claims may have.
@@ -79,7 +83,13 @@ RULES = (
                 "Tune it at each batch size.",
             ),
         },
-        ("S20-F1c.same-rate-below", "S20-F1a.accuracy-flat-below"),
+        (
+            "S20-F1c.linear-scaling.training-sets",
+            "S20-F1c.same-rate-below",
+            "S20-F1a.accuracy-flat-below",
+            "H17-T1.large-is-worse",
+            "H17-T1.rate-helps",
+        ),
         at_least="Raise the learning rate with the batch size, up to the boundary: the best one "
         "surely grows. Whether in proportion, these runs cannot tell: tune it.",
     ),
@@ -122,7 +132,6 @@ RULES = (
         (
             "S20-T1.peak-inside",
             "S20-T1.loss-lower",
-            "H17-T1.large-is-worse",
             "H17-T1.updates-help",
             "H17-T1.no-gap-left",
         ),
@@ -233,10 +242,18 @@ class Answer:
 
     @property
     def advice(self) -> str:
-        """The sentence of that word, or of the sign that its undecided effect surely has."""
-        if self.word == "undecided" and self.above_zero and self.rule.at_least:
-            return self.rule.at_least
-        return self.rule.advice[self.word]
+        """The sentence of that word, or of the sign that its undecided effect surely has.
+
+        Where that decides nothing, the words of smaller scales that do follow it.
+        """
+        said = self.rule.advice[self.word]
+        if self.word != "undecided":
+            return said
+        if self.above_zero and self.rule.at_least:
+            said = self.rule.at_least
+        decided = [row for row in self.rows if row["verdict"] in DECIDED]
+        can = [f"The smaller scale {row['scale']} can tell: {row['verdict']}." for row in decided]
+        return " ".join([said, *can])
 
 
 def answer(rule: Rule, rows: Sequence[Row]) -> Answer:

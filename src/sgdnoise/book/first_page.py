@@ -14,7 +14,7 @@ from IPython.display import HTML, Markdown
 
 from sgdnoise.analysis import Reading
 from sgdnoise.book.advice import RECIPE, RULES, Answer, answer, found
-from sgdnoise.book.inventory import each_once
+from sgdnoise.book.inventory import asked_for, each_once
 from sgdnoise.book.scorecard import JUDGED, Row
 from sgdnoise.book.scorecard_page import chip, prose
 from sgdnoise.config import RunConfig
@@ -218,12 +218,17 @@ def epoch_budget(store: Store, scale: str = "digits") -> Reading:
 def scales(store: Store) -> Markdown:
     """What has been run at each scale: how many runs, of which nets, on which data, and where.
 
-    Runs that only check parts of the code are not among them.
+    Runs that no grid asks for do not count. Those that only check parts of the code stand apart.
     """
+    files = [(study, asked_for(study, store.read(*study.place))) for study in studies()]
+    measuring = [
+        (study.scale, file) for study, file in files if study.experiment.name != "parts-checked"
+    ]
+    every = each_once((study.scale, file) for study, file in files)
+    checks = len(every) - len(each_once(measuring))
     lines, empty, devices = [], [], set()
     for scale in SCALES:
-        own = [study for study in studies(scale) if study.experiment.name != "parts-checked"]
-        records = each_once((scale, store.read(*study.place)) for study in own)
+        records = each_once(one for one in measuring if one[0] == scale)
         if not records:
             empty.append(f"`{scale}`")
             continue
@@ -234,6 +239,9 @@ def scales(store: Store) -> Markdown:
         return Markdown(
             "**Nothing has been run yet.** `sgdnoise reproduce all --scale digits` begins."
         )
+    if checks:
+        some = "1 more run checks" if checks == 1 else f"{checks:,} more runs check"
+        lines.append(f"- {some} parts of the code.")
     gpu = "No run comes from a GPU." if devices == {"CPU"} else ""
     more = f"Nothing has been run yet at scale {' or '.join(empty)}." if empty else ""
     return Markdown("\n".join([*lines, "", f"{gpu} {more}".strip()]))

@@ -51,6 +51,11 @@ def each_once(files: Iterable[tuple[str, Mapping[str, Record]]]) -> list[Record]
     return list({(scale, run): r for scale, file in files for run, r in file.items()}.values())
 
 
+def asked_for(study: Study, records: Mapping[str, Record]) -> dict[str, Record]:
+    """Of a study's records, those that its grids ask for."""
+    return {c.id: records[c.id] for c in study.needed(records) if c.id in records}
+
+
 def _ran_on(record: Record) -> str:
     """A CPU or which GPU, and the precision; which CPU is in `environments`."""
     device, precision = (str(record.provenance.get(k, "unknown")) for k in ("device", "precision"))
@@ -165,9 +170,7 @@ def summary(store: Store) -> str:
     if not records:
         return "**Nothing has been run yet.**"
     there = sum(bool(file) for _, file in files)
-    asked = len(
-        {(study.scale, c.id) for study, file in files for c in study.needed(file) if c.id in file}
-    )
+    asked = len(each_once((study.scale, asked_for(study, file)) for study, file in files))
     more = f", and {len(records) - asked:,} that no grid asks for any more"
     every = [record for _, file in files for record in file.values()]
     in_rows = sum(len(study.needed(file)) - len(study.missing(file)) for study, file in files)

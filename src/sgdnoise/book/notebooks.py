@@ -26,6 +26,7 @@ from sgdnoise.checkout import book_folder
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.records.store import Store
+from sgdnoise.study.scales import SCALES
 from sgdnoise.study.study import Experiment, Study
 from sgdnoise.sweeps.run import read_aloud
 
@@ -81,7 +82,7 @@ def render(study: Study, results: Path, runs: Path) -> Path:
             f"{source.name} has no parameter {', '.join(sorted(unknown))}: "
             f"it declares {', '.join(sorted(declared))}"
         )
-    key = _key(source, results / scale / f"{experiment.name}.jsonl", parameters)
+    key = _key(source, results, experiment.name, parameters)
     if target.exists() and _metadata(target).get("sgdnoise", {}).get("key") == key:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,17 +115,20 @@ def render(study: Study, results: Path, runs: Path) -> Path:
     return target
 
 
-def _key(source: Path, records: Path, parameters: dict[str, Any]) -> str:
-    """A digest of all that a page is made of: notebook, records, parameters, package, pins."""
+def _key(source: Path, results: Path, experiment: str, parameters: dict[str, Any]) -> str:
+    """A digest of all that a page is made of: notebook, records, parameters, package, pins.
+
+    The records are those of every scale, for a page may speak of its experiment at another one.
+    """
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     package = sorted(file for file in SOURCES.rglob("*") if file.suffix in _KINDS)
     around = [SOURCES.parents[1] / "requirements.txt", book_folder().parent / "_toc.yml"]
-    for file in [source, records, *around, *package]:
-        if file.exists():
-            content = file.read_bytes()
-            # Names and lengths too: what moves from one file to another is a change.
-            digest.update(f"\n{file.name} {len(content)}\n".encode())
-            digest.update(content)
+    records = [results / scale / f"{experiment}.jsonl" for scale in SCALES]
+    for file in [source, *records, *around, *package]:
+        # Names and lengths too: what moves from one file to another is a change.
+        content = file.read_bytes() if file.exists() else b""
+        digest.update(f"\n{file.name} {len(content)}\n".encode())
+        digest.update(content)
     return digest.hexdigest()[:16]
 
 

@@ -15,7 +15,7 @@ from sgdnoise.analysis import Reading
 from sgdnoise.claims import HELD, Claim, Verdict, Word
 from sgdnoise.errors import InputError, shown
 from sgdnoise.experiments import EXPERIMENTS, check_scale, findings, studies
-from sgdnoise.papers.numbers import claims, stated, waiting
+from sgdnoise.papers.numbers import claims, own, stated, waiting
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import SCALES
 from sgdnoise.study.study import Study
@@ -182,6 +182,7 @@ class Counts:
 
     Attributes:
         claims: different claims.
+        own: of these, this book's own extensions.
         rows: claims, each counted at every scale that is about it.
         words: rows by word, in the order of `WORDS`; all of them are there.
         tested: rows that were judged with a p-value, over which Holm's rule goes.
@@ -190,6 +191,7 @@ class Counts:
     """
 
     claims: int
+    own: int
     rows: int
     words: dict[str, int]
     tested: int
@@ -227,8 +229,10 @@ def counts(rows: Sequence[Row], family: Sequence[Row] | None = None) -> Counts:
     kept = {_key(row) for row, out in zip(tested, rejected, strict=True) if out}
     words = [row["verdict"] for row in here]
     held = [row for row in here if row["verdict"] in HELD]
+    ids = {row["id"] for row in here}
     return Counts(
-        claims=len({row["id"] for row in here}),
+        claims=len(ids),
+        own=len(ids & set(own())),
         rows=len(here),
         words={word: words.count(word) for word in WORDS},
         tested=sum(map(_tested, here)),
@@ -274,20 +278,29 @@ def headline_counts(rows: Sequence[Row]) -> str:
     if not found.judged:
         return f"**None of {found.claims} claims has been judged yet.**"
     also = found.words["reproduced at another size"]
-    parts = [f"{found.words[word]} {word}" for word in JUDGED[2:] if found.words[word]]
-    parts += [f"{found.words[word]} {word}" for word in WORDS[len(JUDGED) :] if found.words[word]]
     size = f" ({also} of them at another size)" if also else ""
-    others = f" The others: {', '.join(parts)}." if parts else ""
-    return (
-        f"**{found.held} of {found.judged} judgements find the claim reproduced{size}.** "
+    judged = [f"{found.held} reproduced{size}", *_tallies(found, JUDGED[len(HELD) :])]
+    others = _tallies(found, WORDS[len(JUDGED) :])
+    left = found.rows - found.judged
+    parts = [
+        f"**{found.held} of {found.judged} judgements find the claim reproduced.**",
         f"There are {found.claims} claims, and each counts once at every scale that is about it: "
-        f"{found.rows} in all.{others}{_still_waiting(rows)} {_multiplicity(found)}"
-    )
+        f"{found.rows} in all.",
+        f"Of these, {found.judged} are judged: {', '.join(judged)}.",
+        f"The other {left} are not: {', '.join(others)}." if left else "",
+        _of_the_claims(sum(not row["scale"] for row in rows), "not tested by anything yet"),
+        _of_the_claims(found.own, "no paper's, but this book's own extensions"),
+        _multiplicity(found),
+    ]
+    return " ".join(filter(None, parts))
 
 
-def _still_waiting(rows: Sequence[Row]) -> str:
-    many = sum(not row["scale"] for row in rows)
-    return f" {many} of the claims are not tested by anything yet." if many else ""
+def _tallies(found: Counts, words: Sequence[str]) -> list[str]:
+    return [f"{found.words[word]} {word}" for word in words if found.words[word]]
+
+
+def _of_the_claims(many: int, what: str) -> str:
+    return f"{many} of the claims {'is' if many == 1 else 'are'} {what}." if many else ""
 
 
 def _multiplicity(found: Counts) -> str:

@@ -17,7 +17,7 @@ from sgdnoise.book.inventory import dates
 from sgdnoise.book.scorecard import PAPERS, WORDS, Counts, Row, about_here, counts, counts_by
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.figures.forest import MARKS, anchor, shows
-from sgdnoise.papers.numbers import items
+from sgdnoise.papers.numbers import items, own
 from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import SCALES
@@ -48,7 +48,7 @@ def counts_table(rows: Sequence[Row]) -> HTML:
         lines.append(f"<tr>{heads}{_tally(found, paper=paper, scale=at)}</tr>")
     last = f'<tr><th scope="row" colspan="2">all</th>{_tally(counts(rows))}</tr>'
     return HTML(
-        '<div class="sgdnoise-counts"><table><caption>How many claims got which word; a count '
+        '<div class="sgdnoise-counts"><table><caption>How often each word came out; a count '
         'leads to its claims</caption><thead><tr><th scope="col">Paper</th><th scope="col">Scale'
         '</th><th scope="col">Words</th><th scope="col">Reproduced after correction</th></tr>'
         f"</thead><tbody>{''.join(lines)}</tbody><tfoot>{last}</tfoot></table></div>"
@@ -122,7 +122,7 @@ def _claim(row: Row) -> str:
     why = row["why"][:1].upper() + row["why"][1:]
     return (
         f"{_row(row, 1)}<td>{chip(row['verdict'])}</td>"
-        f'<td><p class="statement">{escape(row["statement"])} '
+        f'<td><p class="statement">{_statement(row)} '
         f'<a class="self" href="#{escape(anchor(row))}" aria-label="Link to this row">#</a></p>'
         f'{here}<p class="why">{prose(why)}</p><p class="from">{_links(row)}</p></td>'
         f"<td>{_effect(row)}</td></tr>"
@@ -212,7 +212,12 @@ def _not_measured(rows: Sequence[Row]) -> str:
 
 def _item(row: Row) -> str:
     places = [escape(row["where"]), *([_code(row)] if row["code"] else [])]
-    return f"{escape(row['statement'])} ({'; '.join(places)})"
+    return f"{_statement(row)} ({'; '.join(places)})"
+
+
+def _statement(row: Row) -> str:
+    """What is claimed, and whether this book claims it."""
+    return ("This book's own extension: " if row["id"] in own() else "") + escape(row["statement"])
 
 
 def no_claims_list() -> HTML:

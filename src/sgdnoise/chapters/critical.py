@@ -274,3 +274,8 @@ def tuned(batch_size: int, momentum: float) -> Tuned:
     loss = final_loss(EFFECTIVE, batch_size, momentum)
     best = int(np.argmin(loss))
     return Tuned(float(EFFECTIVE[best]), float(loss[best]))
+
+
+def over_plain(batch_size: int, momentum: float) -> float:
+    """The tuned loss with momentum over that without."""
+    return tuned(batch_size, momentum).loss / tuned(batch_size, 0.0).loss

@@ -384,19 +384,24 @@ def budget_figure(batch_size: int, momentum: float) -> go.Figure:
 
 
 def budget() -> Explorer:
-    """Final loss against the learning rate, moved by B and m."""
+    """Final loss against the learning rate, moved by B and m; it opens where momentum leads."""
+    large = chapter.BUDGET_BATCH_SIZES[-1]
+    over = {m: chapter.over_plain(large, m) for m in chapter.BUDGET_MOMENTA}
+    ahead = max(m for m in over if over[m] < 1)
+    behind = min(m for m in over if over[m] > 1)
     return explorer(
         budget_figure,
         {
             "batch_size": Slider(
-                chapter.BUDGET_BATCH_SIZES, label="batch size B", value=64, format=examples
+                chapter.BUDGET_BATCH_SIZES, label="batch size B", value=1024, format=examples
             ),
             "momentum": Slider(chapter.BUDGET_MOMENTA, label="momentum m", value=0.9),
         },
         caption=(
-            "At small batch sizes the best effective learning rate lies far left of the dotted "
-            "line, and the two curves are one around it. Each doubling of B moves the optimum one "
-            "doubling to the right, until SGD's stops at the line; momentum's goes on. At the very "
-            "largest B, raise the momentum to 0.98 and see it lose."
+            "The dotted line holds SGD back, and momentum passes it. Go to smaller batch sizes: "
+            "both best points move left, at last one halving of the learning rate for one of B, "
+            "and the two curves are one around them. Then go to the largest batch size, of "
+            f"{chapter.BUDGET // large} updates, and raise the momentum from "
+            f"{min(over):g}: up to {ahead:g} it ends below SGD, from {behind:g} on above."
         ),
     )

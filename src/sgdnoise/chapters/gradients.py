@@ -69,6 +69,11 @@ def simulated(spread: float) -> FloatArray:
     return np.abs(batch_gradients(spread)).mean(axis=1)
 
 
+def scatter() -> float:
+    """Relative deviation of the simulated mean |g| where it is a mean of normal noise alone."""
+    return float(np.sqrt((1 / NORMAL_MEAN**2 - 1) / PARAMETERS))
+
+
 def law(spread: float) -> SizeLaw:
     """The mean |g| of Gaussian gradients whose true ones are spread over the layer by τ."""
     return SizeLaw(NORMAL_MEAN * spread, NORMAL_MEAN, EXAMPLES)

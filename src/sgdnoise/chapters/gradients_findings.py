@@ -13,21 +13,26 @@ from pandas.io.formats.style import Styler
 from sgdnoise.chapters import fraction, short, table
 from sgdnoise.chapters import gradients as chapter
 from sgdnoise.chapters.errata_findings import anchor, form
-from sgdnoise.chapters.errata_g20 import ERRATA, printed_law
+from sgdnoise.chapters.errata_g20 import ERRATA, corrected_law, printed_law
 from sgdnoise.theory.gradient_size import SizeLaw
 
 
 def opening() -> Markdown:
     """What the first figure shows where its sliders stand at first."""
     seen = chapter.simulated(chapter.SPREAD)
-    at = chapter.SIZES.index(1024)
+    sizes = np.array([1024.0, chapter.EXAMPLES])
+    ends = seen[[chapter.SIZES.index(int(n)) for n in sizes]]
+    over, whole = ends / printed_law(sizes)
+    over_right, whole_right = ends / corrected_law(sizes)
     alike = chapter.crossover(chapter.law(chapter.SPREAD))
     return Markdown(
         "**A larger batch averages away the noise, and not the gradient. Here the signal is "
         f"1/{1 / chapter.SPREAD:g} of one example's noise, so that the two are alike "
-        f"at n = {alike:.0f} examples. In a batch of 1,024 the mean size of a gradient is "
-        f"{seen[at] / printed_law(1024.0):.1f} times G20's law, and over all "
-        f"{chapter.EXAMPLES:,} examples {seen[-1] / printed_law(4096.0):.1f} times.**"
+        f"at n = {alike:.0f} examples. In a batch of {sizes[0]:,.0f} the mean size of a gradient "
+        f"is {over:.1f} times G20's law, and over all {chapter.EXAMPLES:,} examples {whole:.1f} "
+        "times.**\n\n"
+        "G20's law is printed √2 too large (below). Beside the law with the right constant these "
+        f"are {over_right:.1f} and {whole_right:.1f} times."
     )
 
 
@@ -50,6 +55,15 @@ def agreement(mean_size: Callable[[float, float, float], float]) -> Styler:
             }
         )
     return table(rows)
+
+
+def scatter() -> Markdown:
+    """How far chance alone takes the simulation from the law."""
+    return Markdown(
+        "The simulation is one batch of each size. Where noise dominates, its mean over "
+        f"{chapter.PARAMETERS:,} weights scatters by {chapter.scatter():.1%} about the law. The "
+        f"second column has the furthest of {len(chapter.SIZES) - 1} sizes."
+    )
 
 
 def _alike(law: SizeLaw) -> str:
@@ -101,12 +115,12 @@ def _signed(value: float) -> str:
 
 
 def errata() -> HTML:
-    """Every form of G20 that is wrong as printed, its correction, and its section among errata."""
+    """Every form of G20 that is wrong, its correction, and its section among the errata."""
     rows = [
         {
             "where": escape(e.place),
             "what is wrong": escape(e.wrong),
-            "printed": form(e.printed),
+            "printed or implied": form(e.printed),
             "corrected": form(e.corrected),
             "check": f'<a href="errata.html#{anchor(e.id)}">{e.id}</a>',
         }

@@ -116,14 +116,14 @@ class Matched:
     Attributes:
         batch_size: M.
         exact: σ² by the traces.
-        simple, printed: M/M_S − 1, and M/M_S.
+        simple, proportional: M/M_S − 1; and M/M_S, which is ∝ M as H17 has it.
         drawn, error: trace of the covariance with the exact σ², over that of M_S, and its error.
     """
 
     batch_size: int
     exact: float
     simple: float
-    printed: float
+    proportional: float
     drawn: float
     error: float
 
@@ -146,3 +146,15 @@ def matched() -> tuple[Matched, ...]:
         error = float(sizes.std(ddof=1) / np.sqrt(len(sizes)))
         rows.append(Matched(m, variance, m / SMALL - 1, m / SMALL, float(sizes.mean()), error))
     return tuple(rows)
+
+
+def along_and_across(batch_size: int) -> tuple[float, float]:
+    """Variance along the mean gradient and across it, with the exact σ², over that at M_S."""
+    gradients, mean = toy().gradients, toy().mean
+    variance = minibatch.matching_variance(gradients, batch_size, SMALL)
+    noisy = minibatch.noisy_covariance(gradients, batch_size, variance)
+    target = minibatch.covariance(gradients, SMALL, "without")
+    along = mean / np.linalg.norm(mean)
+    across = np.array([-along[1], along[0]])
+    first, second = (float(v @ noisy @ v / (v @ target @ v)) for v in (along, across))
+    return first, second

@@ -222,7 +222,8 @@ def epochs() -> Explorer:
         {"batch_size": Slider((2, 4, 8, 16), label="batch size M", value=4)},
         caption=(
             "The orange arch returns to nothing at every batch size: within an epoch each batch's "
-            "noise is paid back by the others'. H17 gives the covariance between batches the other "
-            "sign, with which the arch would never come down."
+            "noise is paid back by the others'. H17 prints +g gᵀ/(N − 1) for the covariance "
+            "between batches, where the right one is −C/(N − 1): another matrix and another sign. "
+            "With H17's the arch would never come down."
         ),
     )

@@ -61,10 +61,10 @@ def noise() -> Styler:
         [
             {
                 "batch size M": row.batch_size,
-                f"σ² as printed, ∝ M: {_RATIO}": f"{row.printed:g}",
+                f"σ² ∝ M with the constant 1/{chapter.SMALL_BATCH}": f"{row.proportional:g}",
                 f"{_RATIO} − 1": f"{row.simple:g}",
                 "exact σ²": f"{row.exact:.3f}",
-                f"drawn with it, of the covariance at {chapter.SMALL_BATCH}": (
+                f"drawn with it, of the trace at {chapter.SMALL_BATCH}": (
                     f"{row.drawn:.3f} ± {row.error:.3f}"
                 ),
             }
@@ -76,12 +76,17 @@ def noise() -> Styler:
 def noise_in_words() -> Markdown:
     """What the table of the noise says."""
     last = chapter.matched()[-1]
+    along, across = chapter.along_and_across(last.batch_size)
     return Markdown(
         f"The batch of all {last.batch_size} has no noise of its own, and needs σ² = "
         f"{last.exact:.2f} to have that of {chapter.SMALL}. That is less than {_RATIO} − 1 = "
         f"{last.simple:g}, because the random factor multiplies whole gradients, their mean "
         "included, and the mean is long here. Where the mean is short beside the spread, "
-        f"{_RATIO} − 1 is right."
+        f"{_RATIO} − 1 is right.\n\n"
+        "One number σ² can match one number of the covariance, here its trace. With it the batch "
+        f"of {last.batch_size} has {along:.2f} times the variance of a batch of {chapter.SMALL} "
+        f"along the mean gradient, and {across:.2f} times across it. Where the mean is short, all "
+        "directions match."
     )
 
 

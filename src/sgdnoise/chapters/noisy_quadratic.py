@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
 from sgdnoise.schedule import hold_then_decay
@@ -32,7 +32,7 @@ from sgdnoise.theory.nqm import (
     time_to_target,
     tuned_curve,
 )
-from sgdnoise.theory.regimes import flat_seen, hinge_of_rates
+from sgdnoise.theory.regimes import Hinge, flat_seen, hinge_of_rates
 from sgdnoise.theory.stability import critical_learning_rate
 
 FloatArray = NDArray[np.float64]
@@ -61,6 +61,13 @@ def about(value: float) -> str:
         return str(value)
     rounded = round(value, 2 - math.floor(math.log10(abs(value))))
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
+
+
+def from_fewer_to_more(percent: Sequence[float]) -> str:
+    """The least and the largest of differences in percent, such as 0.4 % fewer and 3.3 % more."""
+    ends = min(percent), max(percent)
+    fewer, more = (f"{abs(end):.1f} % {'fewer' if end < 0 else 'more'}" for end in ends)
+    return f"from {fewer} to {more}"
 
 
 # --- Tuning ----------------------------------------------------------------------------------
@@ -94,6 +101,10 @@ def log_slope(x: FloatArray, y: FloatArray) -> float:
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
+LINEAR = 0.1
+"""How far a slope may be from one for a boundary to be given."""
+
+
 @dataclass(frozen=True)
 class Regimes:
     """The two regimes of a tuned learning rate, by the hinge that is fitted to measurements.
@@ -102,8 +113,9 @@ class Regimes:
         below: log-log slope below the boundary; 1 is the linear scaling rule. NaN for a curve of
             fewer than four batch sizes, or with fewer than three up to where it bends: a line
             through two points fits whatever they are.
-        boundary: the batch size at which the hinge bends; NaN where `below` is not within 0.1 of
-            1, so that no linear scaling ends there, or where the curve ends before it is flat.
+        boundary: the batch size at which the hinge bends; NaN where `below` is not within
+            `LINEAR` of 1, so that no linear scaling ends there, or where the curve ends before it
+            is flat.
     """
 
     below: float
@@ -116,7 +128,7 @@ def regimes(curve: TunedCurve) -> Regimes:
     if np.count_nonzero(np.log2(curve.batch_size) <= hinge.knee + 1e-9) < 3:
         return Regimes(math.nan, math.nan)
     flat = bool(flat_seen(hinge.knee, np.log2(curve.batch_size)))
-    ends = flat and abs(hinge.slope - 1) <= 0.1
+    ends = flat and abs(hinge.slope - 1) <= LINEAR
     return Regimes(hinge.slope, hinge.boundary if ends else math.nan)
 
 
@@ -124,13 +136,18 @@ AROUND = np.geomspace(1e-2, 1e2, 61)
 """Batch sizes over a boundary, two decades on either side."""
 
 
-def textbook_boundary() -> float:
-    """Where the hinge of the textbook's rate ∝ 1/(1 + B*/B) bends, over B*.
+def textbook_rate(batch_size: ArrayLike) -> FloatArray:
+    """The textbook's rate over its plateau, 1/(1 + B*/B), at batch sizes over B*."""
+    return np.asarray(1 / (1 + 1 / np.asarray(batch_size, dtype=np.float64)))
+
+
+def textbook_hinge() -> Hinge:
+    """The hinge of the textbook's rate, its batch sizes in units of B*.
 
     The textbook curve is round, so that its hinge depends on the batch sizes: here, those within
     two decades of B*.
     """
-    return hinge_of_rates(AROUND, 1 / (1 + 1 / AROUND)).boundary
+    return hinge_of_rates(AROUND, textbook_rate(AROUND))
 
 
 def doubling_batch_size(curve: TunedCurve) -> float:

@@ -268,8 +268,8 @@ def reduced(model: Spectrum, curves: Mapping[str, TunedCurve]) -> go.Figure:
         name="a corner",
     )
     fig.add_scatter(
-        x=chapter.AROUND / chapter.textbook_boundary(),
-        y=1 / (1 + 1 / chapter.AROUND),
+        x=chapter.AROUND / chapter.textbook_hinge().boundary,
+        y=chapter.textbook_rate(chapter.AROUND),
         mode="lines",
         line={"color": MUTED, "width": 1.5},
         name="1/(1 + B<sub>*</sub>/B)",
@@ -314,9 +314,7 @@ def spectra_compared(
         )
         more.extend(fig.data[-1].y)
     fig.add_hline(y=0, line={"color": MUTED, "width": 1})
-    title = (
-        f"The binned spectrum takes between {min(more):+.1f} % and {max(more):+.1f} % more steps"
-    )
+    title = f"The binned spectrum takes {chapter.from_fewer_to_more(more)} steps"
     fig.update_layout(title={"text": title})
     return provenance(
         fig,
@@ -396,8 +394,8 @@ def descents() -> Explorer:
         {"batch_size": Slider(chapter.SIZES, label="batch size B", value=4096, format=examples)},
         caption=(
             f"The runs end at a loss of {chapter.TARGET:g}, the grey line. "
-            "Go back to a batch size of 1 and step it up. Look for the moment at which the solid "
-            "curve leaves the dotted one and moves right, work growing with the batch. "
+            "Go back to a batch size of 1 and step it up. Look for the batch size from which the "
+            "solid curve ends to the right of the dotted one, work growing with the batch. "
             "For momentum it comes later."
         ),
     )

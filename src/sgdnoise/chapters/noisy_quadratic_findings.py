@@ -130,7 +130,9 @@ def schedule_and_powers() -> Markdown:
         f"{epochs:.2f} at 256 epochs. In one and the same model it grows with slope "
         f"{powers[0]:.2f}, {powers[1]:.2f} and {powers[2]:.2f} at 250, 2,000 and 16,000 steps. "
         f"S20's table 1, at {paper.printed('S20-T1.updates').value:,.0f} steps, has slope "
-        f"{printed:.2f} from B = {rows.batch_size.min():,} to {rows.batch_size.max():,}. "
+        f"{printed:.2f} from B = {rows.batch_size.min():,} to {rows.batch_size.max():,}. S20's "
+        "rates are tuned for test accuracy and printed as powers of two, the model's are tuned for "
+        "the loss. "
         "A rule for scaling the learning rate means nothing without its budget. "
         "The model does not say that a fixed number of steps makes it a square root: the power "
         "depends on how many steps they are."
@@ -142,16 +144,22 @@ def heights() -> Markdown:
     shown = ", ".join(
         f"{h:.0%} of its largest ({name})" for name, (_, h) in chapter.corners().items()
     )
-    textbook = 1 / (1 + 1 / chapter.textbook_boundary())
+    textbook = chapter.textbook_hinge()
+    corner, bend = chapter.textbook_rate([1.0, textbook.boundary])
+    assert abs(textbook.slope - 1) > chapter.LINEAR  # or the rule gives it a boundary
     wall = chapter.corners()[f"32 epochs, {DECAYED}"][1]
     sizes, rates = (list(part) for part in zip(*chapter.beyond_the_wall().items(), strict=True))
     most = int(np.argmax(rates))
     steps = chapter.BUDGETS["32 epochs"].steps(sizes[most])
     limit = chapter.schedule_limit(chapter.model(), steps)
     return Markdown(
-        f"Tuned at the boundary itself, plain SGD's learning rate is {shown}. The textbook's is "
-        f"{textbook:.0%} of its plateau at its own boundary, which is fitted over two decades on "
-        "either side.\n\n"
+        f"Tuned at the boundary itself, plain SGD's learning rate is {shown}. The textbook's "
+        "curve is too round for the rule of this page, which gives a boundary only where the "
+        f"slope is within {chapter.LINEAR:g} of one: its fitted slope is {textbook.slope:.2f}. "
+        f"Where its straight ends meet, at B<sub>*</sub>, it is at {corner:.0%} of its plateau. A "
+        "hinge fitted over two decades on either side bends at "
+        f"{textbook.boundary:.1f} B<sub>*</sub>, where it is at {bend:.0%}; the figure puts that "
+        "place at 1.\n\n"
         f"The {wall:.0%} under the schedule is the work of a wall: no run of this page starts "
         "above the critical rate. Without the wall the best first rate goes on growing, slowly: "
         f"from {rates[0]:.2f} at B = {sizes[0]} to {rates[most]:.2f} at B = {sizes[most]}, in "
@@ -184,9 +192,9 @@ def binned() -> Markdown:
     return Markdown(
         f"Of the levels {chapter.model().curvature.size} are occupied. "
         f"The binned spectrum starts from a loss of {chapter.model().initial_loss:.3f} instead of "
-        f"{chapter.exact_model().initial_loss:.3f}. Plain SGD then takes between "
-        f"{more.min():+.1f} % and {more.max():+.1f} % more steps to the target: rounding down "
-        "makes every direction slower to cross, and quieter. `sgdnoise nqm --batch-size 64` uses "
+        f"{chapter.exact_model().initial_loss:.3f}. Plain SGD then takes "
+        f"{chapter.from_fewer_to_more(more)} steps to the target: rounding down makes every "
+        "direction slower to cross, and quieter. `sgdnoise nqm --batch-size 64` uses "
         f"the exact spectrum and gives {steps[6]:,} steps where the figures above have "
         f"{first.steps[6]:,}."
     )

@@ -72,11 +72,14 @@ class Powers:
 
 def powers(alpha: float, temperature: float) -> Powers:
     """The powers of a walk over its last factor of 100."""
-    walk = walked(alpha, temperature)
-    late = walk.times >= LAST / WINDOW
-    log_t, log_rms = np.log(walk.times[late]), np.log(walk.rms[late])
-    q, p = (float(np.polyfit(x, log_rms, 1)[0]) for x in (np.log(log_t), log_t))
-    return Powers(q, p, 2 / alpha)
+    return Powers(*powers_of(walk_path(alpha, temperature)), 2 / alpha)
+
+
+def powers_of(path: Path) -> tuple[float, float]:
+    """q of (log t)^q and p of t^p through a distance, by a line in logarithms."""
+    log_t, log_distance = np.log(path.time), np.log(path.distance)
+    q, p = (float(np.polyfit(x, log_distance, 1)[0]) for x in (np.log(log_t), log_t))
+    return q, p
 
 
 @cache

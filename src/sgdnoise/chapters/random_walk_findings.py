@@ -59,11 +59,16 @@ def law_in_words() -> Markdown:
     named = " and ".join(
         f"α = {a:g}, T = {t:g} (or t<sup>{found[a, t].of_time:.2f}</sup>)" for a, t in near
     )
+    free = chapter.powers_of(chapter.other_paths()[-1])
     return Markdown(
         f"Within {chapter.LAST:,} steps {len(near)} of the {len(at)} settings with α below 2 have "
-        f"the power of log t that the law gives, to {NEAR:.0%}: {named}. Free diffusion has "
-        f"t<sup>0.5</sup>. Over all of them the power lies between {min(share.values()):.2f} and "
-        f"{max(share.values()):.2f} times the law's, and it rises with the temperature."
+        f"the power of log t that the law gives, to {NEAR:.0%}: {named}. Over all of "
+        f"them the power lies between {min(share.values()):.2f} and {max(share.values()):.2f} "
+        "times the law's.\n\n"
+        "The power rises with the temperature, towards that of free diffusion: over this window "
+        f"t<sup>{free[1]:.1f}</sup> is (log t)<sup>{free[0]:.2f}</sup>. On the way it may meet the "
+        "law's value by chance. So agreement at one temperature is no sign that the law has been "
+        "reached."
     )
 
 

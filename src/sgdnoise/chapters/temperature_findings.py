@@ -168,11 +168,20 @@ def papers_temperatures() -> Styler:
                 "B": f"{b:,}",
                 f"tuned {EPSILON_EFF}": f"{2.0**exponent:g}",
                 f"T = {EPSILON_EFF}/B": f"{plain:.5f}",
-                f"{EPSILON_EFF} (1/B − 1/N)": f"{finite:.5f}",
+                f"{EPSILON_EFF} (1/B − 1/N), N = {n:,}": f"{finite:.5f}",
                 "overstated": f"{plain / finite:.2f} ×",
             }
         )
     return table(rows)
+
+
+def far_from_many() -> Markdown:
+    """How near S20's table comes to the whole training set, which its argument excludes."""
+    most, n = paper.table("S20-T1").batch_size.max(), train_size("cifar10")
+    return Markdown(
+        f"S20 assumes N ≫ B (§3.2). Its table 1 goes to B = {most:,}, which is {most / n:.2f} N "
+        f"with CIFAR-10's N = {n:,}."
+    )
 
 
 def kroneckers_delta() -> Markdown:

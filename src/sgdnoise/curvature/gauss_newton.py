@@ -15,8 +15,8 @@ from torch.func import hessian, vjp, vmap
 from sgdnoise.curvature.mean_loss import MeanLoss
 from sgdnoise.errors import InputError
 
-NUMBERS_AT_ONCE = 1 << 24
-"""Derivatives of outputs in memory at once: 64 MiB in float32."""
+NUMBERS_AT_ONCE = 1 << 25
+"""Derivatives of outputs in memory at once: 128 MiB in float32."""
 
 CHECKED_PARAMETERS = 32
 """Random parameters at which the Hessian's diagonal is computed too."""

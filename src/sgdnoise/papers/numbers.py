@@ -55,17 +55,19 @@ def table(name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Stated:
-    """A claim as its paper makes it, in a few words, and where.
+    """A claim as its paper makes it, or this book, in a few words, and where.
 
     Attributes:
         statement: the claim, in our own words.
         where: its place in the paper.
         waits_for: the experiment that will test it; empty where a predicate does.
+        own: whether this book makes it, as an extension, and no paper does.
     """
 
     statement: str
     where: str
     waits_for: str = ""
+    own: bool = False
 
 
 def stated(claim: str) -> Stated:
@@ -81,6 +83,11 @@ def claims() -> tuple[str, ...]:
 def waiting() -> tuple[str, ...]:
     """The ids of the claims that no experiment tests yet."""
     return tuple(claim for claim in claims() if stated(claim).waits_for)
+
+
+def own() -> tuple[str, ...]:
+    """The ids of the claims that are this book's own extensions."""
+    return tuple(claim for claim in claims() if stated(claim).own)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from sgdnoise.analysis import Estimate, Reading
-from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.experiments.generalization_gap.ladder import (
     at,
@@ -65,15 +65,23 @@ def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
     H17 prints one run a cell: its difference is known no better than that of two single runs.
     """
     found = step(reading, at(above), at(below))
-    return directional(
+    printed = _theirs(reading, above, below)
+    apart = of_single_runs(reading, at(above), at(below))
+    verdict = directional(
         f"{called(at(above))} minus {called(at(below))} is {found} points.",
         found,
         unit="points",
         sign=sign,
         margin=NO_LOSS,
-        printed=_theirs(reading, above, below),
-        printed_error=of_single_runs(reading, at(above), at(below)),
+        printed=printed,
+        printed_error=apart,
     )
+    if printed is None or verdict.word not in HELD:
+        return verdict
+    reach = math.hypot(found.interval.half, apart)
+    single = f"[{found.value - reach:+.2f}, {found.value + reach:+.2f}]"
+    said = f"One run of each would give {single}, and H17 has {printed:+.2f}."
+    return replace(verdict, why=f"{verdict.why} {said}")
 
 
 def _no_worse(why: str, found: Mapping[str, Estimate]) -> Verdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -27,7 +27,9 @@ from sgdnoise.experiments.generalization_gap.ladder import (
     step,
 )
 from sgdnoise.phrases import enumerated
+from sgdnoise.schedule import H17_REGIMES
 from sgdnoise.study.grid import Key
+from sgdnoise.study.scales import data_in_words, net_name
 
 # --- Tables -----------------------------------------------------------------------------------
 
@@ -161,18 +163,72 @@ _LEFT: Mapping[Word, str] = {
 
 def what_closes_it(reading: Reading) -> str:
     """What each change of the recipe does to the gap, by the words; empty where none is tested."""
-    words = {claim.id.partition(".")[2]: claim.judge(reading).word for claim in CLAIMS}
+    words = _words(reading)
+    changes = _changes(words)
+    left = _LEFT.get(words["no-gap-left"], "")
+    return f"Of H17's three changes, {changes}. {left}".strip() if changes else ""
+
+
+def _words(reading: Reading) -> dict[str, Word]:
+    """The word for each claim, by the claim's name."""
+    return {claim.id.partition(".")[2]: claim.judge(reading).word for claim in CLAIMS}
+
+
+def _changes(words: Mapping[str, Word]) -> str:
+    """What each change of the recipe does, by these words; empty where none is tested."""
     steps = {above: words[name] for name, (above, _) in STEPS.items()}
     if not set(steps.values()) - {"not tested here", "not measured"}:
         return ""
-    changes = enumerated(f"{_CHANGES[rung]} {_DOES[word]}" for rung, word in steps.items())
-    left = _LEFT.get(words["no-gap-left"], "")
-    return f"Of H17's three changes, {changes}. {left}".strip()
+    return enumerated(f"{_CHANGES[rung]} {_DOES[word]}" for rung, word in steps.items())
 
 
 _CHANGES = {rung: RECIPES[rung] for rung in ("+LR", "+GBN")} | {
     "+RA": "training for as many updates (+RA)"
 }
+
+
+LENGTHS = ("cpu", "paper")
+"""The scales whose judged ladders differ in nothing but their length."""
+
+
+def at_two_lengths(reading: Reading, others: Sequence[Reading]) -> str:
+    """What H17's changes do at each of `LENGTHS`; empty until both have one that is tested.
+
+    Args:
+        reading: of the page, which is read for its own scale.
+        others: of the same experiment, at all of `LENGTHS`.
+    """
+    at_scale = {one.study.scale: one for one in (*others, reading)}
+    told = []
+    for scale in LENGTHS:
+        one = at_scale[scale]
+        changes = _changes(_words(one)) if one.study.seeds > 1 else ""
+        if not changes:
+            return ""
+        updates = rows(main(one)).set_index("rung").updates["LB"]
+        told.append(f"At scale `{scale}` it makes {updates:,}: {changes}.")
+    scales = enumerated(f"`{scale}`" for scale in LENGTHS)
+    return (
+        f"The judged ladders of scales {scales} differ in their length alone, and so in how many "
+        f"updates the large batch (LB) makes. {' '.join(told)}"
+    )
+
+
+def judged_ladder(reading: Reading) -> str:
+    """Which of several ladders is judged, and how long it is; empty where there is only one."""
+    named = ladders(reading)
+    config = named.pop("").states[0].needed[0]
+    if not named:
+        return ""
+    theirs = H17_REGIMES[config.model].epochs
+    length = f"{config.epochs:g} epochs" + (
+        f" in place of {theirs:g}" if config.epochs != theirs else ""
+    )
+    return (
+        f"The ladder that is judged is H17's {net_name(config.model)} on all of "
+        f"{data_in_words([config])}, for {length}. The ladders of {enumerated(named)} stand beside "
+        "it, and the settings that follow are those of all of them together."
+    )
 
 
 # The sweeps that a sentence below waits for, where the scale has them.

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from sgdnoise.claims import Word
 from sgdnoise.experiments.larger_gradients.grid import LEFT_OUT
-from sgdnoise.experiments.larger_gradients.measured import the_first
+from sgdnoise.experiments.larger_gradients.measured import at_which
 
 AGAINST = ("absent", "contradicted")
 """The words that deny an effect."""
 
 
-def of_discarding(grew: Word, free: Word, equal: Word, larger: tuple[int, int]) -> str:
+def of_discarding(grew: Word, free: Word, equal: Word, larger: list[bool], last: int) -> str:
     """What is left of the explanation that a larger gradient is why leaving out helps.
 
     Args:
         grew: whether the gradient grows, more than by chance.
         free: whether accuracy is gained where large batches lose some.
         equal: the same where all updates are equally long.
-        larger: at how many of the logged updates, from the first on, the gradient stays larger
-            with as much left out as where accuracy is judged; and how many are logged.
+        larger: at which of the logged updates the gradient is larger, with as much left out as
+            where accuracy is judged.
+        last: the last update that is logged.
     """
     if free == "reproduced" and equal in AGAINST:
         return (
@@ -32,18 +33,18 @@ def of_discarding(grew: Word, free: Word, equal: Word, larger: tuple[int, int]) 
             "back where large batches lose it, and does so too where all updates are equally long."
         )
     if free in AGAINST and grew == "reproduced":
-        first, logged = larger
-        if first == logged:
+        if all(larger):
             return (
                 "**Larger gradients are not the explanation**: leaving out small losses enlarges "
-                "the gradient, and wins nothing back where large batches lose accuracy."
+                f"the gradient at {at_which(larger)}, the last of them update {last:,}, and wins "
+                "nothing back where large batches lose accuracy."
             )
         return (
             "**A gradient that is larger at first wins nothing back**: leaving out small losses "
             "enlarges the gradient at the first update, and gains no accuracy where large batches "
             f"lose some. In figure 9's runs with {100 * LEFT_OUT:g} % left out it is larger at "
-            f"{the_first(first)} of {logged} logged updates and then no longer throughout, so what "
-            "a gradient that stays larger would do is not tested."
+            f"{at_which(larger)}; nothing is logged beyond update {last:,}. So what a gradient "
+            "that stays larger would do is not tested."
         )
     return (
         "**Whether larger gradients are the explanation is not decided.** That leaving out small "

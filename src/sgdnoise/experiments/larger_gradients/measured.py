@@ -107,9 +107,17 @@ def first_larger(larger: list[bool]) -> int:
     return larger.index(False) if False in larger else len(larger)
 
 
-def the_first(count: int) -> str:
-    """So many from the first on, in words."""
-    return {0: "none", 1: "the first"}.get(count, f"the first {count}")
+def at_which(larger: list[bool]) -> str:
+    """At how many logged updates the gradient is larger, the first ones and those after them."""
+    first, count = first_larger(larger), len(larger)
+    if first == count:
+        return f"all {count} logged updates"
+    later = sum(larger) - first
+    if not first:
+        return f"{later or 'none'} of {count} logged updates, and not at the first"
+    those = "the first" if first == 1 else f"the first {first}"
+    after = {0: "none", 1: "only one"}.get(later, f"{later}")
+    return f"{those} of {count} logged updates, and after that at {after}"
 
 
 def fluctuation(losses: Iterable[float | None]) -> float:

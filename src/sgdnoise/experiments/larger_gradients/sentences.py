@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sgdnoise.analysis import Reading
-from sgdnoise.data import train_size
+from sgdnoise.config import RunConfig
+from sgdnoise.data import images_of, train_size
 from sgdnoise.experiments.larger_gradients.findings import PRINTED_SIZES, images, printed_sizes
 from sgdnoise.experiments.larger_gradients.grid import FRACTIONS, LEFT_OUT
 from sgdnoise.experiments.larger_gradients.measured import (
+    ARMS,
     OF,
-    first_larger,
+    at_which,
     growth,
     stays_larger,
-    the_first,
 )
 from sgdnoise.papers.numbers import printed
 from sgdnoise.phrases import enumerated
@@ -61,22 +62,49 @@ def how_long(reading: Reading) -> str:
     updates, _ = growth(part, LEFT_OUT)
     if not updates:
         return ""
-    some, most = (_times(stays_larger(part, p)) for p in (LEFT_OUT, FRACTIONS[-1]))
+    some, most = (at_which(stays_larger(part, p)) for p in (LEFT_OUT, FRACTIONS[-1]))
     return (
         f"With {100 * LEFT_OUT:g} % left out by loss the mean |g| is larger than with nothing left "
-        f"out at {some} logged updates; with {100 * FRACTIONS[-1]:g} % left out at {most}. "
+        f"out at {some}; with {100 * FRACTIONS[-1]:g} % left out at {most}. "
         f"The last one logged is update {updates[-1]:,}. "
         "Larger means that the 95 % interval of the ratio, seed by seed, lies above one. "
         "This question was asked after the runs had been seen."
     )
 
 
-def _times(larger: list[bool]) -> str:
-    first, count = first_larger(larger), len(larger)
-    if first == count:
-        return f"all {count}"
-    later = sum(larger) - first
-    if not later:
-        return f"{the_first(first)} of {count}"
-    and_later = f"{later} later {'one' if later == 1 else 'ones'} of {count}"
-    return f"{the_first(first)} and {and_later}" if first else and_later
+def lengths(reading: Reading) -> str:
+    """How many epochs and updates each part has, of G20's figures 9, 10 and 11 to 14."""
+    of = {name: [state.needed[0] for state in reading.part(p).states] for name, p in OF.items()}
+    left_out = max(run.discard_epochs or 0.0 for run in of["discarding"])
+    last = {name: f"last {_epochs(runs[0])}" for name, runs in of.items()}
+    return (
+        f"Figure 9's runs {last['gradient']}: {_updates(of['gradient'])}. "
+        f"Those of figure 10 {last['discarding']}, and small losses are left out in the first "
+        f"{left_out:g} of them: {_updates(of['discarding'])}. "
+        f"Those of figures 11 to 14 {last['first-epoch']}: {_updates(of['first-epoch'])}."
+    )
+
+
+def _epochs(run: RunConfig) -> str:
+    return f"{run.epochs:g} epoch{'' if run.epochs == 1 else 's'}"
+
+
+def _updates(runs: Iterable[RunConfig]) -> str:
+    found = {}
+    for run in runs:
+        smaller = f" with {ARMS['small']}" if any(batch < 1 for _, batch, _ in run.phases) else ""
+        name = f"B = {run.batch_size:,}{smaller}"
+        found[name] = f"{run.total_steps(images_of(run)):,} updates at {name}"
+    return enumerated(found.values())
+
+
+def rates(reading: Reading) -> str:
+    """At which rate the accuracies and the fluctuations of the table are."""
+    part = reading.part(OF["first-epoch"])
+    said = (
+        "Accuracies are at the rate of their row; fluctuations of all arms are at the rate of the "
+        "first row"
+    )
+    if all(dict(state.sweep.key)["updates"] == "free" for state in part.states):
+        return f"{said}."
+    return f"{said}, or where updates are equally long at that of {ARMS['whole']} with these."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -23,6 +23,7 @@ from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.layerwise_lr.grid import BEFORE, RULES
 from sgdnoise.figures.tables import bounded_power
 from sgdnoise.papers.numbers import printed
+from sgdnoise.phrases import enumerated
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import NAMES
@@ -259,7 +260,7 @@ def falls_from(reading: Reading, rule: str = "mclr") -> str:
 
 
 def against_nesterov(reading: Reading) -> str:
-    """Whether tuned Nesterov momentum is like LARS: Nado et al. (2021) find that it does as well.
+    """Whether tuned Nesterov momentum is no worse than LARS: Nado et al. (2021) find as much.
 
     Empty where the scale has no such rule.
     """
@@ -267,13 +268,14 @@ def against_nesterov(reading: Reading) -> str:
         return ""
     sizes = stations(reading.optima())
     said = (
-        "Nado et al. (2021) find that tuned Nesterov momentum does as well as LARS. Here it "
-        f"differs from LARS by less than {NEGLIGIBLE:g} point at every batch size"
+        "Nado et al. (2021) find that tuned Nesterov momentum does as well as LARS. Whether it is "
+        f"at most {NEGLIGIBLE:g} point worse than LARS at every batch size"
     )
     if lacking := _lacks(reading, "nesterov", "lars", *sizes):
         return f"{said}: *not tested here*; {lacking}"
     parts = {f"B = {size:,}": _ahead(reading, "nesterov", "lars", size) for size in sizes}
-    verdict = every("", parts, unit="points", margin=NEGLIGIBLE, same=True)
+    room = {name: replace(gap, value=gap.value + NEGLIGIBLE) for name, gap in parts.items()}
+    verdict = every("", room, unit="points")
     listed = ", ".join(f"{gap} at {name}" for name, gap in parts.items())
     return f"{said}: *{verdict.word}*. Nesterov minus LARS is {listed} points."
 
@@ -324,60 +326,133 @@ rates has a slope of −1/2."""
 _AGAINST = ("absent", "contradicted")
 
 
-def _shrinks_somewhere(reading: Reading, rule: str) -> bool:
-    """Whether the first step is surely shorter at one batch size than at the next smaller one."""
+def _grows(steps: Mapping[int, np.ndarray], small: int, large: int) -> Estimate:
+    """log₂ of how much longer the first step is at one batch size than at another, by seed."""
+    ratios = np.log2(steps[large] / steps[small])
+    return Estimate.mean(ratios[np.isfinite(ratios)])
+
+
+def _shrinks_somewhere(reading: Reading, rule: str) -> str:
+    """Where the first step is surely shorter than at the next smaller batch size, the first time.
+
+    Beside how long it is at the largest batch; empty for nowhere.
+    """
     steps = first_steps(reading, rule)
-    falls = [np.log2(steps[a] / steps[b]) for a, b in itertools.pairwise(steps)]
-    found = [Estimate.mean(fall[np.isfinite(fall)]) for fall in falls]
-    return any(one.interval.low > 0 for one in found)
+    small, *_, large = steps
+    for before, size in itertools.pairwise(steps):
+        step = _grows(steps, before, size)
+        if step.interval.high < 0:
+            return (
+                f"whose first update is {100 * (1 - 2**step.value):.0f} % shorter at B = {size:,} "
+                f"than at {before:,} (at {large:,} it is "
+                f"{2 ** _grows(steps, small, large).value:.1f} times as long as at {small:,})"
+            )
+    return ""
+
+
+LAYERWISE = ("lars", "percent-delta", "mclr", "mclr-signed", "lamb")
+"""The rules that give each layer a rate of its own."""
+
+
+def _lose_less(reading: Reading, rules: Iterable[str]) -> list[str]:
+    """The layer-wise rules that surely lose less than momentum from the smallest batch on.
+
+    At a level that Bonferroni divides among them.
+    """
+    small, *_, large = stations(reading.optima())
+    known = [
+        rule
+        for rule in rules
+        if rule in LAYERWISE and not _lacks(reading, rule, "momentum", small, large)
+    ]
+    changes = {
+        rule: _ahead(reading, rule, "momentum", large) - _ahead(reading, rule, "momentum", small)
+        for rule in known
+    }
+    level = 1 - (1 - COVERAGE) / max(len(known), 1)
+    return [rule for rule, change in changes.items() if change.at(level).low > 0]
 
 
 def survives(reading: Reading) -> str:
     """What is left of G20's explanation that steps which vanish are why large batches lose.
 
-    One sentence, from words alone: of each rule, whether its first step at the tuned rate shrinks
-    with the batch size, and whether it loses accuracy from the smallest batch to the largest. A
-    step does not shrink if it does so neither over all sizes nor from any one to the next.
+    From words alone: of each rule, whether its first step at the tuned rate shrinks with the batch
+    size, and whether it loses accuracy from the smallest batch to the largest. A step does not
+    shrink if it does so neither over all sizes nor from any one to the next.
     """
     sizes = stations(reading.optima())
-    words = {}
+    words, left = {}, {}
     for rule in rules_in(reading):
-        if _lacks(reading, rule, rule, sizes[0], sizes[-1]):
+        if lacking := _lacks(reading, rule, rule, sizes[0], sizes[-1]):
+            left[rule] = f"for {lacking.removesuffix('.')}"
             continue
         slope = steps_slope(reading, rule)
         shrinks = directional("", slope, unit="slope", sign=-1, margin=SHRINKS).word
-        if shrinks in _AGAINST and _shrinks_somewhere(reading, rule):
-            shrinks = "undecided"
+        if shrinks in _AGAINST and (where := _shrinks_somewhere(reading, rule)):
+            shrinks, left[rule] = "undecided", where
         near, far = (
             reading.reached(_row(reading.optima(), rule, size).key)
             for size in (sizes[0], sizes[-1])
         )
         loses = directional("", near - far, unit="points", margin=NEGLIGIBLE).word
         words[rule] = (shrinks, loses)
-    return of_vanishing(words, sizes[0], sizes[-1])
+    less = _lose_less(reading, rules_in(reading))
+    return of_vanishing(words, (sizes[0], sizes[-1]), less, left)
 
 
-def of_vanishing(words: Mapping[str, tuple[str, str]], small: int, large: int) -> str:
-    """The sentence, from each rule's words: that its step shrinks, and that it loses accuracy."""
+def of_vanishing(
+    words: Mapping[str, tuple[str, str]],
+    ends: tuple[int, int],
+    less: Sequence[str],
+    left: Mapping[str, str],
+) -> str:
+    """The sentences, from each rule's words: that its step shrinks, and that it loses accuracy.
+
+    Args:
+        words: of each rule that can be judged.
+        ends: the smallest batch size and the largest.
+        less: the rules that lose less than momentum.
+        left: for some rules, why nothing can be said of them.
+    """
     steady = {rule: loses for rule, (shrinks, loses) in words.items() if shrinks in _AGAINST}
     shrinking = [loses for shrinks, loses in words.values() if shrinks == "reproduced"]
-    between = f"from B = {small:,} to {large:,}"
-    losing = [NAMES[rule] for rule, loses in steady.items() if loses == "reproduced"]
+    between = f"from B = {ends[0]:,} to {ends[1]:,}"
+    losing = [rule for rule, loses in steady.items() if loses == "reproduced"]
     if losing:
+        listed = enumerated(NAMES[rule] for rule in losing)
+        better = f" With {enumerated(NAMES[rule] for rule in less)} surely less is lost than with "
+        better += "momentum, as G20 and S20 both expect."
         return (
-            f"**Vanishing steps are not the explanation**: {between} the first update does not "
-            f"shrink with {', '.join(losing)}, and accuracy is lost all the same."
+            f"**Vanishing steps are not all of it**: {between} the first update at the tuned rate "
+            f"does not shrink with {listed}, and accuracy is still lost."
+            + (better if less else "")
+            + _left_out({rule: pair for rule, pair in words.items() if rule not in losing}, left)
         )
     if steady and set(steady.values()) <= set(_AGAINST) and "reproduced" in shrinking:
         return (
             f"**Vanishing steps remain a possible explanation**: {between} the rules whose first "
             "update does not shrink lose nothing, and one whose update shrinks does."
+            + _left_out({rule: p for rule, p in words.items() if p[0] == "undecided"}, left)
         )
     listed = "; ".join(f"{NAMES[r]} {shrinks} and {loses}" for r, (shrinks, loses) in words.items())
     return (
         f"**Whether vanishing steps are the explanation is not decided**: {between} the verdicts "
         f"on shrinking steps and on lost accuracy are, by rule, {listed or 'not to be had'}."
     )
+
+
+def _left_out(words: Mapping[str, tuple[str, str]], left: Mapping[str, str]) -> str:
+    """Which rules a finding leaves out, each with the reason."""
+    shrinking = {
+        "reproduced": "whose first update shrinks",
+        "undecided": "whose first update may shrink",
+    }
+    why = {
+        rule: shrinking.get(shrinks, f"whose loss of accuracy is {loses}")
+        for rule, (shrinks, loses) in words.items()
+    } | dict(left)
+    listed = "; ".join(f"{NAMES[rule]}, {reason}" for rule, reason in why.items())
+    return f" Left out: {listed}." if listed else ""
 
 
 def trained(reading: Reading) -> str:

@@ -19,7 +19,7 @@ from sgdnoise.experiments.layerwise_lr.findings import (
     trained,
 )
 from sgdnoise.papers.numbers import printed
-from sgdnoise.phrases import enumerated
+from sgdnoise.phrases import enumerated, not_complete
 
 
 def reference(reading: Reading) -> str:
@@ -45,7 +45,7 @@ def awaited(reading: Reading) -> str:
         return ""
     return (
         f"Shown and judged are the sweeps that came first, on {images(first):,} images. Of those "
-        f"on {images(later):,}, {later.waiting} of {len(later.states)} are not complete; "
+        f"on {images(later):,}, {not_complete(later.waiting, len(later.states))}; "
         f"`{reading.study.command}` finishes them."
     )
 

@@ -313,10 +313,30 @@ def spread(reading: Reading) -> go.Figure | str:
     return provenance(fig, source(reading).and_also(f"Draws of {len(draws)} starts together."))
 
 
+def epochs_after(reading: Reading) -> float:
+    """How many epochs at a tenth of the rate follow a phase, of whatever length."""
+    (more,) = {
+        float(state.needed[0].epochs or 0.0) - length
+        for length, key in findings.phases_by_length(reading, DROP).items()
+        for state in reading.states
+        if state.sweep.key == key
+    }
+    return more
+
+
+def phases(reading: Reading) -> str:
+    """What the rows of the table of phases have in common, and what they differ in."""
+    return (
+        "Each row trains at the high rate for another length, and then for "
+        f"{epochs_after(reading):g} epochs more at a tenth of it."
+    )
+
+
 def phase_table(reading: Reading) -> pd.DataFrame:
     """One row a length of the high-rate phase: accuracy at its end, and after the drop."""
     lengths = findings.phases_by_length(reading, STOP)
     after = findings.phases_by_length(reading, DROP)
+    more = epochs_after(reading)
     recipes = {row["key"]: row for row in reading.recipes.to_dict("records")}
 
     def cell(key: object) -> str:
@@ -328,7 +348,7 @@ def phase_table(reading: Reading) -> pd.DataFrame:
             {
                 "Epochs at the high rate": f"{length:g}",
                 "Test accuracy at their end (%)": cell(key),
-                "After as many more at a tenth (%)": cell(after[length]),
+                f"After {more:g} more at a tenth (%)": cell(after[length]),
             }
             for length, key in lengths.items()
         ]

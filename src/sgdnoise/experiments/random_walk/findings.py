@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,6 @@ from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key, SweepState
 from sgdnoise.theory import growth, random_walk
 
-if TYPE_CHECKING:
-    pass
-
 FloatArray = NDArray[np.float64]
 
 WINDOW = 100.0
@@ -38,6 +34,12 @@ TOLD_APART = 2.0
 
 PROPORTIONAL = 0.1
 """How far from 1 a power may be that still counts as proportional."""
+
+ALIKE = math.log2(1.1)
+"""Log₂ within which spreads of slopes count as one: ten per cent, as of covariances."""
+
+EXPONENT = 2.0
+"""Of log t in H17's equation 3, 2/α, at the α = 1 of the walk that is computed."""
 
 BINS = (5, 10, 20, 50, 100)
 """Into which H17's figure 4 would divide the distances: it draws several numbers and names none."""
@@ -150,13 +152,15 @@ def ultra_slow(reading: Reading) -> Verdict:
     verdict = directional(
         f"for walks on a line at α = 1, computed exactly on {POTENTIALS:,} potentials up to "
         f"t = 2^{DOUBLINGS}, AIC of c t^p minus that of c (log t)^q is {found}. The fitted q is "
-        f"{power}; the paper's 2/α, which holds at the longest times, is 2. No net has a part in "
-        "it.",
+        f"{power}; the paper's 2/α, which holds at the longest times, is {EXPONENT:g}. No net has "
+        "a part in it.",
         found,
         unit="ΔAIC",
         margin=TOLD_APART,
         rests_on="potentials",
     )
+    if verdict.word == "reproduced" and not power.interval.holds(EXPONENT):
+        verdict = replace(verdict, word="reproduced at another size")
     # Every potential is a draw of its own.
     return replace(verdict, seeds=POTENTIALS)
 
@@ -251,12 +255,14 @@ def slope_peaks(reading: Reading) -> Verdict:
     return replace(verdict, about=about)
 
 
-def _spreads(reading: Reading, rate: str) -> dict[int, float]:
-    """Standard deviation over batch sizes of log₂ of the slope, by seed."""
+def _spreads(
+    reading: Reading, rate: str, of: Callable[[float], float] = math.log2
+) -> dict[int, float]:
+    """Standard deviation over batch sizes of log₂ of the slope, or of what is asked, by seed."""
     slopes = slopes_by_size(reading, rate)
     seeds = set.intersection(*(set(by) for by in slopes.values()))
     return {
-        seed: float(np.std([math.log2(by[seed]) for by in slopes.values()], ddof=1))
+        seed: float(np.std([of(by[seed]) for by in slopes.values()], ddof=1))
         for seed in sorted(seeds)
     }
 
@@ -276,19 +282,30 @@ def _normed(reading: Reading) -> bool:
 
 
 def remedies_match(reading: Reading) -> Verdict:
-    """Whether slopes of all batch sizes are nearer to each other with the remedies."""
+    """Whether slopes of all batch sizes are nearer to each other with the remedies.
+
+    Relative to their size: all slopes grow, and what they differ by may grow with them.
+    """
     same, root = _spreads(reading, SAME), _spreads(reading, ROOT)
     before, after = (Estimate.mean(list(by.values())) for by in (same, root))
+    was, now = (np.mean([*_spreads(reading, rate, float).values()]) for rate in (SAME, ROOT))
     verdict = directional(
         f"over batch sizes, log₂ of the slopes has a standard deviation of {before} at equal rates "
         f"and of {after} at rates that grow as √B: a difference of {_differences(root, same)}.",
         _differences(root, same),
         unit="log2 ratio",
         sign=-1,
+        margin=ALIKE,
     )
+    grows = "grows" if now > was else "shrinks"
+    why = f"{verdict.why} In absolute slopes the spread {grows}, from {was:.2f} to {now:.2f}."
+    verdict = replace(verdict, why=why)
     if _normed(reading):
         return verdict
-    about = "A learning rate that grows as √B, without norms, brings the slopes together"
+    about = (
+        "A learning rate that grows as √B, without norms, brings the slopes nearer together, "
+        "relative to their size"
+    )
     return replace(verdict, about=about)
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgdnoise.analysis import Reading, without
+from sgdnoise.analysis.intervals import Estimate
 from sgdnoise.analysis.reading import MAIN_PARTS
 from sgdnoise.analysis.regimes import LEAST_CARRIED, log_rates
-from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, above, alike, directional, every
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
 
@@ -159,7 +160,7 @@ def _budgets(reading: Reading) -> list[Key]:
 def loss_falls(reading: Reading) -> Verdict:
     """Whether the tuned training loss falls with every doubling of the budget."""
     falls = {
-        f"the step to {dict(longer)['epochs']:g} epochs": reading.best(longer, "train_loss")
+        f"the step to {dict(longer)['epochs']:,g} epochs": reading.best(longer, "train_loss")
         - reading.best(shorter, "train_loss")
         for shorter, longer in itertools.pairwise(_budgets(reading))
     }
@@ -167,17 +168,26 @@ def loss_falls(reading: Reading) -> Verdict:
     return every(why, falls, unit="log2 ratio", sign=-1)
 
 
-def saturates(reading: Reading) -> Verdict:
-    """Whether the tuned accuracy gains nothing from the last doubling of the budget."""
+def _last_doubling(reading: Reading) -> tuple[Estimate, str]:
+    """What the tuned accuracy gains from the last doubling of the budget, and that in words."""
     *_, shorter, longer = _budgets(reading)
     gain = reading.reached(longer) - reading.reached(shorter)
-    return alike(
-        f"from {dict(shorter)['epochs']:g} to {dict(longer)['epochs']:g} epochs it gains {gain} "
-        "points, by fresh seeds.",
-        gain,
-        unit="points",
-        margin=NO_LOSS,
+    return gain, (
+        f"from {dict(shorter)['epochs']:,g} to {dict(longer)['epochs']:,g} epochs it gains {gain} "
+        "points, by fresh seeds."
     )
+
+
+def saturates(reading: Reading) -> Verdict:
+    """Whether the tuned accuracy gains nothing from the last doubling of the budget."""
+    gain, why = _last_doubling(reading)
+    return alike(why, gain, unit="points", margin=NO_LOSS)
+
+
+def does_not_rise(reading: Reading) -> Verdict:
+    """Whether it gains nothing: without batch norm S20 sees it fall."""
+    gain, why = _last_doubling(reading)
+    return above(why, replace(gain, value=-gain.value), unit="points", bound=-NO_LOSS)
 
 
 def _outside(reading: Reading, objective: str, last: int = 0) -> str:
@@ -190,7 +200,7 @@ def _outside(reading: Reading, objective: str, last: int = 0) -> str:
     """
     tunings = reading.tuned(objective)
     for key in _budgets(reading)[-last:]:
-        at, best = f"at {dict(key)['epochs']:g} epochs", tunings[key].state.tuned.get(objective)
+        at, best = f"at {dict(key)['epochs']:,g} epochs", tunings[key].state.tuned.get(objective)
         if best is None:
             return f"{at} every rate diverged."
         if any(best.bound):
@@ -203,13 +213,24 @@ def _loss_lacks(reading: Reading) -> str:
     return _outside(reading, "train_loss")
 
 
-def _gain_lacks(reading: Reading) -> str:
-    """What a comparison of the accuracies at the two longest budgets lacks."""
+def _gain_lacks(reading: Reading, after: float) -> str:
+    """What a comparison of the accuracies at the two longest budgets lacks.
+
+    Args:
+        reading: of one variant.
+        after: the paper's own number of epochs, from which on it sees no gain.
+    """
+    epochs = dict(_budgets(reading)[-2])["epochs"]
+    if epochs < after:
+        return (
+            f"the last doubling begins at {epochs:,g} epochs, before the {after:,g} after which "
+            "S20 sees this."
+        )
     if lacking := _outside(reading, "test_accuracy", 2):
         return lacking
     for key in _budgets(reading)[-2:]:
         if not math.isfinite(reading.reached(key).value):
-            return f"at {dict(key)['epochs']:g} epochs every fresh seed diverged."
+            return f"at {dict(key)['epochs']:,g} epochs every fresh seed diverged."
     return ""
 
 
@@ -291,12 +312,18 @@ def _variants_lack(reading: Reading) -> str:
 
 def _claims(suffix: str, of: Callable[[Key], bool]) -> tuple[Claim, ...]:
     """What S20 says of figure 2, of the sweeps of one variant."""
+    end, after = (
+        (saturates, "S20-F2.saturates-after.norm")
+        if suffix == VARIANTS[WITH_NORM]
+        else (does_not_rise, "S20-F2.falls-after.no-norm")
+    )
+    at_the_end = partial(_gain_lacks, after=printed(after).value)
     return (
         Claim(f"S20-F2.rate-for-test.{suffix}", rate_for_test, needs=_test_slope, of=of),
         Claim(f"S20-F2.rate-for-loss.{suffix}", rate_for_loss, needs=_train_slope, of=of),
         Claim(f"S20-F2.test-falls-less.{suffix}", falls_less, needs=_fall_lacks, of=of),
         Claim(f"S20-F2.loss-falls.{suffix}", loss_falls, needs=_loss_lacks, of=of),
-        Claim(f"S20-F2.accuracy-saturates.{suffix}", saturates, needs=_gain_lacks, of=of),
+        Claim(f"S20-F2.accuracy-saturates.{suffix}", end, needs=at_the_end, of=of),
     )
 
 
