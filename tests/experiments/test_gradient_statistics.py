@@ -386,7 +386,7 @@ def test_a_layer_tells_where_its_weights_are_zero_and_what_its_band_is():
     other = curvature_pictures.radii(got, "layers.0.weight")
     assert other.layout.title.text == "|w/g| over the radius: 2 at the start, 2 at the end"
     (band,) = (t for t in fig.data if t.name == "radius × quartiles of |w/g|/R")
-    radius = next(t for t in fig.data if t.name == f"{name}, true").y[0]
+    radius = next(t for t in fig.data if t.name == f"{name}, radius R").y[0]
     assert {round(y / radius, 3) for y in band.y} == {1.0, 4.0}
 
 
@@ -408,12 +408,38 @@ def test_the_table_of_laws_reads_the_floor_and_the_crossover():
     rows = sentences.law_table(reading(law=Law(floor=0.1, jitter=0.0)))
     assert len(rows) == 4
     # Made up without a finite set: the fit puts 1/N of noise into the floor.
-    assert float(rows["Signal a, first update"][0].split()[0]) == pytest.approx(
+    assert float(rows["Signal a, initial weights"][0].split()[0]) == pytest.approx(
         math.hypot(0.1, 1 / 32), rel=0.01
     )
     assert float(rows["Noise scale b²/a², end of training"][0].split()[0]) == pytest.approx(
         1 / (0.01 + 1 / 1024), rel=0.02
     )
+
+
+def test_a_signal_of_seeds_that_differ_by_factors_has_an_interval_above_zero():
+    got = reading(law=Law(floor=0.1, jitter=0.0))
+    for record, factor in zip(m.drawn(got), (1, 4, 1 / 4, 1, 1), strict=True):
+        for n in SIZES:
+            curve = record.curves[f"batch_gradient_abs/{n}/layers.0.weight"]
+            curve[:] = [factor * value for value in curve]
+    said = sentences.law_table(got)["Signal a, initial weights"][0]
+    value, low, high = map(float, re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", said).groups())
+    assert value == pytest.approx(math.hypot(0.1, 1 / 32), rel=0.01)
+    assert 0 < low < value < high
+
+
+def test_of_which_function_the_gradients_are_is_told_where_there_are_norms():
+    assert sentences.evaluated(reading()) == ""
+    said = sentences.evaluated(reading(scale="cpu"))
+    assert "of the net as it is evaluated" in said
+    assert "of ghosts of 16 examples" in said
+
+
+def test_how_few_updates_the_largest_batch_has():
+    said = sentences.fewest_updates(reading(scale="cpu"))
+    assert said.startswith("At B = 2,048 an epoch is 1 update and a run 10. At the equal rate it ")
+    assert sentences.fewest_updates(reading()).startswith("At B = 1,024 an epoch is 1 update and a")
+    assert sentences.fewest_updates(reading(diverged=lambda config: True)) == ""
 
 
 def test_every_figure_draws_at_every_scale_with_and_without_runs():
@@ -504,8 +530,8 @@ def test_how_large_the_batches_are_beside_g20s():
 @pytest.mark.parametrize(
     ("floors", "each", "means"),
     [
-        ((0.2, 0.1, 0.05), "all 4 tensors is larger", "25 at the first update, 400 at the end"),
-        ((0.1, 0.05, 0.2), "all 4 tensors is smaller", "100 at the first update, 400 after 1 "
+        ((0.2, 0.1, 0.05), "all 4 tensors is larger", "25 at the initial weights, 400 at the end"),
+        ((0.1, 0.05, 0.2), "all 4 tensors is smaller", "100 at the initial weights, 400 after 1 "
          "update and 25 at the end"),
     ],
 )  # fmt: skip
@@ -517,8 +543,8 @@ def test_which_way_the_noise_scale_goes(floors, each, means):
                 sizes = [math.sqrt(floors[k] ** 2 + 1 / n - 1 / 1024) for k in (0, 1, 1, 2)]
                 record.curves[f"batch_gradient_abs/{n}/{name}"] = sizes
     assert sentences.noise_scales(got) == (
-        f"At the end of training the noise scale of {each} than at the first update. Its geometric "
-        f"mean over the tensors is {means}."
+        f"At the end of training the noise scale of {each} than at the initial weights. Its "
+        f"geometric mean over the tensors is {means}."
     )
     # One that goes the other way.
     for record in m.drawn(got):

@@ -66,7 +66,11 @@ def radii(reading: Reading, layer: str) -> go.Figure:
             name="radius × quartiles of |w/g|/R",
         )
         fig.add_scatter(
-            x=x, y=radius[:, at], mode="lines+markers", line={"color": BLUE}, name=f"{layer}, true"
+            x=x,
+            y=radius[:, at],
+            mode="lines+markers",
+            line={"color": BLUE},
+            name=f"{layer}, radius R",
         )
         fig.add_scatter(
             x=x,

@@ -178,7 +178,7 @@ def falls_as_root(reading: Reading) -> Verdict:
 
 
 def first_gradient(reading: Reading) -> Verdict:
-    """Whether mean |g| follows the root law at the first update, in G20's layer and range."""
+    """Whether mean |g| follows the root law at the initial weights, in G20's layer and range."""
     found = m.drawn(reading)
     layer = m.fully_connected(found[0])
     value = _mean(found, lambda r: _size_slope(r, layer, slice(0, 1), m.LEAST))
@@ -187,8 +187,8 @@ def first_gradient(reading: Reading) -> Verdict:
     share = m.share_drawn_from(found[0])
     of = "" if share == 1 else f" that are drawn from, {100 * share:.2g} % of the training set"
     why = (
-        f"in {layer} its slope is {value} from a batch of {m.LEAST} to all {n[-1]:,} examples{of}; "
-        f"the noise scale is a batch of {2**crossover.value:.0f}."
+        f"in {layer}, at the initial weights, its slope is {value} from a batch of {m.LEAST} to "
+        f"all {n[-1]:,} examples{of}; the noise scale is a batch of {2**crossover.value:.0f}."
     )
     return alike(why, value, unit="slope", margin=STEEP, target=-0.5)
 
@@ -205,9 +205,10 @@ def falls_to_zero(reading: Reading) -> Verdict:
     least, most = (end(part.value for part in parts.values()) for end in (min, max))
     why = (
         f"however large the batch, {least:.2f} to {most:.2f} of the mean |g| at a batch of "
-        f"{m.LEAST} is left in the tensors, by fits to all batches but the largest. G20's law "
-        f"leaves {zero():.3f} at {printed('G20-F3.most_batch_size').value:,.0f}, the largest of "
-        "its figure 3."
+        f"{m.LEAST} is left in the tensors at the initial weights, by fits to all batches but the "
+        f"largest. G20's law leaves {zero():.3f} at "
+        f"{printed('G20-F3.most_batch_size').value:,.0f}, the largest of its figure 3, and zero "
+        "means that or less."
     )
     return every(why, parts, unit="share", margin=zero(), same=True)
 

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 # --- Batches of all sizes at the same weights ---------------------------------------------------
 
 
+def layer_of_figure_3(reading: Reading) -> str:
+    """The tensor of G20's figure 3, at which a slider over layers starts; empty for no runs."""
+    found = m.drawn(reading)
+    return m.fully_connected(found[0]) if found else ""
+
+
 def layers(reading: Reading) -> list[str]:
     """The tensors that a reader can pick; none before anything is drawn."""
     found = m.drawn(reading)
@@ -40,9 +46,8 @@ def _moment(record: Record, step: int) -> int:
 
 
 def first_gradients(reading: Reading) -> go.Figure:
-    """G20's figure 3: mean |g| against batch size at the first update, in its layer."""
-    found = m.drawn(reading)
-    return gradient_sizes(reading, m.fully_connected(found[0]) if found else "", 0)
+    """G20's figure 3: mean |g| against batch size at the initial weights, in its layer."""
+    return gradient_sizes(reading, layer_of_figure_3(reading), 0)
 
 
 def gradient_sizes(reading: Reading, layer: str, step: int) -> go.Figure:
@@ -101,7 +106,7 @@ def gradient_sizes(reading: Reading, layer: str, step: int) -> go.Figure:
                 f"of a single example's |g|, G20's law {n[-1] ** -0.5:.0%}"
             }
         )
-    return provenance(fig, source(reading))
+    return provenance(fig, source(reading).and_also("Bars: standard deviations over seeds."))
 
 
 def _span(found: list[Record], layer: str) -> tuple[float, float] | None:

@@ -37,29 +37,24 @@ def law_table(reading: Reading) -> pd.DataFrame:
     rows = []
     for tensor in m.tensors(found[0]) if found else []:
         row = {"Tensor": tensor}
-        for moment, name in ((0, "first update"), (-1, "end of training")):
+        for moment, name in ((0, "initial weights"), (-1, "end of training")):
             laws = [m.size_law(r, tensor, moment) for r in found]
             row |= {
-                f"Signal a, {name}": _plus(Estimate.mean([law.floor for law in laws])),
-                f"Noise scale b²/a², {name}": _scale([law.crossover for law in laws]),
+                f"Signal a, {name}": _typical([law.floor for law in laws], ".3g"),
+                f"Noise scale b²/a², {name}": _typical([law.crossover for law in laws], ",.0f"),
             }
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _plus(found: Estimate) -> str:
-    half = found.interval.half
-    return f"{found.value:.3g} ± {half:.2g}" if math.isfinite(half) else f"{found.value:.3g}"
-
-
-def _scale(crossovers: list[float]) -> str:
+def _typical(values: list[float], form: str) -> str:
     """A geometric mean with its interval."""
-    if not np.isfinite(crossovers).all():
+    if min(values) <= 0 or not np.isfinite(values).all():
         return "no floor found"
-    at = Estimate.mean(np.log2(crossovers)).interval
+    at = Estimate.mean(np.log2(values)).interval
     if not math.isfinite(at.half):
-        return f"{2**at.value:,.0f}"
-    return f"{2**at.value:,.0f} [{2**at.low:,.0f}, {2**at.high:,.0f}]"
+        return f"{2**at.value:{form}}"
+    return f"{2**at.value:{form}} [{2**at.low:{form}}, {2**at.high:{form}}]"
 
 
 def noise_scales(reading: Reading) -> str:
@@ -86,8 +81,8 @@ def noise_scales(reading: Reading) -> str:
     between = f"{over[top]:,.0f} after {updates} and " if 0 < top < len(over) - 1 else ""
     return (
         f"At the end of training the noise scale of {of} {len(names)} tensors is "
-        f"{'larger' if grown else 'smaller'} than at the first update. Its geometric mean over the "
-        f"tensors is {over[0]:,.0f} at the first update, {between}"
+        f"{'larger' if grown else 'smaller'} than at the initial weights. Its geometric mean over "
+        f"the tensors is {over[0]:,.0f} at the initial weights, {between}"
         f"{over[-1]:,.0f} at the end."
     )
 
@@ -125,6 +120,35 @@ def _moves(fall: float) -> str:
 
 def _goes(fall: float, ending: str = "") -> str:
     return ("falls" if fall > 0 else "rises").removesuffix(ending)
+
+
+def evaluated(reading: Reading) -> str:
+    """Which function the gradients at equal weights are of, in a net with norms; else empty."""
+    config = m.configs(reading, "equal", m.meeting(reading))[0]
+    if config.norm in (None, "none"):
+        return ""
+    return (
+        "Gradients at equal weights are of the net as it is evaluated: its norms use running "
+        "statistics, so that the loss is a mean over examples. At the initial weights these "
+        "statistics are not yet the data's, and the norms do nothing. The gradients that train "
+        f"are of ghosts of {config.ghost_batch_size} examples with statistics of their own."
+    )
+
+
+def fewest_updates(reading: Reading) -> str:
+    """How few updates a run at the largest batch has, and what the equal rate reaches there."""
+    largest = m.sizes(reading)[-1]
+    runs = m.runs(reading, "equal", largest)
+    reached = m.over_seeds(runs, m.accuracy)
+    if not np.isfinite(reached).any():
+        return ""
+    config = m.configs(reading, "equal", largest)[0]
+    each = round(m.steps_an_epoch(config))
+    return (
+        f"At B = {largest:,} an epoch is {each:,} update{'' if each == 1 else 's'} and a run "
+        f"{round(each * (config.epochs or 0)):,}. At the equal rate it ends at "
+        f"{np.nanmean(reached):.0f} % test accuracy."
+    )
 
 
 def size(reading: Reading) -> str:
