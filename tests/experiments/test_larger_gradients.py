@@ -330,6 +330,30 @@ def test_runs_that_have_not_fitted_their_images_test_nothing(fitted, large, beyo
     assert (said == "not tested here") == bool(set(fitted) - {40})
 
 
+@pytest.mark.parametrize(
+    ("short", "tested"),
+    [
+        (None, {"F11", "F12", "F13", "F14"}),
+        ("whole", set()),
+        ("small", {"F11", "F12", "F13"}),
+        ("throughout", {"F11", "F13", "F14"}),
+    ],
+)
+def test_first_epochs_of_runs_that_do_not_fit_their_images_test_nothing(short, tested):
+    names = {
+        "F11": "loss-fluctuates-early",
+        "F12": "accuracies-scatter",
+        "F13": "small-first-epoch-calms",
+        "F14": "small-first-epoch-helps",
+    }
+    of = made(trained=lambda config: 98.9 if arm_of(config) == short else 99.0)
+    judged_here = {k: judged(f"{k}.{name}", of) for k, name in names.items()}
+    unfit = f"with {measured.ARMS[short]} B = " if short else "nothing"
+    lacking = {k for k, one in judged_here.items() if one.why.startswith(unfit)}
+    assert lacking == set(names) - tested
+    assert {judged_here[k].word for k in lacking} <= {"not tested here"}
+
+
 @pytest.mark.parametrize("arm", ["none", "loss", "random"])
 def test_no_word_comes_from_an_edge_or_from_what_diverged(arm):
     def lost(config):
