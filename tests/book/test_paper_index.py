@@ -89,6 +89,12 @@ def test_a_word_about_less_than_the_statement_says_what_it_is_about() -> None:
     assert "at this size" not in paper_index.index([same]).data
 
 
+def test_what_this_book_adds_to_a_paper_is_not_said_to_be_the_papers() -> None:
+    mine = [row(0, id="S20-C3.lars-helps-large-only"), row(1, id="S20-C3.warm-up-larger-rates.sgd")]
+    html = paper_index.index(mine).data
+    assert html.count("This book's own extension: ") == 1
+
+
 def test_what_has_no_claim_says_why_and_leads_to_a_page_of_the_book() -> None:
     html = paper_index.index([]).data
     for item in EVERY:

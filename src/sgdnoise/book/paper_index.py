@@ -13,7 +13,7 @@ from html import escape
 from IPython.display import HTML
 
 from sgdnoise.book.scorecard import PAPERS, Row
-from sgdnoise.book.scorecard_page import chip
+from sgdnoise.book.scorecard_page import chip, claimed
 from sgdnoise.chapters.errata import ERRATA, SLIPS
 from sgdnoise.chapters.errata_findings import SLIPS_SECTION, form
 from sgdnoise.chapters.errata_findings import anchor as erratum_anchor
@@ -118,7 +118,7 @@ def _claim(name: str, rows: Sequence[Row]) -> str:
         here = f" (at this size: {escape(about)})" if about else ""
         page = f' <a href="{_UP}{escape(row["page"])}">its figure</a>' if row["page"] else ""
         words.append(word + here + page)
-    return f"<li>{escape(mine[0]['statement'])}: {', '.join(words)}</li>"
+    return f"<li>{claimed(mine[0])}: {', '.join(words)}</li>"
 
 
 def _errata(paper: str) -> list[Erratum | Slip]:

@@ -122,7 +122,7 @@ def _claim(row: Row) -> str:
     why = row["why"][:1].upper() + row["why"][1:]
     return (
         f"{_row(row, 1)}<td>{chip(row['verdict'])}</td>"
-        f'<td><p class="statement">{_statement(row)} '
+        f'<td><p class="statement">{claimed(row)} '
         f'<a class="self" href="#{escape(anchor(row))}" aria-label="Link to this row">#</a></p>'
         f'{here}<p class="why">{prose(why)}</p><p class="from">{_links(row)}</p></td>'
         f"<td>{_effect(row)}</td></tr>"
@@ -212,11 +212,11 @@ def _not_measured(rows: Sequence[Row]) -> str:
 
 def _item(row: Row) -> str:
     places = [escape(row["where"]), *([_code(row)] if row["code"] else [])]
-    return f"{_statement(row)} ({'; '.join(places)})"
+    return f"{claimed(row)} ({'; '.join(places)})"
 
 
-def _statement(row: Row) -> str:
-    """What is claimed, and whether this book claims it."""
+def claimed(row: Row) -> str:
+    """What is claimed, and whether this book claims it, in HTML."""
     return ("This book's own extension: " if row["id"] in own() else "") + escape(row["statement"])
 
 
