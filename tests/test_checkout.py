@@ -47,6 +47,24 @@ def test_outside_of_any_the_packages_own_checkout_has_the_notebooks(
     assert "\n" not in str(caught.value)
 
 
+def test_a_current_folder_that_was_deleted_is_no_checkout(
+    book: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = book / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr(checkout, "__file__", str(book / "src" / "sgdnoise" / "checkout.py"))
+    assert checkout.roots() == [book]
+    assert book_folder() == book / "book"
+    with pytest.raises(InputError, match="the current folder, which was deleted, is not inside"):
+        project_root()
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "lib" / "py" / "sgdnoise" / "c.py"))
+    assert checkout.roots() == []
+    with pytest.raises(InputError, match="the current folder, which was deleted, is not inside"):
+        book_folder()
+
+
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     check_writable(tmp_path / "a" / "b", "pages", "--runs")
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sgdnoise.config import RunConfig, canonical_json, make_config
+from sgdnoise.config import ENGINE_VERSION, RunConfig, canonical_json, make_config
 from sgdnoise.errors import InputError
 
 BASE = {"dataset": "digits", "model": "digits-mlp", "batch_size": 8, "learning_rate": 0.5}
@@ -83,10 +83,12 @@ def test_every_field_but_the_defaults_is_identity():
         "discard_by": {"discard_fraction": 0.3},
         "discard_epochs": {"discard_fraction": 0.3},
     }
+    later = plain.model_copy(update={"engine_version": changed.pop("engine_version")})
     ids = {
         plain.replace(**{name: value}, **beside.get(name, {})).id for name, value in changed.items()
     }
-    assert len(ids | {plain.id}) == len(changed) + 1
+    ids.add(later.id)
+    assert len(ids | {plain.id}) == len(changed) + 2
 
 
 def test_a_copy_with_other_fields_has_an_id_of_its_own():
@@ -142,6 +144,18 @@ def test_identity_rebuilds_the_config():
         ({"learning_rate": -0.1}, "learning_rate: .* greater than 0"),
         ({"epochs": None}, "exactly one of epochs and steps"),
         ({"batchsize": 3}, "batchsize"),
+        ({"batch_size": True, "seed": False}, "batch_size: .* got True; seed: .* got False"),
+        ({"learning_rate": True}, "learning_rate: .* got True"),
+        ({"epochs": True}, "epochs: .* got True"),
+        ({"phases": ((0, True, 1),)}, "phases: .* truth value"),
+        ({"epochs": 1e308}, "epochs: .* got 1e.308"),
+        ({"phases": ((0, 1e308, 1),)}, "phases"),
+        ({"phases": ((1e308, 1, 1),)}, "phases"),
+        ({"epochs": None, "steps": 1 << 54}, "steps"),
+        ({"batch_size": 10**400}, "batch_size"),
+        ({"seed": 10**5000}, "seed: .* got a number of thousands of digits"),
+        ({"engine_version": ENGINE_VERSION + 1}, "engine_version"),
+        ({"engine_version": 0}, "engine_version"),
     ],
 )
 def test_what_is_not_a_run_is_refused_in_one_line(change, says):
@@ -168,3 +182,17 @@ def test_budgets_in_steps():
         phased.total_steps(20)
     with pytest.raises(InputError, match="no update is left"):
         make_config(**BASE, steps=11, phases=((20, 4, 1),)).total_steps(1024)
+
+
+def test_a_refusal_is_no_longer_than_what_it_says():
+    with pytest.raises(InputError, match=r"batch_size: .* got 'xxx.*…") as caught:
+        make_config(**{**BASE, "epochs": 1.0, "batch_size": "x" * 5000, "y" * 5000: 1})
+    assert len(str(caught.value)) < 300
+    with pytest.raises(InputError, match=r"increasing epochs, got .*…$"):
+        make_config(**{**BASE, "epochs": 1.0, "phases": [(0.5, 1, 1)] * 500})
+
+
+def test_a_field_that_is_missing_is_named_without_the_others():
+    with pytest.raises(InputError) as caught:
+        make_config(dataset="digits", batch_size=8, learning_rate=0.5)
+    assert str(caught.value) == "not a legal run: model: Field required"

@@ -131,7 +131,7 @@ def test_what_is_here_with_other_numbers_stays_and_the_rest_is_taken(
     name = STUDY.experiment.objectives[0].name
     better = replace(one, metrics={**one.metrics, name: one.metrics[name] + 1})
     elsewhere = replace(two, provenance={**two.provenance, "torch": "2.4.0", "seconds": 9.0})
-    bent = replace(three, curves={**three.curves, "step": [1.0]})
+    bent = replace(three, curves={**three.curves, "step": [1.0, 10.0, 99.0]})
     failed = replace(four, status="failed", metrics={}, curves={})
     theirs.append(*STUDY.place, [better, elsewhere, bent, failed])
     before = content(theirs.root)["digits/random-walk.jsonl"]
@@ -169,7 +169,10 @@ STRANGE = {
         lambda r: replace(r, provenance={**r.provenance, "precision": "bfloat16"}),
         "not trained in the precision that its config asks for",
     ),
-    "no numbers": (lambda r: replace(r, metrics={}), "its run is done and it lacks "),
+    "no loss": (
+        lambda r: replace(r, metrics={"test_accuracy": 50.0}, curves={}),
+        "its run is done and it lacks train_loss",
+    ),
 }
 
 
@@ -219,6 +222,25 @@ def test_one_unsound_line_refuses_the_whole(run: Run, file: Path, tmp_path: Path
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "was altered" in err
+    assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda r: replace(r, status="diverged", reason="so"), "its run diverged, and it has"),
+        (lambda r: replace(r, metrics=dict.fromkeys(r.metrics, 250.0)), "is above 100"),
+    ],
+)
+def test_records_with_numbers_that_no_run_ends_with_refuse_the_whole(
+    run: Run, made, tmp_path: Path, change, says: str
+) -> None:
+    file = tmp_path / "records.gz"
+    write_bundle(file, {STUDY.place: list(map(change, made[STUDY]))})
+    code, out, err = run("merge", file, "--results", tmp_path / "theirs")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert says in err
     assert not (tmp_path / "theirs").exists()
 
 

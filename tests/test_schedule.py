@@ -262,6 +262,19 @@ def test_without_phases_it_is_the_plain_budget():
         lambda: s.batch_schedule(2, 10, [(1, 2, 1)], epochs=1),
         lambda: s.batch_schedule(2, 10, [(1, 2, 1)], steps=5),
         lambda: s.batch_schedule(8, 10, [(1, 1, 1), (1.2, 1, 1), (1.3, 1, 1)], epochs=9),
+        lambda: s.batch_schedule(32, 16, steps=3),
+        lambda: s.batch_schedule(0, 16, steps=3),
+        lambda: s.batch_schedule(-4, 16, steps=3),
+        lambda: s.batch_schedule(1, 0, steps=3),
+        lambda: s.batch_schedule(4, 16, steps=0),
+        *(
+            lambda wrong=wrong: s.batch_schedule(4, 16, [(*wrong,)], steps=9)
+            for wrong in (
+                *((0, 1, math.nan), (0, 1, -1), (0, 1, 0), (0, 1, math.inf)),
+                *((0, math.nan, 1), (0, math.inf, 1), (0, 1e308, 1)),
+                *((-1e-3, 1, 1), (math.nan, 1, 1), (math.inf, 1, 1)),
+            )
+        ),
         lambda: s.log_spaced_steps(0, 3),
     ],
 )

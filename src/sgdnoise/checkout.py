@@ -17,11 +17,11 @@ def project_root(instead: str = "") -> Path:
     Raises:
         InputError: outside of any checkout.
     """
-    for folder in (Path.cwd(), *Path.cwd().parents):
+    for folder in _upwards():
         if _is_checkout(folder):
             return folder
     raise InputError(
-        f"{Path.cwd()} is not inside the book's checkout: change into it"
+        f"{_here()} is not inside the book's checkout: change into it"
         + (f", or {instead}" if instead else "")
     )
 
@@ -36,7 +36,7 @@ def book_folder() -> Path:
         if _is_checkout(folder):
             return folder / "book"
     raise InputError(
-        f"{Path.cwd()} is not inside the book's checkout, where the notebooks are: change into it"
+        f"{_here()} is not inside the book's checkout, where the notebooks are: change into it"
     )
 
 
@@ -64,9 +64,26 @@ def check_writable(folder: Path, what: str, option: str) -> None:
 
 
 def roots() -> list[Path]:
-    """The current folder, those above it, and the checkout that the package is installed from."""
+    """The current folder, those above it, and the checkout that the package is installed from.
+
+    Where the current folder was deleted, only the last.
+    """
     package = Path(__file__).resolve().parents[2]
-    return [Path.cwd(), *Path.cwd().parents, *([package] if _is_checkout(package) else [])]
+    return [*_upwards(), *([package] if _is_checkout(package) else [])]
+
+
+def _upwards() -> list[Path]:
+    """The current folder and those above it; none where it was deleted."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        return []
+    return [here, *here.parents]
+
+
+def _here() -> str:
+    """The current folder as an error names it."""
+    return next(map(str, _upwards()), "the current folder, which was deleted,")
 
 
 def _is_checkout(folder: Path) -> bool:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
+import io
 import json
 import math
+import os
 import signal
 import sys
 import threading
@@ -55,6 +58,12 @@ def _count(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{shown(text)} is not a whole number")
 
 
+def _folder(text: str) -> Path:
+    if not text:  # which pathlib takes for the current folder
+        raise argparse.ArgumentTypeError("a folder's name is empty: name one, `.` for this one")
+    return Path(text)
+
+
 def _part(text: str) -> tuple[str, str]:
     """A name and a value of a sweep's key."""
     name, equals, value = text.partition("=")
@@ -90,8 +99,8 @@ def _parser() -> _Parser:
         action="store_true",
         help="ignore what is committed: train everything into local/, and compare",
     )
-    reproduce.add_argument("--results", type=Path, metavar="DIR", help="where records live")
-    reproduce.add_argument("--runs", type=Path, metavar="DIR", help="where pages are rendered")
+    reproduce.add_argument("--results", type=_folder, metavar="DIR", help="where records live")
+    reproduce.add_argument("--runs", type=_folder, metavar="DIR", help="where pages are rendered")
     reproduce.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler to train on")
     reproduce.add_argument("--jobs", type=_count, metavar="N", help="worker processes")
     reproduce.add_argument(
@@ -132,7 +141,7 @@ def _parser() -> _Parser:
     )
     claims.add_argument("--paper", choices=("S20", "H17", "G20"), help="all unless given")
     claims.add_argument("--claim", metavar="ID", help="one claim by its id; all unless given")
-    claims.add_argument("--results", type=Path, metavar="DIR", help="where records live")
+    claims.add_argument("--results", type=_folder, metavar="DIR", help="where records live")
     claims.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     command("build", _build, "render the pages of the contents and build the book")
@@ -196,7 +205,7 @@ def _add_records(records: _Parser) -> None:
         sub: _Parser = actions.add_parser(name, help=help, description=help, allow_abbrev=False)
         sub.set_defaults(parser=sub)
         sub.add_argument("file", type=Path, metavar="FILE", help="the bundle")
-        sub.add_argument("--results", type=Path, metavar="DIR", help="where records live")
+        sub.add_argument("--results", type=_folder, metavar="DIR", help="where records live")
         return sub
 
     bundle = action("bundle", "write the sound records of a store into one file")
@@ -248,7 +257,7 @@ def _claims(arguments: argparse.Namespace) -> None:
     from sgdnoise.records.store import shown_path
 
     store = find_store(arguments.results)
-    rows = scorecard(store, arguments.scale, arguments.paper, arguments.claim)
+    rows = scorecard(store, arguments.scale, arguments.paper, arguments.claim, _say_refused)
     if arguments.json:
         print_json(rows)
         return
@@ -256,6 +265,10 @@ def _claims(arguments: argparse.Namespace) -> None:
     for row in rows:
         print(f"{row['scale'] or '-':<7} {row['verdict']:<16} {row['id']}: {row['statement']}")
         print(f"        {row['why']}")
+
+
+def _say_refused(complaint: str) -> None:
+    print(f"refused: {complaint}", file=sys.stderr)
 
 
 def _records(arguments: argparse.Namespace) -> None:
@@ -273,12 +286,13 @@ def _records(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
+    from sgdnoise.checkout import project_root
+
+    root = project_root()  # before all that takes long to import
     from sgdnoise.book.address import follow
     from sgdnoise.book.build import build
     from sgdnoise.book.notebooks import render_contents
-    from sgdnoise.checkout import project_root
 
-    root = project_root()
     for notebook in follow(root):
         print(f"follows the repository's address: {notebook}", file=sys.stderr)
     render_contents(root, root / "results", root / "papermill_runs")
@@ -353,11 +367,44 @@ def _terminable() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict":
+        out.reconfigure(errors="backslashreplace")  # a terminal of few letters shows the others so
     try:
-        parsed, more = _parser().parse_known_args(arguments)
-        if more:
-            parsed.parser.error(f"unrecognized arguments: {' '.join(more)}")
+        code = _run(arguments)
+        if out is not None:
+            out.flush()
+        return code
+    except BrokenPipeError:
+        _mute()
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _mute()
+        print(f"sgdnoise: cannot write ({error.strerror}): make room, run again", file=sys.stderr)
+        return 1
+
+
+def _mute() -> None:
+    """Points the standard streams that take no more at nothing.
+
+    What is left in them would be tried once more, and complained of, when Python ends.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
         with _terminable():
+            parsed, more = _parser().parse_known_args(arguments)
+            if more:
+                parsed.parser.error(f"unrecognized arguments: {' '.join(more)}")
             parsed.run(parsed)
     except (InputError, FailureError) as error:
         print(f"sgdnoise: {' '.join(str(error).split())}", file=sys.stderr)
@@ -365,8 +412,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print("sgdnoise: stopped; what was finished is kept, run again to go on", file=sys.stderr)
         return 128 + (signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT)
-    except BrokenPipeError:
-        return 1
     return 0
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from sgdnoise.errors import InputError
+from sgdnoise.errors import InputError, shown
 from sgdnoise.schedule import BatchSchedule, batch_schedule
 
 ENGINE_VERSION = 1
@@ -40,8 +40,17 @@ Probe = Literal[
 ]
 """What a run may measure on its way: `training.probes` says what each records."""
 
+MOST_COUNT = 1 << 53
+"""Bound on whole numbers: what float64 still counts."""
+
+MOST_EPOCHS = 1e9
+"""Bound on epochs, and on the factors of phases: their products with a data set are counts too."""
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
+Epochs = Annotated[float, Field(gt=0, le=MOST_EPOCHS, allow_inf_nan=False)]
+Start = Annotated[float, Field(ge=0, le=MOST_EPOCHS, allow_inf_nan=False)]
 
 
 Status = Literal["done", "diverged", "failed"]
@@ -100,35 +109,43 @@ class RunConfig(BaseModel):
 
     dataset: str
     model: str
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Count
     learning_rate: Positive
-    train_size: Annotated[int, Field(ge=1)] | None = None
+    train_size: Count | None = None
     norm: Literal["batch", "ghost", "ghost-noise", "none"] | None = None
-    ghost_batch_size: Annotated[int, Field(ge=2)] = 64
+    ghost_batch_size: Annotated[int, Field(ge=2, le=MOST_COUNT)] = 64
     optimizer: str = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     nesterov: bool = False
     weight_decay: NonNegative = 0.0
     trust_coefficient: Positive | None = None
-    epochs: Positive | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
+    epochs: Epochs | None = None
+    steps: Count | None = None
     schedule: Literal["constant", "hold-then-decay", "cosine", "h17"] = "hold-then-decay"
     decay_factor: Positive = 2.0
-    phases: tuple[tuple[NonNegative, Positive, Positive], ...] = ()
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    phases: tuple[tuple[Start, Epochs, Positive], ...] = ()
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 0
     momentum_reset: bool = False
     clip_norm: Positive | None = None
-    clip_steps: Annotated[int, Field(ge=1)] | None = None
+    clip_steps: Count | None = None
     gradient_noise: NonNegative = 0.0
     discard_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     discard_by: Literal["loss", "random"] = "loss"
-    discard_epochs: Positive | None = None
+    discard_epochs: Epochs | None = None
     sampling: Literal["reshuffle", "independent"] = "reshuffle"
     augment: str = "none"
     probes: tuple[Probe, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
-    seed: Annotated[int, Field(ge=0)] = 0
-    engine_version: int = ENGINE_VERSION
+    seed: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 0
+    # What a later engine made is not this one's to read; what an earlier one made is not to train.
+    engine_version: Annotated[int, Field(ge=1, le=ENGINE_VERSION)] = ENGINE_VERSION
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_no_truths(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if info.field_name not in _TRUTHS and _has_truth(value):
+            raise ValueError("Input should not be a truth value")
+        return value
 
     @pydantic.field_validator("probes")
     @classmethod
@@ -145,7 +162,7 @@ class RunConfig(BaseModel):
     def _phases_in_order(self) -> RunConfig:
         starts = [epoch for epoch, _, _ in self.phases]
         if any(b <= a for a, b in itertools.pairwise(starts)):
-            raise ValueError(f"phases must start at increasing epochs, got {starts}")
+            raise ValueError(f"phases must start at increasing epochs, got {shown(starts)}")
         if starts and self.epochs is not None and starts[-1] >= self.epochs:
             raise ValueError(
                 f"a phase starts at epoch {starts[-1]:g}, at or after the end of {self.epochs:g}"
@@ -240,6 +257,16 @@ class RunConfig(BaseModel):
         return make_config(**{**self.model_dump(), **changes})
 
 
+_TRUTHS = {name for name, field in RunConfig.model_fields.items() if field.annotation is bool}
+
+
+def _has_truth(value: object) -> bool:
+    """Whether a value is a boolean, or has one: pydantic would take it for 0 or 1."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_truth, value))
+    return isinstance(value, bool)
+
+
 @functools.cache
 def _defaults() -> dict[str, Any]:
     """The fields that an identity leaves out at these values."""
@@ -257,13 +284,19 @@ def make_config(**fields: Any) -> RunConfig:
     try:
         return RunConfig(**fields)
     except pydantic.ValidationError as error:
-        complaints = [
-            (f"{'.'.join(map(str, e['loc']))}: " if e["loc"] else "")
-            + e["msg"].removeprefix("Value error, ")
-            + (f", got {e['input']!r}" if e["loc"] else "")
-            for e in error.errors()
-        ]
-        raise InputError("not a legal run: " + "; ".join(complaints)) from None
+        raise InputError("not a legal run: " + "; ".join(map(_said, error.errors()))) from None
+
+
+def _said(error: Any) -> str:
+    """One of pydantic's errors in one line."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    name = ".".join(map(str, error["loc"]))
+    where = name if len(name) <= 40 else f"{name[:39]}…"
+    # The input of what is missing is all that was given.
+    got = "" if error["type"] == "missing" else f", got {shown(error['input'])}"
+    return f"{where}: {message}{got}"
 
 
 def canonical_json(value: Any) -> str:

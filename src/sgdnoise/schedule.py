@@ -326,17 +326,27 @@ def batch_schedule(
         steps: the budget.
 
     Raises:
-        ValueError: for a batch that is empty or larger than the training set, and for a phase
-            without an update, because the next one or the end of the run comes first.
+        ValueError: for a batch that is empty or larger than the training set, a budget, an epoch or
+            a factor that makes no sense, and for a phase without an update, because the next one or
+            the end of the run comes first.
     """
     if (epochs is None) == (steps is None):
         raise ValueError("give exactly one of epochs and steps")
     if steps is None:
         assert epochs is not None
         steps_for_epochs(epochs, train_size, batch_size)  # which judges all three
+    else:
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
+        steps_for_epochs(1, train_size, batch_size)  # which judges the other two
     stretches = [Stretch(0, 0, batch_size, 1.0)]
     for epoch, batch_factor, rate_factor in phases:
-        size, last = round(batch_factor * batch_size), stretches[-1]
+        if not (0 <= epoch < math.inf and 0 < rate_factor < math.inf):
+            raise ValueError(
+                f"the phase from epoch {epoch:g} on has the rate factor {rate_factor:g}: an epoch "
+                "must be at least 0, a rate factor positive, and both finite"
+            )
+        size, last = _whole(batch_factor * batch_size), stretches[-1]
         if not 1 <= size <= train_size:
             raise ValueError(
                 f"the phase from epoch {epoch:g} on has batches of {size} examples: choose a "
@@ -360,6 +370,11 @@ def batch_schedule(
         steps = max(last.step + rest, 0 if phases else 1)
     _refuse_empty(steps > last.step, phases[-1][0] if phases else 0.0)
     return BatchSchedule(tuple(stretches), steps)
+
+
+def _whole(size: float) -> int:
+    """To whole examples; 0, which no batch has, for what is not finite."""
+    return round(size) if math.isfinite(size) else 0
 
 
 def _refuse_empty(fine: bool, epoch: float) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from sgdnoise.book.scorecard import (
     scorecard,
 )
 from sgdnoise.book.scorecard_page import address, claims_list, counts_table
+from sgdnoise.errors import InputError
 from sgdnoise.experiments import findings, studies, study_of
 from sgdnoise.figures.forest import MARKS, anchor, forest, forests, shows, units
 from sgdnoise.figures.theme import compact
@@ -110,6 +112,31 @@ def test_a_row_says_where_its_figures_runs_and_code_are(rows):
 
 def predicate(reading):
     """A predicate of this module."""
+
+
+def test_records_that_are_not_sound_are_named_and_so_is_their_store(tmp_path, monkeypatch):
+    path = Store(tmp_path / "results").path("digits", "constant-epoch")
+    path.parent.mkdir(parents=True)
+    path.write_text("garbage\n")
+
+    def judged(root):
+        complaints = []
+        (row,) = scorecard(
+            Store(root), "digits", None, "S20-F1c.linear-scaling.sgd", complaints.append
+        )
+        assert [said.startswith(f"{path}:1 is cut short") for said in complaints] == [True]
+        return row["why"]
+
+    command = "`sgdnoise reproduce constant-epoch --scale digits"
+    assert f"{command} --results {tmp_path}/results` sets them aside" in judged(path.parents[1])
+    # The store that the command takes by itself needs no name.
+    monkeypatch.chdir(tmp_path)
+    assert f"{command}` sets them aside" in judged(path.parents[1])
+
+
+def test_a_claim_that_does_not_stand_at_a_scale_is_told_where_it_does():
+    with pytest.raises(InputError, match=r"at scale paper: it stands at cpu$"):
+        scorecard(Store(Path("nowhere")), "paper", None, "G20-C1.vanishing-steps")
 
 
 def test_code_is_the_predicates_file_and_a_factorys_claims_are_their_findings():

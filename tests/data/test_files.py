@@ -12,6 +12,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import pickle
 import socket
 import struct
@@ -126,6 +127,34 @@ def test_a_root_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("SGDNOISE_DATA", str(tmp_path / "typo"))
     with pytest.raises(InputError, match=r"SGDNOISE_DATA names .*typo, which is no folder"):
         store.read(one_file())
+
+
+def test_a_root_that_may_not_be_entered_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: Path
+) -> None:
+    locked = tmp_path / "locked"
+    stat, access = os.stat, os.access
+
+    def closed(path, *args, **options):
+        if str(path).startswith(str(locked)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", closed)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != root and access(path, mode))
+    for place in (locked / "data", root):
+        monkeypatch.setenv("SGDNOISE_DATA", str(place))
+        with pytest.raises(InputError, match="which is no folder that can be entered"):
+            store.read(one_file())
+
+
+def test_a_root_of_thousands_of_characters_is_refused_in_a_short_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SGDNOISE_DATA", "/" + "x" * 5000)
+    with pytest.raises(InputError, match=r"SGDNOISE_DATA names /xxx.*…, which is no") as error:
+        store.read(one_file())
+    assert len(str(error.value)) < 400
 
 
 def test_files_in_roots_need_no_cache(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +100,47 @@ def test_checksums_are_used_where_there_are_some(folder: Path) -> None:
         ImageFolder(folder)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"lost\n", "no hash and path in line 1, but 'lost'"),
+        (b"\n" + b"a" * 5000, "no hash and path in line 2, but 'aaa.*…"),
+        (b"\xff\xfe\n", "no UTF-8 text"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_no_list_of_hashes_is_refused(
+    folder: Path, content: bytes | None, message: str
+) -> None:
+    sums = folder / "SHA256SUMS"
+    if content is None:
+        sums.mkdir()
+    else:
+        sums.write_bytes(content)
+    for call in (data.verify, data.load):
+        with pytest.raises(InputError, match=f"SHA256SUMS .*{message}") as error:
+            call("image-folder:fruit")
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 400
+
+
+def test_checksums_that_lead_nowhere_are_refused(folder: Path) -> None:
+    (folder / "SHA256SUMS").symlink_to(folder / "gone")
+    with pytest.raises(InputError, match="SHA256SUMS cannot be read"):
+        data.verify("image-folder:fruit")
+
+
+def test_a_split_that_cannot_be_listed_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("sgdnoise.data.image_folder.os.scandir", closed)
+    with pytest.raises(InputError, match="train cannot be read: Permission denied"):
+        data.load("image-folder:fruit")
+
+
 @pytest.mark.parametrize("name", ["train/pear/0.png", "train/pear/3.JPEG"])
 def test_a_truncated_image_is_named(folder: Path, name: str) -> None:
     path = folder / name
@@ -145,6 +185,12 @@ def test_folders_that_are_not_there_are_refused(folder: Path, name: str, message
     for call in (data.load, data.fetch, data.verify, data.train_size):
         with pytest.raises(InputError, match=message):
             call(name)
+
+
+def test_a_path_of_thousands_of_characters_is_refused_in_a_short_line(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"no image folder at xxx.*…") as error:
+        data.load("image-folder:" + "x" * 5000)
+    assert len(str(error.value)) < 800
 
 
 def test_what_does_not_fit_in_memory_is_refused(

@@ -14,6 +14,7 @@ from sgdnoise.ghost_norm import (
     ghost_batch_norm,
     ghost_sizes,
     to_ghost_batch_norm,
+    to_ghost_noise_norm,
 )
 
 EPS = 1e-5
@@ -355,3 +356,19 @@ def test_other_bad_input_is_refused() -> None:
         to_ghost_batch_norm(nn.Sequential(nn.LazyBatchNorm1d()), 4)
     with pytest.raises(ValueError, match="at least 1"):
         ghost_sizes(0, 4)
+
+
+def test_a_model_that_is_refused_is_not_changed() -> None:
+    net = nn.Sequential(nn.BatchNorm1d(3), nn.LazyBatchNorm1d())
+    for convert in (to_ghost_batch_norm, to_ghost_noise_norm):
+        with pytest.raises(InputError, match="1 is a lazy batch norm"):
+            convert(net, 4)
+        assert type(net[0]) is nn.BatchNorm1d
+
+
+@pytest.mark.parametrize("wrong", [None, "net", [nn.BatchNorm1d(3)], nn.BatchNorm1d])
+def test_what_is_no_module_is_refused(wrong: object) -> None:
+    for convert in (to_ghost_batch_norm, to_ghost_noise_norm):
+        with pytest.raises(InputError, match=r"must be an nn\.Module, got one of type") as error:
+            convert(wrong, 4)  # type: ignore[arg-type]
+        assert "\n" not in str(error.value)

@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from sgdnoise.errors import InputError
-from sgdnoise.ghost_norm import GhostBatchNorm, GhostNoiseNorm, ghost_sizes, to_ghost_noise_norm
+from sgdnoise.ghost_norm import (
+    GhostBatchNorm,
+    GhostNoiseNorm,
+    ghost_sizes,
+    to_ghost_batch_norm,
+    to_ghost_noise_norm,
+)
 
 EPS = 1e-5
 
@@ -132,3 +138,16 @@ def test_without_affine_parameters_and_in_half_precision_it_is_the_same():
     half = bare(x.bfloat16())
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), bare(x), rtol=0.05, atol=0.05)
+
+
+def test_what_has_the_noise_gets_the_new_size_or_becomes_ghost_batch_norm():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.ReLU(), nn.BatchNorm1d(3))
+    weights = [id(tensor) for tensor in model.parameters()]
+    to_ghost_noise_norm(model, 4)
+    to_ghost_noise_norm(model, 8)
+    assert [type(model[k]) for k in (0, 2)] == [GhostNoiseNorm] * 2
+    assert [(model[k].ghost_batch_size, model[k].shift) for k in (0, 2)] == [(8, 0), (8, 1)]
+    to_ghost_batch_norm(model, 16)
+    assert [type(model[k]) for k in (0, 2)] == [GhostBatchNorm] * 2
+    assert [model[k].ghost_batch_size for k in (0, 2)] == [16, 16]
+    assert [id(tensor) for tensor in model.parameters()] == weights

@@ -27,7 +27,8 @@ def record(seed: int = 0, status: str = "done") -> Record:
     config = make_config(
         dataset="digits", model="digits-mlp", batch_size=8, learning_rate=0.5, epochs=1, seed=seed
     )
-    return record_of(Result(config, status, {"test_accuracy": 90.0 + seed}, {"step": [1, 2]}))
+    metrics = {"test_accuracy": 90.0 + seed, "train_accuracy": 99.0, "train_loss": 0.1}
+    return record_of(Result(config, status, metrics, {"step": [1, 2]}))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,34 @@ def test_a_name_that_no_folder_can_have_is_refused_in_one_line(name: str) -> Non
     with pytest.raises(InputError, match="there is no store") as caught:
         find_store(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("closed", ["store", "store/digits"])
+def test_a_store_that_may_not_be_read_is_not_called_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    fill(tmp_path / "store")
+
+    def may_not(listing):
+        def tried(path="."):
+            if str(path) == str(tmp_path / closed):
+                raise PermissionError(13, "Permission denied", str(path))
+            return listing(path)
+
+        return tried
+
+    # The permissions themselves mean nothing to root, as whom tests may run.
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, may_not(getattr(os, name)))
+    with pytest.raises(InputError, match=r"cannot read records at .*store \(Permission denied\)"):
+        find_store(tmp_path / "store")
+
+
+def test_an_absolute_store_needs_no_current_folder(
+    book: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (book / "gone").mkdir()
+    monkeypatch.chdir(book / "gone")
+    (book / "gone").rmdir()
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "lib" / "py" / "sgdnoise" / "c.py"))
+    assert find_store(book / "results").root == book / "results"

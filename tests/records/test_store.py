@@ -37,9 +37,11 @@ def config(seed=0, **changes):
 
 
 def record(seed=0, accuracy=90.0, status="done"):
-    return record_of(
-        Result(config(seed), status, {"test_accuracy": accuracy}, {"step": [1, 2]}, seconds=1.5)
-    )
+    return record_of(Result(config(seed), status, ended(accuracy), {"step": [1, 2]}, seconds=1.5))
+
+
+def ended(accuracy=90.0):
+    return {"test_accuracy": accuracy, "train_accuracy": 99.0, "train_loss": 0.25}
 
 
 def test_round_trip_and_provenance(tmp_path):
@@ -49,7 +51,7 @@ def test_round_trip_and_provenance(tmp_path):
     assert list(read) == [config(0).id, config(1).id]
     one = read[config(1).id]
     assert one.config == config(1)
-    assert one.metrics == {"test_accuracy": 90.0}
+    assert one.metrics == ended()
     assert {"code", "device", "torch", "seconds", "date", "precision"} <= one.provenance.keys()
     assert store.complaints == []
 
@@ -64,7 +66,7 @@ def test_round_trip_and_provenance(tmp_path):
 )
 def test_a_config_of_lists_round_trips(tmp_path, changes):
     store, run = Store(tmp_path), config(3, **changes)
-    made = record_of(Result(run, "done", {"test_accuracy": 90.0}, {"sharpness": [1.0]}, 1.5))
+    made = record_of(Result(run, "done", ended(), {"step": [1], "sharpness": [1.0]}, 1.5))
     store.append(SCALE, NAME, [made, record(0)])
     again = Store(tmp_path)
     assert again.read(SCALE, NAME)[run.id] == made
@@ -176,6 +178,85 @@ def test_a_record_of_wrong_shapes_is_named_and_its_run_missing(tmp_path, changes
     assert says in said
     assert "\n" not in said
     assert len(said) < 500
+
+
+CURVES = {
+    "step": [1, 2],
+    "train_loss": [2.3, 1.0],
+    "distance": [0.1, 0.2],
+    "test_step": [2],
+    "test_accuracy": [80.0],
+    "batch_loss_drop/8": [0.1, -0.2, 0.0],
+    "layer_curvature_epoch": [0],
+    "layer_radius/head": [1.0],
+    "epoch_stride": [0.1],
+    "epoch_loss": [2.3, 1.0],
+    "another_probe": [None, -3.0, 1.0, 7.0],
+}
+"""Of a run that is done, one of each kind; those of a new probe are its own."""
+
+
+@pytest.mark.parametrize(
+    ("curves", "says"),
+    [
+        ({}, ""),
+        ({"step": []}, "has not as many points as its step"),
+        ({"step": None}, "curves, and no step among them"),
+        ({"step": [1]}, "has not as many points as its step"),
+        ({"step": [2, 1]}, "its curve step does not rise"),
+        ({"step": [0, 1]}, "its curve step does not rise"),
+        ({"step": [1, None]}, "its curve step is not finite"),
+        ({"train_loss": [2.3, None]}, "its curve train_loss is not finite"),
+        ({"train_loss": [2.3, -1.0]}, "its curve train_loss is below 0"),
+        ({"train_loss": [2.3]}, "train_loss has not as many points"),
+        ({"distance": [-0.1, 0.2]}, "its curve distance is below 0"),
+        ({"test_accuracy": [101.0]}, "its curve test_accuracy is above 100"),
+        ({"test_accuracy": [None]}, "its curve test_accuracy is not finite"),
+        ({"test_accuracy": [80.0, 81.0]}, "as many points as its test_step"),
+        ({"test_step": None}, "as many points as its step"),
+        ({"batch_loss_drop/8": [0.1, 0.2]}, "batch_loss_drop/8 has not as many points"),
+        ({"layer_curvature_epoch": None}, "as many points as its layer_curvature_epoch"),
+        ({"epoch_loss": [2.3]}, "as many points as its epoch_stride"),
+        ({"another_probe": []}, "its curve another_probe is empty"),
+    ],
+)
+def test_curves_that_a_finished_run_cannot_have_are_named(tmp_path, curves, says):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1)])
+    path = store.path(SCALE, NAME)
+    first, second = path.read_text().splitlines()
+    changed = {name: values for name, values in (CURVES | curves).items() if values is not None}
+    path.write_text(f"{first}\n{_resigned(second, curves=changed)}\n")
+    assert (config(1).id in store.read(SCALE, NAME)) == (not says)
+    assert [says in said for said in store.complaints] == [True] * bool(says)
+
+
+@pytest.mark.parametrize(
+    ("status", "metrics", "says"),
+    [
+        ("done", {}, "has no final numbers"),
+        ("done", ended() | {"distance": None}, "its metric distance is not finite"),
+        ("done", ended() | {"distance": -1.0}, "its metric distance is below 0"),
+        ("done", ended() | {"train_loss": -5.0}, "its metric train_loss is below 0"),
+        ("done", ended(250.0), "its metric test_accuracy is above 100"),
+        ("done", ended(-0.5), "its metric test_accuracy is below 0"),
+        ("done", {"test_accuracy": 90.0, "train_loss": 0.1}, "it lacks its train_accuracy"),
+        ("done", {"test_accuracy": 90.0, "train_accuracy": 99.0}, "it lacks its train_loss"),
+        ("done", {"train_accuracy": 99.0, "train_loss": 0.1}, "no final score of the test set"),
+        ("done", {"test_perplexity": 80.0, "train_perplexity": 9.0, "train_loss": 2.2}, ""),
+        ("diverged", {"diverged_at": 3, "test_accuracy": 90.0}, "diverged, and it has a final"),
+        ("diverged", {"diverged_at": 3, "test_accuracy": None}, ""),
+        ("failed", {}, ""),
+    ],
+)
+def test_final_numbers_that_a_run_cannot_end_with_are_named(tmp_path, status, metrics, says):
+    store = Store(tmp_path)
+    store.append(SCALE, NAME, [record(0), record(1)])
+    path = store.path(SCALE, NAME)
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{_resigned(second, status=status, metrics=metrics)}\n")
+    assert (config(1).id in store.read(SCALE, NAME)) == (not says)
+    assert [says in said for said in store.complaints] == [True] * bool(says)
 
 
 @pytest.mark.parametrize(

@@ -510,6 +510,9 @@ def test_a_scheduler_that_does_not_answer_is_named_in_time(tmp_path, monkeypatch
     assert time.monotonic() - begin < 20
     with pytest.raises(InputError, match="no-such-scheme"):
         sweep.run_sweep(tiny(1), Store(tmp_path), scheduler="no-such-scheme://x")
+    # It needs certificates, for want of which the client has a TypeError.
+    with pytest.raises(InputError, match=r"no Dask scheduler answers at tls://127\.0\.0\.1:1 "):
+        sweep.run_sweep(tiny(1), Store(tmp_path), scheduler="tls://127.0.0.1:1")
     # One that is collected while another is made would wait for it for ever.
     assert half_made_clients() == []
 

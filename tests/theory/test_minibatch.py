@@ -139,5 +139,11 @@ def test_what_is_no_batch_is_refused(given, why):
         minibatch.moments_of([[1.0, 2.0]])
 
 
+def test_a_batch_is_not_made_like_a_larger_one():
+    with pytest.raises(ValueError, match="a batch of 2 like a smaller one, got 5"):
+        minibatch.matching_variance(GRADIENTS, 2, 5)
+    assert minibatch.matching_variance(GRADIENTS, 2, 2) == 0
+
+
 def test_more_draws_than_examples_are_legal_with_replacement():
     assert minibatch.coefficients(12, 6, "with") == (1 / 12, 0.0)

@@ -166,6 +166,7 @@ def test_an_alpha_that_no_potential_has_is_refused_in_one_line(alpha):
         lambda: rw.walk(alpha, 1.0, [10], potentials=1),
         lambda: rw.waves(alpha, 3, np.random.default_rng(0)),
         lambda: rw.field_walk(alpha, 1.0, [10], dimensions=3, potentials=1),
+        lambda: rw.wave_increments(alpha, [1.0]),
     ):
         with pytest.raises(InputError, match=r"alpha must lie in \(0, 2\]") as error:
             use()
@@ -175,10 +176,42 @@ def test_an_alpha_that_no_potential_has_is_refused_in_one_line(alpha):
 def test_a_plane_has_no_waves():
     with pytest.raises(InputError, match="a plane, which has no waves"):
         rw.waves(2, 3, np.random.default_rng(0))
+    with pytest.raises(InputError, match="a plane, which has no waves"):
+        rw.wave_increments(2, [1.0])
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"walkers": 0}, {"reach": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 0.0}, {"walkers": 0}, {"reach": 0}, {"potentials": 0}]
+)
 def test_what_is_no_walk_is_refused(wrong):
     given = {"temperature": 1.0, "times": [10], "potentials": 1, **wrong}
     with pytest.raises(ValueError, match="must be"):
         rw.walk(1.0, **given)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [[4, 2], [2, 2], [0, 2], [-2], [], [2.5], [[2, 4]], 2, [float("nan")], [float("inf")], [1e300]],
+)
+def test_times_that_do_not_rise_from_1_are_refused(times):
+    for use in (
+        lambda: rw.walk(1.0, 1.0, times, potentials=2, reach=8),
+        lambda: rw.field_walk(1.0, 1.0, times, potentials=2, dimensions=2),
+    ):
+        with pytest.raises(ValueError, match="rising from 1") as error:
+            use()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [{"potentials": 0}, {"dimensions": 0}, {"stride": 0.0}])
+def test_what_is_no_walk_in_many_dimensions_is_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        rw.field_walk(1.0, 1.0, [10], **{"dimensions": 2, "potentials": 1, **wrong})
+
+
+def test_what_has_no_exact_law_is_refused():
+    for given in ((-1.0, 3), (0.0, 3), (1.0, 0)):
+        with pytest.raises(ValueError, match="must be"):
+            rw.exact_squares(np.zeros((1, 9)), *given)
+    with pytest.raises(ValueError, match="features must be"):
+        rw.waves(1.0, 2, np.random.default_rng(0), features=0)

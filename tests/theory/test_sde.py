@@ -257,3 +257,29 @@ class TestLinearScaling:
     def test_refuses_a_fraction_of_a_step(self) -> None:
         with pytest.raises(ValueError, match="divided"):
             sde.linear_scaling(0.1, 2, 100, [3])
+
+    @pytest.mark.parametrize("factor", [0, -1, float("nan"), float("inf")])
+    def test_refuses_a_factor_that_is_not_positive(self, factor: float) -> None:
+        with pytest.raises(ValueError, match="factor must be positive"):
+            sde.linear_scaling(0.1, 4, 10, [1, factor])
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: sde.temperature(-1, 4), "learning rate must be positive"),
+        (lambda: sde.temperature([0.1, float("nan")], 4), "learning rate must be positive"),
+        (lambda: sde.sde_variance(H, -1, 0.1), "noise variance must be finite and not negative"),
+        (lambda: sde.sde_variance(H, C, -0.1), "temperature must be finite and not negative"),
+        (lambda: sde.stationary_variance(0.1, H, -1, 4), "noise variance must be"),
+        (lambda: sde.reshuffled_law(0.1, H, -1, 5, 10), "noise variance must be"),
+        (lambda: sde.linear_scaling(0.1, 4, 10, [1], noise_variance=-1), "noise variance must be"),
+    ],
+)
+def test_what_has_no_law_is_refused(call, told) -> None:
+    with pytest.raises(ValueError, match=told):
+        call()
+
+
+def test_without_noise_there_is_no_spread() -> None:
+    assert sde.sde_variance(H, 0, 0.1) == sde.stationary_variance(0.1, H, 0, 4) == 0

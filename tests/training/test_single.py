@@ -257,6 +257,10 @@ def test_looking_at_the_test_set_costs_what_it_may():
 def test_a_norm_over_one_example_is_refused_before_training(images):
     with pytest.raises(InputError, match="at least 2"):
         run(config(batch_size=1), images)
+    with pytest.raises(InputError, match=r"batch size 1 leaves .* choose at least 2, or norm none"):
+        run(config(batch_size=1, norm="batch"), images)
+    with pytest.raises(InputError, match=r"batch size 3 in ghosts of 2 .* a multiple of 2, or l"):
+        run(config(batch_size=3, ghost_batch_size=2), images)
 
 
 def test_a_failure_on_the_way_is_a_failed_result(monkeypatch, images):

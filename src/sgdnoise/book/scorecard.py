@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,10 +13,12 @@ from types import ModuleType
 from typing import Any, TypeAlias, get_args
 
 from sgdnoise.analysis import Reading
+from sgdnoise.checkout import roots
 from sgdnoise.claims import HELD, Claim, Verdict, Word
 from sgdnoise.errors import InputError, shown
 from sgdnoise.experiments import EXPERIMENTS, check_scale, findings, studies
 from sgdnoise.papers.numbers import claims, own, stated, waiting
+from sgdnoise.records.find import SHIPPED
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import SCALES
 from sgdnoise.study.study import Study
@@ -33,7 +36,11 @@ ALPHA = 0.05
 
 
 def scorecard(
-    store: Store, scale: str | None = None, paper: str | None = None, claim: str | None = None
+    store: Store,
+    scale: str | None = None,
+    paper: str | None = None,
+    claim: str | None = None,
+    refused: Callable[[str], object] = lambda complaint: None,
 ) -> list[Row]:
     """One row a claim and scale, in the experiments' order; last the claims that nothing tests yet.
 
@@ -51,9 +58,11 @@ def scorecard(
         scale: one scale; None for all.
         paper: S20, H17 or G20; None for all.
         claim: the id of one claim; None for all.
+        refused: is given each of the store's complaints about a record, one line.
 
     Raises:
-        InputError: for an unknown scale, or a claim that no paper's list knows.
+        InputError: for an unknown scale, a claim that no paper's list knows, or one that does not
+            stand at this scale.
     """
     if scale is not None:
         check_scale(scale)
@@ -72,7 +81,9 @@ def scorecard(
         if not asked:
             continue
         reading = Reading(study, store.read(*study.place))
-        lost = _lost(study, len(store.complaints))
+        lost = _lost(study, store)
+        for complaint in store.complaints:
+            refused(complaint)
         for one in asked:
             verdict = one.judge(reading)
             if verdict.word == "not measured":
@@ -80,7 +91,20 @@ def scorecard(
             rows.append(_row(one, verdict, reading, module))
     if scale is None:
         rows += [_waits(name) for name in waiting() if wanted(name)]
+    if claim is not None and scale is not None and not rows:
+        raise InputError(f"{claim} does not stand at scale {scale}: {_stands_at(claim)}")
     return rows
+
+
+def _stands_at(claim: str) -> str:
+    """The scales at which experiments test a claim, as a clause."""
+    modules = {name: findings(name) for name in EXPERIMENTS}
+    scales = dict.fromkeys(
+        study.scale
+        for study in studies()
+        if any(one.id == claim for one in modules[study.experiment.name].CLAIMS)
+    )
+    return f"it stands at {', '.join(scales)}" if scales else "no experiment tests it yet"
 
 
 def check_claim(claim: str) -> None:
@@ -98,12 +122,23 @@ def check_claim(claim: str) -> None:
     raise InputError(f"no claim is called {shown(claim)}: {hint}")
 
 
-def _lost(study: Study, lines: int) -> str:
-    """What is said of lines in the store that are no sound records."""
+def _lost(study: Study, store: Store) -> str:
+    """What is said of lines that are no sound records, when the store has just been read."""
+    lines = len(store.complaints)
     if not lines:
         return ""
     many = "1 line of its records is" if lines == 1 else f"{lines} lines of its records are"
-    return f" {many} not sound: `{study.command}` sets them aside and trains those runs."
+    command = study.command + _named(store)
+    return f" {many} not sound: `{command}` sets them aside and trains those runs."
+
+
+def _named(store: Store) -> str:
+    """The option that names a store to `sgdnoise reproduce`; empty for one that it takes anyway."""
+    root = store.root.resolve()
+    own = (SHIPPED, *(folder / "results" for folder in roots()))
+    if any(root == folder.resolve() for folder in own):
+        return ""
+    return f" --results {shlex.quote(str(root))}"
 
 
 def _row(claim: Claim, verdict: Verdict, reading: Reading, module: ModuleType) -> Row:

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from sgdnoise.data.dataset import Dataset, balanced_subset, from_arrays
-from sgdnoise.data.store import data_roots
-from sgdnoise.errors import InputError
+from sgdnoise.data.store import data_roots, named_path
+from sgdnoise.errors import InputError, shown
 from sgdnoise.progress import bar
 
 IMAGE_FOLDER = "image-folder"
@@ -48,11 +48,12 @@ def find_image_folder(name: str) -> Path:
         )
     places = [Path(path), *(root / path for root in data_roots())]
     for place in places:
-        if all((place / split).is_dir() for split in SPLITS):
+        # Unlike Path.is_dir, no error where nothing may be read, or where a name is too long.
+        if all(os.path.isdir(place / split) for split in SPLITS):
             return place
     raise InputError(
-        f"no image folder at {', '.join(map(str, places))}: it needs a folder train and a folder "
-        "val, each with a folder for every class"
+        f"no image folder at {', '.join(map(named_path, places))}: it needs a folder train and a "
+        "folder val, each with a folder for every class"
     )
 
 
@@ -71,14 +72,18 @@ class ImageFolder:
         """Lists the folder; decodes nothing.
 
         Raises:
-            InputError: no images, an empty class, or other classes in `val` than in `train`.
+            InputError: no images, an empty class, other classes in `val` than in `train`, a folder
+                that cannot be read, or a `SHA256SUMS` that is no list of hashes.
         """
         self.root = root
         self.image_size = image_size
-        names = {
-            split: sorted(entry.name for entry in os.scandir(root / split) if entry.is_dir())
-            for split in SPLITS
-        }
+        try:
+            names = {
+                split: sorted(entry.name for entry in os.scandir(root / split) if entry.is_dir())
+                for split in SPLITS
+            }
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
         if names["train"] != names["val"]:
             odd = sorted(set(names["train"]) ^ set(names["val"]))
             raise InputError(
@@ -113,10 +118,26 @@ class ImageFolder:
     def _checksums(self) -> dict[Path, str] | None:
         """The hashes that `SHA256SUMS` gives, or None without one."""
         sums = self.root / "SHA256SUMS"
-        if not sums.is_file():
+        if not os.path.lexists(sums):
             return None
-        rows = (line.split(maxsplit=1) for line in sums.read_text().splitlines() if line.strip())
-        known = {self.root / path.lstrip("*"): digest for digest, path in rows}
+        try:
+            text = sums.read_text("utf-8")
+        except OSError as error:
+            raise InputError(
+                f"{sums} cannot be read ({error.strerror}): write it anew, or remove it"
+            ) from None
+        except UnicodeDecodeError:
+            raise InputError(f"{sums} is no UTF-8 text: write it anew, or remove it") from None
+        known = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.split(maxsplit=1)
+            if len(words) == 1:
+                raise InputError(
+                    f"{sums} has no hash and path in line {number}, but {shown(words[0])}: "
+                    "write it anew, or remove it"
+                )
+            if words:
+                known[self.root / words[1].lstrip("*")] = words[0]
         for split in self.paths:
             for path in self.paths[split]:
                 if path not in known:

@@ -111,15 +111,23 @@ def data_roots() -> list[Path]:
     """The folders of `SGDNOISE_DATA`, in order, then the system's.
 
     Raises:
-        InputError: one of the user's does not exist.
+        InputError: one of the user's does not exist, or may not be entered.
     """
     named = [Path(part) for part in os.environ.get("SGDNOISE_DATA", "").split(os.pathsep) if part]
     for root in named:
-        if not root.is_dir():
+        # Unlike Path.is_dir, no error where nothing may be read, or where a name is too long.
+        if not (os.path.isdir(root) and os.access(root, os.X_OK)):
             raise InputError(
-                f"SGDNOISE_DATA names {root}, which is no folder: correct it or leave it out"
+                f"SGDNOISE_DATA names {named_path(root)}, which is no folder that can be entered: "
+                "correct it or leave it out"
             )
-    return named + [root for root in SYSTEM_ROOTS if root.is_dir()]
+    return named + [root for root in SYSTEM_ROOTS if os.path.isdir(root)]
+
+
+def named_path(path: Path) -> str:
+    """A path as an error names it, cut to 200 characters: what was typed may be endless."""
+    text = str(path)
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def cache_folder() -> Path:
@@ -239,7 +247,7 @@ def verify(files: FileSet) -> tuple[FileReport, ...]:
 
 
 def _listed(paths: Iterable[Path]) -> str:
-    return ", ".join(str(path) for path in paths)
+    return ", ".join(map(named_path, paths))
 
 
 # --- fetching --------------------------------------------------------------------------------

@@ -60,7 +60,10 @@ def experiment_named(name: str) -> Experiment:
     if name not in EXPERIMENTS:
         near = difflib.get_close_matches(name, EXPERIMENTS, n=1)
         hint = f"did you mean {near[0]}? There are" if near else "choose one of"
-        raise InputError(f"no experiment is called {shown(name)}: {hint} {', '.join(EXPERIMENTS)}")
+        raise InputError(
+            f"no experiment is called {shown(name)}: {hint} {', '.join(EXPERIMENTS)}; "
+            "`sgdnoise reproduce` takes all as well"
+        )
     return EXPERIMENTS[name]
 
 

@@ -234,23 +234,32 @@ def to_ghost_batch_norm(
 
     Parameters and buffers stay the same tensors, so optimizers built before go on working and a
     state_dict moves both ways. Hooks stay. `nn.SyncBatchNorm`, instance norm and the user's own
-    subclasses of batch norm are left as they are; ghost batch norm gets the new size. A module that
-    *is* a batch norm is converted too, not only those inside one.
+    subclasses of batch norm are left as they are; ghost batch norm gets the new size, and so does
+    `GhostNoiseNorm`, which becomes ghost batch norm. A module that *is* a batch norm is converted
+    too, not only those inside one. A model that is refused is not changed.
 
     Raises:
-        InputError: ghost_batch_size < 2, or the model holds a lazy batch norm not yet initialised.
+        InputError: ghost_batch_size < 2, what is no module, or a model that holds a lazy batch norm
+            not yet initialised.
     """
+    from sgdnoise.ghost_norm.noise import GhostNoiseNorm  # which is made of this module's norm
+
     _checked_ghost_size(ghost_batch_size)
     _checked_update(running_update)
+    if not isinstance(model, nn.Module):
+        raise InputError(f"a model must be an nn.Module, got one of type {type(model).__name__}")
     lazy = (nn.LazyBatchNorm1d, nn.LazyBatchNorm2d, nn.LazyBatchNorm3d)
     for name, module in model.named_modules():
         if isinstance(module, lazy):
             raise InputError(
                 f"{name or 'the model'} is a lazy batch norm without a size: run one batch first"
             )
-        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, GhostBatchNorm):
+    plain = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    for module in model.modules():
+        if type(module) in (*plain, GhostBatchNorm, GhostNoiseNorm):
             # The class alone differs, so changing it keeps tensors, hooks and shared references.
             module.__class__ = GhostBatchNorm
+            assert isinstance(module, GhostBatchNorm)  # the checker is not told by the line above
             module.ghost_batch_size = ghost_batch_size
             module.running_update = running_update
     return model

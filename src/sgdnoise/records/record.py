@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
-from sgdnoise.config import RunConfig, Status, canonical_json, make_config
+from sgdnoise.config import RunConfig, canonical_json, make_config
 from sgdnoise.errors import InputError
+from sgdnoise.records.shape import misshapen
 
 # What differs between two runs of one config on one machine without meaning anything.
 _VOLATILE = ("seconds", "date")
@@ -70,7 +70,7 @@ class Record:
         summed = line.strip().replace(f',"sha256":"{body["sha256"]}"', "", 1)
         if body["sha256"] != hashlib.sha256(summed.encode()).hexdigest():
             raise ValueError("was altered: its sha256 does not fit")
-        if wrong := _misshapen(body):
+        if wrong := misshapen(body):
             raise ValueError(f"is not a record: {wrong}")
         try:
             config = make_config(**body["config"])
@@ -113,48 +113,3 @@ def _refuse(constant: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 _FIELDS = {"id", "config", "status", "metrics", "curves", "provenance", "sha256"}
-
-_STATUSES = get_args(Status)
-
-_TOLD = {"code": str, "device": str, "precision": str, "date": str, "seconds": float | int}
-"""What every record says of where it comes from, and what the pages count on."""
-
-
-def _misshapen(body: dict[str, Any]) -> str:
-    """What is not of its shape in a record whose sum is right, in one clause; empty for nothing."""
-    for name in ("config", "metrics", "curves", "provenance"):
-        if not isinstance(body[name], dict):
-            return f"its {name} is no table"
-    if body["status"] not in _STATUSES:
-        return f"its status is none of {', '.join(_STATUSES)}"
-    if not isinstance(body.get("reason"), str | None):
-        return "its reason is no text"
-    for name, value in body["provenance"].items():
-        if not isinstance(value, str) and not _is_number(value):
-            return f"its {name} is neither text nor a number"
-    for name, value in body["metrics"].items():
-        if not _is_number(value):
-            return f"its metric {name} is no number"
-    for name, values in body["curves"].items():
-        if not isinstance(values, list) or not _are_numbers(values):
-            return f"its curve {name} is no list of numbers"
-    for name, kind in _TOLD.items():
-        if not isinstance(body["provenance"].get(name), kind):
-            return f"its provenance lacks its {name}"
-    return ""
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a number that a float can hold, or null, which stands for not finite."""
-    if type(value) is int:
-        return -_LARGEST <= value <= _LARGEST
-    return value is None or (type(value) is float and math.isfinite(value))
-
-
-def _are_numbers(values: list[Any]) -> bool:
-    # Most curves are floats alone, and a sum is not finite if one of them is not: told in no loop.
-    floats = set(map(type, values)) == {float} and math.isfinite(sum(values))
-    return floats or all(map(_is_number, values))
-
-
-_LARGEST = 2**63 - 1

@@ -116,7 +116,7 @@ def _collector_paused() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told(
+def told(
     doing: str, path: Path, error: type[InputError] | type[FailureError] = InputError
 ) -> Iterator[None]:
     """Turns what the system says of a path into one line: what, why, and what to do.
@@ -175,7 +175,7 @@ class Store:
         """
         path = self.path(scale, experiment)
         self.complaints = []
-        with _told("read records", path), contextlib.ExitStack() as stack:
+        with told("read records", path), contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(path.open("rb"))
             except FileNotFoundError:
@@ -200,7 +200,7 @@ class Store:
         path, records = self.path(scale, experiment), list(records)
         if not records:
             return
-        with _told("write records", path, FailureError):
+        with told("write records", path, FailureError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{scale}-{experiment}-write"):
                 self._append(path, records)
@@ -218,7 +218,7 @@ class Store:
             FailureError: when the folder cannot be written.
         """
         path = self.path(scale, experiment)
-        with _told("write records", path, FailureError):
+        with told("write records", path, FailureError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{scale}-{experiment}-write"):
                 there = self.read(scale, experiment)
@@ -252,7 +252,7 @@ class Store:
         wanted, found = set(runs), {}
         path = self.path(scale, experiment)
         for other in sorted(path.parent.glob("*.jsonl")) if wanted else ():
-            with _told("read records", other):
+            with told("read records", other):
                 lines = _lines(other) if other != path else []
             mine = {record.id: record for record in _some(lines, wanted, code) if fits(record)}
             if mine:
@@ -274,7 +274,7 @@ class Store:
         self.read(scale, experiment)
         if self.complaints:
             path = self.path(scale, experiment)
-            with _told("set records aside", path), self.lock(f"{scale}-{experiment}-write"):
+            with told("set records aside", path), self.lock(f"{scale}-{experiment}-write"):
                 self._set_aside(path)
         return self.complaints
 
@@ -290,7 +290,7 @@ class Store:
         path = self.path(scale, experiment)
         if not self.read(scale, experiment):
             return
-        with _told("retire records", path), self.lock(f"{scale}-{experiment}-write"):
+        with told("retire records", path), self.lock(f"{scale}-{experiment}-write"):
             kept: list[bytes] = []
             retired: dict[str, list[bytes]] = {}
             for line in _lines(path):
@@ -326,7 +326,7 @@ class Store:
             FailureError: one line that names the folder.
             InputError: likewise, for what cannot be the name of a folder.
         """
-        with _told("write records", self.root, FailureError):
+        with told("write records", self.root, FailureError):
             (self.root / ".locks").mkdir(parents=True, exist_ok=True)
             probe = self.root / ".locks" / f"probe-{os.getpid()}"
             probe.touch()

@@ -13,11 +13,12 @@ def outcomes(records: Mapping[str, Record], objectives: Iterable[str]) -> dict[s
     """Final numbers by run, NaN for a run that diverged; failed runs are left out, as missing."""
     wanted = tuple(objectives)
     return {
-        run: {name: _number(record.metrics.get(name)) for name in wanted}
+        run: {name: _number(record, name) for name in wanted}
         for run, record in records.items()
         if record.status != "failed"
     }
 
 
-def _number(value: float | None) -> float:
+def _number(record: Record, name: str) -> float:
+    value = record.metrics.get(name) if record.status == "done" else None
     return math.nan if value is None else float(value)

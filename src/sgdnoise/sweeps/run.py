@@ -111,13 +111,21 @@ def check_minutes(minutes: float) -> None:
         )
 
 
-def check_runs(configs: Iterable[RunConfig]) -> None:
+def check_runs(configs: Iterable[RunConfig], *, fetch: bool = False) -> None:
     """Refuses runs that their training set does not allow, before any is trained.
 
+    Args:
+        configs: the runs.
+        fetch: whether their data sets are verified too, and fetched if need be, as training would:
+            an experiment of several could else be half trained before it meets the one it lacks.
+
     Raises:
-        InputError: for a data set that is not there, a subset larger than it, a batch larger than
-            the subset, or phases that do not fit into the budget.
+        InputError: for a subset larger than its data set, a batch larger than the subset, phases
+            that do not fit into the budget, or an image folder that is not there; with `fetch` for
+            any data set that is neither there nor to be had.
+        FailureError: with `fetch`, where the cache cannot be written.
     """
+    configs = list(configs)
     told = ("dataset", "train_size", "batch_size", "phases", "epochs", "steps")
     unlike = {tuple(getattr(config, name) for name in told): config for config in configs}
     for config in unlike.values():
@@ -129,6 +137,8 @@ def check_runs(configs: Iterable[RunConfig]) -> None:
                 f"to train on: choose at most {there}"
             )
         config.batches(size)
+    for name in sorted({config.dataset for config in configs}) if fetch else ():
+        data.fetch(name)
 
 
 def run_sweep(
@@ -165,10 +175,10 @@ def run_sweep(
         How many runs were found, trained, and failed, and how many were left.
 
     Raises:
-        InputError: for jobs out of bounds, a scheduler that does not answer within 20 s or
-            whose workers have other training code; where runs are missing that need a GPU, for
-            one with too little memory, or too old a torch; where all of them do, for none, or for
-            more than one job on it.
+        InputError: for jobs out of bounds, data that are neither there nor to be had, a scheduler
+            that does not answer within 20 s or whose workers have other training code; where runs
+            are missing that need a GPU, for one with too little memory, or too old a torch; where
+            all of them do, for none, or for more than one job on it.
         FailureError: when the store cannot be written, a worker process was killed, the scheduler
             was lost, or it had no workers for 20 s.
     """
@@ -187,6 +197,8 @@ def run_sweep(
     on_gpu = [config for config in missing if places.of(config) == "cuda"]
     instead = "leave out --gpu" if gpu else _instead(study)
     devices = _devices(on_gpu, len(missing), jobs, instead, here=scheduler is None)
+    if scheduler is None:
+        check_runs((c for c in missing if places.of(c) in devices), fetch=True)
     tried: set[str] = set()
     with ExitStack() as stack:
         checkpoints = store.root / ".checkpoints"

@@ -166,7 +166,8 @@ class Cluster:
         why = ""
         try:
             self.client = Client(address, timeout=SCHEDULER_SECONDS)
-        except (OSError, ValueError) as error:
+        # A TypeError for a scheme that needs what is not there: certificates, or a library.
+        except (OSError, ValueError, TypeError) as error:
             why = type(error).__name__
         if why:
             # The client that did not come to be closes itself when it is collected. If that happens

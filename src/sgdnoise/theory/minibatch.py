@@ -109,7 +109,14 @@ def matching_variance(gradients: ArrayLike, batch_size: int, small: int) -> floa
     """The σ² with which a batch of M has the trace of the covariance of one of M_S.
 
     M tr[cov(M_S) − cov(M)]/tr S; M/M_S − 1 where N is large and g small. H17 prints σ² ∝ M.
+
+    Raises:
+        ValueError: for a small batch that is larger than the other, or as `coefficients`.
     """
+    if small > batch_size:
+        raise ValueError(
+            f"noise makes a batch of {shown(batch_size)} like a smaller one, got {shown(small)}"
+        )
     smaller, own = (covariance(gradients, m, "without") for m in (small, batch_size))
     return float(batch_size * np.trace(smaller - own) / np.trace(moments_of(gradients)[1]))
 

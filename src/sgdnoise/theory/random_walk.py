@@ -48,6 +48,34 @@ def check_alpha(alpha: object) -> float:
     return float(alpha)  # type: ignore[arg-type]
 
 
+def _check_rough(alpha: object) -> float:
+    """α as a number, refused unless it lies in (0, 2).
+
+    Raises:
+        InputError: no potential has such increments, or none that is made of waves.
+    """
+    alpha = check_alpha(alpha)
+    if alpha == 2:
+        raise InputError("alpha 2 is a plane, which has no waves: choose an alpha below 2")
+    return alpha
+
+
+def _check_times(times: ArrayLike) -> NDArray[np.int64]:
+    """Times as an array, refused unless they are whole numbers that rise from 1 or more.
+
+    Raises:
+        ValueError: for others, or none; compiled loops would read outside of their arrays.
+    """
+    wanted = np.asarray(times, dtype=np.float64)
+    legal = wanted.ndim == 1 and wanted.size > 0 and np.all(np.abs(wanted) <= 2**53)
+    if not legal or np.any(np.diff(wanted, prepend=0) < 1) or np.any(wanted % 1):
+        raise ValueError(
+            "times must be whole numbers of steps, rising from 1 or more, "
+            f"got {shown(wanted.tolist())}"
+        )
+    return wanted.astype(np.int64)
+
+
 def increments(alpha: float, count: int, potentials: int, rng: np.random.Generator) -> FloatArray:
     """V(x + 1) − V(x) of potentials on a line, shape (potentials, count), each of variance 1.
 
@@ -134,7 +162,7 @@ def walk(
     Args:
         alpha: exponent of the potential's increments, in (0, 2].
         temperature: T, in units of the potential's change from one site to the next.
-        times: whole numbers of steps, rising.
+        times: whole numbers of steps, rising, from 1.
         potentials: how many are drawn.
         walkers: on each of them.
         reach: sites to either side of the start; see `Walk.at_end`.
@@ -142,12 +170,14 @@ def walk(
 
     Raises:
         InputError: for an α outside (0, 2].
-        ValueError: for a temperature that is not positive, or other numbers below 1.
+        ValueError: for a temperature that is not positive, other numbers below 1, or times that do
+            not rise.
     """
     alpha, t = check_alpha(alpha), float(check_positive("temperature", temperature))
+    check_count("potentials", potentials)
     check_count("walkers", walkers)
     check_count("reach", reach)
-    wanted = np.asarray(times, dtype=np.int64)
+    wanted = _check_times(times)
     rng = np.random.default_rng([seed, round(1000 * alpha), round(1e6 * t)])
     squares, met, block = np.empty((potentials, wanted.size)), 0, max(1, 2**22 // (2 * reach + 1))
     for first in range(0, potentials, block):
@@ -199,7 +229,12 @@ def exact_squares(u: FloatArray, temperature: float, doublings: int) -> FloatArr
 
     Returns:
         Shape (potentials, doublings).
+
+    Raises:
+        ValueError: for a temperature that is not positive, or fewer doublings than one.
     """
+    check_positive("temperature", temperature)
+    check_count("doublings", doublings)
     u = np.asarray(u, dtype=np.float64)
     # 1 − right would lose the digits of what is small.
     right, left = _right(u, temperature), _right(-u[:, ::-1], temperature)[:, ::-1]
@@ -260,11 +295,11 @@ def waves(
 
     Raises:
         InputError: for an α outside (0, 2), the plane of α = 2 having no waves.
+        ValueError: for counts below 1.
     """
-    alpha = check_alpha(alpha)
-    if alpha == 2:
-        raise InputError("alpha 2 is a plane, which has no waves: choose an alpha below 2")
+    alpha = _check_rough(alpha)
     check_count("dimensions", dimensions)
+    check_count("features", features)
     octaves = np.log(HIGHEST / LOWEST)
     s = LOWEST * np.exp(octaves * (np.arange(features) + rng.random(features)) / features)
     k = s[:, None] * rng.standard_normal((features, dimensions))
@@ -278,7 +313,12 @@ def _transform(alpha: float) -> float:
 
 
 def wave_increments(alpha: float, distance: ArrayLike) -> FloatArray:
-    """E (V(w₁) − V(w₂))² of `waves` at a distance, by quadrature: r^α but for the ends' part."""
+    """E (V(w₁) − V(w₂))² of `waves` at a distance, by quadrature: r^α but for the ends' part.
+
+    Raises:
+        InputError: for an α outside (0, 2).
+    """
+    alpha = _check_rough(alpha)
     r = np.atleast_1d(np.asarray(distance, dtype=np.float64))
     log = np.linspace(np.log(LOWEST), np.log(HIGHEST), 20_001)
     kept = 1 - np.exp(-((np.exp(log) * r[:, None]) ** 2) / 2)
@@ -302,11 +342,15 @@ def field_walk(
 
     Raises:
         InputError: for an α outside (0, 2).
-        ValueError: for a temperature or a stride that is not positive, or numbers below 1.
+        ValueError: for a temperature or a stride that is not positive, numbers below 1, or times
+            that do not rise.
     """
+    alpha = _check_rough(alpha)
     t = float(check_positive("temperature", temperature))
     check_positive("stride", stride)
-    wanted = np.asarray(times, dtype=np.int64)
+    check_count("dimensions", dimensions)
+    check_count("potentials", potentials)
+    wanted = _check_times(times)
     rng = np.random.default_rng([seed, dimensions])
     squares = np.empty((potentials, wanted.size))
     for k in range(potentials):

@@ -26,6 +26,7 @@ from sgdnoise.theory.moments import kick_response, moments, stationary_energy
 from sgdnoise.theory.stability import (
     check_count,
     check_momentum,
+    check_not_negative,
     check_positive,
     critical_learning_rate,
     effective_learning_rate,
@@ -70,7 +71,11 @@ def temperature(
 
     With `train_size` the finite-set form ε_eff (1/B - 1/N), which holds for independently drawn
     batches only: under reshuffling the noise of an epoch sums to zero (`reshuffled_law`).
+
+    Raises:
+        ValueError: for a learning rate that is not positive, or as `minibatch_factor`.
     """
+    check_positive("learning rate", learning_rate)
     return effective_learning_rate(learning_rate, momentum) * minibatch_factor(
         batch_size, train_size
     )
@@ -183,9 +188,14 @@ def gaussian_density(x: ArrayLike, variance: ArrayLike) -> FloatArray:
 def sde_variance(
     curvature: ArrayLike, noise_variance: ArrayLike, temperature: ArrayLike
 ) -> FloatArray:
-    """Stationary variance T c / 2h of the SDE: an Ornstein–Uhlenbeck process, a Gaussian law."""
+    """Stationary variance T c / 2h of the SDE: an Ornstein–Uhlenbeck process, a Gaussian law.
+
+    Raises:
+        ValueError: for a curvature that is not positive, or what else is negative.
+    """
     h = check_positive("curvature", curvature)
-    return np.asarray(temperature) * np.asarray(noise_variance) / (2 * h)
+    c = check_not_negative("noise variance", noise_variance)
+    return check_not_negative("temperature", temperature) * c / (2 * h)
 
 
 def stationary_variance(
@@ -208,11 +218,16 @@ def stationary_variance(
 
     Returns:
         The variance; NaN at and beyond the critical learning rate, where there is none.
+
+    Raises:
+        ValueError: for a learning rate or curvature that is not positive, a negative noise
+            variance, or as `minibatch_factor`.
     """
     lr = check_positive("learning rate", learning_rate)
     h = check_positive("curvature", curvature)
     m = check_momentum(momentum)
-    sigma2 = np.asarray(noise_variance) * minibatch_factor(batch_size, train_size)
+    c = check_not_negative("noise variance", noise_variance)
+    sigma2 = c * minibatch_factor(batch_size, train_size)
     stable = lr < critical_learning_rate(h, m)
     return np.where(stable, lr**2 * sigma2 * stationary_energy(lr * h, m), np.nan)
 
@@ -264,12 +279,14 @@ def reshuffled_law(
         The law. Second moments only: it is not a Gaussian.
 
     Raises:
-        ValueError: for an unstable setting or a batch size that does not divide N.
+        ValueError: for an unstable setting, a negative noise variance, or a batch size that does
+            not divide N.
     """
     check_count("batch size", batch_size)
     check_count("training set size", train_size, least=2)
     lr = float(check_positive("learning rate", learning_rate))
     h = float(check_positive("curvature", curvature))
+    check_not_negative("noise variance", noise_variance)
     m = float(check_momentum(momentum))
     minibatch_factor(batch_size, train_size)
     n = _batches_per_epoch(batch_size, train_size)
@@ -358,9 +375,10 @@ def linear_scaling(
         factors: k, each such that steps/k is a whole number.
 
     Raises:
-        ValueError: if a factor leaves a fraction of a step.
+        ValueError: if a factor is not positive, or leaves a fraction of a step.
     """
     check_count("steps", steps)
+    check_positive("factor", factors)
     runs = []
     for k in factors:
         count = round(steps / k)

@@ -41,6 +41,19 @@ def check_positive(name: str, value: ArrayLike) -> FloatArray:
     return x
 
 
+def check_not_negative(name: str, value: ArrayLike) -> FloatArray:
+    """A quantity as an array, refused unless every value is finite and at least 0.
+
+    Raises:
+        ValueError: naming the quantity.
+    """
+    x = np.asarray(value, dtype=np.float64)
+    legal = (x >= 0) & np.isfinite(x)
+    if not legal.all():
+        raise ValueError(f"{name} must be finite and not negative, got {x[~legal].flat[0]}")
+    return x
+
+
 def check_count(name: str, value: int, most: int | None = None, *, least: int = 1) -> None:
     """Refuses what is not a whole number from `least` to `most`, if there is such a bound.
 

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from sgdnoise import data, models
-from sgdnoise.config import RunConfig
+from sgdnoise.config import ENGINE_VERSION, RunConfig
 from sgdnoise.data import Corpus, Dataset
-from sgdnoise.errors import FailureError, InputError
+from sgdnoise.errors import FailureError, InputError, shown
 from sgdnoise.training.checkpoints import checkpoint_of
-from sgdnoise.training.devices import arithmetic
+from sgdnoise.training.devices import arithmetic, require_cuda
 from sgdnoise.training.graphed import train_graphed
 from sgdnoise.training.result import Result, bundle_key, is_side_by_side, is_stacked
 from sgdnoise.training.single import train_single
@@ -51,11 +51,22 @@ def train(
         that runs out of memory is tried again with half the micro-batch.
 
     Raises:
-        InputError: for what cannot be trained, before any training.
+        InputError: for what cannot be trained, before any training: no list of configs, a device
+            that is not there, or a config of another engine among it.
         FailureError: when the GPU no longer answers.
         ValueError: for runs that do not share a bundle.
     """
-    device = torch.device(device)
+    if not isinstance(configs, list | tuple) or not configs:
+        raise InputError(f"train takes a list of run configs, at least one, got {_kind(configs)}")
+    for config in configs:
+        if not isinstance(config, RunConfig):
+            raise InputError(f"train takes run configs, as make_config makes: got {_kind(config)}")
+        if config.engine_version != ENGINE_VERSION:
+            raise InputError(
+                f"run {config.id} is of engine {config.engine_version}, and this is engine "
+                f"{ENGINE_VERSION}: make its config anew, or train it with the code that made it"
+            )
+    device = _checked_device(device)
     if len({bundle_key(config, device.type) for config in configs}) != 1:
         raise ValueError("these runs do not share a bundle: group them with `bundles`")
     first = configs[0]
@@ -78,6 +89,33 @@ def train(
     with arithmetic():
         results = _guarded(work, configs, device)
     return [dataclasses.replace(result, device="cuda") for result in results]
+
+
+def _kind(value: object) -> str:
+    """What was given, in words of one line."""
+    empty = isinstance(value, list | tuple) and not value
+    return "an empty one" if empty else f"one of type {type(value).__name__}"
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    """The device, refused unless it is the CPU or a GPU of this machine.
+
+    Raises:
+        InputError: another kind, or a GPU that is not there.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise InputError(f"device {shown(str(device))}: choose cpu or cuda")
+    if found.type == "cuda":
+        require_cuda("choose device cpu")
+        if (found.index or 0) >= torch.cuda.device_count():
+            raise InputError(
+                f"device {found}: there are {torch.cuda.device_count()} GPUs here, counted from 0"
+            )
+    return found
 
 
 def _load(name: str, train_size: int | None, device: torch.device) -> Dataset | Corpus:

@@ -388,10 +388,14 @@ def _check(batches: BatchSchedule, task: Task, model: nn.Module) -> None:
     for norm in norms:
         for size in (stretch.batch_size for stretch in batches.stretches):
             ghost = getattr(norm, "ghost_batch_size", size)
+            if size == 1:
+                raise InputError(
+                    "batch size 1 leaves batch norm a single one: choose at least 2, or norm none"
+                )
             if min(ghost_sizes(size, ghost)) < 2:
                 raise InputError(
-                    f"batch size {size} with batch norm over {ghost} examples leaves "
-                    "it a single one: choose at least 2, even if ghosts are of 2, or norm none"
+                    f"batch size {size} in ghosts of {ghost} leaves the last of them a single one: "
+                    f"choose a multiple of {ghost}, or larger ghosts"
                 )
     width = task.outputs(model.eval(), task.inputs(task.train.examples[:1])).shape[-1]
     if width != task.width:

@@ -22,3 +22,8 @@ def test_grid_of_rates_resolves_the_fastest_ripple(m: float) -> None:
     assert np.diff(turn).max() <= math.pi / 12 + 1e-6
     assert grid[0] <= (1 - math.sqrt(m)) ** 2 * (1 + 1e-9) + 1e-4
     assert grid[-1] >= (1 + math.sqrt(m)) ** 2 * (1 - 1e-9)
+
+
+def test_grid_of_rates_is_positive_at_a_momentum_next_to_1() -> None:
+    grid = ripple_grid(SMALL, 0.999999999, 1000, 1e-20, 3.9)
+    assert (grid >= 1e-20).all()

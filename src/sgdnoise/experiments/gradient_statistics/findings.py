@@ -378,7 +378,8 @@ def curvature_varies(reading: Reading) -> Verdict:
     factor = 2 ** (value.value + WIDELY)
     why = (
         f"the median radii of {len(m.tensors(found[0]))} tensors differ by a factor of "
-        f"{factor:.2g}, the mean over training. Widely means 10; log₂ of the ratio is {value}."
+        f"{float(f'{factor:.2g}'):,g}, the mean over training. Widely means 10; log₂ of the ratio "
+        f"is {value}."
     )
     return directional(why, value, unit="log2 ratio")
 

@@ -187,6 +187,7 @@ def saturates(reading: Reading) -> Verdict:
 def does_not_rise(reading: Reading) -> Verdict:
     """Whether it gains nothing: without batch norm S20 sees it fall."""
     gain, why = _last_doubling(reading)
+    why += f" To rise means by more than {NO_LOSS:g} points."
     return above(why, replace(gain, value=-gain.value), unit="points", bound=-NO_LOSS)
 
 

@@ -121,7 +121,9 @@ def ripple_grid(model: Spectrum, m: float, t: int, lowest: float, highest: float
     angle = np.arccos(np.clip((1 + m - q) / (2 * math.sqrt(m)), -1, 1))
     points = max(2, math.ceil(t * (angle[1] - angle[0]) / _RESOLUTION) + 1)
     theta = np.linspace(angle[0], angle[1], min(points, MOST_RIPPLES))
-    return np.asarray((1 + m - 2 * math.sqrt(m) * np.cos(theta)) / model.sharpness)
+    rates = (1 + m - 2 * math.sqrt(m) * np.cos(theta)) / model.sharpness
+    # At a momentum next to 1 the first of them are what is left of 1 − 1.
+    return np.asarray(np.maximum(rates, lowest))
 
 
 def losses(
