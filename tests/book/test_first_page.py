@@ -102,7 +102,10 @@ def test_the_largest_scale_with_a_word_decides_and_the_others_stand_beside_it():
 
 @pytest.mark.parametrize("word", WORDS)
 def test_where_the_largest_scale_cannot_tell_the_sentence_has_the_smaller_ones_word(word):
-    rule, said = RULES[2], f" The smaller scale digits can tell: {word}."
+    rule, said = (
+        RULES[2],
+        (f" At the smaller scale digits runs can tell: there the claim is {word}."),
+    )
     some = [claim_of(rule, word), claim_of(rule, "undecided", scale="cpu", interval=[-0.5, 0.5])]
     assert answer(rule, some).advice == rule.advice["undecided"] + said * (word in DECIDED)
     # Where it can, that is the answer.

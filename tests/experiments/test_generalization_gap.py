@@ -974,4 +974,6 @@ def test_without_its_data_the_ladder_says_what_to_do(monkeypatch, capsys, tmp_pa
     monkeypatch.setenv("SGDNOISE_OFFLINE", "1")
     monkeypatch.setenv("SGDNOISE_DATA", str(tmp_path))
     monkeypatch.setattr(store, "SYSTEM_ROOTS", ())
-    refused(capsys, "mnist is missing", "--scale", "cpu", "--jobs", "1", "--results", str(tmp_path))
+    refused(
+        capsys, "cifar10 is missing", "--scale", "cpu", "--jobs", "1", "--results", str(tmp_path)
+    )

@@ -252,7 +252,11 @@ class Answer:
         if self.above_zero and self.rule.at_least:
             said = self.rule.at_least
         decided = [row for row in self.rows if row["verdict"] in DECIDED]
-        can = [f"The smaller scale {row['scale']} can tell: {row['verdict']}." for row in decided]
+        can = [
+            f"At the smaller scale {row['scale']} runs can tell: there the claim is "
+            f"{row['verdict']}."
+            for row in decided
+        ]
         return " ".join([said, *can])
 
 
