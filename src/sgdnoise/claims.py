@@ -89,6 +89,10 @@ NO_LOSS = 0.5
 """Points of accuracy within which two results are alike: S20's table 1 calls 8,192 and 2,048
 alike, 0.3 points apart, each known to 0.1."""
 
+FITTED = 99.0
+"""Percent of its training images that a run classifies rightly which has fitted them: what it then
+lacks on the test set is no lack of training."""
+
 
 def nothing_needed(reading: Reading) -> str:
     """A claim that any complete records can test."""
@@ -246,8 +250,7 @@ def directional(
     low, high = sorted((sign * interval.low, sign * interval.high))
     word: Word = "undecided"
     if low > 0:
-        reach = math.hypot(interval.half, printed_error)
-        at_size = printed is None or abs(printed - interval.value) <= reach
+        at_size = printed is None or foretold(interval, printed_error).holds(printed)
         word = "reproduced" if at_size else "reproduced at another size"
     elif high < 0:
         word = "contradicted"
@@ -261,6 +264,12 @@ def directional(
     room = max(away, (margin or 0.0) - away)
     p = found.p if isinstance(found, Estimate) else math.nan
     return _verdict(word, why, found, unit, margin, printed, rests_on, room, p)
+
+
+def foretold(found: Interval, printed_error: float) -> Interval:
+    """The prediction interval of a paper's number whose own 95% interval is ± `printed_error`."""
+    reach = math.hypot(found.half, printed_error)
+    return Interval(found.value, found.value - reach, found.value + reach)
 
 
 def above(why: str, found: Estimate, *, unit: str, bound: float) -> Verdict:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.needs import no_optimum
-from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, directional, every
+from sgdnoise.claims import FITTED, HELD, NO_LOSS, Claim, Verdict, directional, every
 from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.figures.tables import exponent_with_bar, with_spread
 from sgdnoise.papers.numbers import table
@@ -120,11 +120,6 @@ def unfitted_table(reading: Reading) -> pd.DataFrame | str:
 
 def _rows(reading: Reading) -> pd.DataFrame:
     return fair(reading).optima().sort_values("batch_size").reset_index(drop=True)
-
-
-FITTED = 99.0
-"""Percent of the training images that the largest batch has to classify rightly: it has then fitted
-its data, and what it lacks on the test set is no lack of training."""
 
 
 def _s20_peak() -> pd.Series:

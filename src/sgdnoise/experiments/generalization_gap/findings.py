@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from sgdnoise.analysis import Estimate, Reading
-from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, alike, directional, every, foretold
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.experiments.generalization_gap.ladder import (
     at,
@@ -78,8 +78,8 @@ def _order(reading: Reading, above: str, below: str, sign: int) -> Verdict:
     )
     if printed is None or verdict.word not in HELD:
         return verdict
-    reach = math.hypot(found.interval.half, apart)
-    single = f"[{found.value - reach:+.2f}, {found.value + reach:+.2f}]"
+    one = foretold(found.interval, apart)
+    single = f"[{one.low:+.2f}, {one.high:+.2f}]"
     said = f"One run of each would give {single}, and H17 has {printed:+.2f}."
     return replace(verdict, why=f"{verdict.why} {said}")
 

@@ -17,7 +17,7 @@ import numpy as np
 from sgdnoise.analysis import Estimate, Interval, Reading
 from sgdnoise.analysis.intervals import COVERAGE, spread_ratio
 from sgdnoise.analysis.needs import no_optimum
-from sgdnoise.claims import NO_LOSS, Claim, Verdict, Word, directional, every
+from sgdnoise.claims import FITTED, NO_LOSS, Claim, Verdict, Word, directional, every
 from sgdnoise.data import images_of, train_size
 from sgdnoise.experiments.larger_gradients.explanations import of_discarding, of_first_epoch
 from sgdnoise.experiments.larger_gradients.grid import FRACTIONS, LEFT_OUT
@@ -41,13 +41,6 @@ GROWTH = -math.log2(1 - FRACTIONS[0]) / 2
 APART = 0.5
 """log₂ by which fluctuations and spreads count as different, a factor of √2: G20 shows them in
 plots and prints no number."""
-
-
-FITTED = 99.0
-"""Percent of the training images that a fair test of accuracies, or of what comes early in a run,
-takes, as of table 1 of S20: what a run lacks on the test set is then no lack of training, and its
-end is no beginning. Asked after short runs had been seen.
-"""
 
 
 def _key(reading: Reading, **wanted: Any) -> Key:
@@ -279,7 +272,11 @@ def _too_short(reading: Reading, sizes: Sequence[int], updates: str = "free") ->
 
 
 def _unfitted(reading: Reading, states: Sequence[SweepState]) -> str:
-    """What fresh seeds lack that do not fit their training images, in the worst of these sweeps."""
+    """What fresh seeds lack that do not fit their training images, in the worst of these sweeps.
+
+    A fair test of accuracies, or of what comes early in a run, takes runs that do: others have no
+    end. Asked after short runs had been seen.
+    """
     fitted = {
         state.needed[0]: float(
             np.mean([reading.records[r].metrics["train_accuracy"] or 0.0 for r in state.fresh_runs])
