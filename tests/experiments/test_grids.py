@@ -59,7 +59,7 @@ FROZEN = {
     ("gradient-statistics", "gpu"): (33, "d9324a2f9b6929d8"),
     ("layerwise-lr", "digits"): (700, "e2d990bf115ad0f5"),
     ("larger-gradients", "digits"): (1140, "a65a081001179580"),
-    ("larger-gradients", "cpu"): (298, "970031c9615c2abb"),
+    ("larger-gradients", "cpu"): (298, "79d750c3a395b6cb"),
     ("larger-gradients", "gpu"): (298, "ba43b31742e203b3"),
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
     ("training-set-size", "digits"): (2125, "b5e9c8ad830beadf"),

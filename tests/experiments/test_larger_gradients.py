@@ -688,13 +688,12 @@ def test_what_stands_for_g20s_batches_is_told_at_every_scale():
     assert said["digits"] == (
         "Batches of 40 and 160 stand for G20's 2,000 and 8,000, and 160 stands for its 8,192 too: "
         "of 1,024 images they are as large a share, 3.9 % and 16 %, as G20's are of 50,000.",
-        "There are 1,024 training images. 2,000 and 8,000 are more than that.",
+        "There are 1,024 training images, fewer than 2,000 and 8,000.",
     )
     assert said["cpu"] == (
-        "Batches of 200 and 800 stand for G20's 2,000 and 8,000, and 800 stands for its 8,192 too: "
-        "of 5,000 images they are as large a share, 4 % and 16 %, as G20's are of 50,000.",
-        "There are 5,000 training images. 8,000 is more than that. 2,000 would be 40 % of them, in "
-        "place of 4 %.",
+        "Batches of 40 and 160 stand for G20's 2,000 and 8,000, and 160 stands for its 8,192 too: "
+        "of 1,000 images they are as large a share, 4 % and 16 %, as G20's are of 50,000.",
+        "There are 1,000 training images, fewer than 2,000 and 8,000.",
     )
     assert said["gpu"] == ("", "")
 
@@ -705,11 +704,11 @@ def test_epochs_and_updates_are_told_at_every_scale():
         for scale in ("digits", "cpu", "gpu")
     }
     assert said["cpu"] == (
-        "Figure 9's runs last 2 epochs: 12 updates at B = 800. Those of figure 10 last 12 epochs, "
-        "and small losses are left out in the first 6 of them: 300 updates at B = 200, 75 updates "
-        "at B = 800 and 19 updates at B = 3,200. Those of figures 11 to 14 last 24 epochs: 150 "
-        "updates at B = 800, 244 updates at B = 800 with a small batch in the first epoch and "
-        "2,400 updates at B = 50."
+        "Figure 9's runs last 10 epochs: 62 updates at B = 160. Those of figure 10 last 300 "
+        "epochs, and small losses are left out in the first 150 of them: 7,500 updates at B = 40, "
+        "1,875 updates at B = 160 and 469 updates at B = 640. Those of figures 11 to 14 last 300 "
+        "epochs: 1,875 updates at B = 160, 1,969 updates at B = 160 with a small batch in the "
+        "first epoch and 30,000 updates at B = 10."
     )
     assert "last 50 epochs, and small losses are left out in the first 25 of" in said["digits"]
     assert said["gpu"].startswith("Figure 9's runs last 1 epoch: 6 updates at B = 8,192. ")

@@ -68,6 +68,9 @@ def test_alexnet_for_cifar_has_torchvisions_widths() -> None:
         return [m.weight.shape[0] for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
 
     assert widths(ours) == widths(theirs)
+    small = widths(build("alexnet-cifar-512"))
+    assert [8 * width for width in small[:-1]] == widths(theirs)[:-1]
+    assert small[-1] == 10
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,11 @@ MODELS: dict[str, ModelSpec] = {
         norms=("none",),
         smallest_image=16,
     ),
+    "alexnet-cifar-512": ModelSpec(
+        lambda classes, shape, _: AlexNetCifar(classes, shape[0], hidden=512),
+        norms=("none",),
+        smallest_image=16,
+    ),
     "alexnet": ModelSpec(
         partial(_torchvision, "alexnet"), (3, 224, 224), 1000, ("none",), smallest_image=63
     ),

@@ -110,6 +110,7 @@ _MODELS = {
     "c3": "C3",
     "h17-wrn-16-4": "H17's WRN-16-4",
     "alexnet-cifar": "AlexNet",
+    "alexnet-cifar-512": "a small AlexNet",
 }
 
 _AT_LENGTH = {
@@ -119,6 +120,7 @@ _AT_LENGTH = {
     "f1": "five hidden layers of 512 units",
     "f1-64": "five hidden layers",
     "c1": "two convolutions and two hidden layers",
+    "alexnet-cifar-512": "five convolutions and two hidden layers of 512 units",
 }
 """What is behind a net's name, where the name does not say it to every reader."""
 

@@ -40,20 +40,10 @@ def stand_ins(reading: Reading) -> str:
 
 
 def by_size(reading: Reading) -> str:
-    """Which of G20's batches could be matched by size, and what share of the set they would be."""
-    here, theirs = images(reading.part(OF["discarding"])), train_size("cifar10")
-    if not here:
-        return ""
-    said = [f"There are {here:,} training images."]
-    if more := [size for size in PRINTED_SIZES if size > here]:
-        said.append(f"{_and(more)} {'are' if len(more) > 1 else 'is'} more than that.")
-    said += [
-        f"{size:,.0f} would be {100 * size / here:.2g} % of them, in place of "
-        f"{100 * size / theirs:.2g} %."
-        for size in PRINTED_SIZES
-        if size <= here
-    ]
-    return " ".join(said)
+    """Which of G20's batches no run could have; empty where all could be had."""
+    here = images(reading.part(OF["discarding"]))
+    more = [size for size in PRINTED_SIZES if here and size > here]
+    return f"There are {here:,} training images, fewer than {_and(more)}." if more else ""
 
 
 def how_long(reading: Reading) -> str:
