@@ -433,14 +433,18 @@ def _verdict(
 
 def line(claim: Claim, verdict: Verdict) -> str:
     """A claim with its verdict as a line of a list, in Markdown."""
-    return (
-        f"- **{verdict.about or claim.stated.statement}**: *{verdict.word}*. {_sentence(verdict)}"
-    )
+    return f"- **{_statement(claim, verdict)}**: *{verdict.word}*. {_sentence(verdict)}"
 
 
 def headline(claim: Claim, verdict: Verdict) -> str:
     """A claim with its word and its reasons as one sentence over a figure, in Markdown."""
-    return f"**{verdict.about or claim.stated.statement}: {verdict.word}.** {_sentence(verdict)}"
+    return f"**{_statement(claim, verdict)}: {verdict.word}.** {_sentence(verdict)}"
+
+
+def _statement(claim: Claim, verdict: Verdict) -> str:
+    """What is claimed; of what no paper claims also where it comes from."""
+    own = f" ({claim.stated.where})" if claim.stated.own else ""
+    return f"{verdict.about or claim.stated.statement}{own}"
 
 
 def _sentence(verdict: Verdict) -> str:

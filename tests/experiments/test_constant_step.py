@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from made_up import diverged, estimate, noisy, reading, rising
+from made_up import by_itself, diverged, estimate, noisy, reading, rising
 from scipy import stats
 
 from sgdnoise.analysis.locate import Located
@@ -115,6 +115,7 @@ def test_a_peak_lies_inside_where_both_ends_are_worse(at_64, fall, half, word, e
         f"lead over either end. The claim fits worst for B = {end:,}: {fall:+.2f} "
         f"[{fall - half:+.2f}, {fall + half:+.2f}] points."
         + (f" It holds for B = {other:,}, and not for B = {end:,}." if word == "absent" else "")
+        + by_itself(word, fall, half, 0.5)
     )
 
 
