@@ -229,3 +229,12 @@ def with_regimes(of: Reading, **said: Regimes) -> Reading:
     other = Reading(of.study, of.records)
     other.__dict__["regimes"] = said  # where the cached property keeps what it found
     return other
+
+
+def by_itself(word, effect, half, margin, parts=2):
+    """What `every` adds to an undecided claim, of its worst part, whose sign should be positive."""
+    against = effect + half < 0
+    if word != "undecided" or not (against or abs(effect) + half <= margin):
+        return ""
+    alone = "contradicted" if against else "absent"
+    return f" By itself that part would be {alone}; as one of {parts} it is not."

@@ -12,7 +12,14 @@ from sgdnoise.config import RunConfig
 TENSORS = {
     "digits-mlp": ("layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"),
     "alexnet-cifar": ("classifier.1.weight", "classifier.1.bias", "classifier.4.weight"),
-    "wrn-10-1": ("conv.weight", "block.0.weight", "fc.weight"),
+    "wrn-10-1": (
+        "conv.weight",
+        "block.0.weight",
+        "block.1.weight",
+        "block.2.weight",
+        "norm.weight",
+        "fc.weight",
+    ),
 }
 
 POPULATION = 1024

@@ -587,6 +587,8 @@ def test_every_effect_has_the_sign(sign, values, word):
     bounds = (sign * worst - T95, sign * worst + T95)
     assert verdict.interval == pytest.approx(bounds)
     named = f" The claim fits worst for part {values.index(worst)}: {part(sign * worst)}."
+    if word == "undecided" and worst < -T95:
+        named += " By itself that part would be contradicted; as one of 2 it is not."
     assert verdict.why == "so." + (named if len(values) > 1 else "")
 
 
@@ -614,12 +616,20 @@ def test_word_interval_and_p_of_every_are_of_what_decided():
     sure, surer = Estimate(1.0, 0.4, 20), Estimate(9.0, 0.1, 20)
     both = every("so.", {"sure": sure, "surer": surer}, unit="points")
     assert (both.effect, both.p) == (1.0, pytest.approx(sure.p))
-    # One effect within the margin makes no other small.
+    # One effect within the margin makes no other small: the part is named.
     small = Estimate(0.2, 0.02, 20)
-    assert "small" in directional("so.", small, unit="points", margin=0.5).why
+    within = "it is sure, and small: all of its interval is within ±0.5 points."
     mixed = every("so.", {"one": small, "surer": surer}, unit="points", margin=0.5)
     assert mixed.word == "reproduced"
-    assert "small" not in mixed.why
+    assert mixed.why.endswith(f" For one {within}")
+    alone = every("so.", {"one": small}, unit="points", margin=0.5)
+    assert alone.why == directional("so.", small, unit="points", margin=0.5).why
+    assert alone.why.lower() == f"so. {within}"
+    # What is small and against the claim makes nothing small of a claim that another part denies.
+    small, surer = Estimate(-0.2, 0.02, 20), Estimate(-9.0, 0.1, 20)
+    denied = every("so.", {"one": small, "other": surer}, unit="points", margin=0.5)
+    assert denied.word == "contradicted"
+    assert "small" not in denied.why
 
 
 def test_where_some_effects_are_there_and_others_absent_it_says_which():

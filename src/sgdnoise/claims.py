@@ -366,16 +366,25 @@ def every(
 
     alone = {name: judged(part) for name, part in parts.items()}
     against = {name: judged(part.at(level)).word for name, part in parts.items()}
+    against_it = {"contradicted", "absent"}
     word: Word = "undecided"
     if {one.word for one in alone.values()} == {"reproduced"}:
         word = "reproduced"
-    elif sure := {"contradicted", "absent"} & set(against.values()):
+    elif sure := against_it & set(against.values()):
         word = "contradicted" if "contradicted" in sure else "absent"
-    decides = word in ("contradicted", "absent")
+    decides = word in against_it
     deciding = [name for name in parts if not decides or against[name] == word]
     worst = max(deciding, key=lambda name: far(parts[name]))
-    if len(parts) > 1:
+    # That its effect is sure and small, which holds of no other part by that.
+    note, by_itself = alone[worst].why.removeprefix(why), alone[worst].word
+    if len(parts) == 1:
+        why += note
+    else:
         why += f" The claim fits worst for {worst}: {parts[worst]}{_IN.get(unit, '')}."
+        if note and by_itself == word:
+            why += f" For {worst}{note.lower()}"
+        if word == "undecided" and by_itself in against_it:
+            why += f" By itself that part would be {by_itself}; as one of {len(parts)} it is not."
     if word == "absent" and len(parts) > 1:
         holds = enumerated(name for name, one in alone.items() if one.word == "reproduced")
         why += f" It holds for {holds}, and not" if holds else " It does not hold"
@@ -424,14 +433,18 @@ def _verdict(
 
 def line(claim: Claim, verdict: Verdict) -> str:
     """A claim with its verdict as a line of a list, in Markdown."""
-    return (
-        f"- **{verdict.about or claim.stated.statement}**: *{verdict.word}*. {_sentence(verdict)}"
-    )
+    return f"- **{_statement(claim, verdict)}**: *{verdict.word}*. {_sentence(verdict)}"
 
 
 def headline(claim: Claim, verdict: Verdict) -> str:
     """A claim with its word and its reasons as one sentence over a figure, in Markdown."""
-    return f"**{verdict.about or claim.stated.statement}: {verdict.word}.** {_sentence(verdict)}"
+    return f"**{_statement(claim, verdict)}: {verdict.word}.** {_sentence(verdict)}"
+
+
+def _statement(claim: Claim, verdict: Verdict) -> str:
+    """What is claimed; of what no paper claims also where it comes from."""
+    own = f" ({claim.stated.where})" if claim.stated.own else ""
+    return f"{verdict.about or claim.stated.statement}{own}"
 
 
 def _sentence(verdict: Verdict) -> str:

@@ -23,14 +23,16 @@ NEVER_RESTS = (
 """What keeps a page from ever taking a hand for one that rests, as a loaded machine would."""
 
 
-def slowed(page: Any, field: str, event: str = "input", moves: int = 6) -> Callable[[], float]:
-    """Slow the page fourfold; what it gives measures seconds a move of a range of six positions.
+def slowed(
+    page: Any, field: str, event: str = "input", moves: int = 6, rate: float = 4
+) -> Callable[[], float]:
+    """Slow the page by `rate`; what it gives measures seconds a move of a range of six positions.
 
     Each move has two frames to be drawn in. What the page does without moves is taken off.
     """
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    session.send("Emulation.setCPUThrottlingRate", {"rate": rate})
 
     def spent() -> float:
         found = session.send("Performance.getMetrics")["metrics"]

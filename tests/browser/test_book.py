@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_marks_follow_a_hand_at_once(book_url: str, visit: Any) -> None:
-    """For less than half of what a whole drawing costs, in the page's own time on a slow processor.
+    """For less than half of what a whole drawing costs, in the page's own time.
 
-    Quiet it is 20 to 50 ms in place of 150 and more; a share holds on a loaded machine too.
+    A share holds on a loaded machine too, and on a slow one.
     """
     seen = visit(f"{book_url}/book/temperature.html")
     seen.page.evaluate(NEVER_RESTS)
@@ -33,7 +33,9 @@ def test_marks_follow_a_hand_at_once(book_url: str, visit: Any) -> None:
     assert count >= 3
     for i in range(count):
         seen.page.locator(f".timed-{i}").scroll_into_view_if_needed()
-        marks, whole = (slowed(seen.page, f".timed-{i}", event) for event in ("input", "whole"))
+        marks, whole = (
+            slowed(seen.page, f".timed-{i}", event, rate=1) for event in ("input", "whole")
+        )
         # Of three, for what the page does by itself in between can make one of them anything.
         quick, slow = (median(cost() for _ in range(3)) for cost in (marks, whole))
         assert 1e-3 < quick < 0.5 * slow

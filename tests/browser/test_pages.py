@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Page, TimeoutError, expect
 
 from sgdnoise.book.vendor import Script, vendor
 
@@ -104,9 +104,22 @@ def widgets_of(loaded: Iterable[str], source: str) -> list[str]:
     return [url for url in loaded if url.split("?")[0].endswith(scripts)] + states
 
 
-# The marks of a plot as they stand: what a hand moves at once has to be what it gets when it rests.
-MARKS = """(plot) => [...plot.querySelectorAll(".cartesianlayer .trace path")]
-  .map((mark) => [mark.getAttribute("d"), mark.getAttribute("transform")].join(" "))"""
+# What a step of a control has drawn, asked for at once, for each question takes its time. Of the
+# marks: what a hand moves at once has to be what it gets when it rests.
+DRAWN = """async (plot, before) => {
+  const moved = () => plot.dataset.sliderState !== before;
+  for (const start = performance.now(); !moved();) {
+    if (performance.now() > start + 20_000) throw new Error(`it stays at ${before}`);
+    await new Promise(requestAnimationFrame);
+  }
+  const marks = () => [...plot.querySelectorAll(".cartesianlayer .trace path")]
+    .map((mark) => [mark.getAttribute("d"), mark.getAttribute("transform")].join(" ")).join();
+  const state = plot.dataset.sliderState, sketch = marks();
+  const image = plot.querySelector(".hm image") !== null;
+  await sgdnoise.settle(plot.closest(".sgdnoise-figure"));
+  return { state, marked: sketch !== "" || image, stays: marks() === sketch,
+    data: JSON.stringify(plot.data) };
+}"""
 
 
 def walk(page: Any, explorer: Any) -> None:
@@ -121,38 +134,38 @@ def walk(page: Any, explorer: Any) -> None:
         two = slider.count() == 0
         states, drawings = [], []
         for step in range(2 if two else 1 + int(slider.get_attribute("max"))):
+            before = None  # what has to move, where anything has
             if two:
                 choice = control.get_by_role("radio").nth(step)
                 if not choice.is_checked():
+                    before = plot.get_attribute("data-slider-state")
                     control.get_by_role("radio", checked=True).focus()
-                    press(page, plot, ("ArrowLeft", "ArrowRight")[step])
-                assert choice.is_checked()
+                    page.keyboard.press(("ArrowLeft", "ArrowRight")[step])
+                    expect(choice).to_be_checked()
             elif step:
-                press(page, plot, "ArrowRight")
+                before = states[-1]
+                page.keyboard.press("ArrowRight")
             else:
                 slider.focus()
-                press(page, plot, "Home", may_stay=True)
-            states.append(json.loads(plot.get_attribute("data-slider-state")))
-            sketch = plot.evaluate(MARKS)
-            assert sketch or plot.locator(".hm image").count(), label
-            explorer.evaluate("(box) => sgdnoise.settle(box.querySelector('.sgdnoise-figure'))")
-            assert plot.evaluate(MARKS) == sketch, label
-            drawings.append(plot.evaluate("(p) => JSON.stringify(p.data)"))
+                page.keyboard.press("Home")
+                page.wait_for_timeout(200)
+            drawn = plot.evaluate(DRAWN, before)
+            assert drawn["marked"], label
+            assert drawn["stays"], label
+            states.append(drawn["state"])
+            drawings.append(drawn["data"])
             if not two:
                 said = slider.get_attribute("aria-valuetext")
                 assert said == control.locator(".sgdnoise-value").inner_text() != ""
-        names = list(states[0])
-        assert len({state[names[axis]] for state in states}) == len(states), label
+        values = [list(json.loads(state).values())[axis] for state in states]
+        assert len(set(values)) == len(values), label
         for before, after in itertools.pairwise(drawings):
             assert before != after, label
 
 
-def press(page: Any, plot: Any, key: str, may_stay: bool = False) -> None:
+def press(page: Any, plot: Any, key: str) -> None:
     before = plot.get_attribute("data-slider-state")
     page.keyboard.press(key)
-    if may_stay:
-        page.wait_for_timeout(200)
-        return
     page.wait_for_function(
         "([plot, before]) => plot.dataset.sliderState !== before",
         arg=[plot.element_handle(), before],

@@ -484,13 +484,44 @@ def test_far_beyond_the_boundary_momentum_is_ahead(
         for size in BEYOND
     }
     # Momentum is the worse by far at 64, which lies at twice the boundary only.
-    found = judge(told_of(gaps({**by, 64: (-sign * 9.0, 0.1)}, objective)))
+    fresh = gaps({**by, 64: (-sign * 9.0, 0.1)}, objective)
+    found = judge(told_of(fresh, boundary=(32.0, 20.0, 32.0)))
     assert found.word == word
     assert found.margin == pytest.approx(margin)
     assert found.effect == pytest.approx(told_gap[0])
     points = objective == "test_accuracy"
     assert found.unit == ("points" if points else "log2 ratio")
     tells_all(found.why, by, points)
+
+
+@pytest.mark.parametrize(
+    ("judge", "objective", "margin", "sign"),
+    [
+        (findings.ahead_beyond, "test_accuracy", 0.5, 1),
+        (findings.loss_lower_beyond, "train_loss", LOSS, -1),
+    ],
+    ids=["accuracy", "loss"],
+)
+def test_what_hangs_on_where_the_boundary_lies_is_not_decided(judge, objective, margin, sign):
+    def word(near, far, high):
+        by = {size: (sign * margin * (near if size == 128 else far), 0.1 * margin)
+              for size in BEYOND}  # fmt: skip
+        return judge(told_of(gaps(by, objective), boundary=(32.0, 20.0, high)))
+
+    # 128 lies beyond four times the estimate, and beyond four times the interval's end up to 32.
+    assert word(0.1, 5.0, 32.0).word == word(0.1, 5.0, 31.0).word == "absent"
+    found = word(0.1, 5.0, 33.0)
+    assert (found.word, found.room) == ("undecided", 0)
+    assert found.why.endswith(
+        " So the claim is absent from 4 times the estimated boundary on. From 4 times the end of "
+        "the boundary's interval on, at B = 256, B = 512 and B = 1,024, it is reproduced. Where "
+        "the boundary lies is not known well enough."
+    )
+    assert word(-5.0, 5.0, 33.0).word == word(-5.0, 0.1, 33.0).word == "undecided"
+    for same in (5.0, 0.1, -5.0):
+        assert word(same, same, 33.0).word == word(same, same, 32.0).word != "undecided"
+    # Where too little is left to decide, or nothing, the estimate's place stands.
+    assert word(0.1, 5.0, 1e4).word == "absent"
 
 
 def levels(off, half=0.1, last=95.0):

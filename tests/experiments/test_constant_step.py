@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from made_up import diverged, estimate, noisy, reading, rising
+from made_up import by_itself, diverged, estimate, noisy, reading, rising
 from scipy import stats
 
 from sgdnoise.analysis.locate import Located
@@ -115,6 +115,7 @@ def test_a_peak_lies_inside_where_both_ends_are_worse(at_64, fall, half, word, e
         f"lead over either end. The claim fits worst for B = {end:,}: {fall:+.2f} "
         f"[{fall - half:+.2f}, {fall + half:+.2f}] points."
         + (f" It holds for B = {other:,}, and not for B = {end:,}." if word == "absent" else "")
+        + by_itself(word, fall, half, 0.5)
     )
 
 
@@ -395,6 +396,56 @@ def test_the_unfitted_sweeps_tell_how_many_seeds_they_have(at_64):
         "of them."
     )
     assert "on 5,000 images" in said
+
+
+def test_the_two_designs_are_told_apart(at_64):
+    both = findings.designs(reading("constant-step", "cpu", 5, centred))
+    assert both.splitlines() == [
+        "The main table and the verdicts rest on 1,000 images, 1,000 updates, 4 batch sizes from "
+        "16 to 1,000, 5 seeds a rate.",
+        "The sweeps at the end, where no batch size fits its data, have 5,000 images, 256 updates, "
+        "5 batch sizes from 64 to 4,096, 3 seeds a rate.",
+    ]
+    assert findings.designs(at_64) == (
+        "The main table and the verdicts rest on 1,024 images, 1,280 updates, 8 batch sizes from "
+        "8 to 1,024, 3 seeds a rate."
+    )
+
+
+def fitting(parts):
+    """Percent of the training images by batch size, of fresh seeds on 1,000 images."""
+
+    def few(config):
+        part = parts[config.batch_size] if config.seed >= 1000 else 1.0
+        return {**centred(config), "train_accuracy": part}
+
+    return at_cpu(few, centred)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            (51.3, 78.3, 99.0, 100.0),
+            "Only B = 256 and 1,000 fit the training images, to 99 % or more; B = 16 reaches "
+            "51.3 % and B = 64 reaches 78.3 %. A lower test accuracy there is undertraining, and "
+            "tells nothing of noise.",
+        ),
+        ((51.3, 78.3, 98.9, 100.0), "Only B = 1,000 fits the training images, to 99 % or more; "),
+        ((51.3, 78.3, 98.9, 98.0), "No batch size fits 99 % of its training images; B = 16 "),
+        (
+            (99.0, 99.1, 99.2, 100.0),
+            "At every batch size 99 % or more of the training images are fitted.",
+        ),
+    ],
+)
+def test_which_batch_sizes_fit_their_images_is_told_with_the_others(parts, said):
+    of = fitting(dict(zip((16, 64, 256, 1000), parts, strict=True)))
+    assert findings.which_fit(of).startswith(said)
+
+
+def test_where_an_optimum_is_lost_nothing_is_said_of_what_fits():
+    assert findings.which_fit(at_cpu(diverged, centred)) == ""
 
 
 # --- Two tuned rates, and the cliff --------------------------------------------------------------

@@ -158,10 +158,10 @@ def test_what_a_scale_leaves_out_is_told_of_the_grid_that_it_has(name, scale):
     text = study_of(name, scale).leaves_out.replace(",", "")
     runs = [run for _, runs in planned(name, scale, 1) for run in runs]
     sizes = sorted({run.batch_size for run in runs})
-    if name in ("layerwise-lr", "gradient-statistics", "larger-gradients"):
-        # G20 states no budget to put another one in place of.
+    if name in ("layerwise-lr", "gradient-statistics", "larger-gradients", "random-walk"):
+        # G20, and H17 of its figures 2 and 7, state no budget to put another one in place of.
         assert re.search(rf"atches of {sizes[0]} to {sizes[-1]} ", text)
-        spans = name == "larger-gradients" or scale == "gpu"
+        spans = name in ("larger-gradients", "random-walk") or scale == "gpu"
         epochs = " and ".join(f"{e:g}" for e in sorted({run.epochs for run in runs}))
         assert f"; {epochs} epochs; " in text or spans
         assert "epochs in place of" not in text

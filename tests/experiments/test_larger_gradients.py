@@ -418,6 +418,62 @@ def test_the_loss_fluctuates_early_or_does_not(early, jitter, word):
 
 
 @pytest.mark.parametrize(
+    ("whole", "small", "both"),
+    [(0.2, 0.4, True), (0.2, 0.1, False), (0.2, 0.05, False), (0.1, 0.4, False)],
+)
+def test_a_loss_that_fluctuates_early_after_either_first_epoch_says_nothing_of_one(
+    whole, small, both
+):
+    of = made(amplitude=amplitudes(whole_early=whole, small_early=small))
+    found = judged("F11.loss-fluctuates-early", of)
+    rows = figures.first_epoch_table(of)
+    early, late = (rows[f"Fluctuation of the loss, {when}"][1] for when in ("early", "late"))
+    said = re.search(
+        f"With a small batch in the first epoch it does by {early} early and {late} late: log₂ of "
+        r"the ratio is ([-+.\d]+) \[",
+        found.why,
+    )
+    assert float(said[1]) == pytest.approx(math.log2(small / 0.1), abs=0.05)
+    assert ("and this says nothing of large batches alone." in found.why) == both
+    # Which is beside the verdict.
+    assert found.effect == pytest.approx(math.log2(whole / 0.1), abs=0.05)
+    # Of an arm of which nothing is known nothing is said to be alike.
+    lost = made(
+        lambda c: math.inf if arm_of(c) == "small" else 97.0, amplitude=amplitudes(whole_early=0.2)
+    )
+    assert "both" not in judged("F11.loss-fluctuates-early", lost).why
+
+
+@pytest.mark.parametrize(
+    ("small", "slow", "batch", "rate"),
+    [
+        (0.2, 0.4, "It calms the loss: ", "It unsettles the loss: "),
+        (0.4, 0.2, "It unsettles the loss: ", "It changes the fluctuation by no more than 0.5 in"),
+        (0.1, 0.1, "It changes the fluctuation by no more than 0.5 in log₂: ", "It calms the loss"),
+    ],
+)
+def test_the_control_of_the_first_epoch_is_told_against_both(small, slow, batch, rate):
+    of = made(amplitude=amplitudes(whole_early=0.2, small_early=small, slow_early=slow))
+    said = sentences.against_control(of)
+    first, _, second = said.partition(" And what does the low rate alone do? ")
+    assert first.startswith(f"What does the small batch do, beside the low rate? {batch}")
+    assert second.startswith(rate)
+    numbers = [float(re.search(r"ratio is ([-+.\d]+) \[", part)[1]) for part in (first, second)]
+    changes = [math.log2(small / slow), math.log2(slow / 0.2)]
+    assert numbers == pytest.approx(changes, abs=0.05)
+    names = [ARMS[arm] for arm in ("small", "slow", "whole")]
+    assert [name in first for name in names] == [True, True, False]
+    assert [name in second for name in names] == [False, True, True]
+
+
+def test_the_control_is_told_only_where_something_fluctuates_in_runs_that_fit_their_images():
+    loud = {"whole_early": 0.2, "small_early": 0.1, "slow_early": 0.4}
+    assert sentences.against_control(made(amplitude=amplitudes(**loud)))
+    assert sentences.against_control(made(amplitude=amplitudes(**loud), trained=90.0)) == ""
+    assert sentences.against_control(made(amplitude=amplitudes(whole_early=0.05))) == ""
+
+
+@pytest.mark.parametrize(
     ("small", "jitter", "word"),
     [
         (0.1, 0.01, "reproduced"),
@@ -488,6 +544,42 @@ def test_runs_end_higher_and_closer_or_do_not(gain, small, word):
     if gain == 1.0 and word != "reproduced":
         assert found.unit == "log2 ratio"
         assert found.effect == pytest.approx(math.log2(small / 0.1), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("gain", "small", "said", "unit"),
+    [
+        (
+            0.0,
+            0.1,
+            "That runs end higher decides: it is absent. That they end closer together is "
+            "undecided. Absent means within",
+            "points",
+        ),
+        (
+            -1.0,
+            0.02,
+            "That runs end higher decides: it is contradicted. That they end closer together is "
+            "reproduced.",
+            "points",
+        ),
+        # The half that decides is told, though the other is not reproduced either.
+        (
+            0.2,
+            1.0,
+            "That they end closer together decides: it is contradicted. That runs end higher is "
+            "undecided.",
+            "log2 ratio",
+        ),
+        (1.0, 0.1, "", "log2 ratio"),
+        (1.0, 0.02, "", "points"),
+    ],
+)
+def test_which_half_decides_is_told_and_what_the_other_is(gain, small, said, unit):
+    found = judged("F14.small-first-epoch-helps", ends(gain_small=gain, small=small))
+    assert said in found.why
+    assert ("decides:" in found.why) == bool(said)
+    assert found.unit == unit
 
 
 # --- Which explanation survives -------------------------------------------------------------------
@@ -583,11 +675,37 @@ def test_a_gradient_that_does_not_stay_larger_denies_no_explanation():
     ],
 )
 def test_what_is_left_of_the_small_first_batch(small, slow, said):
-    sentence = explanations.of_first_epoch(small, slow)
+    sentence = explanations.of_first_epoch(small, slow, "undecided")
     assert said in sentence
     assert sentence.endswith(".")
     if "not decided" in said:
         assert all(word in sentence for word in (*small, *slow))
+    # Where the control is surely calmed, the explanation is not denied.
+    surely = explanations.of_first_epoch(small, slow, "reproduced")
+    assert "not the explanation" not in surely
+    denied = "not the explanation" in sentence
+    assert ("But against the lower rate alone it calms the loss" in surely) == denied
+    assert (surely == sentence) != denied
+    assert explanations.of_first_epoch(small, slow, "contradicted") == sentence
+
+
+@pytest.mark.parametrize(("slow", "said"), [("contradicted", True), ("absent", False)])
+def test_what_the_lower_rate_does_by_itself_is_told_where_it_hides_what_the_batch_does(slow, said):
+    sentence = explanations.of_first_epoch(("absent", "absent"), (slow, "undecided"), "reproduced")
+    assert ("it calms the loss, which that rate by itself unsettles." in sentence) == said
+    assert "nothing for a longer step" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("slow", "said"),
+    [
+        (0.1, "neither calms the loss nor makes runs end better"),
+        (0.4, "But against the lower rate alone it calms the loss, which that rate by itself"),
+    ],
+)
+def test_the_control_decides_whether_the_small_first_batch_is_denied(slow, said):
+    loud = amplitudes(whole_early=0.1, small_early=0.1, slow_early=slow, whole_late=0.05)
+    assert said in findings.survives(made(amplitude=loud, seeds=8))
 
 
 @pytest.mark.parametrize(
@@ -616,8 +734,9 @@ def test_where_nothing_fluctuates_a_low_rate_calms_nothing_either(monkeypatch, e
     monkeypatch.setattr(findings, "of_first_epoch", lambda *words: asked.append(words) or "")
     loud = amplitudes(whole_early=early, small_early=3.0, slow_early=3.0)
     findings.survives(made(amplitude=loud))
-    ((small, slow),) = asked
+    ((small, slow, apart),) = asked
     assert (small[0], slow[0]) == (calms, calms)
+    assert apart == ("absent" if calms == "contradicted" else calms)
 
 
 def along(ratios, spread=0.0):
@@ -779,9 +898,9 @@ def test_gains_are_of_independent_means():
     ],
 )
 def test_what_equal_lengths_gain_by_themselves(monkeypatch, gain, half, word):
-    monkeypatch.setattr(findings, "_lacks", lambda *_, **__: "")
+    monkeypatch.setattr(sentences, "lacks", lambda *_, **__: "")
     part = gaining(half, equal_none_640=gain, equal_loss_640=7.0, loss_640=-7.0)
-    said = findings.equally_long(part)
+    said = sentences.equally_long(part)
     assert f"{gain:+.2f} [" in said
     plainly = {"undecided": "not decided", "absent": "none"}.get(word, "sure")
     assert f"at B = 640 ({plainly})" in said
@@ -792,8 +911,8 @@ def test_what_equal_lengths_gain_by_themselves(monkeypatch, gain, half, word):
 
 
 def test_what_equal_lengths_gain_takes_tuned_rates():
-    assert "+0.00" not in findings.equally_long(made(losing, away=20.0))
-    assert findings.equally_long(made(losing, away=20.0)) == ""
+    assert "+0.00" not in sentences.equally_long(made(losing, away=20.0))
+    assert sentences.equally_long(made(losing, away=20.0)) == ""
 
 
 # --- Figures ------------------------------------------------------------------------------------

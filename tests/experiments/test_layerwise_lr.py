@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import diverged, estimate, reading, rising, told
+from made_up import by_itself, diverged, estimate, reading, rising, told
 from scipy import stats
 
 from sgdnoise.analysis import Reading
@@ -148,6 +148,7 @@ def test_a_rule_helps_where_its_lead_at_the_largest_batch_is_there_and_larger(
         f"{far:+.2f} [{far - half:+.2f}, {far + half:+.2f}] at 16,384. The claim fits worst for "
         f"{part}: {effect:+.2f} [{effect - half:+.2f}, {effect + half:+.2f}] points."
         + (f" It holds for {other}, and not for {part}." if word == "absent" else "")
+        + by_itself(word, effect, half, 1.0)
     )
 
 

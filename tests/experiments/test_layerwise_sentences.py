@@ -10,7 +10,7 @@ from made_up import estimate, filled, told
 
 from sgdnoise.analysis import Reading
 from sgdnoise.experiments import EXPERIMENTS, study_of
-from sgdnoise.experiments.layerwise_lr import figures, findings
+from sgdnoise.experiments.layerwise_lr import figures, findings, sentences
 from sgdnoise.experiments.layerwise_lr.grid import MORE_RULES, RULES
 from sgdnoise.records.made import record_of
 from sgdnoise.study.grid import advance
@@ -254,11 +254,11 @@ def test_rules_that_a_finding_leaves_out_are_named_with_the_reason():
     left = {"lars": "whose first update is shorter here", "nesterov": "for it diverged"}
     assert findings.of_vanishing(words, (32, 1024), ["lars", "lamb"], left) == (
         "**Vanishing steps are not all of it**: from B = 32 to 1,024 the first update at the tuned "
-        "rate does not shrink with LAMB, and accuracy is still lost. With LARS and LAMB surely "
-        "less is lost than with momentum, as G20 and S20 both expect. Left out: SGD with momentum "
-        "0.9, whose first update shrinks; LARS, whose first update is shorter here; PercentDelta, "
-        "whose first update may shrink; MCLR, whose loss of accuracy is undecided; Nesterov's "
-        "momentum 0.9, for it diverged."
+        "rate does not shrink with LAMB, and accuracy is still lost. That may be for want of "
+        "updates alone. With LARS and LAMB surely less is lost than with momentum. Left out: SGD "
+        "with momentum 0.9, whose first update shrinks; LARS, whose first update is shorter here; "
+        "PercentDelta, whose first update may shrink; MCLR, whose loss of accuracy is undecided; "
+        "Nesterov's momentum 0.9, for it diverged."
     )
     # Where they remain possible, rules whose update may shrink are what it leaves out.
     words = words | {"lamb": ("contradicted", "absent"), "mclr": ("absent", "absent")}
@@ -288,9 +288,7 @@ def test_the_sentence_comes_from_the_records():
     told, _, left = findings.survives(made(momentum_most, humped)).partition(" Left out: ")
     assert "does not shrink with PercentDelta, MCLR, Nesterov's momentum 0.9, LAMB and " in told
     # Of the rules that lose less, the layer-wise ones.
-    assert told.endswith(
-        " With LARS surely less is lost than with momentum, as G20 and S20 both expect."
-    )
+    assert told.endswith(" With LARS surely less is lost than with momentum.")
     # From 128 to 512 it falls by a hump of 3 octaves and rises by a quarter for each of two.
     shorter, longer = 100 * (1 - 2**-2.5), 2 ** (0.25 * 5)
     assert left == (
@@ -311,3 +309,14 @@ def test_the_sentence_comes_from_the_records():
     study = study_of(NAME, "digits", 2)
     said = findings.survives(Reading(study, filled(study, nothing)))
     assert said.endswith("not to be had.")
+
+
+def test_the_updates_of_a_run_are_told_at_each_batch_size():
+    of = Reading(study_of(NAME, "digits"), {})
+    assert sentences.updates(of) == (
+        "The updates of a run are 640 at B = 32, 160 at B = 128, 40 at B = 512 and 20 at B = 1,024."
+    )
+    after = findings.came_after
+    assert sentences.updates(Reading(study_of(NAME, "cpu"), {}).part(after)) == (
+        "The updates of a run are 4,000 at B = 32, 500 at B = 256 and 128 at B = 1,000."
+    )

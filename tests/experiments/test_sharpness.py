@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.analysis.locate import Located
 from sgdnoise.experiments import study_of
-from sgdnoise.experiments.sharpness import findings, sentences
+from sgdnoise.experiments.sharpness import figures, findings, sentences
+from sgdnoise.experiments.sharpness import measured as of_runs
 from sgdnoise.experiments.sharpness.grid import (
     EPOCHS,
     IMAGES,
@@ -23,6 +26,7 @@ from sgdnoise.records.made import record_of
 from sgdnoise.records.store import Store
 from sgdnoise.study.grid import FRESH_SEED
 from sgdnoise.study.scales import METHODS
+from sgdnoise.training.probes import EXAMPLES
 from sgdnoise.training.result import Result
 from sgdnoise.training.schedules import multipliers
 
@@ -41,7 +45,7 @@ def made(
     sharpness=flat,
     batch=flat,
     *,
-    first=8.0,
+    first=lambda config: 8.0,
     edge=lambda config: -1.5 if config.batch_size == 4 else 0.5 + 2 * bool(config.momentum),
     accuracy=lambda config: 97.0,
     top=lambda config: config.batch_size / 1024,
@@ -60,7 +64,7 @@ def made(
 
     def measured(config):
         bound = 2 * (1 + config.momentum) / config.learning_rate
-        whole = np.array([first, 1, 1, 1, 1, 0.1, 0.1]) * bound
+        whole = np.array([first(config), 1, 1, 1, 1, 0.1, 0.1]) * bound
         return {
             "step": STEPS,
             "train_loss": LOSS,
@@ -124,9 +128,9 @@ def test_beyond_the_bound_a_quadratic_is_unstable(plain, method, size):
             x -= rate * v
         return abs(x)
 
-    assert ends(0.99 * findings.bound(record)) < 1e-3
-    assert ends(1.01 * findings.bound(record)) > 1e3
-    assert findings.bound(record, effective=True) == pytest.approx(
+    assert ends(0.99 * of_runs.bound(record)) < 1e-3
+    assert ends(1.01 * of_runs.bound(record)) > 1e3
+    assert of_runs.bound(record, effective=True) == pytest.approx(
         2 / (rate / (1 - momentum)), rel=1e-9
     )
 
@@ -291,21 +295,34 @@ def test_a_ratio_takes_two_runs_that_learnt():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "word"),
+    ("low", "high", "said"),
     [
-        (-1.0, 1.0, "within a factor of two of"),
-        (-1.1, 0.9, "about"),
-        (-1.1, -0.1, "below"),
-        (-0.9, 1.1, "about"),
-        (0.1, 1.1, "above"),
-        (math.nan, math.nan, "about"),
+        (-1.0, 1.0, "0.5 to 2 times the bound"),
+        (-2.0, -0.1, "0.25 to 0.933 times the bound, surely below it"),
+        (-2.0, 0.1, "0.25 to 1.07 times the bound"),
+        (0.1, 0.9, "1.07 to 1.87 times the bound, surely above it"),
+        (-0.1, 0.9, "0.933 to 1.87 times the bound"),
     ],
 )
-def test_where_a_curvature_stands_is_said_by_its_interval(low, high, word):
+def test_where_a_curvature_stands_is_said_by_its_interval(low, high, said):
     one = Estimate.mean([0.0, 1.0, 2.0])
     reach = one.interval.half / one.error
-    found = Estimate((low + high) / 2, (high - low) / 2 / reach * (1 - 1e-9), one.dof)
-    assert sentences.at_the_limit(found) == word
+    found = Estimate((low + high) / 2, (high - low) / 2 / reach, one.dof)
+    assert sentences.at_the_limit(found) == said
+
+
+def test_a_curvature_of_one_run_has_no_interval():
+    found = sentences.at_the_limit(Estimate.mean([1.0]))
+    assert found == "2 times the bound, by a single run"
+
+
+def test_how_many_updates_a_window_has_is_counted_run_by_run(plain):
+    records = [findings.measured(plain, "sgd", 4, epochs)[0] for epochs in (0, WARM_UP)]
+    assert findings.logged(records) == "2 to 3"
+    assert findings.logged(records, "late") == "2"
+    assert findings.logged([]) == "–"
+    records = findings.measured(made(by_seed(1.0, math.nan, 1.0)), "sgd", 4)
+    assert findings.logged(records) == "0 to 3"
 
 
 def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
@@ -319,12 +336,37 @@ def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
 
     said = sentences.limits(made(sharpness, batch))
     assert said == (
-        "**While plain SGD learns, at B = 4 λmax is below the bound and batch sharpness is within "
-        "a factor of two of the bound; at B = 1,024 λmax is within a factor of two of the bound "
-        "and batch sharpness is below the bound.** "
-        "Divided by the bound 2/ε they are 0.25 [0.25, 0.25] (λmax) and 1.2 [1.2, 1.2] (batch "
-        "sharpness) at B = 4; 1.1 [1.1, 1.1] (λmax) and 0.4 [0.4, 0.4] (batch sharpness) at B = "
-        "1,024."
+        "**While plain SGD learns, at B = 4 λmax is 0.25 to 0.25 times the bound, surely below it, "
+        "and batch sharpness is 1.2 to 1.2 times the bound, surely above it; at B = 1,024 λmax is "
+        "1.1 to 1.1 times the bound, surely above it, and batch sharpness is 0.4 to 0.4 times the "
+        "bound, surely below it.** "
+        "The bound is 2/ε, and the ranges are 95 % intervals over seeds. At B = 4 the measured "
+        "runs have 5,120 updates each, and curvature was measured after 3 of them while the net "
+        "learnt; at B = 1,024 the measured runs have 5,120 updates each, and curvature was "
+        f"measured after 3 of them while the net learnt. {sentences.measured_on()}"
+    )
+
+
+def test_the_images_behind_either_curvature_are_told():
+    said = sentences.measured_on()
+    assert f"λmax is of the loss on {EXAMPLES} of the 1,024 training images." in said
+    assert f"at B = {IMAGES:,} a batch is all images." in said
+
+
+def test_what_the_verdicts_on_the_critical_rate_leave_untested_is_told(plain):
+    said = sentences.another_rate(plain)
+    assert "speaks of the rate that lowers the training loss fastest" in said
+    assert "take one up to 2 times above for critical." in said
+    # The made-up losses have no top.
+    assert "best for the final loss" not in said
+
+    tops = {"sgd": Located(0.0, -1.0, 1.0, "parabola"), "momentum": Located(1.0, 0.0, 2.0, "set")}
+    tuned = {findings.arm(m, IMAGES): SimpleNamespace(peak=top) for m, top in tops.items()}
+    found = sentences.another_rate(SimpleNamespace(tuned=lambda name: {"train_loss": tuned}[name]))
+    assert (
+        "At B = 1,024 the rate best for the final loss is 2⁰ with SGD (between 2⁻¹ and 2¹; the "
+        "measured runs have 2⁻⁰·²⁵) and 2¹ with SGD with momentum 0.9 (between 2⁰ and 2²; the "
+        "measured runs have 2²·²⁵). Besides," in found
     )
 
 
@@ -333,11 +375,11 @@ def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
 RATES, HELPS = "S20-C3.warm-up-larger-rates", "S20-C3.warm-up-helps-full-batch"
 
 
-def warm(gains, size=IMAGES):
+def warm(gains, sizes=findings.LARGE):
     """Ends of the usable rates: so many octaves further with warm-up, seed by seed."""
 
     def edge(config):
-        gain = by_seed(*gains)(config) if config.warmup_steps and config.batch_size == size else 0
+        gain = by_seed(*gains)(config) if config.warmup_steps and config.batch_size in sizes else 0
         return 0.5 + 2 * bool(config.momentum) + gain
 
     return edge
@@ -357,11 +399,34 @@ def test_larger_rates_are_judged_seed_by_seed(method, gains, word, effect):
     found = verdict(made(edge=warm(gains)), RATES, method)
     assert (found.word, found.effect) == (word, pytest.approx(effect))
     assert (found.unit, found.margin) == ("log2 ratio", 0.5)
-    assert "λmax falls early, by a factor of 8 [8, 8]." in found.why
+    assert (
+        "λmax falls early: at the tuned rate, without warm-up, it is after the first update "
+        "8 [8, 8] and 8 [8, 8] times its mean while the net learns." in found.why
+    )
 
 
-def test_the_gain_at_another_batch_size_does_not_count():
-    assert verdict(made(edge=warm((1, 1, 1), size=256)), RATES).word == "absent"
+@pytest.mark.parametrize(("one", "other"), [(256, 1024), (1024, 256)])
+def test_larger_rates_are_judged_at_every_large_batch_size(one, other):
+    found = verdict(made(edge=warm((1, 1, 1), sizes=(one,))), RATES)
+    assert found.word == "absent"
+    assert f"It holds for B = {one:,}, and not for B = {other:,}." in found.why
+    hides = "for every seed, whose scatter the grid's step of 1 hides"
+    gains = {one: f"+1.00 {hides}", other: f"+0.00 {hides}"}
+    assert (
+        f"in log₂, by {gains[256]} at B = 256 (20 updates) and by {gains[1024]} at B = 1,024 (5 "
+        "updates)." in found.why
+    )
+    lost = verdict(made(edge=warm((-1, -1, -1), sizes=(one,))), RATES)
+    assert lost.word == "contradicted"
+
+
+def test_the_gain_at_a_small_batch_does_not_count():
+    assert verdict(made(edge=warm((1, 1, 1), sizes=(4,))), RATES).word == "absent"
+
+
+def test_a_gain_that_scatters_has_its_interval():
+    gain = Estimate.mean([0.0, 1.0, 1.0])
+    assert findings.told_gain(gain) == str(gain)
 
 
 def test_the_highest_usable_rate_is_each_seeds_own(plain):
@@ -378,11 +443,17 @@ def test_the_highest_usable_rate_is_each_seeds_own(plain):
 @pytest.mark.parametrize(
     ("edge", "said"),
     [
-        (warm((9, 0, 0)), "of 3 seeds 1 with warm-up learnt at every rate tried, or at none: "),
-        (by_seed(9.0, -9.0, 0.0), "of 3 seeds 2 with warm-up learnt at every rate tried"),
+        (
+            warm((9, 0, 0)),
+            "1 of 3 seeds with warm-up at B = 256 learnt at every rate tried, or at none: ",
+        ),
+        (
+            by_seed(9.0, -9.0, 0.0),
+            "2 of 3 seeds with warm-up at B = 256 learnt at every rate tried",
+        ),
         (
             lambda c: 0.5 if c.warmup_steps else 9.0,
-            "of 3 seeds 3 without warm-up learnt at every rate tried",
+            "3 of 3 seeds without warm-up at B = 256 learnt at every rate tried",
         ),
     ],
 )
@@ -394,13 +465,26 @@ def test_larger_rates_take_ends_that_were_seen(edge, said):
 
 def test_larger_rates_take_a_curvature_that_falls_early():
     for first in (1.0, 0.5):
-        found = verdict(made(first=first), RATES)
+        found = verdict(made(first=lambda config, first=first: first), RATES)
         assert found.word == "not tested here"
         assert "nothing says that the critical rate rises early" in found.why
         assert f"is {first:g} [{first:g}, {first:g}] times that while the net learns" in (found.why)
-    assert verdict(made(first=1.5), RATES).word == "absent"
+    assert verdict(made(first=lambda config: 1.5), RATES).word == "absent"
     few = made(lost=lambda config: bool(config.probes) and config.seed > 0)
-    assert verdict(few, RATES).why.startswith("1 of the measured runs of SGD at B = 1,024 learnt")
+    assert verdict(few, RATES).why.startswith("1 of the measured runs of SGD at B = 256 learnt")
+
+
+@pytest.mark.parametrize("size", findings.LARGE)
+def test_larger_rates_take_every_large_batch_size(size):
+    at = f"at B = {size:,}"
+    few = made(lost=lambda c: bool(c.probes) and c.seed > 0 and c.batch_size == size)
+    assert f"{at} learnt; it takes 2." in verdict(few, RATES).why
+    unseen = made(edge=lambda c: 9.0 if c.batch_size == size else 0.5)
+    assert f"3 of 3 seeds with warm-up {at} learnt at every rate" in verdict(unseen, RATES).why
+    flat_there = made(first=lambda c: 1.0 if c.batch_size == size else 8.0)
+    assert verdict(flat_there, RATES).why.startswith(
+        f"{at} λmax after the first update is 1 [1, 1]"
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -438,15 +522,18 @@ def test_tables_and_figures_show_what_is_judged(plain):
     assert by["SGD"] == "1 [1, 1]"
     assert by["SGD with momentum 0.9"].startswith("19 ")
     warm_up = findings.warm_up_table(plain)
-    assert warm_up["gain"].tolist() == ["+0.00 [+0.00, +0.00]"] * 6
+    hidden = "+0.00 for every seed, whose scatter the grid's step of 1 hides"
+    assert warm_up["gain"].tolist() == [hidden] * 6
     assert warm_up["highest usable rate (log₂)"].tolist()[2:4] == ["+0.00", "-2.00"]
-    assert set(warm_up["λmax falls early by"]) == {"8 [8, 8]"}
-    drawn = findings.at_the_bound(plain, "sgd")
+    assert set(warm_up["λmax after the first update / while the net learns"]) == {"8 [8, 8]"}
+    logged = table["updates logged in a run, while it learns / in its second half"]
+    assert logged.tolist()[:3] == ["3 / 2", "2 / 2", "3 / 2"]
+    drawn = figures.at_the_bound(plain, "sgd")
     assert [trace.name for trace in drawn.data] == ["λmax", "batch sharpness"]
     np.testing.assert_allclose(drawn.data[0].y, 1.0)
-    heavy = findings.at_the_bound(plain, "momentum").data
+    heavy = figures.at_the_bound(plain, "momentum").data
     np.testing.assert_allclose(heavy[2].y, 19.0)
-    along = findings.along(plain, "momentum", 4, WARM_UP)
+    along = figures.along(plain, "momentum", 4, WARM_UP)
     assert [t.name for t in along.data if t.showlegend is not False] == [
         "λmax",
         "batch sharpness",
@@ -455,9 +542,9 @@ def test_tables_and_figures_show_what_is_judged(plain):
     ]
     # While the rate is a tenth of its height, the bound is ten times as high.
     bound, first = along.data[-2].y, findings.measured(plain, "momentum", 4, WARM_UP)[0]
-    assert bound[-1] == pytest.approx(findings.bound(first))
-    assert bound[2] == pytest.approx(findings.bound(first) * 1280 / 100)
-    share = findings.survival(made(edge=warm((1, 0, 0))), "sgd", IMAGES).data
+    assert bound[-1] == pytest.approx(of_runs.bound(first))
+    assert bound[2] == pytest.approx(of_runs.bound(first) * 1280 / 100)
+    share = figures.survival(made(edge=warm((1, 0, 0))), "sgd", IMAGES).data
     assert [trace.name for trace in share] == ["without warm-up", f"{WARM_UP} epochs of warm-up"]
     at = list(share[1].x).index(2.0)
     assert share[1].y[at] == pytest.approx(100 / 3)
@@ -473,11 +560,11 @@ def test_where_everything_diverged_nothing_is_judged_and_all_is_drawn():
     for table in (findings.ratios_table(of), findings.warm_up_table(of)):
         assert "nan" not in table.to_string()
     for probed in (True, False):
-        values = [slider["values"] for slider in findings.sliders(of, probed).values()]
+        values = [slider["values"] for slider in figures.sliders(of, probed).values()]
         assert values == [[], []]
-    findings.at_the_bound(of, "momentum")
-    findings.along(of, "sgd", 4, 0)
-    findings.survival(of, "sgd", 4)
+    figures.at_the_bound(of, "momentum")
+    figures.along(of, "sgd", 4, 0)
+    figures.survival(of, "sgd", 4)
 
 
 def test_five_seeds_along_the_runs_are_all_that_is_asked_for():
@@ -485,12 +572,12 @@ def test_five_seeds_along_the_runs_are_all_that_is_asked_for():
     asked = {len(s.needed) // len(s.points): s.sweep for s in of.states}
     assert sorted(asked) == [5, 15]
     assert not asked[5].axes
-    assert (of.seeds, of.part(findings.is_probed).seeds) == (15, 5)
+    assert (of.seeds, of.part(of_runs.is_probed).seeds) == (15, 5)
 
 
 def test_sliders_stop_where_runs_are_recorded_of_both_arms(plain):
     for probed in (True, False):
-        found = findings.sliders(plain, probed)
+        found = figures.sliders(plain, probed)
         assert found["method"]["values"] == list(METHODS)
         assert found["size"]["values"] == list(SIZES)
 
@@ -499,7 +586,7 @@ def test_sliders_stop_where_runs_are_recorded_of_both_arms(plain):
 
     part = made(lost=lost)
     for probed in (True, False):
-        found = findings.sliders(part, probed)
+        found = figures.sliders(part, probed)
         assert (found["method"]["values"], found["size"]["values"]) == (list(METHODS), [4, IMAGES])
 
 
@@ -520,7 +607,10 @@ def test_where_warm_up_helps_is_said_with_bonferronis_correction():
         return 0.5 + 2 * bool(config.momentum) + gain * (config.batch_size == 256)
 
     said = findings.where_it_helps(made(edge=edge))
-    assert "for 1 (with Bonferroni's correction): SGD at B = 256, by +1.00 [+1.00," in said
+    assert (
+        "for 1 (with Bonferroni's correction): SGD at B = 256, in log₂ by +1.00 for every seed"
+        in said
+    )
     # Five standard errors on three seeds: p = 0.04 is enough for one alone, not for one of six.
     gains[1] = (1, 2, 2)
     assert "raises it for 0 (" in findings.where_it_helps(made(edge=edge))

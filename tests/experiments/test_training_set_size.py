@@ -164,6 +164,30 @@ def test_a_mean_slope_is_judged_by_its_interval(judged, claim, target, off, half
     assert verdict.interval == pytest.approx((value - half, value + half))
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.704, 0.9, "The interval ends 0.004 from 0.7, and by that much the word is decided."),
+        (0.1, 0.29, "The interval ends 0.01 from 0.3, and by that much the word is decided."),
+        (0.32, 0.65, "The interval ends 0.02 from 0.3, and by that much the word is decided."),
+        (0.35, 0.67, "The interval ends 0.03 from 0.7, and by that much the word is decided."),
+        (0.5, 0.71, ""),
+        (0.29, 0.5, ""),
+        (0.2, 0.9, ""),
+    ],
+)
+def test_by_how_much_a_slope_is_decided_is_told(judged, low, high, said):
+    # Two sets, so that each has the mean's interval times the root of two.
+    value, wide = (low + high) / 2, math.sqrt(2)
+    each = Interval(value, value + wide * (low - value), value + wide * (high - value))
+    verdict = judged(ROOT["updates"], dict.fromkeys(ENDS, regimes(each)))
+    assert verdict.interval == pytest.approx((low, high))
+    assert (verdict.word == "undecided") == (not said)
+    assert (
+        "each to 0.2." + (f" {said}" if said else "") == verdict.why[verdict.why.index("each to") :]
+    )
+
+
 def test_the_mean_is_over_those_that_enough_batch_sizes_carry(judged):
     sure = regimes(Interval(1.0, 0.9, 1.1), carried=3)
     few = regimes(Interval(9.0, 8.9, 9.1), carried=2)

@@ -88,7 +88,8 @@ def test_each_claim_is_judged_by_one_predicate_or_waits(claim):
 
 def test_the_books_own_extensions_are_marked():
     rules = [f"S20-C3.{rule}-helps-large-only" for rule in ("lars", "percent-delta", "mclr")]
-    assert own() == ("S20-F2.weight-decay", *rules)
+    tuned = [f"H17-E7.root-scaling-tuned.equal-{what}" for what in ("epochs", "updates")]
+    assert own() == ("S20-F2.weight-decay", *rules, *tuned)
 
 
 def test_after_how_many_epochs_accuracy_falls_or_saturates_is_printed():

@@ -88,6 +88,9 @@ S20_REMARKS = {
 }
 """What the grids of S20's experiments cannot tell of their protocol, by scale."""
 
+S20_STATES = ("data", "net", "norm", "augmentation", "epochs", "updates", "batch sizes")
+"""The facts of a protocol that S20's text states: all but how far its grids of rates reach."""
+
 S20_BUDGETS = tuple(50 * 2**k for k in range(8))
 """Every budget up to 128 times the shortest, as S20 has them."""
 

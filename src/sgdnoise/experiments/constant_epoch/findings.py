@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,8 +109,7 @@ def _lacks(reading: Reading, sizes: Sizes, least: int, where: str) -> str:
     """What a claim about some of the batch sizes lacks."""
     if not np.isfinite(_boundary(reading)):
         return "no boundary was found: fewer than four batch sizes have an optimum inside a grid."
-    found = len(sizes(reading))
-    if found >= least:
+    if (found := len(sizes(reading))) >= least:
         return ""
     return (
         f"{found} of the batch sizes tried {where} plain SGD's boundary, at "
@@ -270,14 +270,36 @@ def _listed(gaps: Mapping[str, Estimate]) -> str:
 def alike_below(reading: Reading) -> Verdict:
     """Whether the methods reach the same accuracy below plain SGD's boundary."""
     gaps = _momentum_less_sgd(reading, _below(reading))
-    why = _ACCURACY.format(_listed(gaps))
-    return every(why, gaps, unit="points", margin=NO_LOSS, same=True)
+    return every(_ACCURACY.format(_listed(gaps)), gaps, unit="points", margin=NO_LOSS, same=True)
 
 
 def ahead_beyond(reading: Reading) -> Verdict:
     """Whether momentum is ahead from four times plain SGD's boundary on."""
-    gaps = _momentum_less_sgd(reading, _beyond(reading))
-    return every(_ACCURACY.format(_listed(gaps)), gaps, unit="points", margin=NO_LOSS)
+    return _wherever_it_begins(reading, "test_accuracy", _ACCURACY, unit="points", margin=NO_LOSS)
+
+
+def _wherever_it_begins(reading: Reading, objective: str, said: str, **options: Any) -> Verdict:
+    """The verdict beyond the boundary, undecided where it hangs on which batch sizes those are.
+
+    The boundary is an estimate: by the end of its interval fewer batch sizes lie beyond it.
+    """
+
+    def judge(sizes: list[int]) -> Verdict:
+        gaps = _momentum_less_sgd(reading, sizes, objective)
+        return every(said.format(_listed(gaps)), gaps, **options)
+
+    found = judge(_beyond(reading))
+    surely = [s for s in _sizes(reading) if s >= BEYOND * reading.regimes["sgd"].boundary.high]
+    strict = judge(surely) if surely else found
+    if strict.word in ("undecided", found.word) or found.word == "undecided":
+        return found
+    why = (
+        f"{found.why} So the claim is {found.word} from {BEYOND} times the estimated boundary on. "
+        f"From {BEYOND} times the end of the boundary's interval on, at "
+        f"{enumerated(f'B = {size:,}' for size in surely)}, it is {strict.word}. Where the "
+        "boundary lies is not known well enough."
+    )
+    return replace(found, word="undecided", why=why, room=0.0)
 
 
 def loss_alike_below(reading: Reading) -> Verdict:
@@ -289,9 +311,8 @@ def loss_alike_below(reading: Reading) -> Verdict:
 
 def loss_lower_beyond(reading: Reading) -> Verdict:
     """Whether momentum's training loss is the lower one from four times the boundary on."""
-    gaps = _momentum_less_sgd(reading, _beyond(reading), "train_loss")
-    why = _LOSS.format(_listed(gaps))
-    return every(why, gaps, unit="log2 ratio", sign=-1, margin=alike_loss())
+    how = {"unit": "log2 ratio", "margin": alike_loss()}
+    return _wherever_it_begins(reading, "train_loss", _LOSS, sign=-1, **how)
 
 
 def flat_below(reading: Reading) -> Verdict:

@@ -16,6 +16,7 @@ from sgdnoise.study.scales import (
     DIGITS,
     METHODS,
     S20_REMARKS,
+    S20_STATES,
     rates,
     sweep_of,
 )
@@ -126,6 +127,7 @@ EXPERIMENT = Experiment(
         "paper": _constant_epoch_paper,
     },
     seeds={"digits": 15, "cpu": 3, "gpu": 3, "paper": 15},
+    reference_states=S20_STATES,
     reference_seeds=15,
     remarks=S20_REMARKS,
     first={"paper": _anchor_runs},

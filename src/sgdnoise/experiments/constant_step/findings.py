@@ -10,10 +10,12 @@ import pandas as pd
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import FITTED, HELD, NO_LOSS, Claim, Verdict, directional, every
+from sgdnoise.data.sizes import images_of
 from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.figures.tables import exponent_with_bar, with_spread
 from sgdnoise.papers.numbers import table
-from sgdnoise.study.grid import Key
+from sgdnoise.phrases import enumerated
+from sgdnoise.study.grid import Key, SweepState
 from sgdnoise.study.protocol import TEST_ACCURACY, best_of
 
 
@@ -128,14 +130,68 @@ def _s20_peak() -> pd.Series:
     return rows.iloc[int(rows.test_accuracy.argmax())]
 
 
+def _fitted(reading: Reading, state: SweepState) -> float:
+    """Percent of its training images that fresh seeds classify rightly at a sweep's tuned rate."""
+    runs = [reading.records[run] for run in state.fresh_runs if run in reading.records]
+    return float(np.mean([float(run.metrics.get("train_accuracy") or 0.0) for run in runs]))
+
+
+def which_fit(reading: Reading) -> str:
+    """Which batch sizes of the fair test fit their training images, in Markdown."""
+    rows = _rows(reading)
+    if no_optimum(fair(reading), rows.key):
+        return ""
+    by_key = {state.sweep.key: state for state in reading.states}
+    fitted = {
+        int(size): _fitted(reading, by_key[key])
+        for size, key in zip(rows.batch_size, rows.key, strict=True)
+    }
+    short = {size: part for size, part in fitted.items() if part < FITTED}
+    if not short:
+        return f"At every batch size {FITTED:g} % or more of the training images are fitted."
+    told = enumerated(f"B = {size:,} reaches {part:.1f} %" for size, part in short.items())
+    full = enumerated(f"{size:,}" for size in fitted if size not in short)
+    first = (
+        f"Only B = {full} {'fits' if len(fitted) - len(short) == 1 else 'fit'} the training "
+        f"images, to {FITTED:g} % or more"
+        if full
+        else f"No batch size fits {FITTED:g} % of its training images"
+    )
+    return (
+        f"{first}; {told}. A lower test accuracy there is undertraining, and tells nothing of "
+        "noise."
+    )
+
+
+def designs(reading: Reading) -> str:
+    """Images, updates, batch sizes and seeds of each design, in Markdown.
+
+    A page's line on its scale has those of all sweeps in one.
+    """
+    main = fair(reading)
+    lines = [f"The main table and the verdicts rest on {_design(main)}."]
+    if main is not reading:
+        before = _design(reading.part(_is_unfitted))
+        lines.append(f"The sweeps at the end, where no batch size fits its data, have {before}.")
+    return "\n".join(lines)
+
+
+def _design(part: Reading) -> str:
+    run = part.states[0].needed[0]
+    sizes = sorted(int(dict(state.sweep.key)["batch_size"]) for state in part.states)
+    return (
+        f"{images_of(run):,} images, {run.steps:,} updates, {len(sizes)} batch sizes from "
+        f"{sizes[0]:,} to {sizes[-1]:,}, {part.seeds} seeds a rate"
+    )
+
+
 def largest_fits(reading: Reading) -> str:
     """What a fair test of table 1 lacks: its largest batch must fit its data as S20's peak does."""
     rows = _rows(reading)
     if lost := no_optimum(fair(reading), rows.key):
         return lost
     (state,) = [s for s in reading.states if s.sweep.key == rows.key.iloc[-1]]
-    runs = [reading.records[run] for run in state.fresh_runs if run in reading.records]
-    fitted = np.mean([float(run.metrics.get("train_accuracy") or 0.0) for run in runs])
+    fitted = _fitted(reading, state)
     loss, theirs = float(rows.train_loss_fresh.iloc[-1]), float(_s20_peak().train_loss)
     if fitted >= FITTED and loss <= theirs:
         return ""

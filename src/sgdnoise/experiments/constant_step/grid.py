@@ -15,6 +15,7 @@ from sgdnoise.study.scales import (
     DIGITS,
     METHODS,
     S20_REMARKS,
+    S20_STATES,
     rates,
     sweep_of,
 )
@@ -109,6 +110,7 @@ EXPERIMENT = Experiment(
         ),
     },
     seeds={"digits": 15, "cpu": 5, "gpu": 3, "paper": 15},
+    reference_states=S20_STATES,
     reference_seeds=15,
     remarks=S20_REMARKS,
     first={"cpu": _fair_first},

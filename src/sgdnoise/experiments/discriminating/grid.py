@@ -40,7 +40,7 @@ from scipy.stats import ttest_ind
 
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import FRESH_SEED, Key, Sweep, advance, rounded
-from sgdnoise.study.scales import CIFAR10, CPU, METHODS, rates, sweep_of
+from sgdnoise.study.scales import CIFAR10, CPU, METHODS, S20_STATES, rates, sweep_of
 from sgdnoise.study.study import Experiment, Study
 
 IMAGES = 1000
@@ -234,6 +234,7 @@ EXPERIMENT = Experiment(
     seeds={"cpu": 5},
     idle={"cpu": _idle},
     reference={"": _table_1},
+    reference_states=S20_STATES,
     reference_seeds=15,
     remarks={"": "No paper ran the arms: they are this book's own, by what each predicts."},
 )

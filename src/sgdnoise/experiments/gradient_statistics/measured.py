@@ -175,16 +175,46 @@ def relative_noise(record: Record) -> FloatArray:
     return np.asarray(np.nanmean(variance / trace, axis=0) * batch_sizes(record))
 
 
+def squared_signal(record: Record) -> FloatArray:
+    """|G|²/trΣ at each moment of training."""
+    trace = curve(record, "gradient_covariance_trace")
+    return np.asarray(curve(record, "mean_gradient_norm") ** 2 / trace)
+
+
 def second_moment(record: Record) -> float:
     """(trΣ + |G|²)/trΣ, the mean over the moments of training."""
-    trace = curve(record, "gradient_covariance_trace")
-    return float(np.nanmean(1 + curve(record, "mean_gradient_norm") ** 2 / trace))
+    return float(np.nanmean(1 + squared_signal(record)))
+
+
+def over_updates(record: Record) -> str:
+    """What a mean over the moments at which batches are drawn is of, in words."""
+    return _over(curve(record, "step"))
+
+
+def over_epochs(record: Record, start: int = 0) -> str:
+    """The same of those at which curvature is measured, from one of them on."""
+    return _over(curve(record, "layer_curvature_epoch")[start:])
+
+
+def _over(at: FloatArray) -> str:
+    """In words: moments lie close together early, so a mean over them is none over training."""
+    early = int((at <= at[-1] / 4).sum())
+    return (
+        f"the mean over the {len(at)} moments looked at, {early} of them in the first quarter of "
+        "training"
+    )
 
 
 def size_law(record: Record, tensor: str, moment: int = 0) -> SizeLaw:
     """The law fitted to a tensor's mean |g| at a moment, to all batches but the whole set."""
     n = batch_sizes(record)
     return fit_size_law(n[:-1], mean_sizes(record, tensor)[moment, :-1], n[-1])
+
+
+def weight_layers(record: Record) -> list[str]:
+    """The layers with weights, as one counts the depth of a net: the scales of norms are none."""
+    layers = (t.removesuffix(".weight") for t in tensors(record) if t.endswith(".weight"))
+    return [layer for layer in layers if not layer.split(".")[-1].startswith("norm")]
 
 
 def fully_connected(record: Record) -> str:
@@ -208,8 +238,8 @@ def first_step(record: Record) -> float:
 
 
 def mean_step(record: Record) -> float:
-    """The mean step of a weight in all of training, over the learning rate (G20-E6)."""
-    return way(record) / _updates(record.config) / record.config.learning_rate
+    """The mean step of a weight in all of training, over the learning rate."""
+    return way(record) / updates(record.config) / record.config.learning_rate
 
 
 def way(record: Record) -> float:
@@ -217,7 +247,8 @@ def way(record: Record) -> float:
     return float(curve(record, "epoch_stride").sum())
 
 
-def _updates(config: RunConfig) -> int:
+def updates(config: RunConfig) -> int:
+    """Updates in all of training."""
     return config.total_steps(data.images_of(config))
 
 
@@ -259,6 +290,18 @@ def layer_curves(record: Record, quantity: str) -> FloatArray:
     return np.stack([curve(record, f"{quantity}/{t}") for t in tensors(record)], axis=1)
 
 
+def radii_differ(record: Record) -> float:
+    """Log₂ of the largest median radius over the smallest, the mean over the moments."""
+    radii = np.log2(layer_curves(record, "layer_radius"))
+    return float(np.mean(radii.max(axis=1) - radii.min(axis=1)))
+
+
+def ratio_off(record: Record, tensor: str) -> float:
+    """Log₂ of the median |w/g| over the median radius, the mean over all moments but the start."""
+    ratio, radius = (curve(record, f"layer_{q}/{tensor}")[1:] for q in ("ratio", "radius"))
+    return float(np.mean(np.log2(ratio / radius)))
+
+
 def last_distance(record: Record) -> float:
     """Log₂ of the median distance to the minimum at the end, the mean over the tensors.
 
@@ -290,6 +333,23 @@ def slope_over_sizes(reading: Reading, rule: str, number: Callable[[Record], flo
     every = sizes(reading)
     table = np.array([over_seeds(runs(reading, rule, n), number) for n in every])
     return Estimate.mean([log_slope(every, column) for column in table.T])
+
+
+def at_the_ends(reading: Reading, of: Callable[[Record], float]) -> dict[str, Estimate]:
+    """log₂ of a number at either end of the batch sizes over that in their middle, by each rule."""
+    every, middle = sizes(reading), meeting(reading)
+    parts = {}
+    for rule in RULES:
+        centre = over_seeds(runs(reading, rule, middle), of)
+        for end in (every[0], every[-1]):
+            at_end = over_seeds(runs(reading, rule, end), of)
+            parts[f"B = {end:,} at {rule_name(rule)}"] = Estimate.mean(np.log2(at_end / centre))
+    return parts
+
+
+def rule_name(rule: str) -> str:
+    """A rule of the learning rate, in words."""
+    return f"the {rule} rate"
 
 
 def lost(reading: Reading, rules: Sequence[str] = RULES, at: Sequence[int] = ()) -> str:

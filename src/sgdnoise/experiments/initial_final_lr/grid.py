@@ -15,6 +15,7 @@ from sgdnoise.study.scales import (
     METHODS,
     S20_BUDGETS,
     S20_REMARKS,
+    S20_STATES,
     sweep_of,
 )
 from sgdnoise.study.study import Experiment
@@ -91,6 +92,7 @@ EXPERIMENT = Experiment(
         ),
     },
     seeds={"digits": 7, "cpu": 5, "gpu": 3, "paper": 7},
+    reference_states=S20_STATES,
     reference_seeds=7,
     remarks={
         **S20_REMARKS,

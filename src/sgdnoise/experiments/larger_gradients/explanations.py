@@ -53,12 +53,14 @@ def of_discarding(grew: Word, free: Word, equal: Word, larger: list[bool], last:
     )
 
 
-def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word]) -> str:
+def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word], apart: Word) -> str:
     """What is left of the explanation that a small first batch lengthens the steps.
 
     Args:
         small: whether it calms the loss, and whether runs end higher and closer.
         slow: the same of a first epoch at the low rate alone, in large batches.
+        apart: whether the small batch calms the loss against the low rate alone. Where it surely
+            does, nothing denies it: asked after the runs had been seen.
     """
     shown = [other for mine, other in zip(small, slow, strict=True) if mine == "reproduced"]
     if shown and all(other in AGAINST for other in shown):
@@ -66,7 +68,16 @@ def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word]) -> str:
             "**The small first batch remains a possible explanation**: the lower rate alone does "
             "not do what it does."
         )
-    if shown and all(other == "reproduced" for other in shown):
+    alike = shown and all(other == "reproduced" for other in shown)
+    if apart == "reproduced" and (alike or all(word in AGAINST for word in small)):
+        unsettles = ", which that rate by itself unsettles" if slow[0] == "contradicted" else ""
+        return (
+            "**Whether the small first batch is the explanation is not decided.** Against the "
+            f"large batch throughout, that it calms the loss is {small[0]}, and that runs end "
+            f"higher and closer together is {small[1]}. But against the lower rate alone it calms "
+            f"the loss{unsettles}. So there may be something for a longer step to explain."
+        )
+    if alike:
         return (
             "**The small first batch is not the explanation**: the lower rate of that epoch does "
             "the same in large batches."

@@ -170,51 +170,6 @@ def not_beyond(reading: Reading) -> Verdict:
     return replace(found, seeds=min([reading.seeds, *(sweep.most_seeds for sweep in large)]))
 
 
-def equally_long(reading: Reading) -> str:
-    """What updates of equal length alone gain, with nothing left out; empty where none are run.
-
-    Asked after the runs had been seen.
-    """
-    part = reading.part(OF["discarding"])
-    there = {dict(state.sweep.key)["updates"] for state in part.states}
-    sizes = sorted(
-        {
-            int(key["batch_size"])
-            for key in (dict(state.sweep.key) for state in part.states)
-            if key["updates"] == "equal"
-        }
-    )
-    if "equal" not in there or _lacks(part, batch_size=sizes, arm=("none",), updates=there):
-        return ""
-    gains = {}
-    for size in sizes:
-        equal, free = (
-            part.reached(_key(part, batch_size=size, arm="none", updates=updates))
-            for updates in ("equal", "free")
-        )
-        gains[f"B = {size:,}"] = equal - free
-    level = 1 - (1 - COVERAGE) / len(gains)
-    said = {
-        name: _PLAINLY[directional("", one.at(level), unit="points", margin=NO_LOSS).word]
-        for name, one in gains.items()
-    }
-    listed = ", ".join(f"{one} at {name} ({said[name]})" for name, one in gains.items())
-    none = f" None means within ±{NO_LOSS:g} points." if _PLAINLY["absent"] in said.values() else ""
-    return (
-        f"Updates of equal length alone, with nothing left out, gain {listed} points.{none} "
-        "This question was asked after the runs had been seen."
-    )
-
-
-_PLAINLY: dict[Word, str] = {
-    "reproduced": "sure",
-    "contradicted": "sure",
-    "absent": "none",
-    "undecided": "not decided",
-}
-"""What is said of an effect that no paper claims."""
-
-
 def lost(reading: Reading, size: int) -> Estimate:
     """What a batch loses against the smallest one, with nothing left out."""
     smallest = _sizes(reading)[0]
@@ -228,7 +183,7 @@ def with_a_gap(reading: Reading) -> list[int]:
     return [size for size in _sizes(reading)[1:] if lost(reading, size).value >= NO_LOSS]
 
 
-def _lacks(reading: Reading, **choices: Iterable[Any]) -> str:
+def lacks(reading: Reading, **choices: Iterable[Any]) -> str:
     """What a comparison of sweeps lacks, by the parts of their keys."""
     for state in reading.states:
         key = dict(state.sweep.key)
@@ -242,7 +197,7 @@ def _helps_lacks(reading: Reading) -> str:
     """What figure 10 lacks: tuned rates, and something lost at the larger batch to win back."""
     small, large = printed_sizes(reading)
     arms = ("none", "loss", "random")
-    if lacking := _lacks(reading, batch_size=(small, large), arm=arms, updates=("free",)):
+    if lacking := lacks(reading, batch_size=(small, large), arm=arms, updates=("free",)):
         return lacking
     gap = lost(reading, large)
     if gap.value < NO_LOSS:
@@ -256,7 +211,7 @@ def _helps_lacks(reading: Reading) -> str:
 
 def _beyond_lacks(reading: Reading) -> str:
     sizes = beyond(reading)
-    lacking = _lacks(reading, batch_size=sizes, arm=("none", "loss"), updates=("free",))
+    lacking = lacks(reading, batch_size=sizes, arm=("none", "loss"), updates=("free",))
     return lacking or _too_short(reading, sizes)
 
 
@@ -298,13 +253,18 @@ def _unfitted(reading: Reading, states: Sequence[SweepState]) -> str:
 
 def fluctuates_early(reading: Reading) -> Verdict:
     """Whether the large batch's loss fluctuates more in the first four fifths than after them."""
-    early, late = fluctuations(reading, "whole")
-    more = _mean(_log2(early) - _log2(late))
-    why = (
-        f"from epoch to epoch it fluctuates by {_percent(early)} early and {_percent(late)} late: "
-        f"log₂ of their ratio is {more}."
-    )
+    why, more = _early_and_late(reading, "whole")
+    small, as_much = _early_and_late(reading, "small")
+    why = f"from epoch to epoch it fluctuates by {why}. With {ARMS['small']} it does by {small}."
+    if more.interval.low > 0 and as_much.interval.low > 0:
+        why += " So both fluctuate more early, and this says nothing of large batches alone."
     return directional(why, more, unit="log2 ratio", margin=APART)
+
+
+def _early_and_late(reading: Reading, arm: str) -> tuple[str, Estimate]:
+    early, late = fluctuations(reading, arm)
+    more = _mean(_log2(early) - _log2(late))
+    return f"{_percent(early)} early and {_percent(late)} late: log₂ of the ratio is {more}", more
 
 
 def _log2(values: np.ndarray) -> np.ndarray:
@@ -316,13 +276,16 @@ def _percent(octaves: np.ndarray) -> str:
     return as_part(octaves) or "nothing known"
 
 
-def calms(reading: Reading, arm: str = "small", updates: str = "free") -> Verdict:
-    """Whether the loss of later epochs fluctuates less after another first epoch, seed by seed."""
-    whole, mine = (fluctuations(reading, a, updates)[0] for a in ("whole", arm))
-    less = _mean(_log2(mine) - _log2(whole))
+def calms(reading: Reading, arm: str = "small", other: str = "whole") -> Verdict:
+    """Whether the loss of later epochs fluctuates less after one first epoch than after another.
+
+    Seed by seed.
+    """
+    mine, theirs = (fluctuations(reading, a)[0] for a in (arm, other))
+    less = _mean(_log2(mine) - _log2(theirs))
     why = (
-        f"from epoch to epoch the loss fluctuates by {_percent(mine)} with it, and by "
-        f"{_percent(whole)} without: log₂ of their ratio is {less}."
+        f"from epoch to epoch the loss fluctuates by {_percent(mine)} with {ARMS[arm]}, and by "
+        f"{_percent(theirs)} with {ARMS[other]}: log₂ of their ratio is {less}."
     )
     return directional(why, less, unit="log2 ratio", sign=-1, margin=APART)
 
@@ -353,7 +316,8 @@ _ENDS = ("whole", "throughout")
 def higher_and_closer(reading: Reading, arm: str = "small") -> Verdict:
     """Whether another first epoch makes runs end higher, and less far apart.
 
-    Reproduced where both hold; one that does not decides against it, at half the level.
+    Reproduced where both hold; one that does not decides against it, at half the level, and is then
+    the one whose effect is told.
     """
     mine, whole = (reading.reached(_key(reading, arm=a, updates="free")) for a in (arm, "whole"))
     gained, found = mine - whole, _scatter(reading, arm, "whole")
@@ -379,21 +343,22 @@ def higher_and_closer(reading: Reading, arm: str = "small") -> Verdict:
         ),
     ]
     against = [strict.word for _, strict in judged]
-    word: Word = "undecided"
-    if all(one.word == "reproduced" for one, _ in judged):
-        word = "reproduced"
-    elif "contradicted" in against:
-        word = "contradicted"
-    elif "absent" in against:
-        word = "absent"
+    alone = [one.word for one, _ in judged]
+    for word in ("contradicted", "absent"):
+        if word in against:
+            at = against.index(word)
+            names = ("runs end higher", "they end closer together")
+            decides = f"That {names[at]} decides: it is {word}."
+            other = f"That {names[1 - at]} is {alone[1 - at]}."
+            return replace(judged[at][0], word=word, why=f"{why} {decides} {other}")
     # The part that keeps the claim from being reproduced tells effect and interval.
     said = next((one for one, _ in judged if one.word != "reproduced"), judged[0][0])
-    return replace(said, word=word)
+    return replace(said, word="reproduced" if set(alone) == {"reproduced"} else "undecided")
 
 
 def _arms_lack(reading: Reading, *arms: str) -> str:
     """What a comparison of first epochs lacks: optima, and training images that are fitted."""
-    lacking = _lacks(reading, arm=arms, updates=("free",))
+    lacking = lacks(reading, arm=arms, updates=("free",))
     states = [state_of(reading, arm=arm, updates="free") for arm in arms]
     return lacking or _unfitted(reading, states)
 
@@ -406,7 +371,7 @@ def _ends_lack(reading: Reading) -> str:
     return _arms_lack(reading, *_ENDS)
 
 
-def _calms_lacks(reading: Reading) -> str:
+def calms_lacks(reading: Reading) -> str:
     """What a calmer loss lacks: a rate, and fluctuations to be calmed."""
     if lacking := _whole_lacks(reading):
         return lacking
@@ -431,7 +396,7 @@ CLAIMS = (
         of=OF["first-epoch"],
     ),
     Claim("G20-F12.accuracies-scatter", scatters, needs=_ends_lack, of=OF["first-epoch"]),
-    Claim("G20-F13.small-first-epoch-calms", calms, needs=_calms_lacks, of=OF["first-epoch"]),
+    Claim("G20-F13.small-first-epoch-calms", calms, needs=calms_lacks, of=OF["first-epoch"]),
     Claim(
         "G20-F14.small-first-epoch-helps",
         higher_and_closer,
@@ -459,23 +424,25 @@ def survives(reading: Reading) -> str:
     last = max(growth(gradient, LEFT_OUT)[0], default=0)
     discarded = of_discarding(grew, free, equal, stays_larger(gradient, LEFT_OUT), last)
     part = reading.part(OF["first-epoch"])
-    untuned = _lacks(part, arm=("whole", "slow"), updates=("free",))
-    slow: tuple[Word, Word] = ("not tested here", "not tested here")
+    untuned = lacks(part, arm=("whole", "slow"), updates=("free",))
+    calm_at_low: Word = "not tested here"
+    end_at_low, apart = calm_at_low, calm_at_low
     if not untuned:
+        end_at_low = higher_and_closer(part, "slow").word
         # Where nothing fluctuates a low rate has as little to calm as a small batch.
-        calm_at_low = "not tested here" if _calms_lacks(part) else calms(part, "slow").word
-        slow = (calm_at_low, higher_and_closer(part, "slow").word)
-    return f"{discarded} {of_first_epoch((calm, end), slow)}"
+        if not calms_lacks(part):
+            calm_at_low, apart = (calms(part, *two).word for two in (("slow",), ("small", "slow")))
+    return f"{discarded} {of_first_epoch((calm, end), (calm_at_low, end_at_low), apart)}"
 
 
 def _where_lost(reading: Reading, updates: str) -> Word:
     """Whether small losses left out gain accuracy at the batch sizes that lose some."""
-    sizes = [] if _lacks(reading, arm=("none",), updates=("free",)) else with_a_gap(reading)
+    sizes = [] if lacks(reading, arm=("none",), updates=("free",)) else with_a_gap(reading)
     there = {dict(state.sweep.key)["updates"] for state in reading.states}
     arms = ("none", "loss", "random")
     if not sizes or updates not in there:
         return "not tested here"
-    lacking = _lacks(reading, batch_size=sizes, arm=arms, updates=(updates,))
+    lacking = lacks(reading, batch_size=sizes, arm=arms, updates=(updates,))
     if lacking or _too_short(reading, sizes, updates):
         return "not tested here"
     return _gained(reading, sizes, updates).word

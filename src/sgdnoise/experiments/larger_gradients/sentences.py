@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sgdnoise.analysis import Reading
+from sgdnoise.analysis.intervals import COVERAGE
+from sgdnoise.claims import NO_LOSS, Verdict, Word, directional
 from sgdnoise.config import RunConfig
 from sgdnoise.data import images_of, train_size
-from sgdnoise.experiments.larger_gradients.findings import PRINTED_SIZES, images, printed_sizes
+from sgdnoise.experiments.larger_gradients.findings import (
+    APART,
+    PRINTED_SIZES,
+    calms,
+    calms_lacks,
+    images,
+    lacks,
+    printed_sizes,
+)
 from sgdnoise.experiments.larger_gradients.grid import FRACTIONS, LEFT_OUT
 from sgdnoise.experiments.larger_gradients.measured import (
     ARMS,
     OF,
     at_which,
     growth,
+    state_of,
     stays_larger,
 )
 from sgdnoise.papers.numbers import printed
@@ -98,3 +109,76 @@ def rates(reading: Reading) -> str:
     if all(dict(state.sweep.key)["updates"] == "free" for state in part.states):
         return f"{said}."
     return f"{said}, or where updates are equally long at that of {ARMS['whole']} with these."
+
+
+def equally_long(reading: Reading) -> str:
+    """What updates of equal length alone gain, with nothing left out; empty where none are run.
+
+    Asked after the runs had been seen.
+    """
+    part = reading.part(OF["discarding"])
+    there = {dict(state.sweep.key)["updates"] for state in part.states}
+    sizes = sorted(
+        {
+            int(key["batch_size"])
+            for key in (dict(state.sweep.key) for state in part.states)
+            if key["updates"] == "equal"
+        }
+    )
+    if "equal" not in there or lacks(part, batch_size=sizes, arm=("none",), updates=there):
+        return ""
+    gains = {}
+    for size in sizes:
+        equal, free = (
+            part.reached(state_of(part, batch_size=size, arm="none", updates=updates).sweep.key)
+            for updates in ("equal", "free")
+        )
+        gains[f"B = {size:,}"] = equal - free
+    level = 1 - (1 - COVERAGE) / len(gains)
+    said = {
+        name: _PLAINLY[directional("", one.at(level), unit="points", margin=NO_LOSS).word]
+        for name, one in gains.items()
+    }
+    listed = ", ".join(f"{one} at {name} ({said[name]})" for name, one in gains.items())
+    none = f" None means within ±{NO_LOSS:g} points." if _PLAINLY["absent"] in said.values() else ""
+    return (
+        f"Updates of equal length alone, with nothing left out, gain {listed} points.{none} "
+        "This question was asked after the runs had been seen."
+    )
+
+
+_PLAINLY: dict[Word, str] = {
+    "reproduced": "sure",
+    "contradicted": "sure",
+    "absent": "none",
+    "undecided": "not decided",
+}
+"""What is said of an effect that no paper claims."""
+
+
+def against_control(reading: Reading) -> str:
+    """What small batches in the first epoch do beside its low rate, and what that rate does alone.
+
+    Empty where nothing fluctuates that could be calmed. Asked after the runs had been seen.
+    """
+    part = reading.part(OF["first-epoch"])
+    if calms_lacks(part):
+        return ""
+    batch, rate = calms(part, "small", "slow"), calms(part, "slow", "whole")
+    return (
+        f"What does the small batch do, beside the low rate? {_calms(batch)} "
+        f"And what does the low rate alone do? {_calms(rate)} "
+        "These questions were asked after the runs had been seen."
+    )
+
+
+def _calms(found: Verdict) -> str:
+    return f"It {_DOES[found.word]}: {found.why}"
+
+
+_DOES: dict[Word, str] = {
+    "reproduced": "calms the loss",
+    "contradicted": "unsettles the loss",
+    "absent": f"changes the fluctuation by no more than {APART:g} in log₂",
+    "undecided": "calms the loss or unsettles it, which is not decided",
+}

@@ -421,10 +421,11 @@ def of_vanishing(
     if losing:
         listed = enumerated(NAMES[rule] for rule in losing)
         better = f" With {enumerated(NAMES[rule] for rule in less)} surely less is lost than with "
-        better += "momentum, as G20 and S20 both expect."
+        better += "momentum."
         return (
             f"**Vanishing steps are not all of it**: {between} the first update at the tuned rate "
-            f"does not shrink with {listed}, and accuracy is still lost."
+            f"does not shrink with {listed}, and accuracy is still lost. That may be for want of "
+            "updates alone."
             + (better if less else "")
             + _left_out({rule: pair for rule, pair in words.items() if rule not in losing}, left)
         )

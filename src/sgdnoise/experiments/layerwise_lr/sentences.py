@@ -35,6 +35,13 @@ def reference(reading: Reading) -> str:
     )
 
 
+def updates(reading: Reading) -> str:
+    """How many updates a run makes at each batch size."""
+    runs = {state.needed[0].batch_size: state.needed[0] for state in reading.states}
+    listed = (f"{runs[n].total_steps(images(reading)):,} at B = {n:,}" for n in sorted(runs))
+    return f"The updates of a run are {enumerated(listed)}."
+
+
 # --- A scale that was designed twice --------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import Estimate
 from sgdnoise.chapters.random_walk import convex_draws
-from sgdnoise.experiments.random_walk import findings
+from sgdnoise.experiments.random_walk import curves, findings
 from sgdnoise.experiments.random_walk.grid import DROP, ROOT, SAME, STOP
 from sgdnoise.figures.tables import with_spread
 from sgdnoise.figures.theme import (
@@ -40,16 +40,16 @@ def _mean_curve(
     reading: Reading, state: SweepState, name: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean distance over the seeds at the steps that all their curves have."""
-    curves = []
-    for record in findings.finished(reading, state).values():
+    runs = []
+    for record in curves.finished(reading, state).values():
         steps, values = record.curves.get("step", []), record.curves.get(name, [])
         found = {t: d for t, d in zip(steps, values, strict=False) if t and d is not None}
         if found:
-            curves.append(found)
-    if not curves:
+            runs.append(found)
+    if not runs:
         return None
-    common = sorted(set.intersection(*(set(one) for one in curves)))
-    return np.array(common), np.array([np.mean([one[t] for one in curves]) for t in common])
+    common = sorted(set.intersection(*(set(one) for one in runs)))
+    return np.array(common), np.array([np.mean([one[t] for one in runs]) for t in common])
 
 
 def measured_rates(reading: Reading) -> list[str]:
@@ -59,7 +59,7 @@ def measured_rates(reading: Reading) -> list[str]:
         for rate in RATES
         if any(
             _mean_curve(reading, s, "distance")
-            for s in findings.constant_rate(reading, rate).values()
+            for s in curves.constant_rate(reading, rate).values()
         )
     ]
 
@@ -75,8 +75,8 @@ def distances(reading: Reading, rate: str = SAME, tensor: str = "whole vector") 
         alt="Distance of the weights from their start against updates at each batch size",
     )
     slopes = {}
-    for k, (size, state) in enumerate(findings.constant_rate(reading, rate).items()):
-        found = _mean_curve(reading, state, findings.DISTANCES[tensor])
+    for k, (size, state) in enumerate(curves.constant_rate(reading, rate).items()):
+        found = _mean_curve(reading, state, curves.DISTANCES[tensor])
         if found is None:
             continue
         t, d = found
@@ -89,7 +89,7 @@ def distances(reading: Reading, rate: str = SAME, tensor: str = "whole vector") 
             marker={"symbol": symbol, "size": 7, "color": colour},
             name=f"B = {size:,}, ε = {state.needed[0].learning_rate:.3g}",
         )
-        keep = t >= t[-1] / findings.WINDOW
+        keep = t >= t[-1] / curves.WINDOW
         if keep.sum() >= growth.LEAST_POINTS:
             law = growth.log_law(t[keep], d[keep])
             slopes[size] = law.parameters[1]
@@ -119,14 +119,14 @@ def measured_sizes(reading: Reading) -> list[int]:
     """The batch sizes at which some run at the one rate has a distance along its way."""
     return [
         size
-        for size, state in findings.constant_rate(reading, SAME).items()
+        for size, state in curves.constant_rate(reading, SAME).items()
         if _mean_curve(reading, state, "distance")
     ]
 
 
 def laws_at(reading: Reading, size: int) -> go.Figure:
     """Every seed's distances at one batch size, beside the two laws fitted to their mean."""
-    state = findings.constant_rate(reading, SAME)[size]
+    state = curves.constant_rate(reading, SAME)[size]
     fig = figure(
         x="updates t",
         x_unit=None,
@@ -136,7 +136,7 @@ def laws_at(reading: Reading, size: int) -> go.Figure:
         title=f"B = {size:,}",
         alt="Distance against updates at one batch size, a line in log t and a power law",
     )
-    for k, (seed, record) in enumerate(sorted(findings.finished(reading, state).items())):
+    for k, (seed, record) in enumerate(sorted(curves.finished(reading, state).items())):
         fig.add_scatter(
             x=record.curves.get("step", []),
             y=record.curves.get("distance", []),
@@ -150,7 +150,7 @@ def laws_at(reading: Reading, size: int) -> go.Figure:
     found = _mean_curve(reading, state, "distance")
     if found is not None:
         t, d = found
-        keep = t >= t[-1] / findings.WINDOW
+        keep = t >= t[-1] / curves.WINDOW
         if keep.sum() >= growth.LEAST_POINTS:
             t, d = t[keep], d[keep]
             log, power = growth.log_law(t, d), growth.power_law(t, d)
@@ -185,7 +185,7 @@ def slopes_of(reading: Reading) -> go.Figure:
         alt="Slope of distance against log t by batch size at two kinds of learning rate",
     )
     for k, (rate, name) in enumerate(RATES.items()):
-        by = {s: list(v.values()) for s, v in findings.slopes_by_size(reading, rate).items() if v}
+        by = {s: list(v.values()) for s, v in curves.slopes_by_size(reading, rate).items() if v}
         found = {size: Estimate.mean(values) for size, values in by.items()}
         colour, dash, symbol = _signs(k)
         interval_marks(
@@ -205,7 +205,7 @@ def slopes_of(reading: Reading) -> go.Figure:
         if len(trace.y)
     ]
     fig.update_layout(title={"text": "Slopes go " + ", ".join(spans) if spans else ""})
-    sizes = list(findings.constant_rate(reading, SAME))
+    sizes = list(curves.constant_rate(reading, SAME))
     fig.update_xaxes(tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
     return provenance(fig, source(reading).and_also("Bars: 95% intervals over seeds."))
 
@@ -213,18 +213,18 @@ def slopes_of(reading: Reading) -> go.Figure:
 def table(reading: Reading) -> pd.DataFrame:
     """One row a batch size: both laws, and the distance at the end."""
     rows = []
-    for size, state in findings.constant_rate(reading, SAME).items():
-        curves = [findings.curve(record) for record in findings.finished(reading, state).values()]
-        there = [one for one in curves if one is not None]
+    for size, state in curves.constant_rate(reading, SAME).items():
+        runs = curves.finished(reading, state).values()
+        there = [one for record in runs if (one := curves.curve(record)) is not None]
 
         def mean(values: list[float]) -> float:
             return float(np.mean(values)) if values else float("nan")
 
-        ends = findings.final_distances(reading, state)
+        ends = curves.final_distances(reading, state)
         rows.append(
             {
                 "Batch size": f"{size:,}",
-                "Distance at the end": f"{2 ** mean(list(ends.values())):.2f}" if ends else "–",
+                "Mean distance at the end": f"{mean(list(ends.values())):.2f}",
                 "R² of a + b log t": f"{mean([growth.log_law(*c).r_squared for c in there]):.3f}",
                 "R² of c t^p": f"{mean([growth.power_law(*c).r_squared for c in there]):.3f}",
                 "ΔAIC, lead of log t": f"{mean([growth.lead_of_log(*c) for c in there]):+.1f}",
@@ -242,7 +242,7 @@ def by_updates(reading: Reading) -> str:
     """How far apart the batch sizes are after as many updates as the largest one has."""
     means = {
         size: found
-        for size, state in findings.constant_rate(reading, SAME).items()
+        for size, state in curves.constant_rate(reading, SAME).items()
         if (found := _mean_curve(reading, state, "distance")) is not None
     }
     if len(means) < 2:

@@ -17,20 +17,26 @@ from numpy.typing import NDArray
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import Estimate
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.experiments.random_walk.curves import (
+    WINDOW,
+    constant_rate,
+    each,
+    final_distances,
+    finished,
+    slope,
+    slopes_by_size,
+)
 from sgdnoise.experiments.random_walk.grid import DROP, ROOT, SAME, STOP
 from sgdnoise.experiments.random_walk.walk import DOUBLINGS, GROUPS, POTENTIALS, walk_on_a_line
-from sgdnoise.records.record import Record
-from sgdnoise.study.grid import Key, SweepState
+from sgdnoise.phrases import enumerated
+from sgdnoise.study.grid import Key
 from sgdnoise.theory import growth, random_walk
 
 FloatArray = NDArray[np.float64]
 
-WINDOW = 100.0
-"""A law is fitted to the last factor of 100 in updates: as far as a phase of 100 epochs goes beyond
-its first, at any batch size."""
-
 TOLD_APART = 2.0
-"""ΔAIC within which two laws have equal support (Burnham and Anderson 2002)."""
+"""ΔAIC within which two laws have equal support (Burnham and Anderson 2002): a rule of thumb for
+points that are independent, as those of a curve are not."""
 
 PROPORTIONAL = 0.1
 """How far from 1 a power may be that still counts as proportional."""
@@ -43,60 +49,6 @@ EXPONENT = 2.0
 
 BINS = (5, 10, 20, 50, 100)
 """Into which H17's figure 4 would divide the distances: it draws several numbers and names none."""
-
-DISTANCES = {"whole vector": "distance", "first tensor": "distance_first_tensor"}
-"""The curves that have a distance from the start. H17's code logged the first tensor's."""
-
-# --- Curves -----------------------------------------------------------------------------------
-
-
-def _key(state: SweepState) -> dict[str, object]:
-    return dict(state.sweep.key)
-
-
-def constant_rate(reading: Reading, rate: str) -> dict[int, SweepState]:
-    """The constant-rate sweeps with one kind of rate, by batch size."""
-    found = {
-        int(str(_key(state)["batch_size"])): state
-        for state in reading.states
-        if _key(state).get("rate") == rate
-    }
-    return dict(sorted(found.items()))
-
-
-def finished(reading: Reading, state: SweepState) -> dict[int, Record]:
-    """A sweep's finished runs, by seed."""
-    runs = [reading.records.get(config.id) for config in state.needed]
-    return {run.config.seed: run for run in runs if run is not None and run.status == "done"}
-
-
-def curve(record: Record, name: str = "distance") -> tuple[FloatArray, FloatArray] | None:
-    """Updates and distances of a run within the window; None where there are too few for a law."""
-    steps, values = record.curves.get("step", []), record.curves.get(name, [])
-    pairs = [(t, d) for t, d in zip(steps, values, strict=False) if t and d is not None]
-    if not pairs:
-        return None
-    t, d = np.array(pairs, dtype=np.float64).T
-    keep = t >= t[-1] / WINDOW
-    return (t[keep], d[keep]) if keep.sum() >= growth.LEAST_POINTS else None
-
-
-def _each(
-    reading: Reading, state: SweepState, of: Callable[[FloatArray, FloatArray], float]
-) -> dict[int, float]:
-    """A number of each seed's curve."""
-    curves = {seed: curve(record) for seed, record in finished(reading, state).items()}
-    return {seed: of(*one) for seed, one in curves.items() if one is not None}
-
-
-def slope(t: FloatArray, d: FloatArray) -> float:
-    """Distance gained in a factor of e of updates: H17's slope against log t."""
-    return growth.log_law(t, d).parameters[1]
-
-
-def slopes_by_size(reading: Reading, rate: str) -> dict[int, dict[int, float]]:
-    """By batch size and seed."""
-    return {size: _each(reading, s, slope) for size, s in constant_rate(reading, rate).items()}
 
 
 def _differences(mine: dict[int, float], theirs: dict[int, float]) -> Estimate:
@@ -117,7 +69,7 @@ def _lost(reading: Reading, *rates: str) -> str:
             if there < len(state.needed):
                 lost = len(state.needed) - there
                 return f"{lost} of {len(state.needed)} runs with batches of {size:,} diverged."
-            if len(_each(reading, state, slope)) < there:
+            if len(each(reading, state, slope)) < there:
                 return f"a run with batches of {size:,} has too few points along its curve."
     return ""
 
@@ -168,21 +120,29 @@ def ultra_slow(reading: Reading) -> Verdict:
 def leads_by_size(reading: Reading) -> dict[int, Estimate]:
     """ΔAIC of a power law over the log law, by batch size."""
     return {
-        size: Estimate.mean(list(_each(reading, state, growth.lead_of_log).values()))
+        size: Estimate.mean(list(each(reading, state, growth.lead_of_log).values()))
         for size, state in constant_rate(reading, SAME).items()
     }
 
 
+def _means(
+    reading: Reading, rate: str, of: Callable[[FloatArray, FloatArray], float]
+) -> dict[int, float]:
+    """The mean over seeds of a number of each curve, by batch size."""
+    states = constant_rate(reading, rate)
+    return {s: float(np.mean(list(each(reading, states[s], of).values()))) for s in states}
+
+
+def _r_squared(t: FloatArray, d: FloatArray) -> float:
+    return growth.log_law(t, d).r_squared
+
+
 def grows_as_log(reading: Reading) -> Verdict:
     """Whether a + b log t beats c t^p, of as many parameters, at every batch size."""
-    leads, states = leads_by_size(reading), constant_rate(reading, SAME)
-
-    def means(of: Callable[[FloatArray, FloatArray], float]) -> list[float]:
-        return [float(np.mean(list(_each(reading, s, of).values()))) for s in states.values()]
-
-    squares = means(lambda t, d: growth.log_law(t, d).r_squared)
-    rest = means(lambda t, d: growth.log_law(t, d).autocorrelation)
-    powers = means(growth.free_power)
+    leads = leads_by_size(reading)
+    squares = _means(reading, SAME, _r_squared).values()
+    rest = _means(reading, SAME, lambda t, d: growth.log_law(t, d).autocorrelation).values()
+    powers = _means(reading, SAME, growth.free_power).values()
     verdict = every(
         f"ΔAIC, that of c t^p minus that of a + b log t, over the last factor of {WINDOW:g} in "
         f"updates. The log law has R² from {min(squares):.3f} to {max(squares):.3f}. The "
@@ -255,15 +215,23 @@ def slope_peaks(reading: Reading) -> Verdict:
     return replace(verdict, about=about)
 
 
+KEPT = {
+    "all": slice(None),
+    "all but the smallest": slice(1, None),
+    "all but the largest": slice(-1),
+}
+"""Of which batch sizes, in rising order, a spread is taken: one size at an end can make it, and at
+the smallest sizes the remedy lowers the rate."""
+
+
 def _spreads(
-    reading: Reading, rate: str, of: Callable[[float], float] = math.log2
+    reading: Reading, rate: str, kept: str = "all", of: Callable[[float], float] = math.log2
 ) -> dict[int, float]:
     """Standard deviation over batch sizes of log₂ of the slope, or of what is asked, by seed."""
-    slopes = slopes_by_size(reading, rate)
-    seeds = set.intersection(*(set(by) for by in slopes.values()))
+    slopes = list(slopes_by_size(reading, rate).values())
     return {
-        seed: float(np.std([of(by[seed]) for by in slopes.values()], ddof=1))
-        for seed in sorted(seeds)
+        seed: float(np.std([of(by[seed]) for by in slopes[KEPT[kept]]], ddof=1))
+        for seed in sorted(set.intersection(*(set(by) for by in slopes)))
     }
 
 
@@ -284,22 +252,40 @@ def _normed(reading: Reading) -> bool:
 def remedies_match(reading: Reading) -> Verdict:
     """Whether slopes of all batch sizes are nearer to each other with the remedies.
 
-    Relative to their size: all slopes grow, and what they differ by may grow with them.
+    Relative to their size: all slopes grow, and what they differ by may grow with them. As first
+    frozen the spread over all sizes gave the word; the runs then showed that the smallest made it.
     """
-    same, root = _spreads(reading, SAME), _spreads(reading, ROOT)
-    before, after = (Estimate.mean(list(by.values())) for by in (same, root))
-    was, now = (np.mean([*_spreads(reading, rate, float).values()]) for rate in (SAME, ROOT))
-    verdict = directional(
-        f"over batch sizes, log₂ of the slopes has a standard deviation of {before} at equal rates "
-        f"and of {after} at rates that grow as √B: a difference of {_differences(root, same)}.",
-        _differences(root, same),
-        unit="log2 ratio",
-        sign=-1,
-        margin=ALIKE,
+    before, after = (Estimate.mean([*_spreads(reading, rate).values()]) for rate in (SAME, ROOT))
+    changes = {
+        kept: _differences(_spreads(reading, ROOT, kept), _spreads(reading, SAME, kept))
+        for kept in KEPT
+    }
+    judged = {
+        kept: directional(
+            f"over batch sizes, log₂ of the slopes has a standard deviation of {before} at equal "
+            f"rates and of {after} at rates that grow as √B: a difference of {changes['all']}.",
+            change,
+            unit="log2 ratio",
+            sign=-1,
+            margin=ALIKE,
+        )
+        for kept, change in changes.items()
+    }
+    verdict, words = judged["all"], {kept: one.word for kept, one in judged.items()}
+    why = (
+        f"{verdict.why} Over all but the smallest batch the difference is "
+        f"{changes['all but the smallest']}, and over all but the largest "
+        f"{changes['all but the largest']}."
     )
-    grows = "grows" if now > was else "shrinks"
-    why = f"{verdict.why} In absolute slopes the spread {grows}, from {was:.2f} to {now:.2f}."
-    verdict = replace(verdict, why=why)
+    if len(set(words.values())) > 1:
+        said = enumerated(f"{word} by {kept}" for kept, word in words.items())
+        why += f" So the word hangs on an end of the batch sizes: it would be {said}."
+        verdict = replace(verdict, word="undecided")
+    if verdict.word == "undecided":
+        # More seeds narrow three intervals, and make no two of them agree.
+        verdict = replace(verdict, room=None)
+    p = max((one.p for one in judged.values() if one.p is not None), default=None)
+    verdict = replace(verdict, p=p, why=f"{why} {_rates_and_fits(reading)}")
     if _normed(reading):
         return verdict
     about = (
@@ -309,12 +295,23 @@ def remedies_match(reading: Reading) -> Verdict:
     return replace(verdict, about=about)
 
 
-def final_distances(reading: Reading, state: SweepState) -> dict[int, float]:
-    """log₂ of the distance at the end, by seed."""
-    ends = {
-        seed: record.metrics.get("distance") for seed, record in finished(reading, state).items()
-    }
-    return {seed: math.log2(end) for seed, end in ends.items() if end}
+def _rates_and_fits(reading: Reading) -> str:
+    """What the change of the slopes' spread is to be read beside."""
+    same, root = (constant_rate(reading, rate) for rate in (SAME, ROOT))
+    lowered = enumerated(
+        f"{size:,}"
+        for size in root
+        if root[size].needed[0].learning_rate < same[size].needed[0].learning_rate
+    )
+    squares = _means(reading, ROOT, _r_squared)
+    worst = min(squares, key=squares.__getitem__)
+    was, now = (np.mean([*_spreads(reading, r, of=float).values()]) for r in (SAME, ROOT))
+    grows = "grows" if now > was else "shrinks"
+    return (
+        f"Below its anchor, at B = {lowered}, the rule lowers the rate. With it the line in log t "
+        f"fits worst at B = {worst:,}, with an R² of {squares[worst]:.3f}. In absolute slopes the "
+        f"spread {grows}, from {was:.2f} to {now:.2f}."
+    )
 
 
 def _no_ends(reading: Reading) -> str:
@@ -333,14 +330,15 @@ def stay_nearer(reading: Reading) -> Verdict:
         size: final_distances(reading, state)
         for size, state in constant_rate(reading, SAME).items()
     }
+    logs = {size: {seed: math.log2(d) for seed, d in of.items()} for size, of in ends.items()}
     parts = {
-        f"the step from B = {small:,} to {large:,}": _differences(ends[large], ends[small])
+        f"the step from B = {small:,} to {large:,}": _differences(logs[large], logs[small])
         for small, large in itertools.pairwise(ends)
     }
-    first, last = (Estimate.mean(list(ends[size].values())) for size in (min(ends), max(ends)))
+    first, last = (np.mean(list(ends[size].values())) for size in (min(ends), max(ends)))
     why = (
-        f"log₂ of the distance divided by that at the next smaller batch. The distance is "
-        f"{2**first.value:.3g} at B = {min(ends):,} and {2**last.value:.3g} at B = {max(ends):,}."
+        f"log₂ of the distance divided by that at the next smaller batch. The mean distance is "
+        f"{first:.2f} at B = {min(ends):,} and {last:.2f} at B = {max(ends):,}."
     )
     return every(why, parts, unit="log2 ratio", sign=-1)
 
@@ -418,9 +416,9 @@ def for_any_bins(reading: Reading) -> Verdict:
 
 def phases_by_length(reading: Reading, then: str) -> dict[float, Key]:
     found = {
-        float(str(_key(s)["epochs"])): s.sweep.key
+        float(str(dict(s.sweep.key)["epochs"])): s.sweep.key
         for s in reading.states
-        if _key(s).get("then") == then
+        if dict(s.sweep.key).get("then") == then
     }
     return dict(sorted(found.items()))
 

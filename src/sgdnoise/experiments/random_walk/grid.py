@@ -174,6 +174,7 @@ EXPERIMENT = Experiment(
         ),
     },
     seeds={"digits": 10, "cpu": 5, "gpu": 3, "paper": 5},
+    reference_states=("data", "net", "norm", "augmentation"),
     remarks={
         "": "H17 draws figures 2 and 7 without naming its batch sizes, seeds or the phase's "
         "length; regime, clipping and augmentation of its net are those of its code.",

@@ -1,5 +1,5 @@
-"""Sentences of `random-walk` beside its verdicts: which law leads where, and how far apart slopes
-still are."""
+"""Sentences of `random-walk` beside its verdicts: how runs are made, which law leads where, how far
+apart slopes still are, and how far the draws reach."""
 
 from __future__ import annotations
 
@@ -8,16 +8,30 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sgdnoise.analysis import Reading
-from sgdnoise.experiments.random_walk.findings import (
-    TOLD_APART,
+from sgdnoise.experiments.random_walk.curves import (
     constant_rate,
     curve,
+    final_distances,
     finished,
-    leads_by_size,
     slopes_by_size,
 )
+from sgdnoise.experiments.random_walk.findings import TOLD_APART, draws, leads_by_size
 from sgdnoise.experiments.random_walk.grid import ROOT, SAME
 from sgdnoise.phrases import enumerated
+
+
+def protocol(reading: Reading) -> str:
+    """How many seeds there are, and the rates and the momentum that they train with."""
+    (same,) = {state.needed[0].learning_rate for state in constant_rate(reading, SAME).values()}
+    scaled = constant_rate(reading, ROOT)
+    rates = {size: state.needed[0].learning_rate for size, state in scaled.items()}
+    (momentum,) = {state.needed[0].momentum for state in scaled.values()}
+    least, most = min(rates), max(rates)
+    return (
+        f"Each batch size has {reading.study.seeds} seeds, and every run a momentum of "
+        f"{momentum:g}. The learning rate is {same:g} at every batch size, or it grows as √B, from "
+        f"{rates[least]:.3g} at B = {least:,} to {rates[most]:.3g} at B = {most:,}."
+    )
 
 
 def leads(reading: Reading) -> str:
@@ -66,16 +80,19 @@ def _sizes(some: Sequence[int], of: Sequence[int]) -> str:
 
 
 def slopes_apart(reading: Reading) -> str:
-    """By which factor slopes still differ with the remedies, and what the largest of them is of."""
+    """By which factor slopes differ with the remedies, and what the largest of them is of.
+
+    Without the smallest batch as well, at which the rule lowers the rate.
+    """
     before, after = (_mean_slopes(reading, rate) for rate in (SAME, ROOT))
     if len(before) < 2 or len(after) < 2 or min(*before.values(), *after.values()) <= 0:
         return ""
-    was, still = (max(of.values()) / min(of.values()) for of in (before, after))
-    word = "Nearer, not equal" if still < was else "No nearer"
     largest = max(after, key=after.__getitem__)
+    smallest = min(after)
     said = (
-        f"{word}: the largest slope is {still:.1f} times the smallest with the remedies, and "
-        f"{was:.1f} times at one learning rate. "
+        f"The largest slope is {_ratio(after):.1f} times the smallest with the remedies, and "
+        f"{_ratio(before):.1f} times at one learning rate. Without B = {smallest:,} it is "
+        f"{_ratio(after, smallest):.1f} and {_ratio(before, smallest):.1f} times. "
         f"With the remedies the slope is largest at B = {largest:,}."
     )
     steepest, last = _along(reading, largest)
@@ -86,6 +103,12 @@ def slopes_apart(reading: Reading) -> str:
         f"factor of e in updates adds up to {steepest:.1f} on its way, and "
         f"{f'{last:.1f}'.replace('-', '−')} at its end."
     )
+
+
+def _ratio(slopes: Mapping[int, float], without: int | None = None) -> float:
+    """The largest slope divided by the smallest, without those of a batch size if one is named."""
+    kept = [slope for size, slope in slopes.items() if size != without]
+    return max(kept) / min(kept)
 
 
 def _mean_slopes(reading: Reading, rate: str) -> Mapping[int, float]:
@@ -101,6 +124,30 @@ def _along(reading: Reading, size: int) -> tuple[float, float]:
     mean = np.mean([d[np.isin(t, common)] for t, d in curves], axis=0)
     gains = np.diff(mean) / np.diff(np.log(common))
     return (float(gains.max()), float(gains[-1])) if gains.size else (np.nan, np.nan)
+
+
+def draws_reach(reading: Reading) -> str:
+    """How many draws about the start there are and how far they go, and which runs go further."""
+    found = [z for z, _ in draws(reading)]
+    if not found:
+        return ""
+    furthest = max(float(z.max()) for z in found)
+    ends = {
+        size: float(np.mean(list(of.values())))
+        for size, state in constant_rate(reading, SAME).items()
+        if (of := final_distances(reading, state))
+    }
+    beyond = [size for size, end in ends.items() if end > furthest]
+    said = (
+        f"There are {sum(z.size for z in found):,} draws about {len(found)} starts, at distances "
+        f"up to {furthest:.1f}."
+    )
+    if not beyond:
+        return said
+    return (
+        f"{said} At B = {_sizes(beyond, list(ends))} the runs themselves go further, to "
+        f"{max(ends.values()):.1f}; of the loss there the draws say nothing."
+    )
 
 
 def no_norm(reading: Reading) -> str:

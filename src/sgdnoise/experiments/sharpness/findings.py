@@ -5,38 +5,34 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from sgdnoise.analysis import Estimate, Reading, key_name
+from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.analysis.intervals import COVERAGE, Interval, combined
 from sgdnoise.analysis.needs import no_optimum
-from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional
-from sgdnoise.experiments.sharpness.grid import EPOCHS, SIZES, TUNED, WARM_UP
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.experiments.sharpness.grid import SIZES, TUNED, WARM_UP
 from sgdnoise.experiments.sharpness.measured import (
     GUESS,
     LEARNING,
     QUANTITIES,
     Quantity,
     arm,
-    bound,
     curve,
     early_fall,
     inside,
     is_arm,
-    is_probed,
     is_swept,
+    logged,
     measured,
     ratio,
 )
 from sgdnoise.figures.tables import power_of_two
+from sgdnoise.phrases import enumerated
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import METHODS, NAMES
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 WITHIN = 1.0
 """In log₂: how far from a bound still is at it, a factor of two. S20 knows a rate to as much."""
@@ -48,6 +44,10 @@ HALF_STEP = 0.5
 """In log₂ of the rate: the least difference between usable rates that powers of two resolve."""
 
 SMALLEST, FULL = SIZES[0], SIZES[-1]
+
+LARGE = SIZES[1:]
+"""The batch sizes beyond plain SGD's boundary, where warm-up is to allow larger rates; momentum's
+boundary lies further out, and the first of them is not surely beyond it."""
 
 
 # --- The critical rate ----------------------------------------------------------------------------
@@ -140,6 +140,9 @@ def ratios_table(reading: Reading) -> pd.DataFrame:
                     "method": NAMES[method],
                     "batch size": f"{size:,}",
                     "warm-up": f"{epochs} epochs" if epochs else "none",
+                    "updates logged in a run, while it learns / in its second half": (
+                        f"{logged(records)} / {logged(records, 'late')}"
+                    ),
                 }
                 for quantity, name in QUANTITIES.items():
                     row[f"{name}, while the net learns"] = factor(ratio(records, quantity), 2)
@@ -178,37 +181,54 @@ def usable_gain(reading: Reading, method: str, size: int) -> Estimate:
     return Estimate.mean([warm[seed] - cold[seed] for seed in warm if seed in cold])
 
 
+def told_gain(found: Estimate) -> str:
+    """A gain with its interval; where all seeds have the same, why that is no certainty."""
+    if found.error == 0:
+        return f"{found.value:+.2f} for every seed, whose scatter the grid's step of 1 hides"
+    return str(found)
+
+
 def larger_rates(reading: Reading, method: str) -> Verdict:
-    """Whether the full batch survives larger rates with warm-up."""
-    found = usable_gain(reading, method, FULL)
-    fall = early_fall(measured(reading, method, FULL))
-    return directional(
-        f"at B = {FULL:,} {WARM_UP} epochs of warm-up raise the highest usable rate by {found} in "
-        f"log₂; λmax falls early, by a factor of {factor(fall)}.",
-        found,
+    """Whether each batch size beyond the boundary survives larger rates with warm-up."""
+    gains = {size: usable_gain(reading, method, size) for size in LARGE}
+    told = enumerated(
+        f"by {told_gain(gain)} at B = {size:,} ({WARM_UP * FULL // size:,} updates)"
+        for size, gain in gains.items()
+    )
+    falls = enumerated(factor(early_fall(measured(reading, method, size))) for size in LARGE)
+    return every(
+        f"{WARM_UP} epochs of warm-up raise the highest usable rate, in log₂, {told}. λmax falls "
+        "early: at the tuned rate, without warm-up, it is after the first update "
+        f"{falls} times its mean while the net learns.",
+        {f"B = {size:,}": gain for size, gain in gains.items()},
         unit="log2 ratio",
         margin=HALF_STEP,
     )
 
 
 def _rates_lack(reading: Reading, method: str) -> str:
-    """What larger rates by warm-up lack: that λmax falls early, and that the grid has their end."""
-    if few := _few(reading, method, FULL):
+    """What larger rates by warm-up lack at the first batch size that lacks something."""
+    return next(filter(None, (_rates_lack_at(reading, method, size) for size in LARGE)), "")
+
+
+def _rates_lack_at(reading: Reading, method: str, size: int) -> str:
+    """What a batch size lacks: that λmax falls early, or that the grid has the rates' end."""
+    if few := _few(reading, method, size):
         return few
-    fall = early_fall(measured(reading, method, FULL))
+    fall = early_fall(measured(reading, method, size))
     if not fall.interval.low > 0:
         return (
-            f"λmax after the first update is {factor(fall)} times that while the net learns: "
-            "nothing says that the critical rate rises early, as S20 asks for."
+            f"at B = {size:,} λmax after the first update is {factor(fall)} times that while the "
+            "net learns: nothing says that the critical rate rises early, as S20 asks for."
         )
     for epochs in (WARM_UP, 0):
-        found = usable(reading, arm(method, FULL, epochs))
+        found = usable(reading, arm(method, size, epochs))
         lost = sum(not math.isfinite(value) for value in found.values())
         if lost:
             name = "with warm-up" if epochs else "without warm-up"
             return (
-                f"of {len(found)} seeds {lost} {name} learnt at every rate tried, or at none: the "
-                "highest usable one is not known."
+                f"{lost} of {len(found)} seeds {name} at B = {size:,} learnt at every rate tried, "
+                "or at none: the highest usable one is not known."
             )
     return ""
 
@@ -244,7 +264,7 @@ def where_it_helps(reading: Reading) -> str:
     known = {name: gain for name, gain in gains.items() if math.isfinite(gain.value)}
     # As many are looked at, one would rise by chance.
     up = [
-        f"{name}, by {gain} in log₂"
+        f"{name}, in log₂ by {told_gain(gain)}"
         for name, gain in known.items()
         if gain.value > 0 and gain.p < (1 - COVERAGE) / len(known)
     ]
@@ -265,16 +285,17 @@ def warm_up_table(reading: Reading) -> pd.DataFrame:
     for method in METHODS:
         for size in SIZES:
             arms = [arm(method, size, epochs) for epochs in (0, WARM_UP)]
+            fall = factor(early_fall(measured(reading, method, size)), 2)
             rates = [Estimate.mean(list(usable(reading, key).values())).value for key in arms]
             reached = [float(fresh[key]) for key in arms]
             rows.append(
                 {
                     "method": NAMES[method],
                     "batch size": f"{size:,}",
-                    "λmax falls early by": factor(early_fall(measured(reading, method, size)), 2),
+                    "λmax after the first update / while the net learns": fall,
                     "highest usable rate (log₂)": _signed(rates[0], "+.2f"),
                     "the same with warm-up": _signed(rates[1], "+.2f"),
-                    "gain": str(usable_gain(reading, method, size)),
+                    "gain": told_gain(usable_gain(reading, method, size)),
                     "accuracy (%)": _signed(reached[0], ".2f"),
                     "accuracy with warm-up (%)": _signed(reached[1], ".2f"),
                     "gain (points)": str(accuracy_gain(reading, method, size)),
@@ -285,168 +306,6 @@ def warm_up_table(reading: Reading) -> pd.DataFrame:
 
 def _signed(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "–"
-
-
-# --- Figures --------------------------------------------------------------------------------------
-
-
-def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
-    """Sliders over the methods and batch sizes that are recorded, with warm-up and without.
-
-    Args:
-        reading: of the experiment.
-        probed: whether those along which curvature is measured are meant, or the sweeps of rates.
-    """
-
-    def there(method: str, size: int, epochs: int) -> bool:
-        if probed:
-            return bool(measured(reading, method, size, epochs))
-        return bool(np.isfinite(reading.tuned("train_loss")[arm(method, size, epochs)].table).any())
-
-    pairs = {
-        (method, size)
-        for method in METHODS
-        for size in SIZES
-        if all(there(method, size, epochs) for epochs in (0, WARM_UP))
-    }
-    methods = [method for method in METHODS if any(method == m for m, _ in pairs)]
-    sizes = [size for size in SIZES if all((m, size) in pairs for m in methods)]
-    return {
-        "method": {
-            "values": methods,
-            "label": "method",
-            "format": NAMES.get,
-            "value": next(iter(methods), None),
-        },
-        "size": {
-            "values": sizes if methods else [],
-            "label": "batch size B",
-            "unit": "examples",
-            "value": FULL,
-        },
-    }
-
-
-def at_the_bound(reading: Reading, method: str) -> go.Figure:
-    """Either curvature over the bound of the rate while a net learns, by batch size."""
-    from sgdnoise.figures.theme import INK, PALETTE, SYMBOLS, figure, interval_marks, provenance
-    from sgdnoise.figures.tuned import source, ticks_at
-
-    fig = figure(
-        x="batch size B",
-        x_unit="examples",
-        y="curvature / bound of the rate",
-        y_unit=None,
-        log="xy",
-        x_range=(SMALLEST / 2, 2 * FULL),
-        y_range=(0.005, 8.0),
-        title=f"{NAMES[method]}, while the net learns, without warm-up",
-        alt="Sharpness and batch sharpness over the bound 2(1 + m)/ε against batch size",
-    )
-    kinds = [(name, QUANTITIES[name], False) for name in QUANTITIES]
-    if METHODS[method]:
-        kinds.append(("batch_sharpness", "batch sharpness, over 2/ε_eff", True))
-    for k, (quantity, name, effective) in enumerate(kinds):
-        found = [
-            ratio(measured(reading, method, size), quantity, effective=effective).interval
-            for size in SIZES
-        ]
-        interval_marks(
-            fig,
-            # Side by side, so that neither hides the other.
-            [size * 1.12 ** (k - (len(kinds) - 1) / 2) for size in SIZES],
-            *([2.0 ** getattr(one, end) for one in found] for end in ("value", "low", "high")),
-            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 11},
-            name=name,
-        )
-    fig.add_hline(y=1.0, line={"color": INK, "width": 1, "dash": "dot"})
-    ticks_at(fig, SIZES)
-    return provenance(fig, source(reading.part(is_probed)))
-
-
-def along(reading: Reading, method: str, size: int, epochs: int) -> go.Figure:
-    """Either curvature along the runs of an arm, every seed, beside the bound of the rate."""
-    from sgdnoise.figures.theme import INK, MUTED, PALETTE, figure, provenance
-    from sgdnoise.figures.tuned import source
-
-    records = measured(reading, method, size, epochs)
-    fig = figure(
-        x="epochs",
-        x_unit=None,
-        y="curvature",
-        y_unit=None,
-        log="xy",
-        x_range=(0.8 * size / FULL, 1.2 * EPOCHS / 2),
-        y_range=(0.05, 200.0),
-        alt="Sharpness and batch sharpness along runs, with the bound 2(1 + m)/ε",
-    )
-    for k, (quantity, name) in enumerate(QUANTITIES.items()):
-        for number, record in enumerate(records):
-            fig.add_scatter(
-                x=curve(record, "step") * size / FULL,
-                y=curve(record, quantity),
-                mode="lines+markers",
-                marker={"size": 5, "color": PALETTE[k]},
-                line={"width": 1.5, "color": PALETTE[k]},
-                opacity=0.6,
-                customdata=[record.id] * len(record.curves["step"]),
-                name=name,
-                legendgroup=name,
-                showlegend=number == 0,
-            )
-    if records:
-        (first, *_) = records
-        step = curve(first, "step")
-        ramp = np.minimum(1, step / max(first.config.warmup_steps, 1))
-        lines = [(False, "bound 2(1+m)/ε" if first.config.momentum else "bound 2/ε", INK)]
-        if first.config.momentum:
-            lines.append((True, "2/ε_eff", MUTED))
-        for effective, name, colour in lines:
-            fig.add_scatter(
-                x=step * size / FULL,
-                y=bound(first, effective) / ramp,
-                mode="lines",
-                line={"color": colour, "dash": "dash", "width": 2},
-                name=name,
-            )
-    how = f"with {epochs} epochs of warm-up" if epochs else "without warm-up"
-    text = f"{NAMES[method]}, B = {size:,}, {how}: {len(records)} runs at the tuned rate"
-    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
-    return provenance(fig, source(reading.part(is_probed)))
-
-
-def survival(reading: Reading, method: str, size: int) -> go.Figure:
-    """The share of runs that do not fall apart against the rate, with warm-up and without."""
-    from sgdnoise.figures.theme import DASHES, MUTED, PALETTE, SYMBOLS, figure, provenance
-    from sgdnoise.figures.tuned import source
-
-    tuned = reading.tuned("train_loss")
-    fig = figure(
-        x="effective learning rate ε/(1−m)",
-        x_unit=None,
-        y="runs that learn",
-        y_unit="%",
-        log="x",
-        y_range=(-4.0, 104.0),
-        alt="Share of runs that learn against learning rate, with warm-up and without",
-    )
-    for k, (epochs, name) in enumerate(((0, "without"), (WARM_UP, f"{WARM_UP} epochs of"))):
-        one = tuned[arm(method, size, epochs)]
-        there = np.isfinite(one.table).any(1)
-        share = 100 * (one.table <= LEARNING[0] * GUESS).mean(1)
-        fig.add_scatter(
-            x=2.0 ** one.exponents[there],
-            y=share[there],
-            mode="lines+markers",
-            marker={"symbol": SYMBOLS[k], "color": PALETTE[k]},
-            line={"dash": DASHES[k], "color": PALETTE[k]},
-            customdata=[key_name(one.state.sweep.key)] * int(there.sum()),
-            name=f"{name} warm-up",
-        )
-    fig.update_xaxes(dtick=math.log10(2), tickformat="~g")
-    text = f"{NAMES[method]}, B = {size:,}"
-    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
-    return provenance(fig, source(reading.part(is_swept)))
 
 
 CLAIMS = (

@@ -81,6 +81,18 @@ def inside(record: Record, window: Window) -> np.ndarray:
     return (loss <= most) & (loss >= least) & (step >= record.config.warmup_steps)
 
 
+def logged(records: Iterable[Record], window: Window = "learning") -> str:
+    """At how many logged updates of a run λmax was measured in a window: fewest to most."""
+    counts = [
+        int(np.isfinite(curve(record, "sharpness")[inside(record, window)]).sum())
+        for record in records
+    ]
+    if not counts:
+        return "–"
+    least, most = min(counts), max(counts)
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
 def ratio(
     records: Iterable[Record],
     quantity: Quantity,
@@ -97,7 +109,10 @@ def ratio(
 
 
 def early_fall(records: Iterable[Record]) -> Estimate:
-    """log₂ of λmax after the first update less that while the net learns, the mean over seeds."""
+    """How λmax falls early: log₂ after the first update less that of its mean while the net learns.
+
+    The mean over seeds of runs that have the tuned rate.
+    """
     falls = []
     for record in records:
         values = curve(record, "sharpness")

@@ -93,6 +93,18 @@ def _too_few(reading: Reading, budget: Budget) -> str:
     )
 
 
+def _decided_by(slope: Interval, target: float) -> str:
+    """By how much an interval clears the margin's bounds; empty where it holds one of them.
+
+    A word that hangs on little would otherwise read like one that hangs on much.
+    """
+    bounds = (target - NEAR, target + NEAR)
+    if any(slope.holds(bound) for bound in bounds):
+        return ""
+    away, bound = min((abs(end - b), b) for b in bounds for end in (slope.low, slope.high))
+    return f" The interval ends {away:.2g} from {bound:g}, and by that much the word is decided."
+
+
 def scales_as(reading: Reading, budget: Budget, target: float) -> Verdict:
     """Whether the tuned rate grows with the batch size as a power, below the boundary."""
     slope = mean_slope(reading, budget)
@@ -100,7 +112,7 @@ def scales_as(reading: Reading, budget: Budget, target: float) -> Verdict:
     return alike(
         f"with {BUDGETS[budget]} the slope below the boundary is {slope}, the mean over {sets} "
         f"training sets; the root rule has {ROOT:g}, the linear rule {_linear():g}, "
-        f"each to {NEAR:g}.",
+        f"each to {NEAR:g}.{_decided_by(slope, target)}",
         slope,
         unit="slope",
         margin=NEAR,

@@ -15,6 +15,7 @@ from sgdnoise.study.scales import (
     METHODS,
     S20_BUDGETS,
     S20_REMARKS,
+    S20_STATES,
     rates,
     sweep_of,
 )
@@ -104,6 +105,7 @@ EXPERIMENT = Experiment(
         ),
     },
     seeds={"digits": 7, "cpu": 5, "gpu": 3, "paper": 15},
+    reference_states=S20_STATES,
     reference_seeds=15,
     remarks={
         **S20_REMARKS,

@@ -1,0 +1,187 @@
+"""Figures of `sharpness`: either curvature beside the bound of the rate, and runs that survive."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from sgdnoise.analysis import Reading, key_name
+from sgdnoise.experiments.sharpness.findings import FULL, SMALLEST
+from sgdnoise.experiments.sharpness.grid import EPOCHS, SIZES, WARM_UP
+from sgdnoise.experiments.sharpness.measured import (
+    GUESS,
+    LEARNING,
+    QUANTITIES,
+    arm,
+    bound,
+    curve,
+    is_probed,
+    is_swept,
+    measured,
+    ratio,
+)
+from sgdnoise.figures.theme import (
+    DASHES,
+    INK,
+    MUTED,
+    PALETTE,
+    SYMBOLS,
+    figure,
+    interval_marks,
+    provenance,
+)
+from sgdnoise.figures.tuned import source, ticks_at
+from sgdnoise.study.scales import METHODS, NAMES
+
+
+def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
+    """Sliders over the methods and batch sizes that are recorded, with warm-up and without.
+
+    Args:
+        reading: of the experiment.
+        probed: whether those along which curvature is measured are meant, or the sweeps of rates.
+    """
+
+    def there(method: str, size: int, epochs: int) -> bool:
+        if probed:
+            return bool(measured(reading, method, size, epochs))
+        return bool(np.isfinite(reading.tuned("train_loss")[arm(method, size, epochs)].table).any())
+
+    pairs = {
+        (method, size)
+        for method in METHODS
+        for size in SIZES
+        if all(there(method, size, epochs) for epochs in (0, WARM_UP))
+    }
+    methods = [method for method in METHODS if any(method == m for m, _ in pairs)]
+    sizes = [size for size in SIZES if all((m, size) in pairs for m in methods)]
+    return {
+        "method": {
+            "values": methods,
+            "label": "method",
+            "format": NAMES.get,
+            "value": next(iter(methods), None),
+        },
+        "size": {
+            "values": sizes if methods else [],
+            "label": "batch size B",
+            "unit": "examples",
+            "value": FULL,
+        },
+    }
+
+
+def at_the_bound(reading: Reading, method: str) -> go.Figure:
+    """Either curvature over the bound of the rate while a net learns, by batch size."""
+    fig = figure(
+        x="batch size B",
+        x_unit="examples",
+        y="curvature / bound of the rate",
+        y_unit=None,
+        log="xy",
+        x_range=(SMALLEST / 2, 2 * FULL),
+        y_range=(0.005, 8.0),
+        title=f"{NAMES[method]}, while the net learns, without warm-up",
+        alt="Sharpness and batch sharpness over the bound 2(1 + m)/ε against batch size",
+    )
+    kinds = [(name, QUANTITIES[name], False) for name in QUANTITIES]
+    if METHODS[method]:
+        kinds.append(("batch_sharpness", "batch sharpness, over 2/ε_eff", True))
+    for k, (quantity, name, effective) in enumerate(kinds):
+        found = [
+            ratio(measured(reading, method, size), quantity, effective=effective).interval
+            for size in SIZES
+        ]
+        interval_marks(
+            fig,
+            # Side by side, so that neither hides the other.
+            [size * 1.12 ** (k - (len(kinds) - 1) / 2) for size in SIZES],
+            *([2.0 ** getattr(one, end) for one in found] for end in ("value", "low", "high")),
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 11},
+            name=name,
+        )
+    fig.add_hline(y=1.0, line={"color": INK, "width": 1, "dash": "dot"})
+    ticks_at(fig, SIZES)
+    return provenance(fig, source(reading.part(is_probed)))
+
+
+def along(reading: Reading, method: str, size: int, epochs: int) -> go.Figure:
+    """Either curvature along the runs of an arm, every seed, beside the bound of the rate."""
+    records = measured(reading, method, size, epochs)
+    fig = figure(
+        x="epochs",
+        x_unit=None,
+        y="curvature",
+        y_unit=None,
+        log="xy",
+        x_range=(0.8 * size / FULL, 1.2 * EPOCHS / 2),
+        y_range=(0.05, 200.0),
+        alt="Sharpness and batch sharpness along runs, with the bound 2(1 + m)/ε",
+    )
+    for k, (quantity, name) in enumerate(QUANTITIES.items()):
+        for number, record in enumerate(records):
+            fig.add_scatter(
+                x=curve(record, "step") * size / FULL,
+                y=curve(record, quantity),
+                mode="lines+markers",
+                marker={"size": 5, "color": PALETTE[k]},
+                line={"width": 1.5, "color": PALETTE[k]},
+                opacity=0.6,
+                customdata=[record.id] * len(record.curves["step"]),
+                name=name,
+                legendgroup=name,
+                showlegend=number == 0,
+            )
+    if records:
+        (first, *_) = records
+        step = curve(first, "step")
+        ramp = np.minimum(1, step / max(first.config.warmup_steps, 1))
+        lines = [(False, "bound 2(1+m)/ε" if first.config.momentum else "bound 2/ε", INK)]
+        if first.config.momentum:
+            lines.append((True, "2/ε_eff", MUTED))
+        for effective, name, colour in lines:
+            fig.add_scatter(
+                x=step * size / FULL,
+                y=bound(first, effective) / ramp,
+                mode="lines",
+                line={"color": colour, "dash": "dash", "width": 2},
+                name=name,
+            )
+    how = f"with {epochs} epochs of warm-up" if epochs else "without warm-up"
+    text = f"{NAMES[method]}, B = {size:,}, {how}: {len(records)} runs at the tuned rate"
+    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
+    return provenance(fig, source(reading.part(is_probed)))
+
+
+def survival(reading: Reading, method: str, size: int) -> go.Figure:
+    """The share of runs that do not fall apart against the rate, with warm-up and without."""
+    tuned = reading.tuned("train_loss")
+    fig = figure(
+        x="effective learning rate ε/(1−m)",
+        x_unit=None,
+        y="runs that learn",
+        y_unit="%",
+        log="x",
+        y_range=(-4.0, 104.0),
+        alt="Share of runs that learn against learning rate, with warm-up and without",
+    )
+    for k, (epochs, name) in enumerate(((0, "without"), (WARM_UP, f"{WARM_UP} epochs of"))):
+        one = tuned[arm(method, size, epochs)]
+        there = np.isfinite(one.table).any(1)
+        share = 100 * (one.table <= LEARNING[0] * GUESS).mean(1)
+        fig.add_scatter(
+            x=2.0 ** one.exponents[there],
+            y=share[there],
+            mode="lines+markers",
+            marker={"symbol": SYMBOLS[k], "color": PALETTE[k]},
+            line={"dash": DASHES[k], "color": PALETTE[k]},
+            customdata=[key_name(one.state.sweep.key)] * int(there.sum()),
+            name=f"{name} warm-up",
+        )
+    fig.update_xaxes(dtick=math.log10(2), tickformat="~g")
+    text = f"{NAMES[method]}, B = {size:,}"
+    fig.update_layout(title={"text": text, "font": {"color": MUTED}})
+    return provenance(fig, source(reading.part(is_swept)))
