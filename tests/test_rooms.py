@@ -58,9 +58,11 @@ ALLOWED: dict[str, set[str]] = {
         "experiments.ladder",
         "experiments.explanations",
         "experiments.walk",
+        "experiments.curves",
         "chapters",
     },
     # What findings judge and draw: as numbers, and as figures.
+    "experiments.curves": READ | {"experiments.grid", "records"},
     "experiments.measured": READ | {"experiments.grid", "records"},
     "experiments.ladder": READ - {"figures"} | {"experiments.grid"},
     "experiments.pictures": READ | {"experiments.grid", "experiments.measured"},
@@ -68,9 +70,12 @@ ALLOWED: dict[str, set[str]] = {
     # What is left of an explanation follows from words alone.
     "experiments.explanations": {"claims", "experiments.grid", "experiments.measured"},
     "experiments.walk": {"theory"},
+    # On how many examples a probe measures, the probe says.
     "experiments.sentences": READ
     | {
         "data",
+        "training",
+        "experiments.curves",
         "experiments.grid",
         "experiments.ladder",
         "experiments.measured",
@@ -79,6 +84,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "experiments.figures": READ
     | {
+        "experiments.curves",
         "experiments.grid",
         "experiments.ladder",
         "experiments.measured",
