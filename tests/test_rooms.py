@@ -70,11 +70,9 @@ ALLOWED: dict[str, set[str]] = {
     # What is left of an explanation follows from words alone.
     "experiments.explanations": {"claims", "experiments.grid", "experiments.measured"},
     "experiments.walk": {"theory"},
-    # On how many examples a probe measures, the probe says.
     "experiments.sentences": READ
     | {
         "data",
-        "training",
         "experiments.curves",
         "experiments.grid",
         "experiments.ladder",
