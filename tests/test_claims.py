@@ -223,6 +223,13 @@ def test_a_statement_may_read_otherwise_at_another_size():
     assert headline(Claim(SOME, holds), verdict) == f"**{about}: reproduced.** It is."
 
 
+def test_a_claim_of_this_book_alone_says_so_wherever_it_is_told():
+    claim, verdict = Claim(numbers.own()[0], holds), Verdict("reproduced", "it is.")
+    told = f"{claim.stated.statement} ({claim.stated.where})"
+    assert line(claim, verdict) == f"- **{told}**: *reproduced*. It is."
+    assert headline(claim, verdict) == f"**{told}: reproduced.** It is."
+
+
 def test_an_unknown_id_is_refused_by_its_name():
     with pytest.raises(InputError, match=r"no paper's list has a claim 'S20-F9\.nothing'"):
         _ = Claim("S20-F9.nothing", holds).stated
@@ -630,6 +637,11 @@ def test_word_interval_and_p_of_every_are_of_what_decided():
     denied = every("so.", {"one": small, "other": surer}, unit="points", margin=0.5)
     assert denied.word == "contradicted"
     assert "small" not in denied.why
+    # Nor where the part is sure by itself alone, and its effect absent as one of two.
+    near = Estimate(-0.2, 0.2 / 2.25, 20)
+    absent = every("so.", {"one": near, "other": Estimate(9.0, 0.1, 20)}, unit="points", margin=0.5)
+    assert (absent.word, directional("", near, unit="points").word) == ("absent", "contradicted")
+    assert "small" not in absent.why
 
 
 def test_where_some_effects_are_there_and_others_absent_it_says_which():

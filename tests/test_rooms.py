@@ -58,9 +58,11 @@ ALLOWED: dict[str, set[str]] = {
         "experiments.ladder",
         "experiments.explanations",
         "experiments.walk",
+        "experiments.curves",
         "chapters",
     },
     # What findings judge and draw: as numbers, and as figures.
+    "experiments.curves": READ | {"experiments.grid", "records"},
     "experiments.measured": READ | {"experiments.grid", "records"},
     "experiments.ladder": READ - {"figures"} | {"experiments.grid"},
     "experiments.pictures": READ | {"experiments.grid", "experiments.measured"},
@@ -71,6 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     "experiments.sentences": READ
     | {
         "data",
+        "experiments.curves",
         "experiments.grid",
         "experiments.ladder",
         "experiments.measured",
@@ -79,6 +82,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "experiments.figures": READ
     | {
+        "experiments.curves",
         "experiments.grid",
         "experiments.ladder",
         "experiments.measured",

@@ -40,6 +40,9 @@ Probe = Literal[
 ]
 """What a run may measure on its way: `training.probes` says what each records."""
 
+PROBE_EXAMPLES = 512
+"""Training examples that probes measure curvature and noise on, at most."""
+
 MOST_COUNT = 1 << 53
 """Bound on whole numbers: what float64 still counts."""
 
@@ -198,7 +201,7 @@ class RunConfig(BaseModel):
     @functools.cached_property
     def id(self) -> str:
         """The run's identity: 16 hexadecimal digits of the hash of `identity`."""
-        return hashlib.sha256(canonical_json(self.identity()).encode()).hexdigest()[:16]
+        return id_of(self.identity())
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, and with an id of its own: fields are not checked; see `replace`."""
@@ -299,9 +302,17 @@ def _said(error: Any) -> str:
     return f"{where}: {message}{got}"
 
 
+def id_of(identity: Mapping[str, Any]) -> str:
+    """The id of the run with these fields, those at their defaults left out."""
+    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:16]
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces, and null for what is not finite: equal bytes for equals."""
-    return _ENCODER.encode(_finite(value))
+    try:
+        return _ENCODER.encode(value)
+    except ValueError:  # something is not finite, which is rare: asking first takes longer
+        return _ENCODER.encode(_finite(value))
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)

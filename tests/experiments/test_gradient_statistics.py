@@ -226,7 +226,7 @@ def test_only_a_net_of_some_layers_tells_whether_layers_differ():
     shallow = claim.judge(reading(law=Law(spread=math.log2(6), jitter=0.0)))
     assert shallow.word == "not tested here"
     assert shallow.why == (
-        "the net has 2 layers with weights, G20's has eight, and a fair test takes 5. Here the "
+        "the net has 2 layers with weights, and a fair test takes 5. Here the "
         "median radii of 4 tensors differ by a factor of 6, the mean over the 3 moments looked at, "
         "1 of them in the first quarter of training."
     )

@@ -606,3 +606,14 @@ def test_a_paper_that_states_nothing_is_compared_with_nothing():
     assert alone.objective("test_accuracy") is TEST_ACCURACY
     with pytest.raises(KeyError):
         alone.objective("train_accuracy")
+
+
+def test_nothing_is_said_to_be_in_place_of_what_the_paper_does_not_state():
+    for name, scale in STANDING:
+        text = study_of(name, scale).leaves_out
+        # No paper says how far its grids of rates reach, and H17 not what its walks are made of.
+        assert "learning rates a curve point in place of" not in text, (name, scale)
+        if name == "random-walk" and scale != "paper":
+            assert "epochs" in text
+            assert "sizes" in text
+            assert not re.search(r"(epochs|sizes)[^;]* in place of", text), scale

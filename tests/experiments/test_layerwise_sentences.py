@@ -320,3 +320,10 @@ def test_the_updates_of_a_run_are_told_at_each_batch_size():
     assert sentences.updates(Reading(study_of(NAME, "cpu"), {}).part(after)) == (
         "The updates of a run are 4,000 at B = 32, 500 at B = 256 and 128 at B = 1,000."
     )
+
+
+def test_the_rate_that_is_not_tuned_is_told_with_its_bound():
+    assert sentences.other_rate(Reading(study_of(NAME, "digits"), {})) == (
+        "Where η is tuned, γ/(1 − m) is 0.5 at B = 32, 2 at B = 128, 4 at B = 512 and 4 at "
+        "B = 1,024."
+    )

@@ -11,6 +11,7 @@ import pytest
 
 from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.analysis.locate import Located
+from sgdnoise.config import PROBE_EXAMPLES
 from sgdnoise.experiments import study_of
 from sgdnoise.experiments.sharpness import figures, findings, sentences
 from sgdnoise.experiments.sharpness import measured as of_runs
@@ -26,7 +27,6 @@ from sgdnoise.records.made import record_of
 from sgdnoise.records.store import Store
 from sgdnoise.study.grid import FRESH_SEED
 from sgdnoise.study.scales import METHODS
-from sgdnoise.training.probes import EXAMPLES
 from sgdnoise.training.result import Result
 from sgdnoise.training.schedules import multipliers
 
@@ -349,7 +349,7 @@ def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
 
 def test_the_images_behind_either_curvature_are_told():
     said = sentences.measured_on()
-    assert f"λmax is of the loss on {EXAMPLES} of the 1,024 training images." in said
+    assert f"λmax is of the loss on {PROBE_EXAMPLES} of the 1,024 training images." in said
     assert f"at B = {IMAGES:,} a batch is all images." in said
 
 

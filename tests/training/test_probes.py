@@ -40,7 +40,7 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     """Sizes at which a test takes seconds."""
-    few = {"EXAMPLES": 64, "BATCHES": 3, "DIAGONAL_PROBES": 2, "DRAWS": 5}
+    few = {"PROBE_EXAMPLES": 64, "BATCHES": 3, "DIAGONAL_PROBES": 2, "DRAWS": 5}
     few |= {"POPULATION": 24, "BATCH_DRAWS": 3, "CURVATURE_MOMENTS": 2}
     for name, value in few.items():
         monkeypatch.setattr(probes, name, value)
@@ -197,7 +197,7 @@ def test_resumed_in_the_middle_is_bit_equal(images, tmp_path, monkeypatch):
 
 def of_subset(digits, model):
     """Loss of the fixed subset as a function that autograd knows, and its examples."""
-    index = torch.randperm(N, generator=stream(0, "probe/examples"))[: probes.EXAMPLES]
+    index = torch.randperm(N, generator=stream(0, "probe/examples"))[: probes.PROBE_EXAMPLES]
     x, y = digits.train_arrays()
     return index, F.cross_entropy(model(x[index]), y[index])
 
@@ -374,7 +374,7 @@ def test_each_epochs_way_and_loss(digits):
 def test_layers_curvature_is_the_diagonals_beside_the_whole_sets_gradient(
     digits, monkeypatch, probe
 ):
-    monkeypatch.setattr(probes, "EXAMPLES", 64)
+    monkeypatch.setattr(probes, "PROBE_EXAMPLES", 64)
     got, model = run(small(probes=(probe,), batch_size=N), digits)
     assert got.curves["layer_curvature_epoch"] == [0, 1]
     x, y = digits.train_arrays()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sgdnoise.config import RunConfig, canonical_json, make_config
+from sgdnoise.config import RunConfig, canonical_json, id_of, make_config
 from sgdnoise.errors import InputError
 from sgdnoise.records.shape import misshapen
 
@@ -76,10 +76,8 @@ class Record:
             config = make_config(**body["config"])
         except InputError as error:
             raise ValueError(f"is of another version: {error}") from None
-        # The second for values that the config would take for others, as text for a number; as
-        # JSON, which knows no tuples.
-        told = canonical_json(body["config"])
-        if config.id != body["id"] or canonical_json(config.identity()) != told:
+        # The last for values that the config would take for others, as text for a number.
+        if not config.id == body["id"] == id_of(body["config"]):
             raise ValueError("has a config that is not the run of its id")
         return cls(
             config,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sgdnoise import curvature
-from sgdnoise.config import Probe
+from sgdnoise.config import PROBE_EXAMPLES, Probe
 from sgdnoise.curvature import MeanLoss
 from sgdnoise.errors import InputError
 from sgdnoise.schedule import log_spaced_steps
@@ -31,9 +31,6 @@ from sgdnoise.training.result import significant
 from sgdnoise.training.state import RunState, evaluate, parts
 from sgdnoise.training.streams import stream
 from sgdnoise.training.tasks import NextWord, Task
-
-EXAMPLES = 512
-"""Training examples that curvature and noise are measured on, at most."""
 
 BATCHES = 8
 """Batches whose sharpness is averaged."""
@@ -116,7 +113,7 @@ class Probes:
             )
         self.net = _Net(task, state.model)
         index = torch.randperm(state.size, generator=stream(config.seed, "probe/examples"))
-        self.data = self._examples(index[:EXAMPLES])
+        self.data = self._examples(index[:PROBE_EXAMPLES])
         if "batch-gradients" in config.probes:
             self.population = self._examples(index[:POPULATION])
 

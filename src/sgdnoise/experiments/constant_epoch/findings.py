@@ -311,8 +311,8 @@ def loss_alike_below(reading: Reading) -> Verdict:
 
 def loss_lower_beyond(reading: Reading) -> Verdict:
     """Whether momentum's training loss is the lower one from four times the boundary on."""
-    how = {"unit": "log2 ratio", "margin": alike_loss()}
-    return _wherever_it_begins(reading, "train_loss", _LOSS, sign=-1, **how)
+    how = {"unit": "log2 ratio", "sign": -1, "margin": alike_loss()}
+    return _wherever_it_begins(reading, "train_loss", _LOSS, **how)
 
 
 def flat_below(reading: Reading) -> Verdict:

@@ -392,8 +392,8 @@ def _depth_lacks(reading: Reading) -> str:
     if layers >= FEWEST_LAYERS:
         return ""
     return (
-        f"the net has {layers} layers with weights, G20's has eight, and a fair test takes "
-        f"{FEWEST_LAYERS}. Here {_how_widely(found)}"
+        f"the net has {layers} layers with weights, and a fair test takes {FEWEST_LAYERS}. Here "
+        f"{_how_widely(found)}"
     )
 
 

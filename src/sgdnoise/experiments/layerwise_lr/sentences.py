@@ -42,6 +42,17 @@ def updates(reading: Reading) -> str:
     return f"The updates of a run are {enumerated(listed)}."
 
 
+def other_rate(reading: Reading) -> str:
+    """γ/(1 − m) of the rules that tune another number, by batch size."""
+    runs = {
+        state.needed[0].batch_size: state.needed[0]
+        for state in reading.states
+        if state.needed[0].trust_coefficient is not None
+    }
+    listed = (f"{runs[n].effective_learning_rate:.3g} at B = {n:,}" for n in sorted(runs))
+    return f"Where η is tuned, γ/(1 − m) is {enumerated(listed)}."
+
+
 # --- A scale that was designed twice --------------------------------------------------------------
 
 

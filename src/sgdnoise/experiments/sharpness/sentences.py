@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.config import PROBE_EXAMPLES
 from sgdnoise.experiments.sharpness.findings import FULL, SMALLEST, WITHIN
 from sgdnoise.experiments.sharpness.grid import IMAGES, TUNED
 from sgdnoise.experiments.sharpness.measured import QUANTITIES, arm, curve, logged, measured, ratio
@@ -47,12 +48,9 @@ def limits(reading: Reading) -> str:
 
 def measured_on() -> str:
     """On which images either curvature is measured."""
-    # It needs torch, which no claim does.
-    from sgdnoise.training.probes import EXAMPLES
-
     return (
-        f"λmax is of the loss on {EXAMPLES:,} of the {IMAGES:,} training images. Batch sharpness "
-        f"is of batches from all of them; at B = {FULL:,} a batch is all images."
+        f"λmax is of the loss on {PROBE_EXAMPLES:,} of the {IMAGES:,} training images. Batch "
+        f"sharpness is of batches from all of them; at B = {FULL:,} a batch is all images."
     )
 
 
