@@ -825,9 +825,9 @@ def test_epochs_and_updates_are_told_at_every_scale():
     assert said["cpu"] == (
         "Figure 9's runs last 10 epochs: 62 updates at B = 160. Those of figure 10 last 300 "
         "epochs, and small losses are left out in the first 150 of them: 7,500 updates at B = 40, "
-        "1,875 updates at B = 160 and 469 updates at B = 640. Those of figures 11 to 14 last 300 "
-        "epochs: 1,875 updates at B = 160, 1,969 updates at B = 160 with a small batch in the "
-        "first epoch and 30,000 updates at B = 10."
+        "1,875 updates at B = 160 and 469 updates at B = 640. Those of figures 11 to 14 last 600 "
+        "epochs: 3,750 updates at B = 160, 3,844 updates at B = 160 with a small batch in the "
+        "first epoch and 60,000 updates at B = 10."
     )
     assert "last 50 epochs, and small losses are left out in the first 25 of" in said["digits"]
     assert said["gpu"].startswith("Figure 9's runs last 1 epoch: 6 updates at B = 8,192. ")
