@@ -90,7 +90,7 @@ def nothing_else(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_package_brings_the_committed_records(package: Path) -> None:
-    for path in (ROOT / "results").glob("*/*.jsonl"):
+    for path in (p for kind in ("jsonl", "shared") for p in (ROOT / "results").glob(f"*/*.{kind}")):
         shipped = package / "sgdnoise" / "_results" / path.parent.name / path.name
         assert shipped.read_bytes() == path.read_bytes()
 

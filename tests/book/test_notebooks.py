@@ -96,6 +96,7 @@ def test_an_unchanged_page_is_left_alone_and_a_changed_one_is_not(rendering):
         "source.ipynb",
         "results/digits/fig.jsonl",
         "results/paper/fig.jsonl",
+        "results/cpu/fig.shared",
     ],
 )
 def test_a_page_follows_every_source_that_it_is_made_of(tmp_path, monkeypatch, name):
@@ -116,6 +117,22 @@ def test_a_page_follows_every_source_that_it_is_made_of(tmp_path, monkeypatch, n
     # What python leaves there while it runs is no source.
     (tmp_path / "src" / "package" / "module.pyc").write_text("compiled")
     assert key() == seen[-1]
+
+
+def test_a_page_follows_the_records_that_it_shares(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "SOURCES", tmp_path / "src")
+    folder = tmp_path / "results" / "cpu"
+    folder.mkdir(parents=True)
+    (folder / "fig.shared").write_text("0123456789abcdef theirs\n")
+
+    def key():
+        return notebooks._key(tmp_path / "none", tmp_path / "results", "fig", {})
+
+    before = key()
+    (folder / "others.jsonl").write_text("one\n")
+    assert key() == before
+    (folder / "theirs.jsonl").write_text("one\n")
+    assert key() != before
 
 
 def test_what_moves_from_one_source_to_the_next_changes_the_page(tmp_path, monkeypatch):

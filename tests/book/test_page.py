@@ -92,6 +92,20 @@ def test_where_the_records_are_is_said(whole):
     said = page(whole).sources.data
     assert f"`{whole.root.name}/digits/constant-epoch.jsonl`" in said
     assert "`sgdnoise reproduce constant-epoch --scale digits`" in said
+    assert "some of" not in said
+
+
+def test_where_shared_records_are_is_said(tmp_path, whole):
+    store = Store(tmp_path / "kept")
+    records = whole.read("digits", "constant-epoch")
+    store.append("digits", "theirs", records.values())
+    store.share_missing("digits", "constant-epoch", "theirs", records)
+    shared = page(store)
+    assert shared.records.keys() == records.keys()
+    assert shared.sources.data.startswith(
+        "The records behind this page are the lines of `kept/digits/constant-epoch.jsonl`, and "
+        "some of `kept/digits/theirs.jsonl`, one a run, and "
+    )
 
 
 def test_verdicts_are_the_claims_lines_or_those_of_a_prefix(whole):

@@ -52,6 +52,24 @@ def test_every_run_is_listed_once_below_its_sweep(tmp_path):
     assert 'id="runs"' in alone
 
 
+def test_a_shared_run_is_listed_with_both_and_where_it_stands_is_said(tmp_path):
+    store = Store(tmp_path / "results")
+    sweep = EXPERIMENTS["constant-step"].sweeps["digits"]()[0]
+    one, two = (sweep.config((-3,), seed) for seed in (0, 1))
+    store.append("digits", "theirs", made([one]))
+    store.append("digits", "constant-step", made([two]))
+    store.share_missing("digits", "constant-step", "theirs", [one.id])
+    write_run_pages(store, tmp_path / "html")
+    text = (tmp_path / "html" / run_page("digits", "constant-step")).read_text()
+    assert all(text.count(f'<tr id="{run.id}">') == 1 for run in (one, two))
+    assert (
+        "2 runs, one a line of <code>results/digits/constant-step.jsonl</code> or "
+        "<code>results/digits/theirs.jsonl</code>, where each stands whole" in text
+    )
+    alone = (tmp_path / "html" / run_page("digits", "theirs")).read_text()
+    assert "1 runs, one a line of <code>results/digits/theirs.jsonl</code>, where" in alone
+
+
 def test_the_way_back_leads_to_the_chapter(tmp_path):
     store = Store(tmp_path / "results")
     sweep = EXPERIMENTS["constant-step"].sweeps["digits"]()[0]

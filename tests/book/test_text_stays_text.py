@@ -62,8 +62,9 @@ def nasty_record(text: str):
 @pytest.mark.parametrize("text", NASTY)
 def test_on_the_page_of_runs(text):
     made, plain = nasty_record(text), nasty_record("plain")
-    page = Seen(page_of_runs("digits", "constant-epoch", {made.id: made}, "results/digits"))
-    as_ever = Seen(page_of_runs("digits", "constant-epoch", {plain.id: plain}, "results/digits"))
+    place, files = ("digits", "constant-epoch"), ["results/digits/constant-epoch.jsonl"]
+    page = Seen(page_of_runs(*place, {made.id: made}, files))
+    as_ever = Seen(page_of_runs(*place, {plain.id: plain}, files))
     assert page.tags == as_ever.tags
     assert page.text.count(text) == 3  # status, device and date
 

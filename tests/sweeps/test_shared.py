@@ -46,7 +46,7 @@ def of_other_code(record):
     return dataclasses.replace(record, provenance={**record.provenance, "code": "0" * 16})
 
 
-def test_all_that_another_has_is_copied_to_the_grown_grid_and_the_fresh_seeds(tmp_path, trained):
+def test_all_that_another_has_is_taken_to_the_grown_grid_and_the_fresh_seeds(tmp_path, trained):
     store = Store(tmp_path)
     theirs = run_sweep(study("theirs", (16,)), store, jobs=1)
     before = store.path("digits", "theirs").read_bytes()
@@ -61,8 +61,17 @@ def test_all_that_another_has_is_copied_to_the_grown_grid_and_the_fresh_seeds(tm
     assert [mine[run].line() for run in there] == [record.line() for record in there.values()]
     assert there.keys().isdisjoint(trained)
     assert store.path("digits", "theirs").read_bytes() == before
+    # It stands once, and mine has the name of each.
+    assert len(store.path(*MINE).read_text().splitlines()) == 8
+    named = store.path(*MINE).with_suffix(".shared").read_text().split("\n")
+    assert sorted(named) == sorted(["", *(f"{run} theirs" for run in there)])
     # What was taken is from then on simply there.
     assert str(run_sweep(study(), store, jobs=1)) == "16 found, 0 trained, 0 failed"
+    # Where the other's file is gone it is trained.
+    trained.clear()
+    store.path("digits", "theirs").unlink()
+    assert str(run_sweep(study(), store, jobs=1)) == "8 found, 8 trained, 0 failed"
+    assert set(trained) == there.keys()
 
 
 def test_what_is_missing_there_is_trained(tmp_path, trained):
@@ -84,7 +93,7 @@ def failed(record):
     return dataclasses.replace(record, status="failed", metrics={}, curves={}, reason="x").line()
 
 
-def test_with_a_gpu_only_a_gpus_records_are_copied(tmp_path, trained):
+def test_with_a_gpu_only_a_gpus_records_are_taken(tmp_path, trained):
     """What it trains is to be of one device."""
     store = Store(tmp_path)
     run_sweep(study("theirs", (16,)), store, jobs=1)
@@ -102,7 +111,7 @@ def test_with_a_gpu_only_a_gpus_records_are_copied(tmp_path, trained):
 
 
 @pytest.mark.parametrize("spoil", [damaged, failed, lambda record: record.line()[:-20]])
-def test_a_record_that_is_not_sound_is_not_copied(tmp_path, trained, capsys, spoil):
+def test_a_record_that_is_not_sound_is_not_taken(tmp_path, trained, capsys, spoil):
     store = Store(tmp_path)
     (one,) = records(study().needed({})[:1], ending)
     path = store.path("digits", "theirs")
@@ -152,6 +161,7 @@ def test_a_run_that_two_sweeps_take_at_once_is_written_once(tmp_path, trained, m
     run_sweep(study(), store, jobs=1)
     lines = store.path(*MINE).read_text().splitlines()
     assert len(lines) == len(set(lines)) == 16
+    assert store.path(*MINE).with_suffix(".shared").read_text() == ""
 
 
 def test_where_all_is_there_no_gpu_is_asked_for(tmp_path, monkeypatch):

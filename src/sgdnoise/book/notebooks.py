@@ -123,7 +123,8 @@ def _key(source: Path, results: Path, experiment: str, parameters: dict[str, Any
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     package = sorted(file for file in SOURCES.rglob("*") if file.suffix in _KINDS)
     around = [SOURCES.parents[1] / "requirements.txt", book_folder().parent / "_toc.yml"]
-    records = [results / scale / f"{experiment}.jsonl" for scale in SCALES]
+    store = Store(results)
+    records = [file for scale in SCALES for file in store.files(scale, experiment)]
     for file in [source, *records, *around, *package]:
         # Names and lengths too: what moves from one file to another is a change.
         content = file.read_bytes() if file.exists() else b""

@@ -18,8 +18,9 @@ from sgdnoise.experiments import findings, study_of
 from sgdnoise.figures.explorer import Figure, Slider, explorer
 from sgdnoise.figures.tables import html_table
 from sgdnoise.figures.tuned import variant_name
-from sgdnoise.phrases import not_complete
+from sgdnoise.phrases import enumerated, not_complete
 from sgdnoise.records.find import find_store
+from sgdnoise.records.store import Store
 from sgdnoise.study.grid import Key
 
 
@@ -73,10 +74,14 @@ class Page(Reading):
     @property
     def sources(self) -> Markdown:
         """Where the records are, and what makes them."""
-        scale, name = self.study.place
+        own, *others, _ = [
+            f"`{file.relative_to(self.root.parent).as_posix()}`"
+            for file in Store(self.root).files(*self.study.place)
+        ]
+        more = f", and some of {enumerated(others)}" if others else ""
         return Markdown(
-            f"The records behind this page are the lines of `{self.root.name}/{scale}/{name}.jsonl`"
-            f", one a run, and `{self.study.command}` makes what is missing of them."
+            f"The records behind this page are the lines of {own}{more}, one a run, and "
+            f"`{self.study.command}` makes what is missing of them."
         )
 
     @functools.cached_property

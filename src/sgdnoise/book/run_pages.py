@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sgdnoise.analysis.tuning import key_name
@@ -62,7 +62,7 @@ def write_run_pages(store: Store, book: Path) -> list[Path]:
             scale,
             name,
             store.read(scale, name),
-            f"{store.root.name}/{scale}",
+            [f"{store.root.name}/{scale}/{of.name}" for of in store.files(scale, name)[:-1]],
             chapter_of(scale, name, book),
         )
         target.write_text(text, encoding="utf-8")
@@ -84,7 +84,7 @@ def page_of_runs(
     scale: str,
     name: str,
     records: Mapping[str, Record],
-    folder: str,
+    files: Sequence[str],
     chapter: tuple[str, str] | None = None,
 ) -> str:
     """All runs of one file of the store as HTML, sweep by sweep.
@@ -92,7 +92,7 @@ def page_of_runs(
     Args:
         scale, name: which file.
         records: its sound records, by run.
-        folder: where the file is, as the page names it.
+        files: where these stand, as the page names it: the file, and those that it shares.
         chapter: address and title of the page that tells of them.
     """
     parts = []
@@ -114,8 +114,8 @@ def page_of_runs(
         '<nav aria-label="Back"><p><a href="../../index.html">The noise in SGD</a>'
         f"{_back(chapter)}{_on_the_map(scale, name)}</p></nav>\n"
         f"<main><h1>{title}</h1>\n<p>{len(records):,} runs, one a line of "
-        f"<code>{html.escape(folder)}/{html.escape(name)}.jsonl</code>, where each stands whole: "
-        "its config, its curves and what it ran on. Seeds from "
+        f"{' or '.join(f'<code>{html.escape(of)}</code>' for of in files)}, where each stands "
+        "whole: its config, its curves and what it ran on. Seeds from "
         f"{FRESH_SEED:,} on were never seen by a tuning.</p>\n"
         + "\n".join(parts)
         + "\n</main></body></html>\n"

@@ -5,6 +5,9 @@ that differ from their defaults), status, metrics, curves, provenance, and the s
 these. Lines are appended under a lock and synced to disk, git merges two branches' lines by union,
 and a line that does not read, whose hash is off, or whose config is not the run it claims to be, is
 named and counted as missing.
+
+A run that another experiment of the scale has is trained once and stands once: a line of
+`results/<scale>/<experiment>.shared`, its id and the other's name, says where.
 """
 
 from __future__ import annotations
@@ -16,12 +19,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import filelock
 
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.provenance import code_digest
+from sgdnoise.records.lines import (
+    add_new_lines,
+    is_cut_short,
+    lines_of,
+    replace_lines,
+    write_synced,
+)
 from sgdnoise.records.record import Record, is_there
 
 _MOST_SAID = 300
@@ -174,19 +184,48 @@ class Store:
             InputError: when there is something that cannot be read.
         """
         path = self.path(scale, experiment)
-        self.complaints = []
+        records, self.complaints = self._own(path)
+        shares, wrong = _shares(path)
+        self.complaints += [complaint for complaint, _ in wrong]
+        for other, runs in shares.items():
+            # What is wrong with the other's lines is said where those are read.
+            theirs, _ = self._own(path.with_stem(other))
+            for run in runs:
+                if is_there(records, run):
+                    continue
+                if is_there(theirs, run):
+                    records[run] = theirs[run]
+                else:
+                    self.complaints.append(
+                        f"{path.with_suffix(_SHARED)} names {run} of {other}, which has no sound "
+                        "record of it; it counts as missing"
+                    )
+        return records
+
+    def _own(self, path: Path) -> tuple[dict[str, Record], list[str]]:
+        """The sound records of one file, by id, and what is wrong with the others."""
         with told("read records", path), contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(path.open("rb"))
             except FileNotFoundError:
-                return {}
+                return {}, []
             stat = os.fstat(file.fileno())
             seen = self._seen.get(path)
             if seen is None or not seen.is_start_of(file, stat):
                 seen = self._seen[path] = _Seen(stat.st_ino)
             seen.read_on(file, stat, path)
-        records, self.complaints = seen.all(path)
-        return records
+        return seen.all(path)
+
+    def files(self, scale: str, experiment: str) -> list[Path]:
+        """The files that `read` reads: its own records first, then those of others, then whose.
+
+        Raises:
+            InputError: when there is something that cannot be read.
+        """
+        path = self.path(scale, experiment)
+        shares, _ = _shares(path)
+        others = [path.with_stem(other) for other in shares]
+        return [path, *others, path.with_suffix(_SHARED)]
 
     def append(self, scale: str, experiment: str, records: Iterable[Record]) -> None:
         """Adds records at the end, on disk before this returns.
@@ -226,6 +265,33 @@ class Store:
                 self._append(path, new)
         return len(new)
 
+    def share_missing(self, scale: str, experiment: str, other: str, runs: Iterable[str]) -> int:
+        """Names those runs of another experiment that are not there, or only as failed ones.
+
+        Args:
+            scale, experiment: for whom.
+            other: with whom their records stand.
+            runs: their ids.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            InputError: when what is there cannot be read.
+            FailureError: when the folder cannot be written.
+        """
+        path = self.path(scale, experiment)
+        with told("write records", path, FailureError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self.lock(f"{scale}-{experiment}-write"):
+                there = self.read(scale, experiment)
+                new = [run for run in runs if not is_there(there, run)]
+                # By its own file an experiment is seen to have records.
+                path.touch()
+                lines = [f"{run} {other}".encode() for run in new]
+                add_new_lines(path.with_suffix(_SHARED), lines)
+        return len(new)
+
     def elsewhere(
         self,
         scale: str,
@@ -253,7 +319,7 @@ class Store:
         path = self.path(scale, experiment)
         for other in sorted(path.parent.glob("*.jsonl")) if wanted else ():
             with told("read records", other):
-                lines = _lines(other) if other != path else []
+                lines = lines_of(other) if other != path else []
             mine = {record.id: record for record in _some(lines, wanted, code) if fits(record)}
             if mine:
                 found[other.stem] = mine
@@ -276,6 +342,7 @@ class Store:
             path = self.path(scale, experiment)
             with told("set records aside", path), self.lock(f"{scale}-{experiment}-write"):
                 self._set_aside(path)
+                self._keep_shares(path, bad=path.with_suffix(".rejected"))
         return self.complaints
 
     def retire_other_code(self, scale: str, experiment: str) -> None:
@@ -293,31 +360,53 @@ class Store:
         with told("retire records", path), self.lock(f"{scale}-{experiment}-write"):
             kept: list[bytes] = []
             retired: dict[str, list[bytes]] = {}
-            for line in _lines(path):
+            for line in lines_of(path):
                 code = _code_of(line)
                 here = code in (None, code_digest())
                 (kept if here else retired.setdefault(str(code), [])).append(line)
             for code, lines in retired.items():
-                _add_new_lines(path.with_suffix(f".{code}.old"), lines)
+                add_new_lines(path.with_suffix(f".{code}.old"), lines)
             if retired:
-                _replace(path, kept)
+                replace_lines(path, kept)
+            self._keep_shares(path, code=code_digest())
 
     def _append(self, path: Path, records: list[Record]) -> None:
-        if _is_cut_short(path):
+        if is_cut_short(path):
             self._set_aside(path)
-        _write(path, "ab", "".join(record.line() + "\n" for record in records).encode())
+        write_synced(path, "ab", "".join(record.line() + "\n" for record in records).encode())
 
     def _set_aside(self, path: Path) -> None:
         good, bad = [], []
-        for line in _lines(path):
+        for line in lines_of(path):
             try:
                 Record.parse(line.decode(errors="replace"))
                 good.append(line)
             except ValueError:
                 bad.append(line)
         if bad:
-            _add_new_lines(path.with_suffix(".rejected"), bad)
-        _replace(path, good)
+            add_new_lines(path.with_suffix(".rejected"), bad)
+        replace_lines(path, good)
+
+    def _keep_shares(self, path: Path, code: str | None = None, bad: Path | None = None) -> None:
+        """Leaves of the runs that are named as another's those whose records are there.
+
+        Args:
+            path: the experiment's own file.
+            code: the digest of the code that has to have made them; None for any.
+            bad: where the other lines go; None for nowhere, as the records stand with the other.
+        """
+        shares, wrong = _shares(path)
+        good: list[bytes] = []
+        lines = [line for _, line in wrong]
+        for other, runs in shares.items():
+            theirs, _ = self._own(path.with_stem(other))
+            for run in runs:
+                fits = is_there(theirs, run) and code in (None, theirs[run].provenance["code"])
+                (good if fits else lines).append(f"{run} {other}".encode())
+        if lines:
+            if bad is not None:
+                add_new_lines(bad, lines)
+            replace_lines(path.with_suffix(_SHARED), good)
 
     def check_writable(self) -> None:
         """Refuses a folder that cannot be written, before any work.
@@ -359,9 +448,30 @@ def _some(lines: Iterable[bytes], wanted: set[str], code: str | None) -> Iterato
             yield record
 
 
-def _lines(path: Path) -> list[bytes]:
-    """The lines of a file that are not empty, without their newlines."""
-    return [line for line in path.read_bytes().split(b"\n") if line.strip()]
+_SHARED = ".shared"
+
+_SHARE = re.compile(rb"([0-9a-f]{16}) ([0-9a-z]+(?:-[0-9a-z]+)*)")
+
+
+def _shares(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, bytes]]]:
+    """What an experiment shares: runs by the other experiment, and complaints with their lines.
+
+    Args:
+        path: the experiment's own file.
+    """
+    shares: dict[str, list[str]] = {}
+    wrong: list[tuple[str, bytes]] = []
+    file = path.with_suffix(_SHARED)
+    with told("read records", file):
+        lines = lines_of(file) if file.exists() else []
+    for line in lines:
+        found = _SHARE.fullmatch(line)
+        if found is None or found[2].decode() == path.stem:
+            what = " ".join(line.decode(errors="replace").split())[:_MOST_SAID]
+            wrong.append((f"{file} has a line that names no run of another: {what!r}", line))
+        else:
+            shares.setdefault(found[2].decode(), []).append(found[1].decode())
+    return shares, wrong
 
 
 def _code_of(line: bytes) -> str | None:
@@ -371,38 +481,3 @@ def _code_of(line: bytes) -> str | None:
     except ValueError:
         return None
     return code if re.fullmatch("[0-9a-z]{1,64}", code) else "unknown"
-
-
-def _add_new_lines(path: Path, lines: list[bytes]) -> None:
-    """Adds what a file lacks: a writer that was killed may have added some before."""
-    there = set(_lines(path)) if path.exists() else set()
-    # A line that a killed writer left unfinished stays as it is, on a line of its own.
-    start = b"\n" if _is_cut_short(path) else b""
-    _write(path, "ab", start + b"".join(line + b"\n" for line in lines if line not in there))
-
-
-def _replace(path: Path, lines: list[bytes]) -> None:
-    """Writes a file anew, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    _write(temporary, "wb", b"".join(line + b"\n" for line in lines))
-    temporary.replace(path)
-
-
-def _write(path: Path, mode: Literal["ab", "wb"], content: bytes) -> None:
-    """Writes to a file, on disk before this returns."""
-    with path.open(mode) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _is_cut_short(path: Path) -> bool:
-    """Whether a file ends inside of a line; its last byte tells."""
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return False
-            file.seek(-1, os.SEEK_END)
-            return file.read() != b"\n"
-    except FileNotFoundError:
-        return False

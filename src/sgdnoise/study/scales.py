@@ -191,13 +191,14 @@ def _data(runs: Sequence[RunConfig]) -> str:
 
 
 def _norms(runs: Sequence[RunConfig]) -> str:
-    words = {
-        f"{'noise of ' * (run.norm == 'ghost-noise')}ghosts of {run.ghost_batch_size}"
-        if run.norm in ("ghost", "ghost-noise")
-        else {"batch": "batch norm"}.get(str(run.norm), "no norm")
-        for run in runs
+    said = {
+        None: "no norm",
+        "none": "no norm",
+        "batch": "batch norm",
+        "ghost": "ghost batch norm over {} images",
+        "ghost-noise": "batch norm with the noise of ghosts of {} images",
     }
-    return " and ".join(sorted(words))
+    return " and ".join(sorted({said[run.norm].format(run.ghost_batch_size) for run in runs}))
 
 
 def _rates_a_point(runs: Sequence[RunConfig]) -> str:

@@ -310,7 +310,7 @@ def _devices(
 
 
 def _take(study: Study, store: Store, code: str | None, report: Report, *, gpu: bool) -> bool:
-    """Copies what other experiments have of the missing runs, and counts it; whether there is any.
+    """Takes what other experiments have of the missing runs, and counts it; whether there is any.
 
     What then is missing may be had elsewhere too, as a grid that grew.
     """
@@ -319,7 +319,7 @@ def _take(study: Study, store: Store, code: str | None, report: Report, *, gpu: 
     fits = Places(study, records, gpu=gpu).takes
     elsewhere = store.elsewhere(*study.place, missing, code, fits)
     for name, records in elsewhere.items():
-        count = store.append_missing(*study.place, records.values())
+        count = store.share_missing(*study.place, name, records)
         report.found += count
         report.taken[name] += count
     return bool(elsewhere)
