@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from made_up import filled
+from made_up import records as made_up_records
 from stores import differences
 
 from sgdnoise import cli, exchange
@@ -95,6 +96,31 @@ def test_a_bundle_is_merged_into_an_empty_store_and_again_into_a_full_one(
     again = tmp_path / "again.gz"
     assert run("bundle", again, "--results", theirs.root)[0] == 0
     assert again.read_bytes() == file.read_bytes()
+
+
+def test_a_run_that_two_experiments_share_stands_once_where_it_is_merged(
+    run: Run, tmp_path: Path
+) -> None:
+    first, second = (study_of(name, "digits") for name in ("constant-epoch", "sharpness"))
+    both = [config for config in second.needed({}) if first.may_need(config)][:4]
+    alone = [config for config in second.needed({}) if not first.may_need(config)][:1]
+    mine, theirs = Store(tmp_path / "mine"), Store(tmp_path / "theirs")
+    mine.append(*first.place, made_up_records(both, ends))
+    mine.append(*second.place, made_up_records(alone, ends))
+    mine.share_missing(*second.place, "constant-epoch", [config.id for config in both[:3]])
+    # The last of them was trained twice, with another result.
+    other = made_up_records(both[3:], lambda config: {**ends(config), "train_loss": 2.0})
+    mine.append(*second.place, other)
+    assert run("bundle", tmp_path / "b.gz", "--results", mine.root)[0] == 0
+    code, out, err = run("merge", tmp_path / "b.gz", "--results", theirs.root)
+    assert (code, err) == (0, "")
+    assert out.endswith("9 new, 0 already here, 0 refused\n")
+    assert {path: set(text.splitlines()) for path, text in content(theirs.root).items()} == {
+        path: set(text.splitlines()) for path, text in content(mine.root).items()
+    }
+    assert [len(text.splitlines()) for text in content(theirs.root).values()] == [4, 2]
+    for study in (first, second):
+        assert not list(differences(mine, theirs, *study.place))
 
 
 def test_a_part_of_the_store_is_asked_for_by_name(run: Run, mine: Store, made, tmp_path: Path):

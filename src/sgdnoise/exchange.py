@@ -122,7 +122,7 @@ def merge(file: Path, *, results: Path | None = None, dry_run: bool = False) -> 
     if not dry_run:
         store.check_writable()
         for place, records in new.items():
-            store.append_missing(*place, records)
+            _add(store, place, records)
     nothing = "; nothing was written" if dry_run else ""
     print(f"{shown_path(file)} into {shown_path(store.root)}: {_said(total)}{nothing}")
     if total["refused"]:
@@ -130,6 +130,18 @@ def merge(file: Path, *, results: Path | None = None, dry_run: bool = False) -> 
             f"{total['refused']} records were refused, each is named above with its reason"
             + ("" if dry_run else "; all others are in the store")
         )
+
+
+def _add(store: Store, place: Place, records: list[Record]) -> None:
+    """Adds records, of which a bundle has each run with every experiment: it stands once here."""
+    line = {record.id: record.line() for record in records}
+
+    def fits(record: Record) -> bool:
+        return record.line() == line[record.id]
+
+    for other, shared in store.elsewhere(*place, line, fits=fits).items():
+        store.share_missing(*place, other, shared)
+    store.append_missing(*place, records)
 
 
 def unfit(study: Study, record: Record) -> str:

@@ -92,8 +92,8 @@ def test_a_run_that_is_not_there_any_more_is_named_and_counts_as_missing(store, 
     assert seeds(store) == [2, 3]
     (said,) = store.complaints
     assert said == (
-        f"{names(store)} names {config(1).id} of theirs, which has no sound record of it; "
-        "it counts as missing"
+        f"{names(store)} names runs of theirs that have no sound record there and count as "
+        f"missing: {config(1).id}"
     )
     # Set aside, it can be shared or trained again.
     store.repair(*MINE)
@@ -142,13 +142,61 @@ def test_with_other_code_only_what_this_code_made_stays_shared(store):
     assert not store.path(*MINE).with_suffix(".rejected").exists()
 
 
+def test_of_many_that_are_gone_one_line_tells(store):
+    store.append(*THEIRS, [record(seed) for seed in (4, 5, 6)])
+    store.share_missing(*MINE, "theirs", [config(seed).id for seed in (4, 5, 6)])
+    store.path(*THEIRS).unlink()
+    assert seeds(store) == [3]
+    (said,) = store.complaints
+    first = ", ".join(config(seed).id for seed in (1, 2, 4))
+    assert said.endswith(f" and count as missing: {first} and 2 more")
+
+
+def test_a_run_that_is_named_twice_is_there_if_one_has_it(store):
+    names(store).write_text(f"{config(1).id} gone\n" + names(store).read_text())
+    assert seeds(store) == [1, 2, 3]
+    assert store.complaints == []
+
+
+def test_a_name_without_a_record_stays_where_the_run_has_its_own(store):
+    with names(store).open("a") as file:
+        file.write(f"{config(3).id} gone\nnonsense\n")
+    before = names(store).read_text()
+    assert len(store.repair(*MINE)) == 1
+    assert names(store).read_text() == before.replace("nonsense\n", "")
+
+
+def test_without_a_file_of_its_own_it_can_be_read_repaired_and_retired(store):
+    store.path(*MINE).unlink()
+    assert seeds(store) == [1, 2]
+    store.retire_other_code(*MINE)
+    assert seeds(store) == [1, 2]
+    store.path(*THEIRS).unlink()
+    assert len(store.repair(*MINE)) == 1
+    assert not names(store).exists()
+    assert store.read(*MINE) == {}
+
+
+def test_names_whose_records_were_retired_first_go_without_a_word(store):
+    store.path(*MINE).unlink()
+    store.path(*THEIRS).unlink()
+    store.retire_other_code(*MINE)
+    assert not names(store).exists()
+    assert store.repair(*MINE) == []
+    assert not store.path(*MINE).with_suffix(".rejected").exists()
+
+
 def test_no_committed_run_stands_with_two_experiments():
-    runs = Counter(
-        (path.parent.name, Record.parse(line.decode()).id)
-        for path in COMMITTED.rglob("*.jsonl")
-        for line in lines_of(path)
-    )
+    runs = Counter()
+    for path in COMMITTED.rglob("*.jsonl"):
+        for one in map(Record.parse, path.read_text().splitlines()):
+            # What was trained on two kinds of device is two results.
+            runs[path.parent.name, one.id, one.device] += 1
     assert [run for run, count in runs.items() if count > 1] == []
+
+
+def test_names_are_committed():
+    assert len(list(COMMITTED.rglob("*.shared"))) >= 4
 
 
 @pytest.mark.parametrize("path", sorted(COMMITTED.rglob("*.shared")), ids=lambda path: path.stem)

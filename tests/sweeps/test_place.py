@@ -1,4 +1,4 @@
-"""A sweep goes on where it began: of its runs' device are the runs to come and what is copied."""
+"""A sweep goes on where it began: of its runs' device are the runs to come and what is shared."""
 
 from __future__ import annotations
 

@@ -127,6 +127,22 @@ def test_a_record_that_is_not_sound_is_not_taken(tmp_path, trained, capsys, spoi
     assert "set aside" not in capsys.readouterr().err
 
 
+def test_a_copy_that_somebody_kept_is_no_experiment(tmp_path, trained):
+    store = Store(tmp_path)
+    store.append("digits", "theirs.old_copy", records(study().needed({}), ending))
+    assert str(run_sweep(study(), store, jobs=1)) == "0 found, 16 trained, 0 failed"
+
+
+def test_of_two_lines_of_a_run_the_first_is_taken_or_none(tmp_path, trained):
+    store = Store(tmp_path)
+    (one,) = records(study().needed({})[:1], ending)
+    store.append("digits", "theirs", [of_other_code(one)])
+    store.append("digits", "theirs", [one])
+    # It would be read as the first, which other code made.
+    report = run_sweep(study(), store, jobs=1, code=code_digest())
+    assert str(report) == "0 found, 16 trained, 0 failed"
+
+
 def test_no_other_scale_and_no_other_file_is_looked_at(tmp_path, trained):
     store = Store(tmp_path)
     found = records(study().needed({}), ending)
@@ -161,7 +177,7 @@ def test_a_run_that_two_sweeps_take_at_once_is_written_once(tmp_path, trained, m
     run_sweep(study(), store, jobs=1)
     lines = store.path(*MINE).read_text().splitlines()
     assert len(lines) == len(set(lines)) == 16
-    assert store.path(*MINE).with_suffix(".shared").read_text() == ""
+    assert not store.path(*MINE).with_suffix(".shared").exists()
 
 
 def test_where_all_is_there_no_gpu_is_asked_for(tmp_path, monkeypatch):

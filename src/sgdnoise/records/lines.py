@@ -8,13 +8,14 @@ from typing import Literal
 
 
 def lines_of(path: Path) -> list[bytes]:
-    """The lines of a file that are not empty, without their newlines."""
-    return [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    """The lines of a file that are not empty, without their newlines; none without a file."""
+    content = path.read_bytes() if path.exists() else b""
+    return [line for line in content.split(b"\n") if line.strip()]
 
 
 def add_new_lines(path: Path, lines: list[bytes]) -> None:
     """Adds what a file lacks: a writer that was killed may have added some before."""
-    there = set(lines_of(path)) if path.exists() else set()
+    there = set(lines_of(path))
     # A line that a killed writer left unfinished stays as it is, on a line of its own.
     start = b"\n" if is_cut_short(path) else b""
     write_synced(path, "ab", start + b"".join(line + b"\n" for line in lines if line not in there))

@@ -1,4 +1,4 @@
-"""The store: one line a run, appended and never rewritten.
+"""The store: one line a run, appended; no sound line is rewritten.
 
 `results/<scale>/<experiment>.jsonl` holds one canonical JSON object a line: id, config (the fields
 that differ from their defaults), status, metrics, curves, provenance, and the sha256 of all of
@@ -6,8 +6,8 @@ these. Lines are appended under a lock and synced to disk, git merges two branch
 and a line that does not read, whose hash is off, or whose config is not the run it claims to be, is
 named and counted as missing.
 
-A run that another experiment of the scale has is trained once and stands once: a line of
-`results/<scale>/<experiment>.shared`, its id and the other's name, says where.
+A run that another experiment of the scale has need not stand twice: a line of
+`results/<scale>/<experiment>.shared`, its id and the other's name, says where it stands.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from sgdnoise.records.lines import (
     write_synced,
 )
 from sgdnoise.records.record import Record, is_there
+from sgdnoise.records.shares import NAME, SHARED, shares_of
 
 _MOST_SAID = 300
 """Characters of a complaint, at most: a damaged line may hold anything."""
@@ -177,6 +178,8 @@ class Store:
         A run that stands twice, as after a merge, counts once: the first line is kept. A `failed`
         record does not count as the run it stands for unless nothing better does.
 
+        What another experiment shares with a third is not looked for.
+
         Of a file that was read before, only what was appended since is read; a file that was
         written anew is read anew, told by its inode, its size, and its last line.
 
@@ -185,21 +188,23 @@ class Store:
         """
         path = self.path(scale, experiment)
         records, self.complaints = self._own(path)
-        shares, wrong = _shares(path)
+        shares, wrong = self._shares(path)
         self.complaints += [complaint for complaint, _ in wrong]
         for other, runs in shares.items():
             # What is wrong with the other's lines is said where those are read.
             theirs, _ = self._own(path.with_stem(other))
-            for run in runs:
-                if is_there(records, run):
-                    continue
-                if is_there(theirs, run):
-                    records[run] = theirs[run]
-                else:
-                    self.complaints.append(
-                        f"{path.with_suffix(_SHARED)} names {run} of {other}, which has no sound "
-                        "record of it; it counts as missing"
-                    )
+            records |= {
+                run: theirs[run]
+                for run in runs
+                if is_there(theirs, run) and not is_there(records, run)
+            }
+        for other, runs in shares.items():
+            if lost := [run for run in runs if not is_there(records, run)]:
+                more = f" and {len(lost) - 3:,} more" if len(lost) > 3 else ""
+                self.complaints.append(
+                    f"{path.with_suffix(SHARED)} names runs of {other} that have no sound record "
+                    f"there and count as missing: {', '.join(lost[:3])}{more}"
+                )
         return records
 
     def _own(self, path: Path) -> tuple[dict[str, Record], list[str]]:
@@ -216,6 +221,10 @@ class Store:
             seen.read_on(file, stat, path)
         return seen.all(path)
 
+    def _shares(self, path: Path) -> tuple[dict[str, list[str]], list[tuple[str, bytes]]]:
+        with told("read records", path):
+            return shares_of(path)
+
     def files(self, scale: str, experiment: str) -> list[Path]:
         """The files that `read` reads: its own records first, then those of others, then whose.
 
@@ -223,9 +232,9 @@ class Store:
             InputError: when there is something that cannot be read.
         """
         path = self.path(scale, experiment)
-        shares, _ = _shares(path)
+        shares, _ = self._shares(path)
         others = [path.with_stem(other) for other in shares]
-        return [path, *others, path.with_suffix(_SHARED)]
+        return [path, *others, path.with_suffix(SHARED)]
 
     def append(self, scale: str, experiment: str, records: Iterable[Record]) -> None:
         """Adds records at the end, on disk before this returns.
@@ -286,10 +295,11 @@ class Store:
             with self.lock(f"{scale}-{experiment}-write"):
                 there = self.read(scale, experiment)
                 new = [run for run in runs if not is_there(there, run)]
-                # By its own file an experiment is seen to have records.
-                path.touch()
-                lines = [f"{run} {other}".encode() for run in new]
-                add_new_lines(path.with_suffix(_SHARED), lines)
+                if new and not path.exists():
+                    path.touch()  # by its own file an experiment is seen to have records
+                if new:
+                    lines = [f"{run} {other}".encode() for run in new]
+                    add_new_lines(path.with_suffix(SHARED), lines)
         return len(new)
 
     def elsewhere(
@@ -310,7 +320,8 @@ class Store:
 
         Returns:
             By the experiment where they stand, the records by run. A run that stands with several
-            is that of the first by name. Failed runs are not among them.
+            is that of the first by name; one that has two lines there is the first, as `read` has
+            it. Failed runs are not among them.
 
         Raises:
             InputError: when there is something that cannot be read.
@@ -318,9 +329,15 @@ class Store:
         wanted, found = set(runs), {}
         path = self.path(scale, experiment)
         for other in sorted(path.parent.glob("*.jsonl")) if wanted else ():
+            if other == path or not NAME.fullmatch(other.stem):
+                continue
             with told("read records", other):
-                lines = lines_of(other) if other != path else []
-            mine = {record.id: record for record in _some(lines, wanted, code) if fits(record)}
+                lines = lines_of(other)
+            mine = {
+                record.id: record
+                for record in _some(lines, wanted)
+                if code in (None, record.provenance["code"]) and fits(record)
+            }
             if mine:
                 found[other.stem] = mine
                 wanted -= mine.keys()
@@ -349,13 +366,15 @@ class Store:
         """Moves records that other training code made to `<experiment>.<its digest>.old`.
 
         For a store that shows what the code on this machine gives now, as `--fresh` fills it. What
-        was retired before stays: lines are added to it.
+        was retired before stays: lines are added to it. A shared run of other code is no longer
+        named, and stands with the other experiment as before.
 
         Raises:
             InputError: when the files cannot be read or written.
         """
         path = self.path(scale, experiment)
-        if not self.read(scale, experiment):
+        self.read(scale, experiment)  # which refuses what cannot be read
+        if not (path.exists() or path.with_suffix(SHARED).exists()):
             return
         with told("retire records", path), self.lock(f"{scale}-{experiment}-write"):
             kept: list[bytes] = []
@@ -385,7 +404,7 @@ class Store:
                 bad.append(line)
         if bad:
             add_new_lines(path.with_suffix(".rejected"), bad)
-        replace_lines(path, good)
+            replace_lines(path, good)
 
     def _keep_shares(self, path: Path, code: str | None = None, bad: Path | None = None) -> None:
         """Leaves of the runs that are named as another's those whose records are there.
@@ -395,18 +414,23 @@ class Store:
             code: the digest of the code that has to have made them; None for any.
             bad: where the other lines go; None for nowhere, as the records stand with the other.
         """
-        shares, wrong = _shares(path)
-        good: list[bytes] = []
-        lines = [line for _, line in wrong]
+        shares, wrong = self._shares(path)
+        # Without a place for them, lines that name no run wait for `repair`.
+        good = [line for _, line in wrong if bad is None]
+        lines = [line for _, line in wrong if bad is not None]
+        own, _ = self._own(path)
         for other, runs in shares.items():
             theirs, _ = self._own(path.with_stem(other))
             for run in runs:
                 fits = is_there(theirs, run) and code in (None, theirs[run].provenance["code"])
-                (good if fits else lines).append(f"{run} {other}".encode())
+                keep = fits or (code is None and is_there(own, run))
+                (good if keep else lines).append(f"{run} {other}".encode())
         if lines:
             if bad is not None:
                 add_new_lines(bad, lines)
-            replace_lines(path.with_suffix(_SHARED), good)
+            replace_lines(path.with_suffix(SHARED), good)
+        if not good:
+            path.with_suffix(SHARED).unlink(missing_ok=True)
 
     def check_writable(self) -> None:
         """Refuses a folder that cannot be written, before any work.
@@ -434,44 +458,19 @@ class Store:
 _ID = re.compile(rb'"id":"([0-9a-f]{16})"')
 
 
-def _some(lines: Iterable[bytes], wanted: set[str], code: str | None) -> Iterator[Record]:
-    """The sound records of some runs among lines; most lines are of others and are not parsed."""
+def _some(lines: Iterable[bytes], wanted: set[str]) -> Iterator[Record]:
+    """The first sound record of each of some runs; most lines are of others and are not parsed."""
+    told: set[str] = set()
     for line in lines:
-        if not any(match[1].decode() in wanted for match in _ID.finditer(line)):
+        if not any(match[1].decode() in wanted - told for match in _ID.finditer(line)):
             continue
         try:
             record = Record.parse(line.decode(errors="replace"))
         except ValueError:
             continue  # whose it is says so when it is read for itself
-        told = record.provenance["code"]
-        if record.id in wanted and record.status != "failed" and code in (None, told):
+        if record.id in wanted - told and record.status != "failed":
+            told.add(record.id)
             yield record
-
-
-_SHARED = ".shared"
-
-_SHARE = re.compile(rb"([0-9a-f]{16}) ([0-9a-z]+(?:-[0-9a-z]+)*)")
-
-
-def _shares(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, bytes]]]:
-    """What an experiment shares: runs by the other experiment, and complaints with their lines.
-
-    Args:
-        path: the experiment's own file.
-    """
-    shares: dict[str, list[str]] = {}
-    wrong: list[tuple[str, bytes]] = []
-    file = path.with_suffix(_SHARED)
-    with told("read records", file):
-        lines = lines_of(file) if file.exists() else []
-    for line in lines:
-        found = _SHARE.fullmatch(line)
-        if found is None or found[2].decode() == path.stem:
-            what = " ".join(line.decode(errors="replace").split())[:_MOST_SAID]
-            wrong.append((f"{file} has a line that names no run of another: {what!r}", line))
-        else:
-            shares.setdefault(found[2].decode(), []).append(found[1].decode())
-    return shares, wrong
 
 
 def _code_of(line: bytes) -> str | None:

@@ -153,9 +153,9 @@ def run_sweep(
 ) -> Report:
     """Trains what the store lacks of a study, until it lacks nothing.
 
-    A run that another experiment of the same scale has is not trained again: its record is copied.
+    A run that another experiment of the same scale has is not trained again: its record is shared.
 
-    Which device trains a run, and whose records are copied, is for `Places` to say. Those on CUDA
+    Which device trains a run, and whose records are taken, is for `Places` to say. Those on CUDA
     are trained in this process, a bundle after the other in the experiment's order, or on the
     scheduler's workers, each on its own GPU. They come before those on the CPU. Where there is no
     GPU they are left, and the others trained.
@@ -168,7 +168,7 @@ def run_sweep(
             thread; a worker that is lost costs its bundle in flight, which another one trains.
         deadline: `time.time()` from which on nothing more is begun, and runs in flight stop with
             their checkpoints written (there are none on a cluster).
-        code: the digest of the code that has to have made what is copied; None for any.
+        code: the digest of the code that has to have made what is taken; None for any.
         gpu: begin on CUDA also what a scale leaves to the CPU, but for stacked runs.
 
     Returns:
@@ -318,11 +318,13 @@ def _take(study: Study, store: Store, code: str | None, report: Report, *, gpu: 
     missing = [config.id for config in study.missing(records)]
     fits = Places(study, records, gpu=gpu).takes
     elsewhere = store.elsewhere(*study.place, missing, code, fits)
+    taken = 0
     for name, records in elsewhere.items():
         count = store.share_missing(*study.place, name, records)
-        report.found += count
         report.taken[name] += count
-    return bool(elsewhere)
+        taken += count
+    report.found += taken
+    return taken > 0
 
 
 def _past(deadline: float | None) -> bool:
