@@ -120,22 +120,22 @@ def at_which(larger: list[bool]) -> str:
     return f"{those} of {count} logged updates, and after that at {after}"
 
 
-def fluctuation(losses: Iterable[float | None]) -> float:
-    """How much a loss fluctuates from epoch to epoch: a standard deviation, in octaves.
+def fluctuation(losses: Iterable[float | None], *, in_nats: bool = False) -> float:
+    """How much a loss fluctuates from epoch to epoch: a standard deviation, in octaves or in nats.
 
-    Of log₂ of the losses about a straight line through each three: the variance is the mean of
-    (a − 2b + c)² / 6 (Gasser, Sroka and Jennen-Steinmetz 1986), so that a steady fall, however
-    steep, counts as none. NaN for fewer than three, and where a loss is not positive.
+    Of log₂ of the losses, or of the losses, about a straight line through each three: the variance
+    is the mean of (a − 2b + c)² / 6 (Gasser, Sroka and Jennen-Steinmetz 1986), so that a steady
+    fall, however steep, counts as none. NaN for fewer than three, and where a loss is not positive.
     """
     course = np.array([math.nan if x is None or not x > 0 else x for x in losses], dtype=np.float64)
     if len(course) < 3:
         return math.nan
-    bends = np.diff(np.log2(course), 2)
+    bends = np.diff(course if in_nats else np.log2(course), 2)
     return float(np.sqrt(np.mean(bends**2) / 6))
 
 
 def fluctuations(
-    reading: Reading, arm: str, updates: str = "free"
+    reading: Reading, arm: str, updates: str = "free", *, in_nats: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fluctuations of the loss early and late, each of shape (seeds,), the first epoch left out.
 
@@ -152,7 +152,8 @@ def fluctuations(
         record = reading.records.get(config.id)
         course = list(record.curves.get("epoch_mean_loss", [])) if record else []
         until = round(EARLY * float(config.epochs or 0))
-        found.append((fluctuation(course[1:until]), fluctuation(course[until:])))
+        parts = course[1:until], course[until:]
+        found.append([fluctuation(part, in_nats=in_nats) for part in parts])
     early, late = np.array(found, dtype=np.float64).T
     return early, late
 
