@@ -255,8 +255,8 @@ def fluctuates_early(reading: Reading) -> Verdict:
     """Whether the large batch's loss fluctuates more in the first four fifths than after them.
 
     As a part of the loss. One that nears zero can then fluctuate most where nobody sees it on the
-    axis of G20's figure, which is linear: a direction that is surely the other one in nats is no
-    word. That was asked after it had been so.
+    axis of G20's figure, which is linear: a direction that is not the same in nats is no word.
+    That was asked after it had been so.
     """
     why, more = _early_and_late(reading, "whole")
     small, as_much = _early_and_late(reading, "small")
@@ -266,8 +266,8 @@ def fluctuates_early(reading: Reading) -> Verdict:
     found = directional(why, more, unit="log2 ratio", margin=APART)
     early, late = fluctuations(reading, "whole", in_nats=True)
     nats = _mean(_log2(early) - _log2(late))
-    sign = {"reproduced": -1, "contradicted": 1}.get(found.word, 0)
-    if not min(sign * nats.interval.low, sign * nats.interval.high) > 0:
+    sign = {"reproduced": 1, "contradicted": -1}.get(found.word, 0)
+    if not sign * nats.value < 0:
         return found
     hangs = (
         f"In nats it is the other way: {np.median(early):.2g} early and {np.median(late):.2g} "
