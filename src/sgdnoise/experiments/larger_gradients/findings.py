@@ -273,7 +273,8 @@ def fluctuates_early(reading: Reading) -> Verdict:
         f"In nats it is the other way: {np.median(early):.2g} early and {np.median(late):.2g} "
         f"late, a log₂ of the ratio of {nats}. So the word hangs on the measure."
     )
-    return replace(found, word="undecided", why=f"{found.why} {hangs}")
+    # No number of seeds decides between two measures.
+    return replace(found, word="undecided", why=f"{found.why} {hangs}", room=0.0)
 
 
 def _early_and_late(reading: Reading, arm: str) -> tuple[str, Estimate]:
