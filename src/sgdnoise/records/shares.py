@@ -11,9 +11,10 @@ from pathlib import Path
 from sgdnoise.records.lines import lines_of
 
 SHARED = ".shared"
+"""How the name of such a file ends."""
 
 NAME = re.compile("[0-9a-z]+(?:-[0-9a-z]+)*")
-"""Of an experiment. What another is called, as a copy that somebody kept, is none."""
+"""Of an experiment: what else stands in a store, as a copy that somebody kept, is none."""
 
 _LINE = re.compile(f"([0-9a-f]{{16}}) ({NAME.pattern})")
 
