@@ -124,7 +124,8 @@ def _key(source: Path, results: Path, experiment: str, parameters: dict[str, Any
     package = sorted(file for file in SOURCES.rglob("*") if file.suffix in _KINDS)
     around = [SOURCES.parents[1] / "requirements.txt", book_folder().parent / "_toc.yml"]
     store = Store(results)
-    records = [file for scale in SCALES for file in store.files(scale, experiment)]
+    places = [(scale, experiment) for scale in SCALES]
+    records = [file for at in places for file in (*store.files(*at), store.names(*at))]
     for file in [source, *records, *around, *package]:
         # Names and lengths too: what moves from one file to another is a change.
         content = file.read_bytes() if file.exists() else b""

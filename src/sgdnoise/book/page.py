@@ -74,7 +74,7 @@ class Page(Reading):
     @property
     def sources(self) -> Markdown:
         """Where the records are, and what makes them."""
-        own, *others, _ = [
+        own, *others = [
             f"`{file.relative_to(self.root.parent).as_posix()}`"
             for file in Store(self.root).files(*self.study.place)
         ]

@@ -62,7 +62,7 @@ def write_run_pages(store: Store, book: Path) -> list[Path]:
             scale,
             name,
             store.read(scale, name),
-            [f"{store.root.name}/{scale}/{of.name}" for of in store.files(scale, name)[:-1]],
+            [f"{store.root.name}/{scale}/{of.name}" for of in store.files(scale, name)],
             chapter_of(scale, name, book),
         )
         target.write_text(text, encoding="utf-8")

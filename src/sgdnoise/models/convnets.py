@@ -94,7 +94,7 @@ class VGG(NormReLUSequential):
 class AlexNetCifar(nn.Module):
     """AlexNet at 32×32: five convolutions, then FC1, FC2 of 4096 with dropout, and the classes.
 
-    A smaller `hidden` makes all widths smaller in proportion: 512 is an eighth, 369,330 parameters.
+    A smaller `hidden` makes all widths smaller in proportion.
 
     G20 say "AlexNet" on CIFAR-10, and speak of its first and second fully connected layers and of
     dropout. That rules out the one-layer CIFAR variants; torchvision's own net fails at 32×32, and

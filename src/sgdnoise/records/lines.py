@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import Literal
 
+MOST_SAID = 300
+"""Characters that a complaint tells of a line, at most: a damaged one may hold anything."""
+
 
 def lines_of(path: Path) -> list[bytes]:
     """The lines of a file that are not empty, without their newlines; none without a file."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sgdnoise.records.lines import lines_of
+from sgdnoise.records.lines import MOST_SAID, lines_of
 
 SHARED = ".shared"
 """How the name of such a file ends."""
@@ -17,8 +17,6 @@ NAME = re.compile("[0-9a-z]+(?:-[0-9a-z]+)*")
 """Of an experiment: what else stands in a store, as a copy that somebody kept, is none."""
 
 _LINE = re.compile(f"([0-9a-f]{{16}}) ({NAME.pattern})")
-
-_MOST_SAID = 300
 
 
 def shares_of(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, bytes]]]:
@@ -34,7 +32,7 @@ def shares_of(path: Path) -> tuple[dict[str, list[str]], list[tuple[str, bytes]]
         text = line.decode(errors="replace")
         found = _LINE.fullmatch(text)
         if found is None or found[2] == path.stem:
-            said = " ".join(text.split())[:_MOST_SAID]
+            said = " ".join(text.split())[:MOST_SAID]
             wrong.append((f"{file} has a line that names no run of another: {said!r}", line))
         else:
             shares.setdefault(found[2], []).append(found[1])

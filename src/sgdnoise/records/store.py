@@ -26,6 +26,7 @@ import filelock
 from sgdnoise.errors import FailureError, InputError
 from sgdnoise.provenance import code_digest
 from sgdnoise.records.lines import (
+    MOST_SAID,
     add_new_lines,
     is_cut_short,
     lines_of,
@@ -34,9 +35,6 @@ from sgdnoise.records.lines import (
 )
 from sgdnoise.records.record import Record, is_there
 from sgdnoise.records.shares import NAME, SHARED, shares_of
-
-_MOST_SAID = 300
-"""Characters of a complaint, at most: a damaged line may hold anything."""
 
 
 @dataclass
@@ -100,7 +98,7 @@ class _Seen:
         try:
             record = Record.parse(line.decode(errors="replace"))
         except ValueError as error:
-            said = " ".join(str(error).split())[:_MOST_SAID]
+            said = " ".join(str(error).split())[:MOST_SAID]
             complaints.append(f"{path}:{number} {said}; its run counts as missing")
             return
         if not is_there(records, record.id):
@@ -226,15 +224,18 @@ class Store:
             return shares_of(path)
 
     def files(self, scale: str, experiment: str) -> list[Path]:
-        """The files that `read` reads: its own records first, then those of others, then whose.
+        """The files with an experiment's records: its own first, then those that it shares.
 
         Raises:
             InputError: when there is something that cannot be read.
         """
         path = self.path(scale, experiment)
         shares, _ = self._shares(path)
-        others = [path.with_stem(other) for other in shares]
-        return [path, *others, path.with_suffix(SHARED)]
+        return [path, *(path.with_stem(other) for other in shares)]
+
+    def names(self, scale: str, experiment: str) -> Path:
+        """Where the runs are named that an experiment shares."""
+        return self.path(scale, experiment).with_suffix(SHARED)
 
     def append(self, scale: str, experiment: str, records: Iterable[Record]) -> None:
         """Adds records at the end, on disk before this returns.
@@ -245,12 +246,8 @@ class Store:
         Raises:
             FailureError: when the folder cannot be written.
         """
-        path, records = self.path(scale, experiment), list(records)
-        if not records:
-            return
-        with told("write records", path, FailureError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock(f"{scale}-{experiment}-write"):
+        if records := list(records):
+            with self._writing(scale, experiment) as path:
                 self._append(path, records)
 
     def append_missing(self, scale: str, experiment: str, records: Iterable[Record]) -> int:
@@ -265,13 +262,10 @@ class Store:
             InputError: when what is there cannot be read.
             FailureError: when the folder cannot be written.
         """
-        path = self.path(scale, experiment)
-        with told("write records", path, FailureError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock(f"{scale}-{experiment}-write"):
-                there = self.read(scale, experiment)
-                new = [record for record in records if not is_there(there, record.id)]
-                self._append(path, new)
+        with self._writing(scale, experiment) as path:
+            there = self.read(scale, experiment)
+            new = [record for record in records if not is_there(there, record.id)]
+            self._append(path, new)
         return len(new)
 
     def share_missing(self, scale: str, experiment: str, other: str, runs: Iterable[str]) -> int:
@@ -286,21 +280,29 @@ class Store:
             How many were added.
 
         Raises:
+            ValueError: for another that is called as no experiment is, and so is not found again.
             InputError: when what is there cannot be read.
             FailureError: when the folder cannot be written.
         """
+        if other == experiment or not NAME.fullmatch(other):
+            raise ValueError(f"{other} is no other experiment than {experiment}")
+        with self._writing(scale, experiment) as path:
+            there = self.read(scale, experiment)
+            new = [f"{run} {other}".encode() for run in runs if not is_there(there, run)]
+            if new:
+                if not path.exists():
+                    path.touch()  # by its own file an experiment is seen to have records
+                add_new_lines(path.with_suffix(SHARED), new)
+        return len(new)
+
+    @contextlib.contextmanager
+    def _writing(self, scale: str, experiment: str) -> Iterator[Path]:
+        """The file of an experiment, which has its folder, and to which nobody else writes."""
         path = self.path(scale, experiment)
         with told("write records", path, FailureError):
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{scale}-{experiment}-write"):
-                there = self.read(scale, experiment)
-                new = [run for run in runs if not is_there(there, run)]
-                if new and not path.exists():
-                    path.touch()  # by its own file an experiment is seen to have records
-                if new:
-                    lines = [f"{run} {other}".encode() for run in new]
-                    add_new_lines(path.with_suffix(SHARED), lines)
-        return len(new)
+                yield path
 
     def elsewhere(
         self,
