@@ -208,7 +208,7 @@ def _digits() -> list[Sweep]:
             **size,
             between=(32, 64, 128, 256),
             adapted=(256,),
-            switched={"momentum_reset": RUNGS, "clip_steps": RUNGS[:-1]},
+            switched=dict.fromkeys(SWITCHES, RUNGS),
         ),
     ]
 
@@ -224,7 +224,7 @@ def _cpu() -> list[Sweep]:
             **size,
             between=(256, 512, 1024, 2048),
             adapted=(2048,),
-            switched=dict.fromkeys(SWITCHES, RUNGS[:-1]),
+            switched=dict.fromkeys(SWITCHES, RUNGS),
         ),
         # A convolution costs twenty times as much: so LB is 1,024, and +RA 8 times as long as LB.
         *ladder(
