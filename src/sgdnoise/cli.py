@@ -176,6 +176,17 @@ def _parser() -> _Parser:
     )
     nqm.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
+    _add_diagnose(
+        command(
+            "diagnose",
+            _diagnose,
+            "tell which regime a training of your own is in",
+            "FUNCTION takes nothing and returns (model, loss_fn, data) or (model, loss_fn, data, "
+            "optimizer). The data are two tensors, a Dataset, a DataLoader or a list of batches; "
+            "a loader tells the batch size, and torch.optim.SGD rate and momentum.",
+        )
+    )
+
     _add_records(command("records", _records, "take records from one machine to another"))
 
     data = command("data", _data, "fetch or verify a data set")
@@ -196,6 +207,27 @@ def help_pages(width: int = 88) -> dict[str, str]:
             if isinstance(action, argparse._SubParsersAction):
                 waiting += action.choices.values()
     return pages
+
+
+def _add_diagnose(diagnose: _Parser) -> None:
+    diagnose.add_argument("function", metavar="MODULE:FUNCTION", help="what gives the model")
+    diagnose.add_argument("--batch-size", type=_whole, metavar="B", help="else the data loader's")
+    diagnose.add_argument("--lr", type=_number, metavar="LR", help="else the optimizer's")
+    diagnose.add_argument(
+        "--momentum", type=_number, metavar="M", help="else the optimizer's, or 0"
+    )
+    diagnose.add_argument(
+        "--examples",
+        type=_whole,
+        default=2048,
+        metavar="N",
+        help="to measure on; 2048 unless given",
+    )
+    diagnose.add_argument(
+        "--verify", action="store_true", help="also train shortly at two and four times the batch"
+    )
+    diagnose.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    diagnose.add_argument("--html", type=Path, metavar="FILE", help="write a report to read")
 
 
 def _add_records(records: _Parser) -> None:
@@ -327,6 +359,29 @@ def _brief(value: object) -> str:
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _diagnose(arguments: argparse.Namespace) -> None:
+    from sgdnoise.diagnose import diagnose, load, report
+
+    if arguments.html is not None:
+        report.check_file(arguments.html)
+    # What the user's own code prints is no part of the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        found = diagnose(
+            load(arguments.function),
+            batch_size=arguments.batch_size,
+            learning_rate=arguments.lr,
+            momentum=arguments.momentum,
+            examples=arguments.examples,
+            verified=arguments.verify,
+        )
+    if arguments.html is not None:
+        report.write(found, arguments.html)
+    if arguments.json:
+        print_json(found.to_dict())
+    else:
+        print(report.text(found))
 
 
 def _data(arguments: argparse.Namespace) -> None:

@@ -347,6 +347,9 @@ def test_bad_numbers_are_told_beside_their_field_and_the_last_good_state_stays(
     ("text", "said"),
     [
         ('{"lambda_max": 40, "other": "<b>"}', ""),
+        # What `sgdnoise diagnose --json` does not know.
+        ('{"lambda_max": 40, "noise_scale": null, "model": "MLP"}', ""),
+        ('{"noise_scale": null}', "the file names none of"),
         ("nonsense", "the file is no JSON"),
         ("[1, 2]", "the file holds no JSON object"),
         ('{"x": 1}', "the file names none of"),

@@ -26,6 +26,7 @@ ROOMS = (
     "study",
     "analysis",
     "claims",
+    "diagnose",
     "config",
     "schedule",
 )

@@ -47,7 +47,8 @@ globalThis.sgdnoiseYours ??= (() => {
       return { why: "the file holds no JSON object: it should, as {\"lambda_max\": 40}" };
     }
     const names = FIELDS.map((field) => field.name);
-    const known = names.filter((name) => Object.hasOwn(found, name));
+    // What `sgdnoise diagnose --json` does not know is null.
+    const known = names.filter((name) => Object.hasOwn(found, name) && found[name] !== null);
     if (!known.length) return { why: `the file names none of ${names.join(", ")}` };
     const bad = known.find((name) => typeof found[name] !== "number");
     if (bad) return { why: `${bad} in the file is no number` };

@@ -1,0 +1,168 @@
+"""Trying the linear rule: what it says of trainings whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sgdnoise.analysis.intervals import Interval
+from sgdnoise.diagnose import Setting, measure
+from sgdnoise.diagnose.verified import (
+    MARGIN,
+    SEEDS,
+    Tried,
+    Verified,
+    check,
+    paired,
+    told,
+    verify,
+    word_of,
+)
+from sgdnoise.errors import InputError
+from tests.diagnose.made_up_problems import linear
+
+
+def tried(rate: float, batch_size: int = 4, noise: float = 2.0, **changed) -> Verified:
+    problem = linear(size=4096, noise=noise)
+    setting = Setting(batch_size, rate, **changed)
+    return verify(problem, setting, problem.read(range(512)), silent=True)
+
+
+def words(found: Verified) -> dict[tuple[int, int], str]:
+    return {(one.times, one.rate_times): one.word for one in found.tried}
+
+
+def test_far_below_the_critical_rate_both_together_are_alike_and_the_batch_alone_is_not():
+    problem = linear(size=4096)
+    critical = 2 / measure(problem, silent=True).lambda_max
+    found = tried(0.02 * critical, batch_size=1, noise=0.1)
+    assert words(found)[2, 2] == words(found)[4, 4] == "alike"
+    assert words(found)[4, 1] == "higher"
+    assert told(found)[0] == "Tried: the linear scaling rule holds up to 4 times the batch."
+    assert found.end < found.start
+
+
+def test_beyond_a_quarter_of_the_critical_rate_four_times_diverges():
+    problem = linear(size=4096)
+    critical = 2 / measure(problem, silent=True).lambda_max
+    found = tried(0.6 * critical, batch_size=64)
+    by = {(one.times, one.rate_times): one for one in found.tried}
+    assert by[4, 4].word == "higher"
+    assert told(found)[0] == "Tried: the linear scaling rule does not hold from here on."
+
+
+def test_a_setting_that_diverges_by_itself_is_refused():
+    with pytest.raises(InputError, match="diverges within 128 updates"):
+        tried(1e6)
+
+
+def test_weight_decay_and_momentum_are_those_of_the_setting():
+    plain, heavy = tried(0.002), tried(0.0002, momentum=0.9)
+    assert heavy.end == pytest.approx(plain.end, rel=0.1)
+    assert tried(0.002, weight_decay=50.0).end > 2 * plain.end
+
+
+def test_runs_of_a_seed_see_the_same_examples_whatever_their_batch():
+    seen: list[list[int]] = []
+    problem = linear(size=64)
+    read = problem.read
+
+    def noted(index):
+        seen.append([*index])
+        return read(index)
+
+    object.__setattr__(problem, "read", noted)
+    evaluated = read(range(64))
+    verify(problem, Setting(4, 1e-3), evaluated, updates=8, seeds=2, silent=True)
+    assert [len(batch) for batch in seen[:8]] == [4] * 8
+    assert [len(batch) for batch in seen[8:12]] == [8] * 4
+    flat = [i for batch in seen[:8] for i in batch]
+    assert sorted(set(flat)) == sorted(flat)
+    assert [i for batch in seen[8:12] for i in batch] == flat
+    other = [i for batch in seen[len(seen) // 2 :][:8] for i in batch]
+    assert other != flat
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-MARGIN + 1e-9, MARGIN - 1e-9, "alike"),
+        (-MARGIN, 0.0, "undecided"),
+        (0.01, MARGIN, "undecided"),
+        (MARGIN, 1.0, "higher"),
+        (MARGIN - 1e-9, 1.0, "undecided"),
+        (-1.0, -MARGIN, "lower"),
+        (-1.0, -MARGIN + 1e-9, "undecided"),
+        (math.inf, math.inf, "higher"),
+    ],
+)
+def test_words_go_by_the_margin(low, high, word):
+    assert word_of(Interval((low + high) / 2, low, high)) == word
+
+
+def test_pairs_take_out_what_a_seed_has():
+    rng = np.random.default_rng(0)
+    base = 2.0 ** rng.normal(0, 3, SEEDS)
+    found = paired(2 * base, base)
+    assert (found.value, found.half) == (pytest.approx(1), pytest.approx(0, abs=1e-9))
+    assert math.isinf(paired([1.0, math.inf], [1.0, 1.0]).value)
+
+
+def test_alike_is_said_wrongly_at_most_in_one_of_twenty_at_the_margin():
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(2000):
+        pairs = MARGIN + rng.normal(0, 0.05, SEEDS)
+        wrong += word_of(paired(2.0**pairs, np.ones(SEEDS))) == "alike"
+    assert wrong / 2000 <= 0.05
+
+
+def line(scaled: str, alone: str) -> list[str]:
+    at = {"alike": (-0.01, 0.01), "higher": (0.5, 0.7), "undecided": (-0.3, 0.5)}
+
+    def one(rate_times, word):
+        low, high = (math.inf, math.inf) if word == "diverged" else at[word]
+        return Tried(
+            2, rate_times, Interval((low + high) / 2, low, high), word_of(Interval(0, low, high))
+        )
+
+    return told(Verified(1.0, 0.5, 512, SEEDS, (one(2, scaled), one(1, alone))))
+
+
+@pytest.mark.parametrize(
+    ("scaled", "alone", "first", "second"),
+    [
+        ("alike", "higher", "holds up to 2 times", "stays within 10 %: log₂"),
+        ("alike", "alike", "nothing is shown", "cannot tell the regimes apart"),
+        ("undecided", "higher", "nothing is shown", "is undecided"),
+        ("higher", "higher", "does not hold", "the loss is higher"),
+        ("diverged", "alike", "does not hold", "diverges: curvature limits"),
+    ],
+)
+def test_each_outcome_has_its_sentence(scaled, alone, first, second):
+    lines = line(scaled, alone)
+    assert first in lines[0]
+    assert second in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (Setting(None, 0.1), "give --batch-size"),
+        (Setting(8, None), "give --lr"),
+        (Setting(300, 0.1), "give --batch-size 256 or less"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_first(setting, said):
+    with pytest.raises(InputError, match=said):
+        check(linear(), setting)
+
+
+def test_the_model_stays_where_it_is():
+    problem = linear()
+    before = next(problem.model.parameters()).clone()
+    verify(problem, Setting(4, 0.01), problem.read(range(64)), updates=8, seeds=2, silent=True)
+    assert torch.equal(next(problem.model.parameters()), before)
