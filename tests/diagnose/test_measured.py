@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from sgdnoise.diagnose import Setting, diagnose, measure, problem_of
-from sgdnoise.errors import InputError
+from sgdnoise.errors import FailureError, InputError
 from tests.diagnose.made_up_problems import linear
 
 
@@ -131,3 +131,45 @@ def test_a_model_without_a_loss_of_each_example_is_refused():
     summed = problem_of((nn.Linear(3, 1), nn.MSELoss(reduction="sum"), (x, y)))
     with pytest.raises(InputError, match="reduction='mean'"):
         measure(summed, silent=True)
+
+
+def test_data_in_double_precision_are_brought_to_the_models():
+    x, y = torch.randn(64, 3, dtype=torch.float64), torch.randn(64, 1, dtype=torch.float64)
+    problem = problem_of((nn.Linear(3, 1), nn.MSELoss(), (x, y)))
+    found = diagnose(problem, batch_size=4, learning_rate=0.01, verified=True, silent=True)
+    assert found.verified is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "said"),
+    [
+        (nn.Linear(5, 1), nn.MSELoss(), "raised RuntimeError"),
+        (nn.Linear(3, 1), nn.NLLLoss(), "raised"),
+        (nn.Linear(3, 1), lambda out: out.mean(), "raised TypeError"),
+    ],
+)
+def test_a_model_that_does_not_take_the_data_is_one_line(model, loss, said):
+    x, y = torch.randn(64, 3), torch.randn(64, 1)
+    with pytest.raises(InputError, match=said) as caught:
+        measure(problem_of((model, loss, (x, y))), silent=True)
+    assert "\n" not in str(caught.value)
+    assert "take what the data give" in str(caught.value)
+
+
+def test_too_little_memory_is_a_failure_that_says_what_to_do(monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("sgdnoise.diagnose.measured.top_eigenvalues", full)
+    with pytest.raises(FailureError, match="fewer with --examples"):
+        diagnose(linear(), silent=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
+def test_a_gpu_measures_what_the_processor_does():
+    here, there = linear(), linear()
+    there.model.cuda()
+    a, b = measure(here, silent=True), measure(there, silent=True)
+    assert b.lambda_max == pytest.approx(a.lambda_max, rel=1e-3)
+    assert b.noise_scale.value == pytest.approx(a.noise_scale.value, rel=1e-2)

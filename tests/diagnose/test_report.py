@@ -51,7 +51,9 @@ def test_the_text_has_the_meaning_first_and_then_every_number(found):
 
 def test_the_page_holds_all_it_needs_and_asks_nothing_of_the_network(found):
     page = report.page(found)
-    assert f"<h1>{found.sentences[0].partition('.')[0]}</h1>" in page
+    head, _, rest = found.sentences[0].partition(". ")
+    assert f"<h1>{head}</h1><p>{rest}</p>" in page
+    assert "Move the slider" in page
     outside = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.S)
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", outside)
     assert not re.search(r"<script[^>]+src=", page)
@@ -95,6 +97,7 @@ def test_without_a_setting_the_picture_has_no_slider():
     fig = report.picture(diagnose(linear(), silent=True))
     assert not fig.layout.sliders
     assert "this training" not in {trace.name for trace in fig.data}
+    assert "Move the slider" not in report.page(diagnose(linear(), silent=True))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from sgdnoise import __version__
 from sgdnoise.analysis.intervals import Interval
 from sgdnoise.diagnose.measured import EXAMPLES, Measured, measure, sample
 from sgdnoise.diagnose.problem import Problem, Setting
 from sgdnoise.diagnose.regime import Regime, regime_of, sentences
 from sgdnoise.diagnose.verified import Verified, check, told, verify
-from sgdnoise.errors import InputError, check_whole
+from sgdnoise.errors import FailureError, InputError, check_whole
 from sgdnoise.theory.one_step import noise_floor
 from sgdnoise.theory.sde import temperature
 from sgdnoise.theory.stability import critical_learning_rate
@@ -178,15 +180,22 @@ def diagnose(
 
     Raises:
         InputError: for a setting out of its bounds; as `measure` and `verify`.
+        FailureError: where the device's memory does not suffice.
     """
     setting = asked(problem, batch_size, learning_rate, momentum)
     if verified:
         check(problem, setting)
     problem = replace(problem, setting=setting)
-    measured = measure(problem, examples, seed, silent=silent)
-    tried = None
-    if verified:
-        tried = verify(problem, setting, sample(problem, examples, seed), silent=silent)
+    try:
+        measured = measure(problem, examples, seed, silent=silent)
+        tried = None
+        if verified:
+            tried = verify(problem, setting, sample(problem, examples, seed), silent=silent)
+    except torch.OutOfMemoryError as error:
+        raise FailureError(
+            f"the device's memory is too small for {examples:,} examples of this model: give fewer "
+            "with --examples"
+        ) from error
     device = next(problem.model.parameters()).device
     return Diagnosis(
         type(problem.model).__name__, str(device), problem.size, setting, measured, tried

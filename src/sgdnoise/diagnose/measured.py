@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from sgdnoise.analysis.intervals import Interval
@@ -80,6 +79,7 @@ def measure(
     check_whole("the number of examples", examples, 10**9, "that many were never asked for")
     if examples < 16:
         raise InputError(f"a noise scale takes at least 16 examples, got {examples}: give more")
+    problem.check()
     data = sample(problem, examples, seed)
     count = len(data[0])
     parts = 4 if count < problem.size else 2
@@ -128,10 +128,8 @@ _AT_ONCE = 256
 
 def sample(problem: Problem, examples: int, seed: int) -> tuple[Tensor, Tensor]:
     """Some examples in random order, on the model's device; each is read once."""
-    device = next(problem.model.parameters(), torch.empty(0)).device
     drawn = np.random.default_rng(seed).permutation(problem.size)[:examples].tolist()
-    x, y = problem.read(drawn)
-    return x.to(device), y.to(device)
+    return problem.batch(drawn)
 
 
 def noise_scales(

@@ -60,6 +60,31 @@ class Problem:
     read: Callable[[Sequence[int]], tuple[Tensor, Tensor]]
     setting: Setting
 
+    def batch(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Some examples on the model's device, their real numbers in its precision."""
+        like = next(self.model.parameters(), torch.empty(0))
+        x, y = (
+            t.to(like.device, like.dtype if t.is_floating_point() else None)
+            for t in self.read(index)
+        )
+        return x, y
+
+    def check(self) -> None:
+        """Tries the model and its loss on two examples.
+
+        Raises:
+            InputError: names what they raised.
+        """
+        x, y = self.batch(range(2))
+        try:
+            with torch.no_grad():
+                self.loss_fn(self.model(x), y)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            told = _raised("the model or its loss, tried on two examples,", error)
+            raise InputError(f"{told}: they have to take what the data give") from error
+
     @cached_property
     def changes(self) -> bool:
         """Whether an example differs from one reading to the next, as augmentation makes it."""

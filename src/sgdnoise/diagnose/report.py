@@ -161,7 +161,7 @@ def _title(diagnosis: Diagnosis, doublings: int) -> str:
         said.append(f"{side} the noise scale")
     if diagnosis.critical_rate is not None:
         said.append(f"{100 * rate / diagnosis.critical_rate:.2g} % of the critical rate")
-    return f"B = {b:,.4g}, ε = {rate:.3g}: {', '.join(said)}"
+    return f"B = {b:,.4g}, ε = {rate:.3g}:<br>{', '.join(said)}"
 
 
 def _add_slider(fig: go.Figure, diagnosis: Diagnosis) -> None:
@@ -182,7 +182,10 @@ def _add_slider(fig: go.Figure, diagnosis: Diagnosis) -> None:
         )
     active = next(i for i, step in enumerate(steps) if step["label"] == "× 1")
     fig.update_layout(
-        height=560,
+        height=620,
+        # On a phone the legend has a line for each name, below the two lines of the title.
+        margin={"t": 150},
+        title={"y": 0.97, "yanchor": "top", "font": {"size": 15}},
         sliders=[
             {
                 "active": active,
@@ -204,6 +207,12 @@ td, th { padding: 0.15rem 1rem 0.15rem 0; vertical-align: top; } footer { color:
 """
 
 
+_HINT = (
+    "Move the slider: batch and learning rate grow together, at one temperature, until the "
+    "diamond meets the critical rate, or leaves the curve where that bends at the noise scale."
+)
+
+
 def page(diagnosis: Diagnosis) -> str:
     """The report as one HTML page that holds all it needs, plotly's script too."""
     drawn = picture(diagnosis).to_html(
@@ -212,6 +221,10 @@ def page(diagnosis: Diagnosis) -> str:
         config={"displaylogo": False, "responsive": True, "showSendToCloud": False},
     )
     first, *more = diagnosis.sentences
+    head, _, rest = first.partition(". ")
+    if not rest:
+        head, rest = "Which regime", first
+    hint = "" if diagnosis.temperature is None else f"<p>{_HINT}</p>"
     said = "".join(f"<li>{escape(line)}</li>" for line in more)
     numbers = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
@@ -222,11 +235,9 @@ def page(diagnosis: Diagnosis) -> str:
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Which regime: {escape(diagnosis.model)}</title><style>{_STYLE}</style></head>"
-        f"<body><main><h1>{escape(first.partition('.')[0])}</h1><p>{escape(first)}</p>"
-        f"<ul>{said}</ul>{drawn}<h2>Measured</h2><table>{numbers}</table></main>"
-        f"<footer><p>sgdnoise {__version__}, {today}. Move the slider: batch and learning rate "
-        "grow together, at one temperature, until one of the two limits is met.</p></footer>"
-        "</body></html>"
+        f"<body><main><h1>{escape(head)}</h1><p>{escape(rest)}</p><ul>{said}</ul>{hint}{drawn}"
+        f"<h2>Measured</h2><table>{numbers}</table></main>"
+        f"<footer><p>sgdnoise {__version__}, {today}</p></footer></body></html>"
     )
 
 

@@ -196,13 +196,12 @@ def _end(
         momentum=setting.momentum,
         weight_decay=setting.weight_decay,
     )
-    device = evaluated[0].device
     looks = set(np.linspace(steps / 2, steps, LOOKS).round().astype(int).tolist())
     losses = []
     for step in range(steps):
-        x, y = problem.read(order[step * batch_size : (step + 1) * batch_size].tolist())
+        x, y = problem.batch(order[step * batch_size : (step + 1) * batch_size].tolist())
         optimizer.zero_grad()
-        problem.loss_fn(model(x.to(device)), y.to(device)).backward()
+        problem.loss_fn(model(x), y).backward()
         optimizer.step()
         if step + 1 in looks:
             losses.append(_loss(model, problem, evaluated))
