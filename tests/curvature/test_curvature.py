@@ -729,3 +729,17 @@ def test_distances_are_of_the_gradient_of_other_examples_where_they_are_given() 
     g = plain_gradient(model, x, y)[: w.numel()].view_as(w)
     want = np.quantile((w / g).detach().abs().numpy(), 0.5, method="inverted_cdf")
     assert whole.approximate[1] == pytest.approx(want)
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+def test_many_products_are_those_one_by_one(kind):
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)).double()
+    x, y = torch.randn(20, 3, dtype=torch.float64), torch.randint(4, (20,))
+    loss = MeanLoss(model, nn.CrossEntropyLoss(), (x, y), batch_size=8)
+    vectors = torch.randn(3, loss.size, dtype=torch.float64)
+    one = getattr(loss, f"{kind}_product")
+    each = torch.stack([one(row) for row in vectors])
+    before = loss.products
+    assert torch.allclose(getattr(loss, f"{kind}_products")(vectors), each, rtol=1e-10)
+    assert loss.products - before == 3

@@ -38,7 +38,7 @@ def test_all_three_are_those_of_linear_regression():
     assert found.lambda_max == pytest.approx(largest, rel=1e-3)
     assert found.converged
     assert found.noise.signal == pytest.approx(signal, rel=1e-4)
-    assert abs(found.noise.noise - noise) < 4 * found.noise.noise_error
+    assert found.noise.noise == pytest.approx(noise, rel=0.8)
     assert found.noise_scale.value == found.noise.noise / found.noise.signal
     assert found.simple.value == pytest.approx(simple, rel=1e-3)
     assert found.examples == problem.size
@@ -46,13 +46,17 @@ def test_all_three_are_those_of_linear_regression():
 
 
 def test_the_interval_of_the_noise_scale_holds_the_truth():
-    inside = 0
+    inside, ratios = 0, []
     for seed in range(40):
         problem = linear(seed=seed)
         _, noise, signal, _ = by_hand(problem)
-        found = measure(problem, silent=True).noise_scale
+        measured = measure(problem, silent=True)
+        found = measured.noise_scale
+        ratios.append(measured.noise.noise / noise)
         inside += found.low <= noise / signal <= found.high
     assert inside >= 35
+    error = np.std(ratios, ddof=1) / math.sqrt(len(ratios))
+    assert abs(np.mean(ratios) - 1) < 3 * error < 0.2
 
 
 def test_weight_decay_adds_to_the_curvature_only():

@@ -192,7 +192,17 @@ class MeanLoss:
         Raises:
             InputError: where the model's output is not one tensor.
         """
-        total = torch.zeros_like(vector)
+        return self.ggn_products(vector[None])[0]
+
+    def ggn_products(self, vectors: Tensor) -> Tensor:
+        """GGN·v for each row of `vectors`, shape (k, P); each batch's graphs are built once.
+
+        Counts as k products.
+
+        Raises:
+            InputError: where the model's output is not one tensor.
+        """
+        total = torch.zeros_like(vectors)
         for x, y in self.batches():
             with _twice_differentiable(self.model):
                 output = self.model(x)
@@ -206,14 +216,15 @@ class MeanLoss:
                 pulled = torch.autograd.grad(
                     output, self.parameters, u, create_graph=True, materialize_grads=True
                 )
-                (pushed,) = _pull_back(pulled, (u,), self._unflat(vector), keep=True)
                 point = output.detach().requires_grad_()
                 slope = _gradients(self.loss_fn(point, y), (point,), create_graph=True)
-                (bent,) = _pull_back(slope, (point,), (pushed.detach(),))
-                total += self._flat(_pull_back((output,), self.parameters, (bent,))) * (
-                    len(x) / self.examples
-                )
-        self.products += 1
+                for row, vector in zip(total, vectors, strict=True):
+                    (pushed,) = _pull_back(pulled, (u,), self._unflat(vector), keep=True)
+                    (bent,) = _pull_back(slope, (point,), (pushed.detach(),), keep=True)
+                    row += self._flat(
+                        _pull_back((output,), self.parameters, (bent,), keep=True)
+                    ) * (len(x) / self.examples)
+        self.products += len(vectors)
         return total
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:

@@ -118,8 +118,8 @@ def gradient_noise_scale(
     sums, counts, squares = _group_sums(loss, groups, method, seed)
     images = sums
     if metric != "identity":
-        product = loss.hessian_product if metric == "hessian" else loss.ggn_product
-        images = torch.stack([product(row) for row in sums])
+        products = loss.hessian_products if metric == "hessian" else loss.ggn_products
+        images = products(sums)
     gram = _gram(sums, images)
 
     def estimate(keep: NDArray[np.intp]) -> Array:

@@ -17,7 +17,7 @@ from sgdnoise.progress import bar
 EXAMPLES = 2048
 """Examples that are measured on, unless told otherwise."""
 
-_GROUPS = 64
+_GROUPS = 32
 """Of the noise scale's interval, as many as fit into memory."""
 
 _NUMBERS = 2**28
@@ -37,7 +37,7 @@ class Measured:
         parameters: that are trained.
         lambda_max: the largest eigenvalue of the Hessian, weight decay included.
         residual: within which an exact eigenvalue lies.
-        converged: whether Lanczos found it to 0.1 % of the Hessian's norm.
+        converged: whether Lanczos found it to 1 % of the Hessian's norm.
         halves: λmax on each half of the sample: how much it hangs on the examples. None where the
             sample is the whole training set.
         noise: tr(MΣ)/GᵀMG with M the Gauss-Newton matrix, or the Hessian where `metric` says so.
@@ -88,11 +88,12 @@ def measure(
         steps = max(10, min(200, _NUMBERS // loss.size))
 
         def largest(part: slice) -> tuple[float, float, bool]:
+            progress.set_description("measuring λmax")
             top = top_eigenvalues(
                 problem.model,
                 problem.loss_fn,
                 (data[0][part], data[1][part]),
-                tolerance=1e-3,
+                tolerance=_TOLERANCE,
                 max_iterations=steps,
                 seed=seed,
                 batch_size=_AT_ONCE,
@@ -106,6 +107,7 @@ def measure(
         if count < problem.size:
             middle = count // 2
             halves = (largest(slice(None, middle))[0], largest(slice(middle, None))[0])
+        progress.set_description("measuring the noise scale")
         noise, simple = noise_scales(problem, data, loss.size, seed)
         progress.update()
     return Measured(
@@ -124,6 +126,9 @@ def measure(
 
 _AT_ONCE = 256
 """Examples of a pass."""
+
+_TOLERANCE = 1e-2
+"""Of Lanczos, beside the Hessian's norm; λmax is then off by its square, if it is by itself."""
 
 
 def sample(problem: Problem, examples: int, seed: int) -> tuple[Tensor, Tensor]:
