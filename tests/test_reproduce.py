@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -379,6 +380,42 @@ def test_failed_runs_are_told_at_the_end(monkeypatch, two, tmp_path, capsys):
     assert err.count("\n") == 1
     assert "some runs failed: a (2 runs), b (2 runs); each record gives its reason" in err
     assert out.count("2 failed") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"phases": ((40.0, 0.5, 1.0),)}, "from epoch 40"),  # of 30 updates
+        ({"train_size": 1025}, "a subset of 1025 examples is larger than digits"),
+        ({"momentum": 1.5}, "momentum"),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_run_that_cannot_be_is_refused_in_a_sweep_that_is_idle(
+    trained, tmp_path, monkeypatch, capsys, changes, told, dry
+):
+    """The others' records may call for it, once they have been trained."""
+    plain, later = one_sweep(16), replace(one_sweep(32, **changes), key=(("arm", "later"),))
+    idle = {"digits": lambda study, records: lambda key: key == later.key}
+    experiment = Experiment("mine", {"digits": lambda: [plain, later]}, {"digits": 2}, idle=idle)
+    study = Study.of(experiment, "digits")
+    assert {config.batch_size for config in study.needed({})} == {16}
+    monkeypatch.setattr(reproduce, "study_of", lambda *_: study)
+    arguments = ["reproduce", "mine", "--scale", "digits", "--no-render", *dry]
+    assert cli.main([*arguments, "--results", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n"), trained) == ("", 1, [])
+    assert err.startswith("sgdnoise: ")
+    assert told in err
+
+
+def test_what_is_planned_are_the_sweeps_that_are_asked_for_also_idle_ones():
+    study = study_of("discriminating", "cpu")
+    phased = [config for config in study.planned if config.phases]
+    assert phased
+    assert not any(config.phases for config in study.needed({}))
+    assert {config.seed for config in study.planned} == {0}
+    assert not any(config.phases for config in study.only({"arm": "plain"}).planned)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def reproduce(
             "another folder, or leave --results out"
         )
     for study in chosen:
-        check_runs(study.needed({}))
+        # Sweeps that are idle now may be needed once the others have been trained.
+        check_runs([*study.needed({}), *study.planned])
     deadline = None if minutes is None else time.time() + 60 * minutes
     pages_wanted = render and runs is None and not dry_run
     root = project_root(_NAME_THEM) if results is None or pages_wanted else Path()

@@ -11,7 +11,9 @@ import pytest
 from made_up import by_itself, diverged, estimate, noisy, reading, rising
 from scipy import stats
 
+from sgdnoise.analysis import Reading
 from sgdnoise.analysis.locate import Located
+from sgdnoise.experiments import study_of
 from sgdnoise.experiments.constant_step import findings, sentences
 
 CLAIMS = {claim.id: claim for claim in findings.CLAIMS}
@@ -538,6 +540,28 @@ def test_the_cliff_is_told_by_batch_size():
     assert sentences.two_rates(at_digits(diverged)) == ""
 
 
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        ("digits", "all 1,024 images: the choice of images adds no noise."),
+        (
+            "cpu",
+            "all 1,000 images: the choice of images adds no noise, but batch norm over ghosts of "
+            "16 and images augmented at random still do.",
+        ),
+        (
+            "paper",
+            "32,768 of 50,000 images: their choice adds the least noise, and batch norm over "
+            "ghosts of 64 and images augmented at random add theirs.",
+        ),
+    ],
+)
+def test_what_noise_the_largest_batch_has_is_told_by_its_runs(scale, said):
+    of = findings.fair(Reading(study_of("constant-step", scale), {}))
+    start = "At the right end, with as many updates, a batch is "
+    assert sentences.right_end(of) == start + said
+
+
 # --- Tables and what is said --------------------------------------------------------------------
 
 
@@ -600,6 +624,11 @@ def test_the_slope_over_batch_sizes_is_said():
     said = findings.slope(at_digits(noisy(proportional, spread=0.0), seeds=2))
     assert said.startswith(
         "The tuned learning rate against batch size has log-log slope 1 [1, 1] over all "
+    )
+    # At equal updates no rule keeps both noise and movement.
+    assert said.endswith(
+        " Under small learning rates, equal noise at equal updates would need 0.5, with more "
+        "movement by the mean gradient in a larger batch; equal temperature would need 1."
     )
 
 

@@ -110,6 +110,8 @@ def test_the_figures_show_what_is_judged():
     assert fig.layout.title.text.startswith("20 epochs: best 98")
     assert fig.layout.title.text.endswith("% at ε₀ 2⁻², ε_f 2⁻¹²")
     drawn = findings.pairs_against_epochs(of, "final")
+    # These rates are points of the grid.
+    assert drawn.layout.title.text.startswith("From 20 to 320 epochs the best rate of the grid ")
     np.testing.assert_allclose(drawn.data[0].y, [2.0**-12] * 3)
     np.testing.assert_allclose(drawn.data[1].y, [2.0**-8] * 3)
     (note,) = [a.text for a in drawn.layout.annotations if a.name == "provenance"]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.analysis import Estimate, Interval, Reading
 from sgdnoise.analysis.locate import Located
 from sgdnoise.config import PROBE_EXAMPLES
 from sgdnoise.experiments import study_of
@@ -370,6 +370,35 @@ def test_what_the_verdicts_on_the_critical_rate_leave_untested_is_told(plain):
     )
 
 
+def test_which_curvature_can_limit_the_rate_is_told_by_batch_size():
+    def sharpness(config):
+        if config.warmup_steps:
+            return 30.0
+        if config.momentum:
+            return by_seed(0.48, 0.5, 0.52)(config) if config.batch_size == IMAGES else 0.02
+        return {4: 0.45, 256: 0.9}.get(config.batch_size, 1.4)
+
+    def batch(config):
+        if config.momentum:
+            return 0.05
+        return {4: 0.8, 256: 0.6}.get(config.batch_size, 3.0)
+
+    said = sentences.which_limits(made(sharpness, batch))
+    assert said.startswith(
+        "**Which of the two limits the learning rate? With SGD it can be batch sharpness at B = 4; "
+        "λmax or batch sharpness at B = 256; λmax or batch sharpness (its interval reaches "
+        "further) at B = 1,024.** With SGD with momentum 0.9 it can be neither of them at B = 4 "
+        "and 256; λmax (its interval reaches further) at B = 1,024. At B = 4, where the effective "
+        "rate counts, batch sharpness is 0.95 to 0.95 times 2/ε_eff, surely below it. A curvature "
+        "that is surely below half of its bound while the net learns is left out; "
+    )
+    assert "within a factor of 2 of its bound, with its whole interval unless told other" in said
+    assert said.endswith("runs at the tuned rate alone cannot tell which follows which.")
+    # A method of which one run alone learnt is left out.
+    few = made(lost=lambda c: bool(c.probes) and c.seed > 0 and c.momentum > 0)
+    assert "momentum 0.9" not in sentences.which_limits(few)
+
+
 # --- Warm-up --------------------------------------------------------------------------------------
 
 RATES, HELPS = "S20-C3.warm-up-larger-rates", "S20-C3.warm-up-helps-full-batch"
@@ -557,6 +586,7 @@ def test_where_everything_diverged_nothing_is_judged_and_all_is_drawn():
     assert {found.word for found in verdicts} == {"not tested here"}
     assert not any("nan" in found.why for found in verdicts)
     assert sentences.limits(of).startswith("**No run learnt at the tuned rates**")
+    assert (sentences.which_limits(of), sentences.larger_batch(of)) == ("", "")
     for table in (findings.ratios_table(of), findings.warm_up_table(of)):
         assert "nan" not in table.to_string()
     for probed in (True, False):
@@ -588,6 +618,73 @@ def test_sliders_stop_where_runs_are_recorded_of_both_arms(plain):
     for probed in (True, False):
         found = figures.sliders(part, probed)
         assert (found["method"]["values"], found["size"]["values"]) == (list(METHODS), [4, IMAGES])
+
+
+@pytest.mark.parametrize(
+    ("sgd", "heavy", "at"),
+    [
+        (
+            (1, 1, 1),
+            (1, 1, 1),
+            "raises the highest usable rate with SGD and SGD with momentum 0.9",
+        ),
+        (
+            (-1, -1, -1),
+            (0, 0, 0),
+            "lowers the highest usable rate with SGD and changes the highest usable rate by less "
+            "than 0.5 in log₂ with SGD with momentum 0.9",
+        ),
+        (
+            (0, 0, 1),
+            (1, 1, 1),
+            "may change the highest usable rate or not with SGD and raises the highest usable rate "
+            "with SGD with momentum 0.9",
+        ),
+    ],
+)
+def test_what_warm_up_buys_at_a_large_batch_is_told_and_that_it_is_no_boundary(sgd, heavy, at):
+    def edge(config):
+        gains = {256: heavy if config.momentum else sgd}.get(config.batch_size, (0, 0, 0))
+        return warm(gains)(config)
+
+    said = sentences.larger_batch(made(edge=edge))
+    assert said.startswith(
+        "**Does warm-up then buy a larger batch? These runs cannot tell.** It takes the boundary "
+        "batch size with warm-up and without. A boundary takes batch sizes on both sides of it, "
+        "and of the 3 here only B = 4 lies below plain SGD's. "
+    )
+    assert (
+        f"at B = 256 warm-up {at}; at B = 1,024 warm-up changes the highest usable rate by less "
+        "than 0.5 in log₂ with SGD and SGD with momentum 0.9. " in said
+    )
+    assert said.endswith("by fresh seeds, surely differs in none of these 4 cases.")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.01, 2.0, "raises the highest usable rate"),
+        (-2.0, -0.01, "lowers the highest usable rate"),
+        (-0.5, 0.5, "changes the highest usable rate by less than 0.5 in log₂"),
+        (-0.51, 0.5, "may change the highest usable rate or not"),
+        (-0.5, 0.51, "may change the highest usable rate or not"),
+    ],
+)
+def test_what_a_gain_says_of_the_highest_usable_rate(low, high, said):
+    assert sentences._change(Interval((low + high) / 2, low, high)) == said
+
+
+def test_accuracies_that_surely_differ_with_warm_up_are_counted():
+    def accuracy(config):
+        return 97.0 + (3.0 if config.warmup_steps and config.batch_size == 256 else 0.0)
+
+    assert "surely differs in 2 of these 4 cases." in sentences.larger_batch(
+        made(accuracy=accuracy)
+    )
+
+
+def test_where_no_end_of_the_rates_was_seen_nothing_is_told_of_a_larger_batch():
+    assert sentences.larger_batch(made(edge=lambda config: 9.0)) == ""
 
 
 def test_where_warm_up_helps_is_said_with_bonferronis_correction():

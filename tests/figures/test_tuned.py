@@ -252,6 +252,8 @@ def test_changes_are_told_as_factors_from_first_to_last():
         "From 10 to 40 epochs the best rate of the grid changes by a factor of 8 (for one), "
         "by an unknown amount (for part)"
     )
+    said = titles.rates_change({"for one": rows}, "peak", "the rate between")
+    assert said == "From 10 to 40 epochs the rate between changes by a factor of 8 (for one)"
     assert titles.rates_change({"for none": rows[:1]}, "peak") is None
     for name, inner, edge in (("bound", [0, 0, 1], ""), ("peak_bound", [1, 0, 0], ", on an edge")):
         said = titles.rates_change({"for one": rows.assign(**{name: inner})}, "peak")

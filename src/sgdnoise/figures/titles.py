@@ -25,13 +25,16 @@ def _change(first: float, last: float) -> str:
     return f"by a factor of {last / first:.2g}"
 
 
-def rates_change(curves: Mapping[str, pd.DataFrame], column: str) -> str | None:
+def rates_change(
+    curves: Mapping[str, pd.DataFrame], column: str, best: str = "the best rate of the grid"
+) -> str | None:
     """From the fewest epochs to the most, how tuned rates change, and which are bounds.
 
     Args:
         curves: rows with `epochs`, by the name of the curve; where an optimum lies on an edge of
             its grid, `bound` or the column's own `_bound` is not zero.
         column: of log₂ of the rates.
+        best: which rate the column has, in words.
     """
     epochs = sorted({float(at) for rows in curves.values() for at in rows.epochs})
     if len(epochs) < 2:
@@ -45,7 +48,7 @@ def rates_change(curves: Mapping[str, pd.DataFrame], column: str) -> str | None:
         edge = bounds is not None and bounds[at_ends].astype(bool).any()
         ends[f"{name}, on an edge of its grid" if edge else name] = (first, last)
     between = f"From {epochs[0]:,g} to {epochs[-1]:,g} epochs"
-    return f"{between} the best rate of the grid changes {changes(ends)}"
+    return f"{between} {best} changes {changes(ends)}"
 
 
 def over_first_to_last(fig: go.Figure) -> str:

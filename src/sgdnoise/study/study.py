@@ -123,6 +123,12 @@ class Study:
         before = {c.id: c for c in first if not self.wanted or c.id in unique}
         return list((before | unique).values())
 
+    @property
+    def planned(self) -> list[RunConfig]:
+        """One seed's runs of all its sweeps as first planned, also of those that are idle."""
+        sweeps = self.experiment.sweeps[self.scale]()
+        return _settings([sweep for sweep in sweeps if self._wants(sweep.key)])
+
     def _wants(self, key: Key) -> bool:
         has = {(name, str(value)) for name, value in key}
         return has.issuperset(self.wanted)

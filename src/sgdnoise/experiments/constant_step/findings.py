@@ -275,8 +275,8 @@ def slope(reading: Reading) -> str:
         return "Fewer than two batch sizes have an optimum inside their grid: there is no slope."
     return (
         f"The tuned learning rate against batch size has log-log slope {found} over all batch "
-        "sizes; equal steps and equal noise would need 0.5 under small learning rates, equal "
-        "temperature 1."
+        "sizes. Under small learning rates, equal noise at equal updates would need 0.5, with more "
+        "movement by the mean gradient in a larger batch; equal temperature would need 1."
     )
 
 

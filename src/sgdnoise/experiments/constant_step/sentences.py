@@ -1,4 +1,4 @@
-"""Sentences of `constant-step` beside its verdicts: two tuned rates, and where runs collapse."""
+"""Sentences of `constant-step` beside its verdicts: tuned rates, cliffs, and what noise is left."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sgdnoise.analysis import Reading, Tuning
+from sgdnoise.data.sizes import images_of
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.phrases import enumerated
 
@@ -67,6 +68,25 @@ def cliffs(reading: Reading) -> str:
         f"Runs with less than {100 * COLLAPSED:g} % of the best accuracy begin at "
         f"{enumerated(said)}{missing}."
     )
+
+
+def right_end(reading: Reading) -> str:
+    """How many images the largest batch has of all, and what noise its training still has."""
+    configs = (state.needed[0] for state in reading.states)
+    run = max(configs, key=lambda config: config.batch_size)
+    images = images_of(run)
+    whole = run.batch_size == images
+    batch = f"all {images:,} images" if whole else f"{run.batch_size:,} of {images:,} images"
+    ghosts = min(run.ghost_batch_size, run.batch_size)
+    kept = [
+        *([f"batch norm over ghosts of {ghosts}"] * (run.norm == "ghost")),
+        *(["images augmented at random"] * (run.augment != "none")),
+    ]
+    noise = "the choice of images adds no noise" if whole else "their choice adds the least noise"
+    rest = f", but {enumerated(kept)} still do" if kept else ""
+    if kept and not whole:
+        rest = f", and {enumerated(kept)} add theirs"
+    return f"At the right end, with as many updates, a batch is {batch}: {noise}{rest}."
 
 
 def _doubt(size: int, one: Tuning) -> str:

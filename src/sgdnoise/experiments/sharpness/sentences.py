@@ -1,13 +1,21 @@
-"""Sentences of `sharpness` beside its verdicts: which curvature stands at its bound."""
+"""Sentences of `sharpness` beside its verdicts: which curvature limits, what warm-up buys."""
 
 from __future__ import annotations
 
 import math
 
-from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.analysis import Estimate, Interval, Reading
 from sgdnoise.config import PROBE_EXAMPLES
-from sgdnoise.experiments.sharpness.findings import FULL, SMALLEST, WITHIN
-from sgdnoise.experiments.sharpness.grid import IMAGES, TUNED
+from sgdnoise.experiments.sharpness.findings import (
+    FULL,
+    HALF_STEP,
+    LARGE,
+    SMALLEST,
+    WITHIN,
+    accuracy_gain,
+    usable_gain,
+)
+from sgdnoise.experiments.sharpness.grid import IMAGES, SIZES, TUNED
 from sgdnoise.experiments.sharpness.measured import QUANTITIES, arm, curve, logged, measured, ratio
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.phrases import enumerated
@@ -75,3 +83,85 @@ def another_rate(reading: Reading) -> str:
         f"{told} Besides, λmax adapts to the bound of the rate (Cohen et al., 2021): at another "
         "stable rate it could stand at its bound as well, and none but the tuned one was measured."
     )
+
+
+def which_limits(reading: Reading) -> str:
+    """Which of the two curvatures can limit the rate, by method and batch size; empty for none."""
+    told = [said for method in METHODS if (said := _left_by(reading, method))]
+    if not told:
+        return ""
+    first, *more = told
+    within = f"within a factor of {2.0**WITHIN:g} of its bound"
+    return (
+        f"**Which of the two limits the learning rate? {first}** {' '.join(more)} A curvature that "
+        "is surely below half of its bound while the net learns is left out; the bound is 2/ε, "
+        f"with momentum 2(1 + m)/ε. What is named is {within}, with its whole interval unless told "
+        "otherwise. It need not limit the rate, for curvature also adapts to the rate (Cohen et "
+        "al., 2021): runs at the tuned rate alone cannot tell which follows which."
+    )
+
+
+def _left_by(reading: Reading, method: str) -> str:
+    """Which curvature a method's ratios leave at each batch size; empty where nothing is known."""
+    left: dict[str, list[str]] = {}
+    for size in SIZES:
+        records = measured(reading, method, size)
+        found = {name: ratio(records, q).interval for q, name in QUANTITIES.items()}
+        if all(math.isfinite(one.half) for one in found.values()):
+            names = [
+                f"{name}{'' if _is_within(one) else ' (its interval reaches further)'}"
+                for name, one in found.items()
+                if one.high >= -WITHIN
+            ]
+            left.setdefault(" or ".join(names) or "neither of them", []).append(f"{size:,}")
+    if not left:
+        return ""
+    sizes = "; ".join(f"{names} at B = {enumerated(at)}" for names, at in left.items())
+    said = f"With {NAMES[method]} it can be {sizes}."
+    own = ratio(measured(reading, method, SMALLEST), "batch_sharpness", effective=True)
+    if METHODS[method] and math.isfinite(own.interval.half):
+        said += (
+            f" At B = {SMALLEST}, where the effective rate counts, batch sharpness is "
+            f"{at_the_limit(own).replace('the bound', '2/ε_eff', 1)}."
+        )
+    return said
+
+
+def _is_within(one: Interval) -> bool:
+    """Whether a ratio to a bound, log₂, is 1 to a factor of two with its whole interval."""
+    return max(-one.low, one.high) <= WITHIN
+
+
+def larger_batch(reading: Reading) -> str:
+    """Whether warm-up buys a larger batch: what these runs can tell of it; empty for nothing."""
+    told, accuracies = [], []
+    for size in LARGE:
+        changes: dict[str, list[str]] = {}
+        for method in METHODS:
+            gain = usable_gain(reading, method, size).interval
+            if not math.isfinite(gain.half):
+                return ""
+            changes.setdefault(_change(gain), []).append(NAMES[method])
+            accuracies.append(accuracy_gain(reading, method, size).interval)
+        by = (f"{change} with {enumerated(names)}" for change, names in changes.items())
+        told.append(f"at B = {size:,} warm-up {enumerated(by)}")
+    sure = sum(one.low > 0 or one.high < 0 for one in accuracies)
+    return (
+        "**Does warm-up then buy a larger batch? These runs cannot tell.** It takes the boundary "
+        "batch size with warm-up and without. A boundary takes batch sizes on both sides of it, "
+        f"and of the {len(SIZES)} here only B = {SMALLEST} lies below plain SGD's. What these runs "
+        f"tell is, by 95 % intervals, each by itself: {'; '.join(told)}. The accuracy at the tuned "
+        f"rate, by fresh seeds, surely differs in {sure or 'none'} of these {len(accuracies)} "
+        "cases."
+    )
+
+
+def _change(gain: Interval) -> str:
+    """What warm-up does to the highest usable rate, by its gain in log₂."""
+    if gain.low > 0:
+        return "raises the highest usable rate"
+    if gain.high < 0:
+        return "lowers the highest usable rate"
+    if max(-gain.low, gain.high) <= HALF_STEP:
+        return f"changes the highest usable rate by less than {HALF_STEP:g} in log₂"
+    return "may change the highest usable rate or not"

@@ -15,9 +15,10 @@ from sgdnoise.analysis import Reading, without
 from sgdnoise.analysis.intervals import Estimate
 from sgdnoise.analysis.reading import MAIN_PARTS
 from sgdnoise.analysis.regimes import LEAST_CARRIED, log_rates
-from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, above, alike, directional, every
+from sgdnoise.claims import FITTED, HELD, NO_LOSS, Claim, Verdict, above, alike, directional, every
 from sgdnoise.papers.numbers import printed
-from sgdnoise.study.grid import Key
+from sgdnoise.phrases import enumerated
+from sgdnoise.study.grid import Key, SweepState
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -51,7 +52,8 @@ def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Fig
         name = f"{objective.purpose}, slope {slope:.2f}"
         tuned_rates(fig, k, rows, "peak", name if math.isfinite(slope) else objective.purpose)
     fig.update_yaxes(dtick=np.log10(2), tickformat="~g")
-    fig.update_layout(title={"text": rates_change(curves, "peak")})
+    best = "the best rate, also between the grid's points,"
+    fig.update_layout(title={"text": rates_change(curves, "peak", best)})
     bars = "Marks: the best rate, also between the grid's points. Bars: its 95 % interval."
     return provenance(fig, source(reading).and_also(bars))
 
@@ -270,6 +272,69 @@ def interpolation(reading: Reading) -> str:
     )
 
 
+def _net(variant: Key) -> str:
+    """What the nets of a variant have or lack, in words."""
+    from sgdnoise.figures.tuned import variant_name
+
+    return variant_name(variant) or "with weight decay"
+
+
+def _at_best_loss(reading: Reading, state: SweepState) -> tuple[float, float, str] | None:
+    """Accuracy in %, loss and number of the training runs at the rate best for the loss.
+
+    Means over all runs there that did not diverge; None where every rate diverged.
+    """
+    best = state.tuned.get("train_loss")
+    if best is None:
+        return None
+    rate = state.sweep.config(best.point, 0).learning_rate
+    asked = [config.id for config in state.needed if config.learning_rate == rate]
+    runs = [reading.records[run].metrics for run in asked if run in reading.records]
+    done = [run for run in runs if run.get("train_accuracy") is not None]
+    if not done:
+        return None
+    part, loss = (
+        float(np.mean([float(run[name] or 0.0) for run in done]))
+        for name in ("train_accuracy", "train_loss")
+    )
+    lost = "" if len(done) == len(runs) else f" of {len(runs)}, the others diverged"
+    return part, loss, f"{len(done)} runs{lost}"
+
+
+def how_well_fitted(reading: Reading) -> str:
+    """How well the longest runs fit their training set, net by net, in Markdown.
+
+    Each at the rate that is best for the training loss: other rates would tell of the grid.
+    """
+    longest = max(float(dict(state.sweep.key)["epochs"]) for state in reading.states)
+    told, short = [], []
+    for variant in reading.variants:
+        (state,) = (
+            state
+            for state in reading.part(OF[variant]).states
+            if dict(state.sweep.key)["epochs"] == longest
+        )
+        if (found := _at_best_loss(reading, state)) is None:
+            continue
+        part, loss, runs = found
+        told.append(
+            f"{_net(variant)} the runs classify {part:.1f} % of the training images rightly, at a "
+            f"loss of {loss:.2g} ({runs})"
+        )
+        short += [_net(variant)] * (part < FITTED)
+    if not told:
+        return ""
+    finding = "The longest runs fit their data"
+    if short:
+        nets = enumerated(short)
+        nets = nets[:1].upper() + nets[1:]
+        finding = f"{nets} S20's figure 2 is not run up to where the data are fitted"
+    return (
+        f"{finding}, to {FITTED:g} % or more of the training images. After {longest:,g} epochs, at "
+        f"the rate that is best for the training loss, {'; '.join(told)}."
+    )
+
+
 def _of_variant(key: Key, variant: Key) -> bool:
     return without(key, *MAIN_PARTS) == variant
 
@@ -367,14 +432,12 @@ def why_not(reading: Reading) -> str:
     The guess is made where there are sweeps that test it, and a net with weight decay whose rate
     does not fall.
     """
-    from sgdnoise.figures.tuned import variant_name
-
     tested = {(), NO_DECAY} <= set(reading.variants)
     said = []
     for variant in reading.variants:
         (claim,) = (c for c in CLAIMS if c.id == f"S20-F2.rate-for-loss.{VARIANTS[variant]}")
         word = claim.judge(reading).word
-        net = variant_name(variant) or "with weight decay"
+        net = _net(variant)
         falls = f"{net[:1].upper()}{net[1:]} the best rate for the training loss"
         if word in HELD:
             said.append(f"{falls} falls, as it does in S20.")
