@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.floors import best_seconds
 from benchmarks.row import Row
 from sgdnoise import data, models
 from sgdnoise.config import RunConfig, make_config
@@ -26,6 +29,8 @@ from sgdnoise.training.streams import batch_indices
 
 RUNS, STEPS = 64, 500
 IMAGE_STEPS, BATCH = 40, 128
+WARM_UP = 5
+"""Steps of a loop over images that do not count."""
 
 
 def rows() -> Iterator[Row]:
@@ -119,22 +124,63 @@ def _wide_resnet() -> Row:
     )
 
 
-def _ladder() -> Row:
-    """The small-batch rung of H17's ladder on images of MNIST's shape."""
+WANTED, CORES = 20_000, 2
+"""Images a second that H17's ladder asks for in its small-batch rung, and on how many cores."""
+
+
+def _ladder(steps: int = 5 * IMAGE_STEPS) -> Row:
+    """The small-batch rung of H17's ladder on images of MNIST's shape, beside its arithmetic."""
     config = make_config(
         dataset="made-up",
         **{
             **recipe({"model": "f1"}, "SB", epochs=1.0, small=BATCH, batch_size=32 * BATCH),
             "epochs": None,
-            "steps": 5 * IMAGE_STEPS,
+            "steps": steps,
         },
     )
-    return _engine(
+    images = _made_up(28, 1)
+    row = _engine(
         config,
-        _made_up(28, 1),
+        images,
         0.75,
         "F1 at B = 128, H17's small batch: the engine, all included",
         "same net; augmentation, clipping and logging are ours alone",
+    )
+    speed = (steps - WARM_UP) * BATCH / row.ours_s
+    told = of_the_peak(speed, flops_an_image(build_model(config, images)), peak_of_a_layer())
+    return replace(row, note=f"{row.note}; {told}")
+
+
+def flops_an_image(net: nn.Module) -> int:
+    """Operations of the products of a net of linear layers, for an image forward and backward.
+
+    A layer from n to m numbers takes 2nm forward, 2nm for its weights' gradient and 2nm for its
+    inputs'; the first layer's inputs are the image and need none.
+    """
+    layers = [one for one in net.modules() if isinstance(one, nn.Linear)]
+    sizes = [2 * one.in_features * one.out_features for one in layers]
+    return 3 * sum(sizes) - sizes[0]
+
+
+def peak_of_a_layer(width: int = 512, batch_size: int = BATCH) -> float:
+    """Operations a second of one bare float32 product of a hidden layer's shape, the best call."""
+    x, w = torch.randn(batch_size, width), torch.randn(width, width)
+    return 2 * batch_size * width**2 / best_seconds(lambda: x @ w, torch.device("cpu"), 200)
+
+
+def of_the_peak(speed: float, flops: float, peak: float) -> str:
+    """What share of a thread's peak a number of images a second takes, and the wanted number would.
+
+    Args:
+        speed: images a second of one process with one thread.
+        flops: operations an image.
+        peak: operations a second of one thread.
+    """
+    return (
+        f"{flops / 1e6:.2f} MFLOP an image, and a bare product of a hidden layer's shape does "
+        f"{peak / 1e9:.0f} GFLOP/s: so at most {peak / flops:,.0f} images/s, of which this is "
+        f"{speed * flops / peak:.0%}; {WANTED:,} on {CORES} cores would be "
+        f"{WANTED / CORES * flops / peak:.0%} of both cores' peak"
     )
 
 
@@ -164,7 +210,7 @@ def _engine(config: RunConfig, images: Dataset, required: float, name: str, agre
             build_model(config, images),
             on_step=lambda _: ticks.append(perf_counter()),
         )
-        return ticks[-1] - ticks[4]
+        return ticks[-1] - ticks[WARM_UP - 1]
 
     def plain() -> float:
         inputs, labels = images.train_arrays()
@@ -180,12 +226,12 @@ def _engine(config: RunConfig, images: Dataset, required: float, name: str, agre
             loss.backward()
             optimizer.step()
             ticks.append(perf_counter())
-        return ticks[-1] - ticks[4]
+        return ticks[-1] - ticks[WARM_UP - 1]
 
     # Interleaved, so that a busy neighbour slows both.
     times = [(ours(), plain()) for _ in range(3)]
     mine, theirs = (statistics.median(t) for t in zip(*times, strict=True))
-    speed = (steps - 5) * BATCH / mine
+    speed = (steps - WARM_UP) * BATCH / mine
     return Row(
         name,
         mine,

@@ -454,10 +454,30 @@ def test_what_a_longer_training_changes_goes_by_the_words_of_both_scales(
         "how many updates the large batch (LB) makes. At scale `cpu` it makes 73: "
         f"{at_five}. At scale `paper` it makes 732: {at_fifty}."
     )
+    assert "device" not in told
     # Told on each scale's page alike; a page is read for its own scale.
     assert sentences.at_two_lengths(good, both) == told
     assert sentences.at_two_lengths(both[0], [at_scale("cpu", GOOD, 2), both[1]]) == told
     assert sentences.at_two_lengths(both[1], [both[0], at_scale("paper", GOOD, 2)]) == told
+
+
+def on_gpu(of):
+    """The same, trained on a GPU."""
+    records = {
+        run: dataclasses.replace(one, provenance={**one.provenance, "device": "H200"})
+        for run, one in of.records.items()
+    }
+    return dataclasses.replace(of, records=records)
+
+
+def test_that_two_lengths_differ_in_their_device_too_is_said(good):
+    both = [at_scale("cpu", RISES), on_gpu(at_scale("paper", RISES))]
+    assert sentences.at_two_lengths(good, both) == (
+        "The judged ladders of scales `cpu` and `paper` differ in their length, and in the device "
+        "that trained them: CPU at `cpu` and GPU at `paper`. With the length goes the number of "
+        "updates that the large batch (LB) makes. At scale `cpu` it makes 73: "
+        f"{HELPS}. At scale `paper` it makes 732: {HELPS}."
+    )
 
 
 @pytest.mark.parametrize("scale", sentences.LENGTHS)
@@ -492,15 +512,47 @@ def test_the_ladders_of_two_lengths_differ_in_nothing_else():
 )
 def test_of_several_ladders_the_judged_one_is_named_first(scale, length, others):
     of = Reading(study_of("generalization-gap", scale), {})
+    said = f"The ladder that is judged is H17's F1 on all of MNIST, for {length}."
+    together = "The settings that follow are those of all of them together."
     assert sentences.judged_ladder(of) == (
-        f"The ladder that is judged is H17's F1 on all of MNIST, for {length}. The ladders of "
-        f"{others} stand beside it, and the settings that follow are those of all of them together."
+        f"{said} The ladders of {others} are planned, and not run. {together}"
+    )
+    whole = reading("generalization-gap", scale, 2, lambda config: {"test_accuracy": 90.0})
+    assert sentences.judged_ladder(whole) == (
+        f"{said} The ladders of {others} stand beside it. {together}"
+    )
+    # A ladder stands beside the judged one from its first run on.
+    first = next(s.needed[0] for s in of.states if dict(s.sweep.key).get("net") == "c1")
+    part = dataclasses.replace(whole, records={first.id: whole.records[first.id]})
+    alone = others.removeprefix("C1, ").removeprefix("C1 and ")
+    verb = "are" if " and " in alone else "is"
+    assert sentences.judged_ladder(part) == (
+        f"{said} The ladder of C1 stands beside it. The ladder{'s' * (verb == 'are')} of {alone} "
+        f"{verb} planned, and not run. {together}"
     )
     small = of.part(ladder.is_main).states[0].needed[0]
     assert (small.model, small.train_size) == ("f1", None)
     sources = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells]
     named = sources.index("page.show(sentences.judged_ladder)")
     assert sources[named + 1] == "page.coverage"
+
+
+def test_which_nets_are_planned_on_all_images_is_said_with_how_many_are_run(good):
+    assert sentences.LARGER == ("gpu", "paper")
+    gpu, paper = (
+        reading("generalization-gap", scale, 2, lambda config: {"test_accuracy": 90.0})
+        for scale in sentences.LARGER
+    )
+    f1 = {k: r for k, r in paper.records.items() if r.config.dataset == "mnist"}
+    none = [dataclasses.replace(gpu, records={}), dataclasses.replace(paper, records=f1)]
+    said = (
+        "The grids of scales `gpu` and `paper` plan ResNet-44, C1, C3 and H17's WRN-16-4 on all "
+        "images; "
+    )
+    # Five rungs of five ladders, at two seeds each; F1's ladder is none of them.
+    assert sentences.nets_on_all_images(good, none) == f"{said}none of 50 runs has been made."
+    some = [gpu, none[1]]
+    assert sentences.nets_on_all_images(good, some) == f"{said}10 of 50 runs have been made."
 
 
 @pytest.mark.parametrize("scale", ["digits", "gpu"])
@@ -741,6 +793,24 @@ def test_what_closes_a_gap_about_the_ladder_takes_one(size, gap, shows):
             assert verdict.why.startswith("there is no gap to close: the large batch (LB)")
 
 
+@pytest.mark.parametrize("claim", ["noise-replaces-rate", "noise-and-rate-alike"])
+def test_a_claim_on_noise_has_nothing_from_the_rung_with_as_many_updates(claim):
+    of = about(seeds=12)
+    assert judged_as(claim, of).seeds == 12
+    assert judged_as("more-updates-beat-none", of).seeds == 10
+    adapted = {run.id for s in of.states if ladder.rung_of(s) == "+RA" for run in s.needed}
+    part = dataclasses.replace(
+        of, records={k: r for k, r in of.records.items() if k not in adapted}
+    )
+    assert judged_as("more-updates-beat-none", part).word == "not measured"
+    assert judged_as(claim, part) == judged_as(claim, of)
+    # It waits for all that it reads.
+    for name in NEEDS[claim]:
+        some = [k for k, r in of.records.items() if name_of(r.config) == name][:1]
+        left = {k: r for k, r in of.records.items() if k not in some}
+        assert judged_as(claim, dataclasses.replace(of, records=left)).word == "not measured", name
+
+
 @pytest.mark.parametrize("effect", [0.4 - JUST, JUST - 0.4, 0.4 + JUST, -0.4 - JUST])
 @pytest.mark.parametrize("size", [256, 512])
 def test_noise_can_only_replace_a_rate_that_has_an_effect(size, effect):
@@ -774,23 +844,148 @@ def test_the_noise_of_ghosts_is_said_beside_ghost_norm(whole, good):
     )
 
 
+def switched(effects, seeds=3):
+    """Scale digits with effects of the switches by name, such as `reset SB`, seed by seed.
+
+    Seeds are a point apart in every rung. A switch that is not named changes nothing.
+    """
+
+    def ending(config):
+        name = name_of(config)
+        plain = {"SB": "16", "LB": "512"}
+        base = name.removeprefix("reset ").removeprefix("first ")
+        level = LEVELS.get(plain.get(base, name if base == name else f"{base} 512"), 90.0)
+        effect = effects.get(name, [0.0] * seeds)[config.seed]
+        return {"test_accuracy": level + config.seed + effect}
+
+    return reading("generalization-gap", "digits", seeds, ending)
+
+
+TENTH = quantile(2) * 0.1 / math.sqrt(3)
+"""Half of the interval of three differences that lie a tenth of a point apart."""
+
+
+def a_tenth_apart(mean):
+    return [mean - 0.1, mean, mean + 0.1]
+
+
 def test_the_switches_of_the_public_code_have_each_its_own_effect():
-    of = about({"reset SB": 96.0, "reset LB": 82.0, "first SB": 97.2, "first +GBN": math.inf})
+    of = switched(
+        {
+            "reset SB": a_tenth_apart(-1.0),
+            "reset LB": a_tenth_apart(-10.0),
+            "first SB": a_tenth_apart(0.2),
+            "first +GBN": [math.inf] * 3,
+            "first LB": [0.0, 0.0, -0.3],
+        }
+    )
     table = sentences.switches(of).set_index("Rung")
     reset, clipped = table.columns[1:]
-    assert table[reset]["SB"] == "-1.00 [-1.40, -0.60]"
-    assert table[reset]["LB"] == "-10.00 [-10.40, -9.60]"
-    assert table[clipped]["SB"] == "+0.20 [-0.20, +0.60]"
+    # Seeds are a point apart, which is no part of a difference of runs with one seed.
+    assert table[reset]["SB"] == "-1.00 [-1.25, -0.75]"
+    assert table[reset]["LB"] == f"-10.00 [{-10 - TENTH:.2f}, {-10 + TENTH:.2f}]"
+    assert table[clipped]["SB"] == "+0.20 [-0.05, +0.45]"
+    assert table[clipped]["+LR"] == table[clipped]["+RA"] == "0 in every run"
+    assert table[clipped]["LB"].startswith("-0.10 [")
     assert table[clipped]["+GBN"] == (
         "3 of 3 runs of ghost batch norm (+GBN), clip_steps 10, diverged."
     )
-    assert table[clipped]["+RA"] == "not measured"
     # 64 updates an epoch, and two of which the first has a tenth and the second 0.19 of it.
     assert list(table.iloc[:, 0])[:2] == ["86%", "15%"]
     assert sentences.gap_of_the_code(of) == (
         "With the momentum reset, as in the public code, the large batch (LB) minus the small "
-        "batch (SB) is -14.00 [-14.40, -13.60] points; without it, -5.00 [-5.40, -4.60]."
+        f"batch (SB) is {ladder.step(of, *RESET_GAP)} points; without it, "
+        f"{ladder.step(of, ladder.at('LB'), ladder.at('SB'))}."
     )
+
+
+RESET_GAP = [ladder.at(rung, momentum_reset=True) for rung in ("LB", "SB")]
+
+
+@pytest.mark.parametrize(
+    ("mean", "does"),
+    [
+        (-TENTH - JUST, "lowers the accuracy"),
+        (-TENTH + JUST, "makes no difference that can be told"),
+        (TENTH - JUST, "makes no difference that can be told"),
+        (TENTH + JUST, "raises the accuracy"),
+        (None, "changes no run's accuracy"),
+    ],
+)
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("switch", ["reset", "first"])
+def test_what_a_switch_changes_is_told_rung_by_rung(switch, rung, mean, does):
+    nothing = "changes no run's accuracy"
+    of = switched({} if mean is None else {f"{switch} {rung}": a_tenth_apart(mean)})
+    rest = [one for one in RUNGS if one != rung]
+    others = f"{', '.join(rest[:-1])} and {rest[-1]}"
+    every = "SB, LB, +LR, +GBN and +RA"
+    order = sorted([(does, rung), (nothing, others)], key=lambda one: "told" in one[0])
+    if "lowers" not in does and "raises" not in does:
+        order = [(nothing, others), (does, rung)]
+    told = "; it ".join(f"{done} at {where}" for done, where in order)
+    same = f"{nothing} at {every}"
+    heads = {
+        "reset": "Resetting the momentum at each epoch",
+        "first": "Clipping in the first ten updates only, and not in all,",
+    }
+    parts = [f"{head} {told if s == switch and mean else same}." for s, head in heads.items()]
+    alike = others if switch == "first" and mean else every
+    end = f"So at {alike} the code's clipping and the paper's come to the same."
+    assert sentences.what_switches_change(of) == " ".join([*parts, end])
+
+
+def test_what_is_not_measured_of_a_switch_is_left_out():
+    of = switched({"reset LB": a_tenth_apart(-1.0)})
+    waits = {
+        run.id
+        for s in of.states
+        if ladder.rung_of(s) == "+RA" and dict(s.sweep.key).keys() & {"momentum_reset"}
+        for run in s.needed[:1]
+    }
+    clipped = {run.id for s in of.states if "clip_steps" in dict(s.sweep.key) for run in s.needed}
+    part = {k: r for k, r in of.records.items() if k not in waits | clipped}
+    part = dataclasses.replace(of, records=part)
+    assert sentences.what_switches_change(part) == (
+        "Resetting the momentum at each epoch lowers the accuracy at LB; it changes no run's "
+        "accuracy at SB, +LR and +GBN."
+    )
+    table = sentences.switches(part).set_index("Rung")
+    assert table.iloc[:, 1]["+RA"] == "0 in every run, so far"
+    assert set(table.iloc[:, 2]) == {"not yet measured"}
+    # Of runs that no seed pairs, and where another device trained one side, nothing is known.
+    gpu = {
+        k: on_gpu(of).records[k] if r.config.momentum_reset else r for k, r in of.records.items()
+    }
+    mixed = dataclasses.replace(of, records=gpu)
+    table = sentences.switches(mixed).set_index("Rung")
+    assert set(table.iloc[:, 1]) == {"trained on CPU and GPU, and so not compared"}
+    assert "momentum" not in sentences.what_switches_change(mixed)
+    for claims in (on_gpu(of), of):
+        assert "momentum" in sentences.what_switches_change(claims)
+
+
+def test_runs_are_paired_by_their_seeds():
+    of = switched({"reset SB": [-1.0, 2.0, 0.5]})
+    reset, plain = ladder.at("SB", momentum_reset=True), ladder.at("SB")
+    assert ladder.apart(ladder.by_seed(of, reset), ladder.by_seed(of, plain)) == [-1.0, 2.0, 0.5]
+    one = [r.id for r in of.records.values() if r.config.momentum_reset and r.config.seed == 1]
+    part = dataclasses.replace(of, records={k: r for k, r in of.records.items() if k not in one})
+    assert ladder.apart(ladder.by_seed(part, reset), ladder.by_seed(part, plain)) == [-1.0, 0.5]
+    found = ladder.paired(part, reset, plain)
+    assert (found.value, found.dof) == (pytest.approx(-0.25), 1)
+    lost = switched({"reset SB": [math.inf, 2.0, 0.5]})
+    assert list(ladder.by_seed(lost, reset)) == [1, 2]
+    # A run that diverged has gone some way, which is no distance at its end.
+    (run,) = [
+        k
+        for k, r in of.records.items()
+        if r.config.momentum_reset and r.config.seed == 0 and rung_at_digits(r.config) == "SB"
+    ]
+    records = of.records | {run: dataclasses.replace(of.records[run], status="diverged")}
+    broken = dataclasses.replace(of, records=records)
+    assert list(ladder.by_seed(broken, reset, ladder.end)) == [1, 2]
+    assert list(ladder.by_seed(of, reset, ladder.end)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("updates", "momentum"), [(1, 0.9), (12, 0.9), (391, 0.9), (5, 0.0)])
@@ -921,6 +1116,181 @@ def test_the_seeds_behind_a_word_are_the_fewest_of_what_it_compares():
     assert judged_as("no-gap-left", of).seeds == 10
     assert judged_as("error-rises-with-batch", of).seeds == 12
     assert "10 to 12 seeds a point, all kept" in tuned.provenance_line(of)
+
+
+# --- How far the weights go -------------------------------------------------------------------
+
+PLACES = {"SB": 20.0, "LB": 4.0, "+LR": 20.0, "+GBN": 20.0, "+RA": 20.0}
+NO_LOSSES = {"SB": 90.0, "LB": 86.0, "+LR": 90.0, "+GBN": 90.0, "+RA": 90.0}
+FAR = quantile(2) * 0.01 / math.sqrt(3)
+"""Half of the interval of three log₂ ratios of distances that lie 0.01 apart."""
+
+
+def gone(places, leads, apart=0.0, seeds=3):
+    """The ladder whose rungs end so far from their start, with these accuracies.
+
+    Ratios of the distance to SB's lie a hundredth of a binary logarithm apart from seed to seed,
+    and accuracies so many points; both are far apart in themselves.
+    """
+    of = made(leads, seeds, 0.0)
+    for record in of.records.values():
+        rung, seed = rung_of(record.config), record.config.seed - 1
+        off = 0.0 if rung == "SB" else seed
+        record.curves["distance"][-1] = places[rung] * 2 ** (seed + 0.01 * off)
+        record.metrics["test_accuracy"] += 3 * seed + apart * off
+    return of
+
+
+def test_distance_that_goes_with_the_gap_is_no_explanation_against_it():
+    said = (
+        "Distance goes with the gap here. After 244 updates the large batch (LB) ends nearer to "
+        "the start than the small batch (SB) after 7,812, and loses points to it. That does not "
+        "make distance the cause."
+    )
+    assert findings.distance_judged(gone(PLACES, NO_LOSSES)) == said
+    both = gone({**PLACES, "+LR": 8.0}, {**NO_LOSSES, "+LR": 88.0})
+    assert findings.distance_judged(both) == said.replace(
+        "(LB) ends", "(LB) and the larger rate (+LR) end"
+    ).replace("loses", "lose")
+
+
+ONLY_LB = (
+    "Of the recipes that lose points the large batch (LB) alone is sure to end nearer, as H17 "
+    "pictures it."
+)
+
+
+@pytest.mark.parametrize("rung", ["+LR", "+GBN", "+RA"])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_recipe_that_goes_as_far_and_loses_speaks_against_distance(rung, sign):
+    loses = {**NO_LOSSES, rung: 88.0}
+    edge = 20.0 * 2 ** (FAR - math.log2(1.1) + sign * JUST)
+    said = findings.distance_judged(gone({**PLACES, rung: edge}, loses))
+    after = "7,812" if rung == "+RA" else "244"
+    assert said == (
+        (
+            f"Distance does not explain the gap here. After {after} updates {ladder.RECIPES[rung]} "
+            "ends no nearer to the start than the small batch (SB) after 7,812, and still it loses "
+            f"points to it. {ONLY_LB}"
+        )
+        if sign > 0
+        else "Whether distance explains the gap is undecided here."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lead", "loses"),
+    [
+        (-0.5 + TENTH + JUST, False),
+        (-0.5 + TENTH - JUST, True),
+        (-TENTH - JUST, False),
+        (-0.4, True),
+    ],
+)
+def test_what_is_surely_within_half_a_point_loses_nothing(lead, loses):
+    of = gone(PLACES, {**NO_LOSSES, "+LR": 90.0 + lead}, apart=0.1)
+    assert ("still it loses" in findings.distance_judged(of)) == loses
+
+
+@pytest.mark.parametrize(("apart", "loses"), [(0.3, True), (0.5, False)])
+def test_only_a_sure_loss_is_one(apart, loses):
+    lead = -quantile(2) * 0.4 / math.sqrt(3)
+    of = gone(PLACES, {**NO_LOSSES, "+LR": 90.0 + lead}, apart=apart)
+    assert ("still it loses" in findings.distance_judged(of)) == loses
+
+
+def test_several_recipes_that_go_as_far_and_lose_are_told_together():
+    of = gone({**PLACES, "+LR": 30.0}, {**NO_LOSSES, "+LR": 80.0, "+GBN": 82.0})
+    assert findings.distance_judged(of) == (
+        "Distance does not explain the gap here. After 244 updates the larger rate (+LR) and ghost "
+        "batch norm (+GBN) end no nearer to the start than the small batch (SB) after 7,812, and "
+        f"still they lose points to it. {ONLY_LB}"
+    )
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("what", ["nearer", "no worse"])
+def test_a_recipe_that_stays_near_and_loses_nothing_speaks_against_distance(what, sign):
+    # Both margins, each from both of its sides: nearer by ten per cent, and no worse by a half.
+    place, lead = 10.0, 90.0
+    if what == "nearer":
+        place = 20.0 * 2 ** (-FAR - math.log2(1.1) + sign * JUST)
+    else:
+        lead = 90.0 - 0.5 + TENTH - sign * JUST
+    of = gone({**PLACES, "+GBN": place}, {**NO_LOSSES, "+GBN": lead}, apart=0.1)
+    said = findings.distance_judged(of)
+    against = "Distance does not explain the gap here. After 244 updates ghost batch norm (+GBN) "
+    assert said.startswith(against) == (sign < 0)
+    if sign < 0:
+        assert said == (
+            f"{against}ends nearer to the start than the small batch (SB) after 7,812, and is no "
+            f"worse. {ONLY_LB}"
+        )
+
+
+def test_recipes_that_lose_and_stay_near_are_told_beside_one_that_goes_as_far():
+    of = gone({**PLACES, "+LR": 8.0}, {**NO_LOSSES, "+LR": 88.0, "+GBN": 88.0})
+    assert findings.distance_judged(of).endswith(
+        "points to it. Of the recipes that lose points the large batch (LB) and the larger rate "
+        "(+LR) alone are sure to end nearer, as H17 pictures it."
+    )
+
+
+def test_distance_has_nothing_to_explain_without_a_loss():
+    assert findings.distance_judged(gone(PLACES, {**NO_LOSSES, "LB": 90.0})).startswith(
+        "Distance does not explain the gap here. After 244 updates the large batch (LB) ends nearer"
+    )
+    assert findings.distance_judged(gone({**PLACES, "LB": 20.0}, dict.fromkeys(RUNGS, 90.0))) == ""
+    lost = made({**GOOD, "+LR": math.inf})
+    assert findings.distance_judged(lost) == "3 of 3 runs of the larger rate (+LR) diverged."
+
+
+def test_distance_waits_for_the_rungs_but_the_last_and_takes_it_once_it_is_whole():
+    of = gone({**PLACES, "+RA": 25.0}, {**NO_LOSSES, "+RA": 80.0})
+    assert "+RA" in findings.distance_judged(of)
+    part = {k: r for k, r in of.records.items() if rung_of(r.config) != "+RA"}
+    some = {k: r for k, r in of.records.items() if r.config.epochs > 100 and r.config.seed < 2}
+    part = dataclasses.replace(of, records=part | some)
+    assert findings.distance_judged(part).startswith("Distance goes with the gap here.")
+    waits = [s.sweep.key for s in of.part(findings.about_distance).states]
+    assert waits == [ladder.at(rung) for rung in RUNGS[:4]]
+    table = sentences.distance_table(part).set_index("Rung")
+    assert dict(table.Seeds) == {**dict.fromkeys(RUNGS, "3"), "+RA": "2 of 3"}
+
+
+def test_the_table_of_distances_is_over_all_seeds_that_have_the_curve():
+    of = gone({**PLACES, "+LR": 10.0}, {**NO_LOSSES, "+LR": 88.0})
+    table = sentences.distance_table(of).set_index("Rung")
+    # Seeds at a half, once and twice the level.
+    assert table["Distance at the end"]["SB"] == f"{20 * 3.5 / 3:.3g}" == "23.3"
+    assert dict(table.Updates) == {**dict.fromkeys(RUNGS, "244"), "SB": "7,812", "+RA": "7,812"}
+    ratio, lead = "Divided by SB's", "Accuracy minus SB's, in points"
+    assert table[ratio]["+LR"] == f"0.5 [{0.5 * 2**-FAR:.3g}, {0.5 * 2**FAR:.3g}]"
+    assert table[lead]["+LR"] == "-2.00 [-2.00, -2.00]"
+    assert table[ratio]["SB"] == table[lead]["SB"] == ""
+    for record in of.records.values():
+        if rung_of(record.config) == "+LR" and record.config.seed == 2:
+            del record.curves["distance"]
+        if rung_of(record.config) == "+GBN":
+            record.curves["distance"][-1] = None
+    table = sentences.distance_table(of).set_index("Rung")
+    assert list(table.index) == ["SB", "LB", "+LR", "+RA"]
+    assert table.Seeds["+LR"] == "2"
+    assert table["Distance at the end"]["+LR"] == f"{(5 * 2**0.0 / 2**0.01 + 10) / 2:.3g}"
+
+
+def test_what_s20_has_at_equal_updates_is_what_its_table_prints():
+    said = sentences.s20_at_equal_updates(made(GOOD))
+    assert said == (
+        "In S20's own table 1, at equal updates, a batch of H17's size, 4,096, reaches 94.7 %. "
+        "That is 1.2 points more than 256, the smallest batch, and 0.2 points less than 2,048, the "
+        "best. The largest, 32,768, reaches 89.9 %."
+    )
+    sizes = {
+        state.needed[0].batch_size
+        for state in Reading(study_of("generalization-gap", "paper"), {}).states
+    }
+    assert max(sizes) == sentences.H17_LARGE
 
 
 # --- Bad input --------------------------------------------------------------------------------

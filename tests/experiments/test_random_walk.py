@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.analysis.intervals import quantile
 from sgdnoise.experiments import study_of
 from sgdnoise.experiments.random_walk import curves, figures, findings, sentences, walk
 from sgdnoise.experiments.random_walk.grid import random_walk
@@ -625,6 +626,33 @@ def test_the_leads_that_are_told_are_those_that_are_judged(straight):
         "At B = 8 to 512 the power law leads (ΔAIC −"
     )
     assert sentences.leads(made(lost=lambda c: True)) == ""
+
+
+@pytest.mark.parametrize(
+    ("lead", "half", "said"),
+    [
+        (2.1, 0.05, "log t leads"),
+        (2.1, 0.2, "log t leads, not surely"),
+        (1.9, 0.05, "the two do equally well"),
+        (1.9, 0.2, "the two do equally well"),
+        (-1.9, 0.05, "the two do equally well"),
+        (-2.1, 0.05, "the power law leads"),
+        (-2.1, 0.2, "the power law leads, not surely"),
+    ],
+)
+def test_the_figure_of_one_batch_size_says_which_law_leads(straight, monkeypatch, lead, half, said):
+    found = Estimate(lead, half / quantile(7), 7)
+    monkeypatch.setattr(findings, "leads_by_size", lambda of: {64: found, 8: Estimate(9, 0.1, 7)})
+    title = figures.laws_at(straight, 64).layout.title.text
+    assert title.startswith(
+        f"B = 64: {said}; ΔAIC {lead:+.2f} [{lead - half:+.2f}, {lead + half:+.2f}] over seeds (R² "
+    )
+
+
+def test_the_lead_in_a_figures_title_is_that_of_the_claim(straight):
+    for size, lead in findings.leads_by_size(straight).items():
+        assert f"; ΔAIC {lead} over seeds" in figures.laws_at(straight, size).layout.title.text
+    assert figures.laws_at(made(points=3), 64).layout.title.text == "B = 64"
 
 
 def test_how_far_apart_slopes_are_is_told_without_the_smallest_batch_too():

@@ -173,6 +173,28 @@ def test_an_alpha_that_no_potential_has_is_refused_in_one_line(alpha):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("alphas", "reason"),
+    [
+        (
+            (2.1, 3, float("inf")),
+            ", because no potential has increments that grow as a larger power of distance, got",
+        ),
+        (
+            (0, 0.0, -1, -float("inf")),
+            ", because barriers grow with distance only for an alpha above 0, got",
+        ),
+        ((float("nan"), np.float64("nan"), "one", None, True), " and be a number, got"),
+    ],
+)
+def test_the_reason_against_an_alpha_is_true_of_it(alphas, reason):
+    for alpha in alphas:
+        with pytest.raises(InputError) as error:
+            rw.check_alpha(alpha)
+        said = f"alpha must lie in (0, 2]{reason} {alpha!r}: choose 1 for Sinai's walk"
+        assert str(error.value) == said
+
+
 def test_a_plane_has_no_waves():
     with pytest.raises(InputError, match="a plane, which has no waves"):
         rw.waves(2, 3, np.random.default_rng(0))

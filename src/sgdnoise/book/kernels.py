@@ -29,5 +29,5 @@ def side_by_side(do: Callable[[Item], Made], items: Sequence[Item], what: str) -
     Threads do: the work is the kernels', which are processes.
     """
     with ThreadPoolExecutor(_KERNELS) as pool:
-        options = {"desc": what, "total": len(items), "unit": "page", "delay": 5}
-        return list(bar(iterable=pool.map(do, items), **options))
+        done = pool.map(do, items)
+        return list(bar(iterable=done, desc=what, total=len(items), unit="page", delay=5))

@@ -205,22 +205,26 @@ def _rates_a_point(runs: Sequence[RunConfig]) -> str:
     """How many rates stand at each curve point, which is what all but rates shares."""
     rates = ("learning_rate", "trust_coefficient", "decay_factor")
     counts = collections.Counter(run.model_copy(update=dict.fromkeys(rates)) for run in runs)
-    return _span(counts.values())
+    many = "s" if max(counts.values(), default=0) > 1 else ""
+    return f"{_span(counts.values(), two=' or ')} learning rate{many} a curve point"
 
 
-def _span(values: Iterable[float | None], unit: str = "", counted: str = "values") -> str:
+def _span(
+    values: Iterable[float | None], unit: str = "", counted: str = "values", two: str = " and "
+) -> str:
     """A few values as words: the one, the two, or from which to which and how many.
 
     Args:
         values: None among them does not count.
         unit: behind the numbers, with a space before it.
         counted: what there are so many of.
+        two: what stands between two.
     """
     found = sorted({value for value in values if value is not None})
     if not found:
         return ""
     if len(found) <= 2:
-        return " and ".join(f"{value:,g}" for value in found) + unit
+        return two.join(f"{value:,g}" for value in found) + unit
     return f"{found[0]:,g} to {found[-1]:,g}{unit} ({len(found)} {counted})"
 
 
@@ -238,6 +242,6 @@ FACTS: dict[str, tuple[str, Callable[[Sequence[RunConfig]], str]]] = {
         "batches of {}",
         lambda runs: _span((r.batch_size for r in runs), counted="sizes"),
     ),
-    "rates": ("{} learning rates a curve point", _rates_a_point),
+    "rates": ("{}", _rates_a_point),
 }
 """What a protocol consists of, as far as `differences` compares it: how it is said, and found."""

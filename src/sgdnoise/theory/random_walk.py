@@ -37,15 +37,21 @@ def check_alpha(alpha: object) -> float:
     """α as a number, refused unless it lies in (0, 2].
 
     Raises:
-        InputError: no potential has increments with such an exponent.
+        InputError: for what is no number; for an α at which barriers do not grow with distance, or
+            with which no potential has increments.
     """
     legal = isinstance(alpha, int | float | np.number) and not isinstance(alpha, bool)
-    if not legal or not 0 < alpha <= 2:  # type: ignore[operator]
-        raise InputError(
-            f"alpha must lie in (0, 2], because no potential has increments that grow as a larger "
-            f"power of distance, got {shown(alpha)}: choose 1 for Sinai's walk"
-        )
-    return float(alpha)  # type: ignore[arg-type]
+    if legal and 0 < alpha <= 2:  # type: ignore[operator]
+        return float(alpha)  # type: ignore[arg-type]
+    if not legal or np.isnan(alpha):  # type: ignore[call-overload]
+        reason = " and be a number"
+    elif alpha <= 0:  # type: ignore[operator]
+        reason = ", because barriers grow with distance only for an alpha above 0"
+    else:
+        reason = ", because no potential has increments that grow as a larger power of distance"
+    raise InputError(
+        f"alpha must lie in (0, 2]{reason}, got {shown(alpha)}: choose 1 for Sinai's walk"
+    )
 
 
 def _check_rough(alpha: object) -> float:

@@ -13,17 +13,23 @@ from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, alike, directional, every, foretold
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.experiments.generalization_gap.ladder import (
+    RECIPES,
     at,
     called,
+    farther,
     half_of,
     is_main,
     lost_runs,
+    main,
     names_of,
     of_single_runs,
+    paired,
+    rows,
     rung_of,
     step,
 )
 from sgdnoise.papers.numbers import H17_NETWORKS, table
+from sgdnoise.phrases import enumerated
 from sgdnoise.study.grid import Key
 
 LB = at("LB")
@@ -205,6 +211,75 @@ def _along(reading: Reading, key: Key) -> Estimate:
     return Estimate.mean([float(np.mean([v or 0.0 for v in c])) for c in curves if c])
 
 
+# --- How far the weights go -------------------------------------------------------------------
+
+AS_FAR = math.log2(1.1)
+"""Log₂ of ten per cent: as two spreads of slopes are one on the page of the random walk, two
+recipes within it end as far from their start."""
+
+
+def about_distance(key: Key) -> bool:
+    """Whether what is said of distances waits for a sweep: for all the ladder's but +RA's."""
+    return is_main(key) and key != at("+RA")
+
+
+def distance_judged(reading: Reading) -> str:
+    """Whether a recipe that loses points to SB ends nearer to its start, as H17 pictures it.
+
+    Distance explains nothing where one loses points and ends no nearer by ten per cent, or ends
+    nearer by as much and is no worse. What is surely within half a point of SB is no worse, and
+    loses nothing. Of the rungs whose runs are all there; empty where none loses points.
+    """
+    drawn = main(reading)
+    rungs = [rung_of(state) for state in drawn.states if state.settled]
+    if lost := lost_runs(drawn, map(at, rungs)):
+        return lost
+    others = [rung for rung in rungs if rung != "SB"]
+    away = {rung: farther(drawn, at(rung), at("SB")).interval for rung in others}
+    lead = {rung: paired(drawn, at(rung), at("SB")).interval for rung in others}
+    as_good = {rung for rung in others if lead[rung].low > -NO_LOSS}
+    loses = [rung for rung in others if lead[rung].high < 0 and rung not in as_good]
+    nearer = [rung for rung in others if away[rung].high < -AS_FAR]
+    far = [rung for rung in loses if away[rung].low > -AS_FAR]
+    no_worse = [rung for rung in nearer if rung in as_good]
+    updates = {str(row.rung): f"{row.updates:,}" for row in rows(drawn).itertuples()}
+    small = f"the small batch (SB) after {updates['SB']}"
+
+    def after(some: Sequence[str]) -> str:
+        counts = enumerated(dict.fromkeys(updates[rung] for rung in some))
+        verb = "end" if len(some) > 1 else "ends"
+        return f"After {counts} updates {enumerated(RECIPES[rung] for rung in some)} {verb}"
+
+    said = []
+    if far:
+        lose = "they lose" if len(far) > 1 else "it loses"
+        said.append(
+            f"{after(far)} no nearer to the start than {small}, and still {lose} points to it."
+        )
+    if no_worse:
+        are = "are" if len(no_worse) > 1 else "is"
+        said.append(f"{after(no_worse)} nearer to the start than {small}, and {are} no worse.")
+    if said and (both := [rung for rung in loses if rung in nearer]):
+        names, are = enumerated(RECIPES[rung] for rung in both), "are" if len(both) > 1 else "is"
+        said.append(
+            f"Of the recipes that lose points {names} alone {are} sure to end nearer, as H17 "
+            "pictures it."
+        )
+    if said:
+        return f"Distance does not explain the gap here. {' '.join(said)}"
+    if not loses:
+        return ""
+    if set(loses) - set(nearer):
+        return "Whether distance explains the gap is undecided here."
+    lose = "lose" if len(loses) > 1 else "loses"
+    return (
+        f"Distance goes with the gap here. {after(loses)} nearer to the start than {small}, and "
+        f"{lose} points to it. That does not make distance the cause."
+    )
+
+
+# --- The claims -------------------------------------------------------------------------------
+
 STEPS = {
     "rate-helps": ("+LR", "LB"),
     "ghosts-help": ("+GBN", "+LR"),
@@ -284,8 +359,16 @@ def _is_adapted(key: Key) -> bool:
     return is_main(key) or (dict(key)["rung"] == "+RA" and names_of(key) == {"rung", "batch_size"})
 
 
-def _is_about_noise(key: Key) -> bool:
+def _is_of_any_size(key: Key) -> bool:
     return names_of(key) <= {"rung", "batch_size"}
+
+
+def _is_about_noise(key: Key) -> bool:
+    """Of noise, of the rate it stands for, and of what both are compared with: +RA is neither.
+
+    +RA has the fewest seeds, and no word on noise rests on them.
+    """
+    return _is_of_any_size(key) and dict(key)["rung"] in {"SB", "LB", "+LR", NOISE}
 
 
 _AROUND = ("digits", "cpu")
@@ -313,7 +396,7 @@ CLAIMS = (
         more_updates,
         _AROUND,
         needs=_half_lacks,
-        of=_is_about_noise,
+        of=_is_of_any_size,
     ),
     Claim(
         "H17-N.noise-replaces-rate", noise_for_rate, _AROUND, needs=_noise_lacks, of=_is_about_noise

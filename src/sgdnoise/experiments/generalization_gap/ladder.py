@@ -168,6 +168,59 @@ def step(reading: Reading, above: Key, below: Key) -> Estimate:
     return reading.reached(above) - reading.reached(below)
 
 
+def by_seed(
+    reading: Reading, key: Key, of: Callable[[Record], float | None] | None = None
+) -> dict[int, float]:
+    """A number of each finished run of a sweep, by seed: its test accuracy, or what is asked for.
+
+    Args:
+        reading: with the sweep among its own, or without it.
+        key: of the sweep.
+        of: gives the number, and None for a run that has none.
+    """
+    runs = [
+        reading.records[config.id]
+        for state in reading.states
+        if state.sweep.key == key
+        for config in state.needed
+        if config.id in reading.records
+    ]
+    found = {
+        run.config.seed: of(run) if of else run.metrics.get("test_accuracy")
+        for run in runs
+        if run.status == "done"
+    }
+    return {seed: float(value) for seed, value in found.items() if value is not None}
+
+
+def apart(mine: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
+    """The differences of runs that share a seed, the lowest seed's first."""
+    return [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
+
+
+def paired(reading: Reading, above: Key, below: Key) -> Estimate:
+    """The mean difference of two sweeps in test accuracy, by the runs that share a seed.
+
+    Such runs start from one net and see the images in one order: what a seed does to both is no
+    part of the difference, which `step` takes for one of independent means.
+    """
+    return Estimate.mean(apart(by_seed(reading, above), by_seed(reading, below)))
+
+
+def end(run: Record) -> float | None:
+    """Distance of the weights from their start at a run's end; None where it was not looked at."""
+    return (run.curves.get("distance") or [None])[-1] or None
+
+
+def farther(reading: Reading, above: Key, below: Key) -> Estimate:
+    """Log₂ of how many times as far one sweep ends from its start as another, by shared seeds."""
+    mine, theirs = (
+        {seed: math.log2(far) for seed, far in by_seed(reading, key, end).items()}
+        for key in (above, below)
+    )
+    return Estimate.mean(apart(mine, theirs))
+
+
 def of_single_runs(reading: Reading, above: Key, below: Key) -> float:
     """Half of the 95% interval of such a difference where one run stands for each sweep, as in H17.
 

@@ -9,23 +9,30 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from sgdnoise import data
-from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.analysis import Estimate, Interval, Reading
 from sgdnoise.claims import Word
 from sgdnoise.experiments.generalization_gap.findings import CLAIMS, STEPS, no_gap
 from sgdnoise.experiments.generalization_gap.grid import RUNGS, SWITCHES
 from sgdnoise.experiments.generalization_gap.ladder import (
     RECIPES,
+    apart,
     at,
+    by_seed,
     closed,
+    end,
+    farther,
     has,
     ladders,
     lost_runs,
     main,
     momentum_left,
     other_ladders,
+    paired,
+    row_of,
     rows,
     step,
 )
+from sgdnoise.papers.numbers import table
 from sgdnoise.phrases import enumerated
 from sgdnoise.schedule import H17_REGIMES
 from sgdnoise.study.grid import Key
@@ -188,7 +195,7 @@ _CHANGES = {rung: RECIPES[rung] for rung in ("+LR", "+GBN")} | {
 
 
 LENGTHS = ("cpu", "paper")
-"""The scales whose judged ladders differ in nothing but their length."""
+"""The scales whose judged ladders are one grid at two lengths."""
 
 
 def at_two_lengths(reading: Reading, others: Sequence[Reading]) -> str:
@@ -208,14 +215,49 @@ def at_two_lengths(reading: Reading, others: Sequence[Reading]) -> str:
         updates = rows(main(one)).set_index("rung").updates["LB"]
         told.append(f"At scale `{scale}` it makes {updates:,}: {changes}.")
     scales = enumerated(f"`{scale}`" for scale in LENGTHS)
-    return (
-        f"The judged ladders of scales {scales} differ in their length alone, and so in how many "
-        f"updates the large batch (LB) makes. {' '.join(told)}"
-    )
+    devices = {scale: enumerated(main(at_scale[scale]).devices) for scale in LENGTHS}
+    differ = f"The judged ladders of scales {scales} differ in their length"
+    if len(set(devices.values())) == 1:
+        differ += " alone, and so in how many updates the large batch (LB) makes."
+    else:
+        where = enumerated(f"{device} at `{scale}`" for scale, device in devices.items())
+        differ += (
+            f", and in the device that trained them: {where}. With the length goes the number of "
+            "updates that the large batch (LB) makes."
+        )
+    return f"{differ} {' '.join(told)}"
+
+
+LARGER = ("gpu", "paper")
+"""The scales whose grids have convolutional nets on all images."""
+
+
+def nets_on_all_images(reading: Reading, others: Sequence[Reading]) -> str:
+    """Which convolutional nets other scales plan to train on all images, and what is run of it.
+
+    Args:
+        reading: of the page.
+        others: of the same experiment, at all of `LARGER`.
+    """
+    found = [
+        (s.needed[0].model, config.id in one.records)
+        for one in others
+        for s in one.states
+        if s.needed[0].dataset != "mnist"
+        for config in s.needed
+    ]
+    made = sum(there for _, there in found)
+    nets = enumerated(dict.fromkeys(net_name(model) for model, _ in found))
+    scales = enumerated(f"`{one.study.scale}`" for one in others)
+    run = f"{made} of {len(found)} runs have" if made else f"none of {len(found)} runs has"
+    return f"The grids of scales {scales} plan {nets} on all images; {run} been made."
 
 
 def judged_ladder(reading: Reading) -> str:
-    """Which of several ladders is judged, and how long it is; empty where there is only one."""
+    """Which of several ladders is judged, and how long it is; empty where there is only one.
+
+    Also which of the others have runs, and which are planned alone.
+    """
     named = ladders(reading)
     config = named.pop("").states[0].needed[0]
     if not named:
@@ -226,9 +268,26 @@ def judged_ladder(reading: Reading) -> str:
     )
     return (
         f"The ladder that is judged is H17's {net_name(config.model)} on all of "
-        f"{data_in_words([config])}, for {length}. The ladders of {enumerated(named)} stand beside "
-        "it, and the settings that follow are those of all of them together."
+        f"{data_in_words([config])}, for {length}. {_beside(named)} The settings that follow are "
+        "those of all of them together."
     )
+
+
+def _beside(named: Mapping[str, Reading]) -> str:
+    """Which ladders have runs, and of which there is no more than a grid."""
+    run = [name for name, one in named.items() if one.runs]
+    planned = [name for name, one in named.items() if not one.runs]
+    said = []
+    if run:
+        said.append(f"{_ladders_of(run)} {'stands' if len(run) == 1 else 'stand'} beside it.")
+    if planned:
+        verb = "is" if len(planned) == 1 else "are"
+        said.append(f"{_ladders_of(planned)} {verb} planned, and not run.")
+    return " ".join(said)
+
+
+def _ladders_of(names: Sequence[str]) -> str:
+    return f"The {'ladder' if len(names) == 1 else 'ladders'} of {enumerated(names)}"
 
 
 # The sweeps that a sentence below waits for, where the scale has them.
@@ -260,7 +319,7 @@ def ghost_noise(reading: Reading) -> str:
 def switches(reading: Reading) -> pd.DataFrame | str:
     """What H17's public code does beside its paper, rung by rung: each switch's own effect.
 
-    Empty where the scale has no such runs.
+    By the runs that share a seed. Empty where the scale has no such runs.
     """
     if not has(reading, *(at("SB", **fields) for fields in SWITCHES.values())):
         return ""
@@ -286,9 +345,73 @@ _SWITCHED = {
 
 
 def _switched(reading: Reading, key: Key, other: Key) -> str:
-    return (
-        lost_runs(reading, (key, other)) or _shown(step(reading, key, other)) or "not yet measured"
-    )
+    if lacking := _no_pairs(reading, key, other):
+        return lacking
+    differences = apart(by_seed(reading, key), by_seed(reading, other))
+    found = str(Estimate.mean(differences)) if any(differences) else "0 in every run"
+    return found if _settled(reading, key, other) else f"{found}, so far"
+
+
+def _no_pairs(reading: Reading, key: Key, other: Key) -> str:
+    """What a comparison by seeds lacks: no run lost, one kind of device, and a seed in common."""
+    if lost := lost_runs(reading, (key, other)):
+        return lost
+    devices = reading.part(frozenset({key, other}).__contains__).devices
+    if len(devices) > 1:
+        return f"trained on {enumerated(devices)}, and so not compared"
+    return "" if apart(by_seed(reading, key), by_seed(reading, other)) else "not yet measured"
+
+
+def _settled(reading: Reading, *keys: Key) -> bool:
+    return all(state.settled for state in reading.states if state.sweep.key in keys)
+
+
+def what_switches_change(reading: Reading) -> str:
+    """At which rungs each switch changes the accuracy, of those whose runs are all there.
+
+    Empty where there are none.
+    """
+    said = []
+    for name, fields in SWITCHES.items():
+        groups: dict[str, list[str]] = {}
+        for rung in RUNGS:
+            key, other = at(rung, **fields), at(rung)
+            there = has(reading, key) and _settled(reading, key, other)
+            if not there or _no_pairs(reading, key, other):
+                continue
+            does = _does(apart(by_seed(reading, key), by_seed(reading, other)))
+            groups.setdefault(does, []).append(rung)
+        if not groups:
+            continue
+        parts = [f"{does} at {enumerated(groups[does])}" for does in _CAN_DO if does in groups]
+        said.append(f"{_SWITCH[name]} {'; it '.join(parts)}.")
+        if name == "clip_steps" and _NOTHING in groups:
+            said.append(
+                f"So at {enumerated(groups[_NOTHING])} the code's clipping and the paper's come to "
+                "the same."
+            )
+    return " ".join(said)
+
+
+_CAN_DO = _LOWERS, _RAISES, _NOTHING, _UNSURE = (
+    "lowers the accuracy",
+    "raises the accuracy",
+    "changes no run's accuracy",
+    "makes no difference that can be told",
+)
+"""What a switch does at a rung, in the order in which it is told."""
+
+_SWITCH = {
+    "momentum_reset": "Resetting the momentum at each epoch",
+    "clip_steps": "Clipping in the first ten updates only, and not in all,",
+}
+
+
+def _does(differences: Sequence[float]) -> str:
+    if not any(differences):
+        return _NOTHING
+    interval = Estimate.mean(differences).interval
+    return _LOWERS if interval.high < 0 else _RAISES if interval.low > 0 else _UNSURE
 
 
 def gap_of_the_code(reading: Reading) -> str:
@@ -303,4 +426,58 @@ def gap_of_the_code(reading: Reading) -> str:
         "With the momentum reset, as in the public code, the large batch (LB) minus the small "
         f"batch (SB) is {step(reading, large, small)} points; without it, "
         f"{step(reading, at('LB'), at('SB'))}."
+    )
+
+
+# --- How far the weights go -------------------------------------------------------------------
+
+
+def distance_table(reading: Reading) -> pd.DataFrame:
+    """How far each rung ends from its start, beside SB and beside what it loses to SB."""
+    drawn = main(reading)
+    found = []
+    for state in drawn.states:
+        key, ends = state.sweep.key, list(by_seed(drawn, state.sweep.key, end).values())
+        if not ends:
+            continue
+        row = row_of(state, drawn.records)
+        log = farther(drawn, key, at("SB")).interval
+        ratio = Interval(2**log.value, 2**log.low, 2**log.high)
+        small = key == at("SB")
+        found.append(
+            {
+                "Rung": row["rung"],
+                "Seeds": f"{len(ends)}" + (f" of {row['wanted']}" if not state.settled else ""),
+                "Updates": f"{row['updates']:,}",
+                "Distance at the end": f"{sum(ends) / len(ends):.3g}",
+                "Divided by SB's": "" if small else str(ratio),
+                "Accuracy minus SB's, in points": (
+                    "" if small else str(paired(drawn, key, at("SB")))
+                ),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+# --- What S20 has -----------------------------------------------------------------------------
+
+H17_LARGE = 4096
+"""H17's large batch."""
+
+
+def s20_at_equal_updates(reading: Reading) -> str:
+    """What a batch of H17's size reaches in S20's own table of equal updates."""
+    printed = table("S20-T1").set_index("batch_size").test_accuracy
+    theirs = printed[H17_LARGE]
+
+    def than(size: int) -> str:
+        apart = theirs - printed[size]
+        return f"{abs(apart):.1f} points {'more' if apart > 0 else 'less'} than {size:,}"
+
+    small, *_, last = sizes = [int(size) for size in printed.index]
+    best = max(sizes, key=printed.__getitem__)
+    return (
+        f"In S20's own table 1, at equal updates, a batch of H17's size, {H17_LARGE:,}, reaches "
+        f"{theirs:.1f} %. That is {than(small)}, the smallest batch, and {than(best)}, the best. "
+        f"The largest, {last:,}, reaches {printed[last]:.1f} %."
     )

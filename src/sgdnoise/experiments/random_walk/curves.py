@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdnoise.analysis import Reading
+from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import SweepState
 from sgdnoise.theory import growth
@@ -80,3 +80,24 @@ def final_distances(reading: Reading, state: SweepState) -> dict[int, float]:
         seed: record.metrics.get("distance") for seed, record in finished(reading, state).items()
     }
     return {seed: end for seed, end in ends.items() if end}
+
+
+# --- Which of two laws leads ---------------------------------------------------------------------
+
+TOLD_APART = 2.0
+"""ΔAIC within which two laws have equal support (Burnham and Anderson 2002): a rule of thumb for
+points that are independent, as those of a curve are not."""
+
+LEADS = "log t leads", "the power law leads", "the two do equally well"
+"""What ΔAIC says of the two laws, the lead of log t first."""
+
+
+def leading(lead: float) -> str:
+    """Which of two laws leads, by ΔAIC: that of c t^p minus that of a + b log t."""
+    return LEADS[0 if lead > TOLD_APART else 1 if lead < -TOLD_APART else 2]
+
+
+def surely(lead: Estimate) -> bool:
+    """Whether the interval of a ΔAIC by which a law leads stays clear of where both do as well."""
+    reaches = any(lead.interval.holds(end) for end in (-TOLD_APART, TOLD_APART))
+    return abs(lead.value) <= TOLD_APART or not reaches

@@ -125,7 +125,10 @@ def measured_sizes(reading: Reading) -> list[int]:
 
 
 def laws_at(reading: Reading, size: int) -> go.Figure:
-    """Every seed's distances at one batch size, beside the two laws fitted to their mean."""
+    """Every seed's distances at one batch size, beside the two laws fitted to their mean.
+
+    ΔAIC is that of the claim: the mean over seeds, each of its own curve.
+    """
     state = curves.constant_rate(reading, SAME)[size]
     fig = figure(
         x="updates t",
@@ -165,10 +168,12 @@ def laws_at(reading: Reading, size: int) -> go.Figure:
                     line={"color": colour, "dash": dash},
                     name=f"{name}: R² {law.r_squared:.3f}",
                 )
+            lead = findings.leads_by_size(reading)[size]
+            said = curves.leading(lead.value) + ("" if curves.surely(lead) else ", not surely")
             fig.update_layout(
                 title={
-                    "text": f"B = {size:,}: the line in log t has R² {log.r_squared:.3f}, "
-                    f"the power {power.r_squared:.3f}"
+                    "text": f"B = {size:,}: {said}; ΔAIC {lead} over seeds "
+                    f"(R² {log.r_squared:.3f} and {power.r_squared:.3f})"
                 }
             )
     return provenance(fig, source(reading))

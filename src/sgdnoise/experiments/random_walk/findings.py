@@ -18,6 +18,7 @@ from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import Estimate
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.random_walk.curves import (
+    TOLD_APART,
     WINDOW,
     constant_rate,
     each,
@@ -33,10 +34,6 @@ from sgdnoise.study.grid import Key
 from sgdnoise.theory import growth, random_walk
 
 FloatArray = NDArray[np.float64]
-
-TOLD_APART = 2.0
-"""ΔAIC within which two laws have equal support (Burnham and Anderson 2002): a rule of thumb for
-points that are independent, as those of a curve are not."""
 
 PROPORTIONAL = 0.1
 """How far from 1 a power may be that still counts as proportional."""

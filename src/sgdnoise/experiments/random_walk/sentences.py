@@ -9,13 +9,17 @@ import numpy as np
 
 from sgdnoise.analysis import Reading
 from sgdnoise.experiments.random_walk.curves import (
+    LEADS,
+    TOLD_APART,
     constant_rate,
     curve,
     final_distances,
     finished,
+    leading,
     slopes_by_size,
+    surely,
 )
-from sgdnoise.experiments.random_walk.findings import TOLD_APART, draws, leads_by_size
+from sgdnoise.experiments.random_walk.findings import draws, leads_by_size
 from sgdnoise.experiments.random_walk.grid import ROOT, SAME
 from sgdnoise.phrases import enumerated
 
@@ -40,22 +44,15 @@ def leads(reading: Reading) -> str:
     if not found:
         return ""
     values = {size: one.value for size, one in found.items()}
-    kinds = {
-        "log t leads": {s: v for s, v in values.items() if v > TOLD_APART},
-        "the power law leads": {s: v for s, v in values.items() if v < -TOLD_APART},
-        "the two do equally well": {s: v for s, v in values.items() if abs(v) <= TOLD_APART},
-    }
+    kinds: dict[str, dict[int, float]] = {said: {} for said in LEADS}
+    for size, value in values.items():
+        kinds[leading(value)][size] = value
     parts = [
         f"at B = {_sizes(list(of), list(found))} {said} (ΔAIC {_span(list(of.values()))})"
         for said, of in kinds.items()
         if of
     ]
-    unsure = [
-        size
-        for size, one in found.items()
-        if any(one.interval.holds(end) for end in (-TOLD_APART, TOLD_APART))
-        and abs(one.value) > TOLD_APART
-    ]
+    unsure = [size for size, one in found.items() if not surely(one)]
     more = (
         f" At B = {_sizes(unsure, list(found))} the interval of ΔAIC reaches within "
         f"±{TOLD_APART:g}, where the two do equally well."
