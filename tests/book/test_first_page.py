@@ -321,26 +321,33 @@ def test_half_a_sweep_has_no_boundary(made, tmp_path):
     assert "Not all of it" in first_page.boundaries(first_page.epoch_budget(part)).data
 
 
-def test_where_they_disagree_a_sentence_a_paper_stands_once_any_word_is_there(tmp_path):
+def test_where_they_disagree_a_sentence_a_paper_always_stands(tmp_path):
     study, store = study_of("discriminating", "cpu"), Store(tmp_path)
+
+    def sentences():
+        reading = Reading(study, store.read(*study.place))
+        return [f"- {one}" for one in findings(study.experiment.name).which_held(reading)]
+
     asked = len(study.needed({}))
-    missing = "runs are missing, which `sgdnoise reproduce discriminating --scale cpu` makes."
-    (said,) = first_page.disagreement(store).data.splitlines()
+    missing = "behind this are missing, which `sgdnoise reproduce discriminating --scale cpu` makes"
+    *held, blank, said = first_page.disagreement(store).data.splitlines()
+    assert held == sentences()
+    assert [line[2:5] for line in held] == ["S20", "H17", "G20"]
+    assert all(": this is not measured yet, because " in line for line in held)
+    assert blank == ""
     # Until the gap is known, the arms wait for it.
     follow = " If they show a gap, more follow: the runs that could close it."
-    assert said.endswith(f"is not measured yet: {asked:,} of {asked:,} {missing}{follow}*")
+    assert said == f"*{asked:,} of {asked:,} runs {missing}.{follow}*"
     *some, last = filled(study, ending()).values()
     store.append(*study.place, some)
     *held, blank, said = first_page.disagreement(store).data.splitlines()
     # Fresh seeds are asked for as the grids are done.
-    assert said == (f"*Part of this is not measured yet: 1 of {len(some) + 1} {missing}*")
-    part = Reading(study, store.read(*study.place))
-    assert held == [f"- {one}" for one in findings(study.experiment.name).which_held(part)]
+    assert said == f"*1 of {len(some) + 1} runs {missing}.*"
+    assert held == sentences()
     assert blank == ""
     store.append(*study.place, [last])
     said = first_page.disagreement(store).data.splitlines()
-    reading = Reading(study, store.read(*study.place))
-    assert said == [f"- {held}" for held in findings(study.experiment.name).which_held(reading)]
+    assert said == sentences()
     assert [line[2:5] for line in said] == ["S20", "H17", "G20"]
 
 

@@ -12,6 +12,7 @@ import pytest
 from IPython.display import HTML, Markdown
 from made_up import noisy, two_regimes
 
+from sgdnoise.analysis.reading import MAIN_PARTS
 from sgdnoise.book.page import Page
 from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, study_of
@@ -190,6 +191,55 @@ def test_from_parts_and_of_a_single_seed_nothing_is_judged(whole, part, tmp_path
     assert (
         page(part).judge(lambda _: "there are none.", lambda key: False).data == "there are none."
     )
+
+
+def on_gpu(of, keep):
+    """The page with the runs of some sweeps, by their keys, from a GPU."""
+    ids = {run.id for state in of.states if keep(dict(state.sweep.key)) for run in state.needed}
+    records = {
+        id: replace(one, provenance={**one.provenance, "device": "NVIDIA H200"})
+        if id in ids
+        else one
+        for id, one in of.records.items()
+    }
+    return Page(of.study, records, of.root)
+
+
+def test_no_sentence_compares_devices(whole):
+    """Nor does any verdict: the reason is the claims' own."""
+    two = on_gpu(page(whole), lambda key: key["batch_size"] > 8)
+    verdict = two.claims[0].judge(two)
+    assert verdict.why == "its records mix devices, CPU and GPU: train them on one."
+    assert two.judge(never).data == f"**Nothing to say yet**: {verdict.why}"
+
+    def of_some(key):
+        return dict(key)["batch_size"] in (8, 16)
+
+    said = two.judge(never, of_some, "this").data
+    assert said == f"**Nothing to say yet of this**: {verdict.why}"
+    # Sweeps that are all of one device are told, whatever others are of.
+    assert two.judge(lambda _: "told", lambda key: dict(key)["batch_size"] > 8).data == "told"
+    assert two.judge(lambda _: "told", lambda key: dict(key)["batch_size"] <= 8).data == "told"
+
+
+def test_a_sentence_of_all_sweeps_tells_variants_of_two_devices_each_by_itself(tmp_path):
+    hill = noisy(lambda config, rate: 98 - 0.4 * (rate + 2) ** 2)
+    store = made_up.fill(tmp_path, EXPERIMENTS["unlimited-epochs"], "digits", 2, hill)
+    one = page(store, 2, "unlimited-epochs")
+    first, *_ = one.variants
+    assert len(one.variants) > 1
+
+    def is_first(key):
+        return set(first) <= set(key.items()) and len(first) == len(set(key) - set(MAIN_PARTS))
+
+    two = on_gpu(one, is_first)
+    assert two.devices == ["CPU", "GPU"]
+    assert two.judge(lambda _: "told").data == "told"
+    # A sentence that names its sweeps is about all of them at once.
+    assert "mix devices" in two.judge(never, lambda key: True).data
+    for some in (is_first, lambda key: not is_first(key)):
+        within = on_gpu(one, lambda key, some=some: key["epochs"] > 100 and some(key))
+        assert "mix devices" in within.judge(never).data
 
 
 def test_no_words_are_no_output(whole):

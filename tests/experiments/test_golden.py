@@ -23,7 +23,7 @@ from sgdnoise.records.store import Store
 FILE = Path(__file__).with_name("golden.json")
 STORE = Store(Path(__file__).parents[2] / "results")
 SENTENCES = {
-    "unlimited-epochs": ("interpolation", "why_not"),
+    "unlimited-epochs": ("how_well_fitted", "why_not"),
     "initial-final-lr": ("bounds",),
     "generalization-gap": ("without_a_gap",),
     "training-set-size": ("boundary_growth",),

@@ -590,7 +590,7 @@ def test_where_everything_diverged_nothing_is_a_nan():
         assert verdict.elsewhere or "every rate diverged" in verdict.why
     names = [trace.name for trace in findings.rates_against_epochs(of, PLAIN).data]
     assert not any("nan" in name for name in names if name)
-    assert findings.interpolation(of) == ""
+    assert findings.how_well_fitted(of) == ""
 
 
 def test_what_is_reached_on_the_edge_of_a_grid_is_not_judged():
@@ -638,23 +638,6 @@ def test_weight_decay_takes_both_slopes():
 
 
 # --- Beside the claims ----------------------------------------------------------------------------
-
-
-def test_how_much_of_the_training_set_the_longest_runs_fit():
-    of = made(scale="cpu", seeds=2)
-    # Of the longest runs some reach 100 of the training accuracies, which are made up here.
-    longest = max(record.config.epochs for record in of.records.values())
-    runs = [r for r in of.records.values() if r.config.epochs == longest]
-    for number, record in enumerate(runs):
-        record.metrics["train_accuracy"] = 100.0 if number < len(runs) // 4 else 99.9
-    share = (len(runs) // 4) / len(runs)
-    assert findings.interpolation(of) == (
-        f"After 40 epochs {share:.0%} of the runs that did not diverge classify every training "
-        "image rightly."
-    )
-    for record in runs:
-        del record.metrics["train_accuracy"]
-    assert findings.interpolation(of) == ""
 
 
 def fitting(parts, lost=lambda config, rate: False):

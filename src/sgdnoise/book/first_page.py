@@ -171,19 +171,17 @@ def boundaries(reading: Reading) -> Markdown:
 
 
 def disagreement(store: Store, scale: str = "cpu") -> Markdown:
-    """Which paper holds where they disagree, a sentence each, and what is missing to tell it."""
+    """Which paper holds where they disagree, a sentence each, and how many runs are missing."""
     study = study_of("discriminating", scale)
     reading = Reading(study, store.read(*study.place))
     found = findings(study.experiment.name)
-    words = {claim.id: claim.judge(reading).word for claim in found.CLAIMS}
-    told = set(words.values()) != {"not measured"}
-    said = [found.held_lines(reading)] if told else []
+    said = [found.held_lines(reading)]
     if reading.missing:
-        what = "Part of this" if told else "Which of them holds where they disagree"
+        words = {claim.id: claim.judge(reading).word for claim in found.CLAIMS}
         asked = len(study.needed(reading.records))
         said.append(
-            f"*{what} is not measured yet: {len(reading.missing):,} of {asked:,} runs are missing, "
-            f"which `{study.command}` makes.{_arms_to_come(reading, words)}*"
+            f"*{len(reading.missing):,} of {asked:,} runs behind this are missing, which "
+            f"`{study.command}` makes.{_arms_to_come(reading, words)}*"
         )
     return Markdown("\n\n".join(said))
 

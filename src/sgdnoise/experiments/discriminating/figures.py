@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,34 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sgdnoise.analysis import Reading, Tuning, best_means, key_name
+from sgdnoise.analysis.needs import no_optimum
+from sgdnoise.chapters import fraction
+from sgdnoise.claims import FITTED
 from sgdnoise.experiments.discriminating.findings import (
     ARMS,
     CLAIMS,
-    LONG,
+    SCALED,
+    SMALL,
     gain_of,
-    gap_at,
-    gap_to_best,
-    key_of,
     no_gap_to_close,
     planned_arms,
-    rows_at,
 )
 from sgdnoise.experiments.discriminating.grid import (
     ALL_IMAGES,
     BEST,
     IMAGES,
-    LONGER,
     MOST,
     UPDATES,
+)
+from sgdnoise.experiments.discriminating.measured import (
+    BUDGETS,
+    LONG,
+    NOT_YET,
+    Gap,
+    gap_to_best,
+    gaps_at,
+    key_of,
+    rows_at,
 )
 from sgdnoise.figures.forest import forest
 from sgdnoise.figures.tables import power_of_two
@@ -46,8 +56,6 @@ from sgdnoise.figures.theme import (
 )
 from sgdnoise.figures.tuned import common_exponents, frame_of, source, ticks_at
 from sgdnoise.study.grid import Key
-
-BUDGETS = (UPDATES, *LONGER)
 
 
 def by_batch(reading: Reading) -> go.Figure:
@@ -115,20 +123,14 @@ def _high(one: Any) -> float:
 
 
 def _gaps(reading: Reading) -> str:
-    """How far the best other batch is ahead with fewest and with most updates."""
-    settled = {state.sweep.key for state in reading.states if state.settled}
-    said, measured_at = [], 0
-    for updates in (UPDATES, MOST):
-        rows = rows_at(reading, updates)
-        if not settled >= set(rows.key):
-            said.append(f"not yet complete with {updates:,} updates")
-            continue
-        measured_at += 1
-        if rows.test_accuracy_mean.isna().any():
-            return "Not every batch size has a rate that does not diverge"
-        said.append(f"{gap_at(reading, updates).size} points with {updates:,} updates")
-    if not measured_at:
+    """How far the best other batch is ahead with each number of updates."""
+    found = gaps_at(reading)
+    if all(gap == NOT_YET for gap in found.values()):
         return "Not all of these runs have been made yet"
+    said = [
+        f"{f'{gap.size} points' if isinstance(gap, Gap) else gap} with {updates:,} updates"
+        for updates, gap in found.items()
+    ]
     return f"Lead of the best other batch over B = {IMAGES:,}: {', '.join(said)}"
 
 
@@ -266,6 +268,9 @@ def _finding(rows: Mapping[str, Mapping[str, Any]], gap: float) -> str:
 
 # --- One pass -----------------------------------------------------------------------------------
 
+ONE_PASS = (16, 48)
+"""The batch sizes that see no image twice in as many updates."""
+
 
 def passes_table(reading: Reading) -> pd.DataFrame:
     """What equal updates reach on 1,000 images, seen many times, and on 50,000."""
@@ -282,26 +287,79 @@ def passes_table(reading: Reading) -> pd.DataFrame:
                 for size, images in zip(rows.batch_size, rows.train_size, strict=True)
             ],
             "Fresh seeds (%)": [_in_words(reading, key) for key in rows.key],
+            "Training accuracy (%)": [
+                f"{fit:.1f}" if math.isfinite(fit := _fresh_fit(reading, key)) else "–"
+                for key in rows.key
+            ],
         }
     )
 
 
+def _sees(key: Key, images: int, batch_sizes: tuple[int, ...] = ONE_PASS) -> bool:
+    of = dict(key)
+    return of.get("train_size") == images and of["batch_size"] in batch_sizes
+
+
+_OFTEN = partial(_sees, images=IMAGES)
+"""What sees each image many times, at the batch sizes that can do without."""
+
+
+def about_one_pass(key: Key) -> bool:
+    """Of a sweep's key, whether `one_pass` waits for it: the larger batch's many passes it tells
+    once they are there, for what the smaller one lacks is known without them.
+    """
+    return _sees(key, ALL_IMAGES) or _sees(key, IMAGES, ONE_PASS[:1])
+
+
 def one_pass(reading: Reading) -> str:
-    """What a larger batch gains where no image is seen twice, and where all are often, in words."""
-    gains = []
-    for images in (ALL_IMAGES, IMAGES):
-        small, large = (
-            reading.reached(key_of(reading, size, train_size=images)) for size in ONE_PASS
-        )
-        gains.append(f"{large - small} points")
-    return (
-        f"With {UPDATES:,} updates B = {ONE_PASS[1]} is {gains[0]} above B = {ONE_PASS[0]} where "
-        f"no image is seen twice, and {gains[1]} on {IMAGES:,} images."
+    """Whether one pass against many tells what noise is good for, and by which numbers.
+
+    It could where the smaller batch leads in many passes, a lead that one pass might take away, and
+    has fitted its images, so that it lacks no training.
+    """
+    small, large = ONE_PASS
+    fresh, often = (
+        [key_of(reading, size, train_size=n) for size in ONE_PASS] for n in (ALL_IMAGES, IMAGES)
     )
+    part = reading.part(_OFTEN)
+    known = not part.waiting and len(part.devices) == 1
+    if lost := no_optimum(reading, [*fresh, *(often if known else often[:1])]):
+        return f"**One pass is not compared with many**: {lost}"
+    gain, many = (reading.reached(b) - reading.reached(a) for a, b in (fresh, often))
+    fit, *fits = (_fresh_fit(reading, key) for key in (often[0], *fresh))
+    trained, leads = fit >= FITTED, known and many.interval.high < 0
+    said = []
+    if not (trained and leads):
+        said.append("**One pass against many cannot tell here what noise is good for.**")
+    if known:
+        ahead = f"On {IMAGES:,} images, seen many times, B = {large} is {many} points above "
+        lead = "no lead" if many.interval.low > 0 else "no sure lead"
+        no_lead = "" if leads else f": the smaller batch has {lead} that one pass could take away"
+        said.append(f"{ahead}B = {small}{no_lead}.")
+    if not trained:
+        said.append(
+            f"With {UPDATES:,} updates B = {small} gets only {fit:.3g} % of its {IMAGES:,} "
+            "training images right: what it lacks is training."
+        )
+    if not known:
+        why = "comes from another device" if not part.waiting else "is not yet measured"
+        said.append(f"What B = {large} reaches on {IMAGES:,} images {why}.")
+    said.append(f"Where no image is seen twice, B = {large} is {gain} points above B = {small}.")
+    if fits[1] > fits[0]:
+        right = f"{fits[1]:.3g} % of them right against {fits[0]:.3g} %"
+        said.append(
+            f"It is ahead on the {ALL_IMAGES:,} training images, too, {right}: it is trained "
+            "further."
+        )
+    return " ".join(said)
 
 
-ONE_PASS = (16, 48)
-"""The batch sizes that see no image twice in as many updates."""
+def _fresh_fit(reading: Reading, key: Key) -> float:
+    """Percent of the training images that fresh seeds get right at a sweep's tuned rate."""
+    (state,) = (state for state in reading.states if state.sweep.key == key)
+    runs = [reading.records[run] for run in state.fresh_runs if run in reading.records]
+    right = [run.metrics.get("train_accuracy") for run in runs]
+    return float(np.mean([one for one in right if one is not None] or [math.nan]))
 
 
 def _in_words(reading: Reading, key: Key) -> str:
@@ -310,3 +368,41 @@ def _in_words(reading: Reading, key: Key) -> str:
         return "not yet measured"
     half = found.interval.half
     return f"{found.value:.2f}" + (f" ± {half:.2f}" if math.isfinite(half) else " (one seed)")
+
+
+# --- Scaling the learning rate ------------------------------------------------------------------
+
+RULES = {"not at all": 0.0, "by the root": 0.5, "in proportion": 1.0}
+"""How the learning rate grows with the batch: its power of k."""
+
+BUDGET_POWERS = {"updates": 0.0, "epochs": -1.0}
+"""What is equal, and the power of k by which the number of updates goes."""
+
+_POWERS = {-2.0: "1/k²", -1.0: "1/k", -0.5: "1/√k", 0.0: "1", 0.5: "√k", 1.0: "k"}
+
+
+def bookkeeping() -> pd.DataFrame:
+    """What k times the batch does to drift and diffusion, by budget and rule of the learning rate.
+
+    The drift is the sum of the learning rates, ε times the updates: so far the mean gradient moves
+    the weights, per unit of it. The diffusion is the sum of ε²/B: the variance that the noise of
+    independent batches adds up, if they are small beside the training set. The figures in brackets
+    are for the batches that `SCALED` compares.
+    """
+    k = BEST / SMALL
+    rows = []
+    for equal in SCALED:
+        for rule, rate in RULES.items():
+            updates = BUDGET_POWERS[equal]
+            powers = {
+                "Learning rate ×": rate,
+                "Updates ×": updates,
+                "Drift ×": updates + rate,
+                "Diffusion ×": updates + 2 * rate - 1,
+            }
+            told = {
+                name: _POWERS[power] + (f" ({fraction(k**power)})" if power else "")
+                for name, power in powers.items()
+            }
+            rows.append({"Equal": equal, "The learning rate grows": rule, **told})
+    return pd.DataFrame(rows)

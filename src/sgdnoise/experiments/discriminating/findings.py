@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,17 @@ from sgdnoise.experiments.discriminating.grid import (
     MOST,
     UPDATES,
 )
-from sgdnoise.phrases import enumerated
+from sgdnoise.experiments.discriminating.measured import (
+    LONG,
+    Gap,
+    gap_at,
+    gap_to_best,
+    gaps_so_far,
+    key_of,
+    rows_at,
+    told,
+)
+from sgdnoise.phrases import enumerated, not_complete
 from sgdnoise.study.grid import Key
 
 ARMS = {
@@ -44,42 +54,6 @@ ARMS = {
 
 
 # --- The gap ------------------------------------------------------------------------------------
-
-
-def key_of(reading: Reading, batch_size: int = IMAGES, **parts: Any) -> Key:
-    """The key of the sweep with a batch size, and an arm or a number of updates."""
-    wanted = {"batch_size": batch_size, **parts}.items()
-    (key,) = [s.sweep.key for s in reading.states if wanted <= dict(s.sweep.key).items()]
-    return key
-
-
-def rows_at(reading: Reading, updates: int) -> pd.DataFrame:
-    """The tuned batch sizes with so many updates, the largest last."""
-    rows = reading.optima()
-    return rows[rows.updates == updates].sort_values("batch_size").reset_index(drop=True)
-
-
-class Gap(NamedTuple):
-    """How far the largest batch stays behind another: `size` in points, by fresh seeds."""
-
-    small: Any
-    large: Any
-    size: Estimate
-
-
-def gap_at(reading: Reading, updates: int) -> Gap:
-    """The gap below the other batch that the tuning's seeds find best, so that fresh ones judge."""
-    rows = rows_at(reading, updates)
-    others, large = rows.iloc[:-1], rows.iloc[-1]
-    small = others.iloc[int(others.test_accuracy_mean.argmax())]
-    return Gap(small, large, reading.reached(small.key) - reading.reached(large.key))
-
-
-def gap_to_best(reading: Reading) -> Gap:
-    """The gap below the batch size that the arms borrow from, with as many updates as they have."""
-    rows: dict[Any, Any] = {row.batch_size: row for row in rows_at(reading, MOST).itertuples()}
-    small, large = rows[BEST], rows[IMAGES]
-    return Gap(small, large, reading.reached(small.key) - reading.reached(large.key))
 
 
 def _untuned(reading: Reading, keys: Iterable[Key]) -> str:
@@ -96,12 +70,7 @@ def _no_gap(*gaps: tuple[Gap, int]) -> str:
     """That none of the gaps, each at its number of updates, is sure; empty where one is."""
     if any(gap.size.interval.low > 0 for gap, _ in gaps):
         return ""
-    said = [
-        f"with {updates:,} updates B = {gap.small.batch_size:,} is {gap.size} points above "
-        f"B = {gap.large.batch_size:,}"
-        for gap, updates in gaps
-    ]
-    return f"there is no gap to explain: {', and '.join(said)}."
+    return f"there is no gap to explain: {told(gaps)}."
 
 
 def _gap_lacks(reading: Reading, shown: tuple[int, ...], beside: tuple[int, ...] = ()) -> str:
@@ -233,10 +202,13 @@ SMALL = 64
 """The batch whose tuned rate is scaled up to that of `BEST`, four times as large."""
 
 SCALED = {
-    "updates": tuple((updates, updates) for updates in (UPDATES, *LONGER)),
+    "updates": tuple((updates, updates) for updates in LONGER),
     "epochs": ((MOST, UPDATES),),
 }
-"""What is equal, and pairs of updates: with which the rate is tuned, and with which scaled."""
+"""What is equal, and pairs of updates: with which the rate is tuned, and with which scaled.
+
+Equal updates leave out `UPDATES`, whose runs are another experiment's, and another device's.
+"""
 
 
 class _Scaled(NamedTuple):
@@ -298,12 +270,21 @@ def linear_less_root(reading: Reading, equal: str) -> Estimate:
     return Estimate.average(differences)
 
 
+def _pairs(equal: str) -> str:
+    """The numbers of updates at which the two rates are compared, in words."""
+    if equal == "updates":
+        return f"{enumerated(f'{used:,}' for _, used in SCALED[equal])}, averaged"
+    ((tuned, used),) = SCALED[equal]
+    return f"{tuned:,} updates of B = {SMALL} and {used:,} of B = {BEST}"
+
+
 def linear_is_worse(reading: Reading, equal: str) -> Verdict:
     """Whether the rate in proportion to the batch does worse than that by its root."""
     found, factor = linear_less_root(reading, equal), BEST / SMALL
     return directional(
         f"at B = {BEST}, {factor:g} times the tuned rate of B = {SMALL} reaches {found} points "
-        f"more than {math.sqrt(factor):g} times, at equal {equal}, by the runs of its grid.",
+        f"more than {math.sqrt(factor):g} times, at equal {equal} ({_pairs(equal)}), by the runs "
+        "of its grid.",
         found,
         unit="points",
         sign=-1,
@@ -322,8 +303,14 @@ def _stands_beside(key: Key, arms: tuple[str, ...]) -> bool:
     return _has_arm(key, arms) or dict(key).get("updates") == MOST
 
 
-LONG = partial(_has_arm, arms=("plain", "longer"))
-"""The plain sweeps with any number of updates."""
+def _is_scaled(key: Key, equal: str) -> bool:
+    """Whether it is a sweep that a rate is taken from, or one in which it is looked up."""
+    of = dict(key)
+    return any(
+        (of.get("batch_size"), of.get("updates")) in ((SMALL, tuned), (BEST, used))
+        for tuned, used in SCALED[equal]
+    )
+
 
 _LONGER = partial(_has_arm, arms=("longer",))
 """Those with more updates than the fair constant step budget."""
@@ -357,7 +344,7 @@ CLAIMS = (
             f"H17-C3.linear-scaling-worse.{equal}",
             partial(linear_is_worse, equal=equal),
             needs=partial(_cannot_scale, equal=equal),
-            of=LONG,
+            of=partial(_is_scaled, equal=equal),
         )
         for equal in SCALED
     ),
@@ -412,7 +399,7 @@ def disagreements(reading: Reading) -> pd.DataFrame:
     rows = []
     for question, s20, h17, g20, ids in QUESTIONS:
         # Two claims on the same numbers give the same reasons: once is enough.
-        why = dict.fromkeys(judged[name].why for name in ids)
+        why = dict.fromkeys(_measured(reading, name, judged[name]) for name in ids)
         rows.append(
             {
                 "Question": question,
@@ -424,6 +411,20 @@ def disagreements(reading: Reading) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _measured(reading: Reading, name: str, verdict: Verdict) -> str:
+    """A claim's reasons; where it has no number, what they are about and what is known so far."""
+    *_, last = name.split(".")
+    if last in SCALED:
+        return verdict.why if verdict.effect is not None else f"at equal {last}, {verdict.why}"
+    if verdict.word != "not measured":
+        return verdict.why
+    (claim,) = (claim for claim in CLAIMS if claim.id == name)
+    if any(claim.of((("arm", arm),)) for arm in ARMS):
+        waits = f"this waits for a gap with {MOST:,} updates: "
+        return ("" if planned_arms(reading) else waits) + verdict.why
+    return f"{verdict.why} {gaps_so_far(reading)}".strip()
 
 
 def _who(claim: str) -> str:
@@ -441,10 +442,11 @@ POSITIONS = {
 
 
 def which_held(reading: Reading) -> tuple[str, ...]:
-    """A sentence a paper, by the words of its claims: what held here and what did not."""
-    judged = [(claim, claim.judge(reading).word) for claim in CLAIMS]
+    """A sentence a paper, by the words of its claims: what held here, what did not, what waits."""
+    judged = [(claim, claim.judge(reading)) for claim in CLAIMS]
     return tuple(
-        _held(paper, [one for one in judged if one[0].id.startswith(paper)]) for paper in POSITIONS
+        _held(reading, paper, [one for one in judged if one[0].id.startswith(paper)])
+        for paper in POSITIONS
     )
 
 
@@ -456,10 +458,39 @@ def held_lines(reading: Reading) -> str:
     return "\n\n".join([lines, *(f"Not tested here means that {reason}" for reason in why)])
 
 
-def _held(paper: str, judged: list[tuple[Claim, Word]]) -> str:
+def _held(reading: Reading, paper: str, judged: list[tuple[Claim, Verdict]]) -> str:
     said = []
     for word in get_args(Word):
-        mine = [f"“{claim.stated.statement}”" for claim, found in judged if found == word]
-        if mine:
-            said.append(f"{word} {'is' if len(mine) == 1 else 'are'} {enumerated(mine)}")
+        mine = [claim for claim, found in judged if found.word == word]
+        if mine and word != "not measured":
+            said.append(f"{word} {_are(mine)} {_statements(mine)}")
+    waiting = [one for one in judged if one[1].word == "not measured"]
+    why = _not_yet(reading, waiting)
+    if len(waiting) == len(judged) and len(why) == 1:
+        said.append(f"this is not measured yet, because {enumerated(why)}")
+    elif waiting:
+        parts = [f"{_statements(claims)}, because {one}" for one, claims in why.items()]
+        are = _are([claim for claim, _ in waiting])
+        said.append(f"not measured yet {are} {', and '.join(parts)}")
     return f"{paper} says that {POSITIONS[paper]}: {'; '.join(said)}."
+
+
+def _are(claims: list[Claim]) -> str:
+    return "is" if len(claims) == 1 else "are"
+
+
+def _statements(claims: list[Claim]) -> str:
+    return enumerated(f"“{claim.stated.statement}”" for claim in claims)
+
+
+def _not_yet(reading: Reading, waiting: list[tuple[Claim, Verdict]]) -> dict[str, list[Claim]]:
+    """Claims without a word by what they wait for, in a few words, their sweeps counted once."""
+    by_sweeps = [claim for claim, _ in waiting if reading.part(claim.of).waiting]
+    states = [s for s in reading.states if any(claim.of(s.sweep.key) for claim in by_sweeps)]
+    count = not_complete(sum(not state.settled for state in states), len(states))
+    found: dict[str, list[Claim]] = {}
+    for claim, verdict in waiting:
+        # Without what to do about it, which follows a colon.
+        why = count if claim in by_sweeps else verdict.why.partition(":")[0].rstrip(".")
+        found.setdefault(why, []).append(claim)
+    return found

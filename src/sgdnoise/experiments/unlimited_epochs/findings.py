@@ -255,23 +255,6 @@ def weight_decay(reading: Reading) -> Verdict:
     )
 
 
-def interpolation(reading: Reading) -> str:
-    """How much of the training set the longest runs fit, which a small training loss hides."""
-    longest = reading.optima().epochs.max()
-    fitted = [
-        float(record.metrics["train_accuracy"] or 0.0)
-        for record in reading.records.values()
-        if record.config.epochs == longest and record.metrics.get("train_accuracy") is not None
-    ]
-    if not fitted:
-        return ""
-    share = sum(value == 100 for value in fitted) / len(fitted)
-    return (
-        f"After {longest:,g} epochs {share:.0%} of the runs that did not diverge classify every "
-        "training image rightly."
-    )
-
-
 def _net(variant: Key) -> str:
     """What the nets of a variant have or lack, in words."""
     from sgdnoise.figures.tuned import variant_name
