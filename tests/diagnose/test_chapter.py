@@ -13,7 +13,7 @@ import torch
 
 from sgdnoise import cli
 from sgdnoise.analysis.intervals import Interval
-from sgdnoise.diagnose import chapter, diagnose, example, problem_of
+from sgdnoise.diagnose import chapter, diagnose, example, problem_of, report
 from sgdnoise.diagnose.verified import Tried, word_of
 from sgdnoise.experiments import study_of
 from sgdnoise.records.store import Store
@@ -77,8 +77,7 @@ def test_the_answer_is_what_the_command_prints():
     problem = problem_of(example.digits())
     assert problem.setting.batch_size == example.BATCH_SIZE
     assert problem.setting.learning_rate == example.RATE
-    found = diagnose(problem, silent=True)
-    assert found.sentences[0] in chapter.answer().data
+    assert report.text(diagnose(problem, silent=True)) in chapter.answer().data
 
 
 def test_tried_settings_have_one_temperature_and_their_words_are_counted():

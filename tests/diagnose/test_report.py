@@ -43,7 +43,9 @@ def test_what_is_not_asked_is_not_made_up():
 
 def test_the_text_has_the_meaning_first_and_then_every_number(found):
     text = report.text(found)
-    assert text.startswith(found.sentences[0])
+    said, _, _ = text.partition("\n\n")
+    assert said.replace("\n  ", " ").splitlines() == found.sentences
+    assert max(map(len, said.splitlines())) <= 88
     for name, value in report.rows(found):
         assert re.search(f"^{re.escape(name)} +{re.escape(value)}$", text, re.M)
     assert not re.search(r"\bnan\b|\binf\b", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -74,7 +75,12 @@ def text(diagnosis: Diagnosis) -> str:
     """The diagnosis for a terminal: what it means first, then the numbers."""
     width = max(len(name) for name, _ in rows(diagnosis)) + 2
     numbers = [f"{name:<{width}}{value}" for name, value in rows(diagnosis)]
-    return "\n".join([*diagnosis.sentences, "", *numbers])
+    said = [textwrap.fill(line, _WIDTH, subsequent_indent="  ") for line in diagnosis.sentences]
+    return "\n".join([*said, "", *numbers])
+
+
+_WIDTH = 88
+"""Characters of a line."""
 
 
 # --- The picture ---------------------------------------------------------------------------------
