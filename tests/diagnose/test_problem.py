@@ -69,6 +69,13 @@ def test_sgd_tells_rate_momentum_and_weight_decay():
     assert problem.setting == Setting(None, 0.1, 0.9, 1e-4)
 
 
+def test_the_parts_may_be_named():
+    optimizer = torch.optim.SGD(NET.parameters(), lr=0.1)
+    named = {"data": (X, Y), "loss_fn": LOSS, "model": NET, "optimizer": optimizer}
+    assert problem_of(named).setting == Setting(None, 0.1)
+    assert problem_of({**named, "optimizer": None}).setting == Setting()
+
+
 def parts():
     return [{"params": [NET.weight]}, {"params": [NET.bias], "lr": 0.2}]
 
@@ -88,6 +95,8 @@ class NoLength(Dataset):
     [
         (NET, "must return .* got Linear"),
         ((NET, LOSS), "got 2 values"),
+        ({"model": NET, "loss_fn": LOSS}, "gave no data"),
+        ({"net": NET, "loss_fn": LOSS, "data": (X, Y)}, "gave 'net', which is none of model"),
         ((LOSS, NET), "got 2 values"),
         (("net", LOSS, (X, Y)), "must be a torch.nn.Module"),
         ((NET, "loss", (X, Y)), "the loss must be a function"),

@@ -6,7 +6,7 @@ import copy
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from sgdnoise.curvature import LossFunction
 from sgdnoise.errors import FailureError, InputError, shown
+from sgdnoise.phrases import enumerated
+
+PARTS = ("model", "loss_fn", "data", "optimizer")
 
 WANTED = "(model, loss_fn, data) or (model, loss_fn, data, optimizer)"
 
@@ -152,7 +155,8 @@ def problem_of(given: Any, name: str = "the function") -> Problem:
     """A problem from what a user's function returned.
 
     Args:
-        given: (model, loss_fn, data) or (model, loss_fn, data, optimizer). The data are two
+        given: (model, loss_fn, data) or (model, loss_fn, data, optimizer), or these by name in a
+            dictionary. The data are two
             tensors, a Dataset, a DataLoader (its batch size is then B), or batches (x, y). Only
             `torch.optim.SGD` tells a learning rate.
         name: what errors call the function.
@@ -160,6 +164,14 @@ def problem_of(given: Any, name: str = "the function") -> Problem:
     Raises:
         InputError: says which part is not of this form.
     """
+    if isinstance(given, Mapping):
+        if unknown := [shown(key) for key in given if key not in PARTS]:
+            raise InputError(
+                f"{name} gave {enumerated(unknown)}, which is none of {', '.join(PARTS)}"
+            )
+        if lacking := [key for key in PARTS[:3] if key not in given]:
+            raise InputError(f"{name} gave no {enumerated(lacking)}: return {WANTED}")
+        given = tuple(given[key] for key in PARTS if given.get(key) is not None)
     if not isinstance(given, tuple | list) or len(given) not in (3, 4):
         got = f"{len(given)} values" if isinstance(given, tuple | list) else type(given).__name__
         raise InputError(f"{name} must return {WANTED}, got {got}")
