@@ -225,3 +225,40 @@ def test_figures_without_sliders_say_their_numbers():
         assert float(gain) == pytest.approx(1 / float(margin), rel=0.02)
     assert title.count("at margin") == len(chapter.MARGINS)
     assert "wave" in findings.increments_hold().data
+
+
+def test_both_powers_are_compared_at_every_setting():
+    for alpha in chapter.ALPHAS:
+        for temperature in chapter.TEMPERATURES:
+            found = chapter.powers(alpha, temperature)
+            path = chapter.walk_path(alpha, temperature)
+            for x, power, misfit in (
+                (np.log(path.time), found.of_log, found.log_misfit),
+                (path.time, found.of_time, found.time_misfit),
+            ):
+                level = np.exp(np.mean(np.log(path.distance) - power * np.log(x)))
+                off = np.log(path.distance / (level * x**power))
+                assert misfit == pytest.approx(np.sqrt(np.mean(off**2)))
+                # Least squares: another power is farther off.
+                for other in (power - 0.05, power + 0.05):
+                    rest = np.log(path.distance) - other * np.log(x)
+                    assert rest.std() > misfit
+            assert found.log_leads == (found.log_misfit < found.time_misfit)
+
+
+def test_the_text_counts_the_settings_at_which_log_t_leads():
+    at = [(a, t) for a in chapter.ALPHAS if a < 2 for t in chapter.TEMPERATURES]
+    leads = [place for place in at if chapter.powers(*place).log_leads]
+    said = findings.law_in_words().data
+    assert f"at {len(leads)} of the {len(at)} settings" in said
+    assert findings._where([]) == ""
+    assert findings._where([(1.0, 0.5), (1.0, 1.0), (1.5, 2.0)]) == (
+        ": α = 1 with T = 0.5 and 1; α = 1.5 with T = 2"
+    )
+
+
+def test_a_power_of_t_is_told_from_one_of_log_t():
+    time = np.geomspace(300, 30_000, 20)
+    a, b = (chapter.Path("", "", time, distance) for distance in (time**0.3, np.log(time) ** 2))
+    assert chapter.misfits_of(a)[1] < 1e-9 < chapter.misfits_of(a)[0]
+    assert chapter.misfits_of(b)[0] < 1e-9 < chapter.misfits_of(b)[1]

@@ -57,12 +57,21 @@ class Powers:
 
     Attributes:
         of_log, of_time: q of (log t)^q and p of t^p, by a line in logarithms.
+        log_misfit, time_misfit: by what share of itself the distance is off each, the rms over the
+            window. Both laws have two parameters, so the smaller one fits better.
         law: 2/α, which is q in the long run.
     """
 
     of_log: float
     of_time: float
+    log_misfit: float
+    time_misfit: float
     law: float
+
+    @property
+    def log_leads(self) -> bool:
+        """Whether the power of log t is nearer to the walk than the power of t."""
+        return self.log_misfit < self.time_misfit
 
     @property
     def share(self) -> float:
@@ -72,14 +81,33 @@ class Powers:
 
 def powers(alpha: float, temperature: float) -> Powers:
     """The powers of a walk over its last factor of 100."""
-    return Powers(*powers_of(walk_path(alpha, temperature)), 2 / alpha)
+    path = walk_path(alpha, temperature)
+    return Powers(*powers_of(path), *misfits_of(path), 2 / alpha)
 
 
 def powers_of(path: Path) -> tuple[float, float]:
     """q of (log t)^q and p of t^p through a distance, by a line in logarithms."""
-    log_t, log_distance = np.log(path.time), np.log(path.distance)
-    q, p = (float(np.polyfit(x, log_distance, 1)[0]) for x in (np.log(log_t), log_t))
+    (q, _), (p, _) = (_power_through(path, x) for x in _clocks(path))
     return q, p
+
+
+def misfits_of(path: Path) -> tuple[float, float]:
+    """By what share of itself the distance is off (log t)^q and t^p, the rms over its points."""
+    (_, by_log), (_, by_time) = (_power_through(path, x) for x in _clocks(path))
+    return by_log, by_time
+
+
+def _clocks(path: Path) -> tuple[FloatArray, FloatArray]:
+    log_t = np.log(path.time)
+    return np.log(log_t), log_t
+
+
+def _power_through(path: Path, x: FloatArray) -> tuple[float, float]:
+    """Slope of the logarithm of the distance over x, and the rms of what is left."""
+    log_distance = np.log(path.distance)
+    line = np.polyfit(x, log_distance, 1)
+    rest = log_distance - np.polyval(line, x)
+    return float(line[0]), float(np.sqrt((rest**2).mean()))
 
 
 @cache

@@ -96,9 +96,9 @@ def law_figure(alpha: float, temperature: float) -> go.Figure:
         x_range=(9, 33_000),
         y_range=(1, 40_000),
         title=(
-            f"Over the last factor of {chapter.WINDOW} as (log t)<sup>{found.of_log:.2f}</sup>, or "
-            f"as t<sup>{found.of_time:.2f}</sup>; H17, in the long run: "
-            f"(log t)<sup>{found.law:.3g}</sup>"
+            f"Over the last factor of {chapter.WINDOW} as (log t)<sup>{found.of_log:.2f}</sup>, to "
+            f"{_share(found.log_misfit)}, or as t<sup>{found.of_time:.2f}</sup>, to "
+            f"{_share(found.time_misfit)}; H17, in the long run: (log t)<sup>{found.law:.3g}</sup>"
         ),
         alt="Distance of the walk against time, beside a power of log t and free diffusion",
     )
@@ -114,6 +114,11 @@ def law_figure(alpha: float, temperature: float) -> go.Figure:
     return computed_here(fig, "800 walkers on 400 potentials; at α = 2 in closed form")
 
 
+def _share(misfit: float) -> str:
+    """A misfit in percent, as titles have it."""
+    return f"{100 * misfit:.1f} %" if misfit >= 0.0005 else "0 %"
+
+
 def law() -> Explorer:
     """The law of equation 3, moved by α and temperature."""
     alpha, temperature = chapter.LAW_START
@@ -127,7 +132,8 @@ def law() -> Explorer:
             "Look for the position at which the marks lie on the orange curve: few do, within "
             "30,000 steps. A cold walker waits at its first barriers, a hot one has not met them. "
             "Move α to 2: the marks rise faster than free diffusion, and the orange curve, which "
-            "is log t there, has nothing to do with them."
+            "is log t there, has nothing to do with them. The title says how near each of the two "
+            "powers comes to the marks, both with their exponents free."
         ),
     )
 

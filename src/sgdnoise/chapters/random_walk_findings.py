@@ -10,6 +10,7 @@ from pandas.io.formats.style import Styler
 
 from sgdnoise.chapters import folded, table
 from sgdnoise.chapters import random_walk as chapter
+from sgdnoise.phrases import enumerated
 from sgdnoise.theory import random_walk
 
 
@@ -60,16 +61,30 @@ def law_in_words() -> Markdown:
         f"α = {a:g}, T = {t:g} (or t<sup>{found[a, t].of_time:.2f}</sup>)" for a, t in near
     )
     free = chapter.powers_of(chapter.other_paths()[-1])
+    leads = [place for place in at if found[place].log_leads]
+    worse = max(max(one.log_misfit, one.time_misfit) for one in found.values())
     return Markdown(
         f"Within {chapter.LAST:,} steps {len(near)} of the {len(at)} settings with α below 2 have "
         f"the power of log t that the law gives, to {NEAR:.0%}: {named}. Over all of "
         f"them the power lies between {min(share.values()):.2f} and {max(share.values()):.2f} "
         "times the law's.\n\n"
+        f"With its exponent free, a power of log t is nearer to the walk than a power of t at "
+        f"{len(leads)} of the {len(at)} settings{_where(leads)}. Neither is off by more than "
+        f"{100 * worse:.0f} % anywhere, so that one such curve does not tell which law it "
+        "follows.\n\n"
         "The power rises with the temperature, towards that of free diffusion: over this window "
         f"t<sup>{free[1]:.1f}</sup> is (log t)<sup>{free[0]:.2f}</sup>. On the way it may meet the "
         "law's value by chance. So agreement at one temperature is no sign that the law has been "
         "reached."
     )
+
+
+def _where(leads: list[tuple[float, float]]) -> str:
+    """At which temperatures log t leads, for each α."""
+    if not leads:
+        return ""
+    by = {a: [f"{t:g}" for b, t in leads if b == a] for a in dict.fromkeys(a for a, _ in leads)}
+    return ": " + "; ".join(f"α = {a:g} with T = {enumerated(ts)}" for a, ts in by.items())
 
 
 def _paths(window: float) -> tuple[chapter.Path, ...]:
