@@ -17,7 +17,7 @@ from sgdnoise.chapters import table
 from sgdnoise.diagnose import example
 from sgdnoise.diagnose.diagnosis import diagnose
 from sgdnoise.diagnose.problem import problem_of
-from sgdnoise.diagnose.report import text
+from sgdnoise.diagnose.report import limits, text
 from sgdnoise.diagnose.verified import MARGIN, SEEDS, UPDATES, Tried
 from sgdnoise.experiments import study_of
 from sgdnoise.figures.explorer import Explorer, Slider, explorer
@@ -28,14 +28,12 @@ from sgdnoise.figures.theme import (
     ORANGE,
     PURPLE,
     SYMBOLS,
-    VERMILLION,
     band,
     figure,
     interval_marks,
     provenance,
 )
 from sgdnoise.records.store import Store
-from sgdnoise.theory.one_step import best_rate
 
 EXPERIMENT, SCALE, METHOD = "constant-epoch", "digits", "sgd"
 
@@ -152,8 +150,7 @@ def moments(store: Store) -> Explorer:
 
     def at(epoch: float) -> go.Figure:
         one = by[epoch]
-        m, scale = one.measured, one.measured.noise_scale
-        assert one.critical_rate is not None
+        scale = one.measured.noise_scale
         fig = figure(
             x="batch size B",
             x_unit="examples",
@@ -170,21 +167,7 @@ def moments(store: Store) -> Explorer:
             marker={"color": MUTED, "symbol": "square"},
             name="tuned for a whole training",
         )
-        largest = m.simple.signal / m.noise.signal
-        fig.add_scatter(
-            x=grid,
-            y=best_rate(grid, largest, scale.value),
-            mode="lines",
-            line={"color": BLUE},
-            name="best single step",
-        )
-        fig.add_scatter(
-            x=grid[[0, -1]],
-            y=[one.critical_rate] * 2,
-            mode="lines",
-            line={"color": VERMILLION, "dash": "dash"},
-            name="critical learning rate",
-        )
+        limits(fig, one, grid)
         return fig
 
     values = list(by)

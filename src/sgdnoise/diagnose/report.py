@@ -91,8 +91,7 @@ def picture(diagnosis: Diagnosis) -> go.Figure:
 
     Its slider doubles the batch and the learning rate together, along a line of one temperature.
     """
-    m, s = diagnosis.measured, diagnosis.setting
-    scale, b = m.noise_scale, s.batch_size
+    s, b = diagnosis.setting, diagnosis.setting.batch_size
     sizes = _sizes(diagnosis)
     fig = figure(
         x="batch size B",
@@ -103,6 +102,35 @@ def picture(diagnosis: Diagnosis) -> go.Figure:
         title=_title(diagnosis, 0),
         alt="Learning rate against batch size, with the critical rate and the best single step.",
     )
+    limits(fig, diagnosis, sizes)
+    if b is not None and s.learning_rate is not None:
+        fig.add_scatter(
+            x=sizes[[0, -1]],
+            y=s.learning_rate * sizes[[0, -1]] / b,
+            mode="lines",
+            line={"color": MUTED, "dash": "dot"},
+            name="this temperature",
+        )
+        fig.add_scatter(
+            x=[b],
+            y=[s.learning_rate],
+            mode="markers",
+            marker={"color": GREEN, "size": 14, "symbol": "diamond"},
+            name="this training",
+        )
+        _add_slider(fig, diagnosis)
+    return fig
+
+
+def limits(fig: go.Figure, diagnosis: Diagnosis, sizes: np.ndarray) -> None:
+    """Draw the two limits of the learning rate over batch sizes: the best single step, and λmax's.
+
+    Args:
+        fig: gets the lines, and a band for the noise scale's interval.
+        diagnosis: whose limits they are.
+        sizes: batch sizes in examples, in rising order.
+    """
+    m, s, scale = diagnosis.measured, diagnosis.setting, diagnosis.measured.noise_scale
     largest = m.simple.signal / m.noise.signal if m.noise.signal > 0 else math.nan
     largest *= 1 - s.momentum  # in ε: the effective rate of a small step is ε/(1 − m)
     if largest > 0 and 0 < scale.value < math.inf:
@@ -124,23 +152,6 @@ def picture(diagnosis: Diagnosis) -> go.Figure:
             line={"color": VERMILLION, "dash": "dash"},
             name="critical learning rate",
         )
-    if b is not None and s.learning_rate is not None:
-        fig.add_scatter(
-            x=sizes[[0, -1]],
-            y=s.learning_rate * sizes[[0, -1]] / b,
-            mode="lines",
-            line={"color": MUTED, "dash": "dot"},
-            name="this temperature",
-        )
-        fig.add_scatter(
-            x=[b],
-            y=[s.learning_rate],
-            mode="markers",
-            marker={"color": GREEN, "size": 14, "symbol": "diamond"},
-            name="this training",
-        )
-        _add_slider(fig, diagnosis)
-    return fig
 
 
 def _sizes(diagnosis: Diagnosis) -> np.ndarray:
