@@ -40,6 +40,8 @@ def test_a_training_passes_through_the_same_weights_whatever_moments_are_asked_f
     for a, b in zip(late.net.parameters(), again.net.parameters(), strict=True):
         assert torch.equal(a, b)
     (start,) = example.training((0.0,))
+    (other,) = example.training((0.0,), seed=1)
+    assert not torch.equal(next(start.net.parameters()), next(other.net.parameters()))
     assert not torch.equal(next(start.net.parameters()), next(late.net.parameters()))
 
 

@@ -106,6 +106,36 @@ def test_an_output_of_two_tensors_takes_the_hessian():
     assert measure(problem, silent=True).noise.metric == "hessian"
 
 
+def test_an_error_behind_the_first_examples_is_one_line_with_its_place():
+    x, y = torch.randn(64, 3), torch.randint(2, (64,))
+    y[40] = 7
+    problem = problem_of((nn.Linear(3, 2), nn.CrossEntropyLoss(), (x, y)))
+    with pytest.raises(FailureError, match=r"measuring the model raised IndexError \(.*line \d+"):
+        diagnose(problem, silent=True)
+
+
+def test_augmented_examples_are_drawn_alike_each_time_and_the_generators_put_back():
+    class Jittered(Dataset):
+        def __len__(self):
+            return 200
+
+        def __getitem__(self, i):
+            x = torch.full((3,), float(i % 7))
+            return x + torch.randn(3), x.sum(0, keepdim=True)
+
+    given = (nn.Linear(3, 1), nn.MSELoss(), Jittered())
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first, again = (
+        diagnose(
+            problem_of(given), batch_size=2, learning_rate=0.001, verified=True, silent=True
+        ).to_dict()
+        for _ in range(2)
+    )
+    assert first == again
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_batch_norm_and_dropout_are_those_of_evaluation_and_the_model_stays_as_it_is():
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -118,12 +148,17 @@ def test_batch_norm_and_dropout_are_those_of_evaluation_and_the_model_stays_as_i
         silent=True,
     )
     assert found.setting.batch_size == 32
+    assert found.to_dict()["batch_norm"]
+    assert any(line.startswith("The model has batch norm") for line in found.sentences)
+    plain = diagnose(linear(), silent=True)
+    assert not any("batch norm" in line for line in plain.sentences)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(
-    ("examples", "said"), [(8, "at least 16"), (0, "whole number"), (1.5, "whole number")]
+    ("examples", "said"),
+    [(8, "16 examples or more"), (0, "16 examples or more"), (1.5, "whole number")],
 )
 def test_too_few_examples_are_refused(examples, said):
     with pytest.raises(InputError, match=said):

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from sgdnoise.diagnose import Setting, load, problem_of
 from sgdnoise.errors import FailureError, InputError
@@ -63,6 +72,24 @@ def test_a_loaders_own_way_of_making_batches_is_kept():
     assert torch.equal(problem.read([5])[0], X[[5]] + 1)
 
 
+def test_a_loader_over_a_subset_gives_the_subset():
+    sampler = SubsetRandomSampler(range(10, 30))
+    problem = problem_of((NET, LOSS, DataLoader(Indexed(), batch_size=8, sampler=sampler)))
+    assert problem.size == 20
+    assert torch.equal(problem.read([0, 19])[0], X[[10, 29]])
+
+
+def test_a_loader_with_a_sampler_of_batches_keeps_its_collate():
+    def collate(rows):
+        return torch.stack([x for x, _ in rows]) - 1, torch.tensor([y for _, y in rows])
+
+    batches = BatchSampler(SequentialSampler(Indexed()), batch_size=8, drop_last=False)
+    loader = DataLoader(Indexed(), batch_sampler=batches, collate_fn=collate)
+    problem = problem_of((NET, LOSS, loader))
+    assert torch.equal(problem.read([5])[0], X[[5]] - 1)
+    assert problem.setting.batch_size == 8
+
+
 def test_sgd_tells_rate_momentum_and_weight_decay():
     optimizer = torch.optim.SGD(NET.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     problem = problem_of((NET, LOSS, (X, Y), optimizer))
@@ -108,6 +135,10 @@ class NoLength(Dataset):
         ((NET, LOSS, [(X, Y), (X[:, :1], Y)]), "do not fit together"),
         ((NET, LOSS, Endless()), "no index"),
         ((NET, LOSS, DataLoader(Endless())), "only be read from its beginning"),
+        (
+            (NET, LOSS, DataLoader(Indexed(), sampler=WeightedRandomSampler([1.0] * 32, 32))),
+            "draws by a WeightedRandomSampler",
+        ),
         ((NET, LOSS, NoLength()), "no length"),
         ((NET, LOSS, (X, Y), "sgd"), "must be torch's"),
         ((NET, LOSS, (X, Y), torch.optim.Adam(NET.parameters())), "not of Adam"),

@@ -166,10 +166,12 @@ def test_the_command_tries_and_writes_a_page(capsys, tmp_path):
         (["--lr", "0"], 2, "positive"),
         (["--lr", "fast"], 2, "not a number"),
         (["--momentum", "1"], 2, "below 1"),
-        (["--examples", "3"], 2, "at least 16"),
+        (["--examples", "3"], 2, "16 examples or more"),
         (["--verify", "--batch-size", "512"], 2, "256 or less"),
         (["--html", "/no/such/folder/a.html"], 2, "is not there"),
         (["--html", "."], 2, "is a folder"),
+        (["--html", "a" * 300], 2, "cannot write"),
+        (["--html", "/proc/a.html"], 2, "cannot write"),
         (["--what"], 2, "unrecognized"),
     ],
 )

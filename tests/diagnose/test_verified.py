@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sgdnoise.analysis.intervals import Interval
-from sgdnoise.diagnose import Setting, measure
+from sgdnoise.diagnose import Setting, measure, problem_of
 from sgdnoise.diagnose.verified import (
     MARGIN,
     SEEDS,
@@ -18,6 +19,7 @@ from sgdnoise.diagnose.verified import (
     check,
     paired,
     told,
+    updates_for,
     verify,
     word_of,
 )
@@ -41,7 +43,7 @@ def test_far_below_the_critical_rate_both_together_are_alike_and_the_batch_alone
     found = tried(0.02 * critical, batch_size=1, noise=0.1)
     assert words(found)[2, 2] == words(found)[4, 4] == "alike"
     assert words(found)[4, 1] == "higher"
-    assert told(found)[0] == "Tried: the linear scaling rule holds up to 4 times the batch."
+    assert told(found)[0].startswith("Tried: the linear scaling rule holds up to four times the")
     assert found.end < found.start
 
 
@@ -51,7 +53,7 @@ def test_beyond_a_quarter_of_the_critical_rate_four_times_diverges():
     found = tried(0.6 * critical, batch_size=64)
     by = {(one.times, one.rate_times): one for one in found.tried}
     assert by[4, 4].word == "higher"
-    assert told(found)[0] == "Tried: the linear scaling rule does not hold from here on."
+    assert "not hold at" in told(found)[0]
 
 
 def test_a_setting_that_diverges_by_itself_is_refused():
@@ -120,32 +122,105 @@ def test_alike_is_said_wrongly_at_most_in_one_of_twenty_at_the_margin():
     assert wrong / 2000 <= 0.05
 
 
-def line(scaled: str, alone: str) -> list[str]:
-    at = {"alike": (-0.01, 0.01), "higher": (0.5, 0.7), "undecided": (-0.3, 0.5)}
+def outcome(**growths: tuple[str, str]) -> list[str]:
+    """What is told where twice and four times the batch came to some words."""
+    at = {
+        "alike": (-0.01, 0.01),
+        "higher": (0.5, 0.7),
+        "lower": (-0.7, -0.5),
+        "undecided": (-0.3, 0.5),
+        "diverged": (math.inf, math.inf),
+        "zero": (math.nan, math.nan),
+    }
 
-    def one(rate_times, word):
-        low, high = (math.inf, math.inf) if word == "diverged" else at[word]
+    def one(k, rate_times, word):
+        low, high = at[word]
         return Tried(
-            2, rate_times, Interval((low + high) / 2, low, high), word_of(Interval(0, low, high))
+            k, rate_times, Interval((low + high) / 2, low, high), word_of(Interval(0, low, high))
         )
 
-    return told(Verified(1.0, 0.5, 512, SEEDS, (one(2, scaled), one(1, alone))))
+    tried = []
+    for k, (scaled, alone) in ((2, growths["twice"]), (4, growths["four"])):
+        tried += [one(k, k, scaled), one(k, 1, alone)]
+    return told(Verified(1.0, 0.5, 512, SEEDS, tuple(tried)))
 
 
 @pytest.mark.parametrize(
-    ("scaled", "alone", "first", "second"),
+    ("twice", "four", "said"),
     [
-        ("alike", "higher", "holds up to 2 times", "stays within 10 %: log₂"),
-        ("alike", "alike", "nothing is shown", "cannot tell the regimes apart"),
-        ("undecided", "higher", "nothing is shown", "is undecided"),
-        ("higher", "higher", "does not hold", "the loss is higher"),
-        ("diverged", "alike", "does not hold", "diverges: curvature limits"),
+        (("alike", "higher"), ("alike", "higher"), "holds up to four times the batch"),
+        (("alike", "higher"), ("higher", "higher"), "holds at twice the batch, and not at four"),
+        (("alike", "undecided"), ("undecided", "higher"), "holds up to twice the batch"),
+        (("undecided", "higher"), ("higher", "higher"), "does not hold at four times the batch"),
+        (("lower", "higher"), ("lower", "higher"), "does not hold at twice the batch"),
+        (("alike", "alike"), ("alike", "alike"), "nothing is shown"),
+        (("undecided", "higher"), ("undecided", "higher"), "nothing is shown"),
+        (("zero", "zero"), ("zero", "zero"), "nothing is shown"),
     ],
 )
-def test_each_outcome_has_its_sentence(scaled, alone, first, second):
-    lines = line(scaled, alone)
-    assert first in lines[0]
-    assert second in lines[1]
+def test_the_finding_names_where_the_rule_holds_and_where_not(twice, four, said):
+    first, *lines = outcome(twice=twice, four=four)
+    assert said in first
+    assert "8 pairs of runs over 512 examples brought the loss from 1 to 0.5" in first
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("alike", "higher"),
+            "at twice the rate the loss stays within 10 %: log₂",
+        ),
+        (("alike", "alike"), "cannot tell the regimes apart"),
+        (
+            ("undecided", "higher"),
+            "twice the rate trains as well is undecided",
+        ),
+        (("higher", "higher"), "the loss is higher: log₂"),
+        (("lower", "higher"), "the loss is lower: log₂"),
+        (("diverged", "alike"), "Twice the batch at twice the rate diverges: curvature limits"),
+        (("zero", "alike"), "nothing can be compared: a loss came to zero"),
+    ],
+)
+def test_each_outcome_has_its_sentence(words, said):
+    assert said in outcome(twice=words, four=("undecided", "higher"))[1]
+
+
+def test_losses_that_are_not_positive_have_no_ratio():
+    for mine, theirs in (([0.0] * 8, [0.0] * 8), ([-0.1] * 8, [0.1] * 8), ([-2.0] * 8, [-1.0] * 8)):
+        found = paired(mine, theirs)
+        assert math.isnan(found.value)
+        assert word_of(found) == "undecided"
+    problem = linear()
+    shifted = problem_of(
+        (problem.model, lambda out, y: (out - y).mean() - 50, problem.read(range(64)))
+    )
+    with pytest.raises(InputError, match="this one is -4"):
+        verify(shifted, Setting(4, 0.01), shifted.read(range(64)), silent=True)
+
+
+def test_momentum_begins_filled_so_that_fewer_updates_are_not_behind():
+    problem = linear(size=4096, noise=0.1)
+    critical = 2 / measure(problem, silent=True).lambda_max
+    evaluated = problem.read(range(512))
+    # So slow that momentum follows SGD: ε h < (1 − √m)², beyond which it swings.
+    for momentum, share in ((0.9, 0.002), (0.99, 1e-4)):
+        setting = Setting(1, share * critical * (1 - momentum), momentum)
+        found = verify(problem, setting, evaluated, silent=True)
+        by = {(one.times, one.rate_times): one for one in found.tried}
+        assert by[4, 4].word == "alike"
+        assert by[4, 1].word == "higher"
+        assert abs(by[4, 4].ratio.value) < 0.1
+    assert (updates_for(0.0), updates_for(0.9), updates_for(0.99)) == (128, 128, 1280)
+
+
+def test_the_message_of_a_setting_that_diverges_names_batch_norm_where_there_is_some():
+    x, y = torch.randn(512, 4), torch.randint(3, (512,))
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    given = problem_of((model, nn.CrossEntropyLoss(), (x, y)))
+    with pytest.raises(InputError, match=r"diverges within 128 updates.*running statistics"):
+        verify(given, Setting(4, 1e20), given.read(range(64)), silent=True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ likes. From Python:
 
     diagnose(problem_of((model, loss_fn, (x, y))), batch_size=128, learning_rate=0.1)
 
-A diagnosis is of one point of training: the noise scale grows on the way, often by a hundred times.
+A diagnosis is of one point of training: the noise scale changes on the way by tens of times.
 """
 
 from sgdnoise.diagnose.diagnosis import Diagnosis, diagnose

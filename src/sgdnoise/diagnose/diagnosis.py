@@ -11,9 +11,16 @@ import torch
 from sgdnoise import __version__
 from sgdnoise.analysis.intervals import Interval
 from sgdnoise.diagnose.measured import EXAMPLES, Measured, measure, sample
-from sgdnoise.diagnose.problem import Problem, Setting
-from sgdnoise.diagnose.regime import Regime, regime_of, sentences
-from sgdnoise.diagnose.verified import Verified, check, told, verify
+from sgdnoise.diagnose.problem import Problem, Setting, raised
+from sgdnoise.diagnose.regime import Limits, Regime, regime_of, sentences
+from sgdnoise.diagnose.verified import (
+    Verified,
+    check,
+    has_batch_norm,
+    same_random_numbers,
+    told,
+    verify,
+)
 from sgdnoise.errors import FailureError, InputError, check_whole
 from sgdnoise.theory.one_step import noise_floor
 from sgdnoise.theory.sde import temperature
@@ -31,6 +38,7 @@ class Diagnosis:
         setting: how it is trained.
         measured: curvature and noise.
         verified: what trying to grow the batch showed; None if it was not asked for.
+        batch_norm: whether the model has any.
     """
 
     model: str
@@ -39,6 +47,7 @@ class Diagnosis:
     setting: Setting
     measured: Measured
     verified: Verified | None = None
+    batch_norm: bool = False
 
     @property
     def critical_rate(self) -> float | None:
@@ -48,9 +57,21 @@ class Diagnosis:
         return float(critical_learning_rate(self.measured.lambda_max, self.setting.momentum))
 
     @property
+    def limits(self) -> Limits:
+        """What limits the learning rate of plain SGD."""
+        m = self.measured
+        signal, curved = m.simple.signal, m.noise.signal
+        return Limits(
+            noise_scale=m.noise_scale,
+            best_step=signal / curved if signal > 0 and curved > 0 else math.nan,
+            critical=None if m.lambda_max <= 0 else float(critical_learning_rate(m.lambda_max)),
+            all_examples=m.examples == self.size,
+        )
+
+    @property
     def regime(self) -> Regime:
-        """Which side of the noise scale the batch size is on."""
-        return regime_of(self.setting.batch_size, self.setting.momentum, self.measured.noise_scale)
+        """Which side of the boundary the batch size is on."""
+        return regime_of(self.setting.batch_size, self.setting.momentum, self.limits.boundary)
 
     @property
     def temperature(self) -> float | None:
@@ -75,11 +96,10 @@ class Diagnosis:
     def sentences(self) -> list[str]:
         """What it means, the regime first, and last what a diagnosis cannot tell."""
         lines = sentences(
+            self.limits,
             batch_size=self.setting.batch_size,
             learning_rate=self.setting.learning_rate,
             momentum=self.setting.momentum,
-            noise_scale=self.measured.noise_scale,
-            critical_rate=self.critical_rate,
         )
         if self.verified is not None:
             lines += told(self.verified)
@@ -88,10 +108,16 @@ class Diagnosis:
                 "λmax has not converged in as many steps as memory allows: it lies within "
                 f"{self.measured.residual:.2g} of an eigenvalue, and may be larger."
             )
+        if self.batch_norm:
+            lines.append(
+                "The model has batch norm, which keeps its running statistics here. With those of "
+                "the batch, as in training, curvature and noise are others, and a net can bear "
+                "other rates."
+            )
         return [
             *lines,
-            "All of this is of the present weights. The noise scale grows as the loss falls, so "
-            "ask early in training for what a whole run can bear, and again later.",
+            "All of this is of the present weights. The noise scale changes on the way by tens of "
+            "times, and not always upwards: ask at several moments of a training.",
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +127,7 @@ class Diagnosis:
         """
         m, s = self.measured, self.setting
         scale, simple = m.noise_scale, Interval(m.simple.value, *m.simple.interval)
+        boundary = self.limits.boundary
         share = None
         if s.learning_rate is not None and self.critical_rate is not None:
             share = s.learning_rate / self.critical_rate
@@ -128,6 +155,9 @@ class Diagnosis:
             "noise_scale": scale.value,
             "noise_scale_interval": [scale.low, scale.high],
             "noise_scale_metric": m.noise.metric,
+            "boundary": boundary.value,
+            "boundary_interval": [boundary.low, boundary.high],
+            "batch_norm": self.batch_norm,
             "simple_noise_scale": simple.value,
             "simple_noise_scale_interval": [simple.low, simple.high],
             "regime": self.regime.word,
@@ -180,25 +210,37 @@ def diagnose(
 
     Raises:
         InputError: for a setting out of its bounds; as `measure` and `verify`.
-        FailureError: where the device's memory does not suffice.
+        FailureError: where the device's memory does not suffice; names what the user's model,
+            loss or data raised.
     """
     setting = asked(problem, batch_size, learning_rate, momentum)
     if verified:
         check(problem, setting)
     problem = replace(problem, setting=setting)
     try:
-        measured = measure(problem, examples, seed, silent=silent)
-        tried = None
-        if verified:
-            tried = verify(problem, setting, sample(problem, examples, seed), silent=silent)
+        with same_random_numbers(seed):
+            measured = measure(problem, examples, seed, silent=silent)
+            tried = None
+            if verified:
+                tried = verify(problem, setting, sample(problem, examples, seed), silent=silent)
+    except (InputError, FailureError):
+        raise
     except torch.OutOfMemoryError as error:
         raise FailureError(
             f"the device's memory is too small for {examples:,} examples of this model: give fewer "
             "with --examples"
         ) from error
+    except Exception as error:  # of the user's model, loss or data
+        raise raised("measuring the model", error) from error
     device = next(problem.model.parameters()).device
     return Diagnosis(
-        type(problem.model).__name__, str(device), problem.size, setting, measured, tried
+        type(problem.model).__name__,
+        str(device),
+        problem.size,
+        setting,
+        measured,
+        tried,
+        has_batch_norm(problem.model),
     )
 
 

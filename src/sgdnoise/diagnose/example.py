@@ -76,8 +76,7 @@ def training(
         seed: of the weights and of the order of the examples.
     """
     x, y = _arrays()
-    torch.manual_seed(seed)
-    net = build("digits-mlp")
+    net = build("digits-mlp", seed=seed)
     optimizer = torch.optim.SGD(net.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
     generator = torch.Generator().manual_seed(seed)
     loss_fn = nn.CrossEntropyLoss()

@@ -10,8 +10,8 @@ from torch import Tensor
 from sgdnoise.analysis.intervals import Interval
 from sgdnoise.curvature import NoiseScale, gradient_noise_scale, top_eigenvalues
 from sgdnoise.curvature.mean_loss import MeanLoss
-from sgdnoise.diagnose.problem import Problem
-from sgdnoise.errors import InputError, check_whole
+from sgdnoise.diagnose.problem import LEAST, Problem
+from sgdnoise.errors import InputError
 from sgdnoise.progress import bar
 
 EXAMPLES = 2048
@@ -76,9 +76,10 @@ def measure(
     Raises:
         InputError: for too few examples; as `MeanLoss` for a model, loss or data without curvature.
     """
-    check_whole("the number of examples", examples, 10**9, "that many were never asked for")
-    if examples < 16:
-        raise InputError(f"a noise scale takes at least 16 examples, got {examples}: give more")
+    if isinstance(examples, bool) or not isinstance(examples, int):
+        raise InputError(f"the number of examples must be a whole number, got {examples!r}")
+    if examples < LEAST:
+        raise InputError(f"a noise scale takes {LEAST} examples or more, got {examples}")
     problem.check()
     data = sample(problem, examples, seed)
     count = len(data[0])

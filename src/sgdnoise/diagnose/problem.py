@@ -14,7 +14,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    default_collate,
+)
 
 from sgdnoise.curvature import LossFunction
 from sgdnoise.errors import FailureError, InputError, shown
@@ -85,7 +95,7 @@ class Problem:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            told = _raised("the model or its loss, tried on two examples,", error)
+            told = raised("the model or its loss, tried on two examples,", error)
             raise InputError(f"{told}: they have to take what the data give") from error
 
     @cached_property
@@ -123,9 +133,9 @@ def load(name: str) -> Problem:
                 f"there is no module {module_name!r} in {here} or among the installed ones: "
                 "run in its folder, or install it"
             ) from error
-        raise _raised(f"importing {module_name}", error) from error
+        raise raised(f"importing {module_name}", error) from error
     except (Exception, SystemExit) as error:
-        raise _raised(f"importing {module_name}", error) from error
+        raise raised(f"importing {module_name}", error) from error
     function = getattr(module, function_name, None)
     if function is None:
         raise InputError(
@@ -139,12 +149,12 @@ def load(name: str) -> Problem:
     except (InputError, FailureError):
         raise
     except (Exception, SystemExit) as error:
-        raise _raised(name, error) from error
+        raise raised(name, error) from error
     return problem_of(given, name)
 
 
-def _raised(what: str, error: BaseException) -> FailureError:
-    """The user's own error on one line, with the place in the user's code."""
+def raised(what: str, error: BaseException) -> FailureError:
+    """The user's own error on one line, with the place where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     text = " ".join(str(error).split())
@@ -224,13 +234,7 @@ Read = Callable[[Sequence[int]], tuple[Tensor, Tensor]]
 def _readable(data: Any, name: str) -> tuple[int, Read, int | None]:
     """How many examples there are, how to read some of them, and the batch size if it is told."""
     if isinstance(data, DataLoader):
-        if isinstance(data.dataset, IterableDataset):
-            raise InputError(
-                "the loader's data set can only be read from its beginning: give a Dataset with "
-                "an index, two tensors, or a list of batches"
-            )
-        collate = data.collate_fn if data.batch_size is not None else default_collate
-        return _counted(*_indexed(data.dataset, collate, name), data.batch_size)
+        return _of_loader(data, name)
     tensors = data.tensors if isinstance(data, TensorDataset) else data
     if (
         isinstance(tensors, tuple | list)
@@ -265,6 +269,29 @@ def _readable(data: Any, name: str) -> tuple[int, Read, int | None]:
     )
 
 
+def _of_loader(loader: DataLoader, name: str) -> tuple[int, Read, int | None]:
+    """Of a loader's own examples: all of them, or those that a subset's sampler draws from."""
+    if isinstance(loader.dataset, IterableDataset):
+        raise InputError(
+            "the loader's data set can only be read from its beginning: give a Dataset with an "
+            "index, two tensors, or a list of batches"
+        )
+    sampler: Any = loader.sampler
+    batches: Any = loader.batch_sampler
+    if loader.batch_size is None:  # the loader was given a batch_sampler, or makes no batches
+        sampler = getattr(batches, "sampler", None)
+    chosen: Any = loader.dataset
+    if isinstance(sampler, SubsetRandomSampler):
+        chosen = Subset(loader.dataset, [int(i) for i in sampler.indices])
+    elif not isinstance(sampler, SequentialSampler | RandomSampler):
+        raise InputError(
+            f"the loader draws by a {type(sampler or batches).__name__}, which a diagnosis does "
+            "not follow: give the Dataset, or a Subset of it"
+        )
+    told = loader.batch_size or getattr(batches, "batch_size", None)
+    return _counted(*_indexed(chosen, loader.collate_fn, name), told)
+
+
 def _is_pair(batch: Any) -> bool:
     return (
         isinstance(batch, tuple | list)
@@ -284,7 +311,7 @@ def _indexed(data: Any, collate: Callable[[list[Any]], Any], name: str) -> tuple
         try:
             batch = collate([data[i] for i in index])
         except (Exception, SystemExit) as error:
-            raise _raised(f"reading the data of {name}", error) from error
+            raise raised(f"reading the data of {name}", error) from error
         if not _is_pair(batch):
             raise InputError(
                 "an example must be a pair (x, y) that makes two tensors, the Dataset gave "

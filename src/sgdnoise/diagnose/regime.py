@@ -13,7 +13,43 @@ from sgdnoise.theory.stability import critical_learning_rate
 Word = Literal["noise-dominated", "curvature-dominated", "between", "undecided", "not asked"]
 
 FAR = 2.0
-"""How far from the noise scale a batch is surely on one side of it, as on the book's map."""
+"""How far from the boundary a batch is surely on one side of it, as on the book's map."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What limits the learning rate of plain SGD at the present weights.
+
+    Attributes:
+        noise_scale: tr(HΣ)/GᵀHG in examples, with its interval.
+        best_step: |G|²/GᵀHG, the rate that wins most in a single step without noise; NaN if not
+            known.
+        critical: 2/λmax; None where no direction curves upwards.
+        all_examples: whether the whole training set was measured.
+    """
+
+    noise_scale: Interval
+    best_step: float = math.nan
+    critical: float | None = None
+    all_examples: bool = False
+
+    @property
+    def meets_critical(self) -> bool:
+        """Whether the best single step meets the critical rate before the noise scale."""
+        return self.critical is not None and self.best_step > 2 * self.critical
+
+    @property
+    def boundary(self) -> Interval:
+        """The batch size at which the best single step stops growing in proportion to it.
+
+        That is the noise scale, or the batch at which the best step is the critical rate.
+        """
+        if not self.meets_critical:
+            return self.noise_scale
+        assert self.critical is not None
+        share = 1 / (self.best_step / self.critical - 1)
+        s = self.noise_scale
+        return Interval(share * s.value, share * s.low, share * s.high)
 
 
 @dataclass(frozen=True)
@@ -21,10 +57,10 @@ class Regime:
     """Where a batch size lies, and what follows.
 
     Attributes:
-        word: *noise-dominated* if all of the noise scale's interval lies beyond `FAR` times the
+        word: *noise-dominated* if all of the boundary's interval lies beyond `FAR` times the
             batch, *curvature-dominated* if the batch lies beyond `FAR` times all of it, *between*
             if it lies within these bounds, else *undecided*; *not asked* without a batch size.
-        limits: the noise scale's two ends of *between*, for this batch: below the first curvature
+        limits: the boundary's two ends of *between*, for this batch: below the first curvature
             dominates, above the second noise.
     """
 
@@ -40,15 +76,15 @@ def momentum_gain(momentum: float) -> float:
     return float(critical_learning_rate(1.0, momentum)) / 2 / (1 - momentum)
 
 
-def regime_of(batch_size: int | None, momentum: float, noise_scale: Interval) -> Regime:
+def regime_of(batch_size: int | None, momentum: float, boundary: Interval) -> Regime:
     """The regime of a batch size; with momentum *between* reaches up to the gain times as far."""
     if batch_size is None:
         return Regime("not asked", None)
     below = batch_size / (FAR * momentum_gain(momentum))
     above = FAR * batch_size
-    low, high = noise_scale.low, noise_scale.high
+    low, high = boundary.low, boundary.high
     word: Word = "undecided"
-    if not math.isnan(noise_scale.value):
+    if not math.isnan(boundary.value):
         if low >= above:
             word = "noise-dominated"
         elif high <= below:
@@ -59,69 +95,79 @@ def regime_of(batch_size: int | None, momentum: float, noise_scale: Interval) ->
 
 
 def sentences(
+    limits: Limits,
     *,
     batch_size: int | None,
     learning_rate: float | None,
     momentum: float,
-    noise_scale: Interval,
-    critical_rate: float | None,
 ) -> list[str]:
     """What the numbers mean, a sentence or two each, the regime first.
 
     Args:
-        noise_scale: tr(HΣ)/GᵀHG in examples.
-        critical_rate: 2(1+m)/λmax; None where no direction curves upwards.
+        limits: what limits the learning rate.
+        batch_size: B; None if it is not known.
+        learning_rate: ε; None if it is not known.
+        momentum: m.
     """
+    critical = limits.critical
+    critical_rate = None if critical is None else critical * (1 + momentum)
     return [
-        _of_batch(batch_size, momentum, noise_scale),
+        _of_batch(batch_size, momentum, limits),
         *_of_momentum(momentum),
         _of_rate(learning_rate, momentum, critical_rate),
-        *_of_room(batch_size, learning_rate, momentum, noise_scale, critical_rate),
+        *_of_room(batch_size, learning_rate, momentum, limits, critical_rate),
     ]
 
 
-def _of_batch(batch_size: int | None, momentum: float, noise_scale: Interval) -> str:
-    scale = f"the noise scale, {_examples(noise_scale)}"
-    found = regime_of(batch_size, momentum, noise_scale)
+def _of_batch(batch_size: int | None, momentum: float, limits: Limits) -> str:
+    boundary, scale = limits.boundary, limits.noise_scale
+    name = f"the noise scale, {examples_of(scale)}"
+    where = ""
+    if limits.meets_critical:
+        name = f"the boundary, {examples_of(boundary)}"
+        where = (
+            " There the best single step meets the critical learning rate, before the noise scale "
+            f"of {examples_of(scale)}."
+        )
+    found = regime_of(batch_size, momentum, boundary)
     if batch_size is None:
         return (
-            f"Without a batch size no regime can be named: below half of {scale}, noise dominates, "
-            "and far above it curvature."
+            f"Without a batch size no regime can be named: below half of {name}, noise dominates, "
+            f"and far above it curvature.{where}"
         )
-    if not math.isfinite(noise_scale.value) and found.word == "noise-dominated":
+    known = math.isfinite(boundary.value) and boundary.value > 0
+    if not known:
+        if found.word == "noise-dominated":
+            return f"Noise dominates. A batch of {batch_size:,} is below half of {name}.{where}"
         return (
-            f"Noise dominates. A batch of {batch_size:,} is below half of {scale}. Twice the batch "
-            "at twice the learning rate needs little more than half of the updates."
+            "Undecided. These examples do not tell the gradient's noise and its mean apart from "
+            f"zero, along curved directions, so that the noise scale is not known{_more(limits)}"
         )
-    known = math.isfinite(noise_scale.value) and noise_scale.value > 0
-    share = batch_size / noise_scale.value if known else math.nan
-    batch = f"A batch of {batch_size:,} is {_times(share)} {scale}"
-    left = float(updates_left(2, batch_size, noise_scale.value)) if known else math.nan
+    batch = f"A batch of {batch_size:,} is {_times(batch_size / boundary.value)} {name}.{where}"
+    left = 100 * float(updates_left(2, batch_size, scale.value))
     if found.word == "noise-dominated":
         return (
-            f"Noise dominates. {batch}. Twice the batch at twice the learning rate needs about "
-            f"{100 * left:.0f} % of the updates."
+            f"Noise dominates. {batch} Twice the batch needs about {left:.0f} % of the updates, at "
+            "the best rate of each."
         )
     if found.word == "curvature-dominated":
         return (
-            f"Curvature dominates. {batch}. Twice the batch still needs about {100 * left:.0f} % "
-            "of the updates, so that a smaller batch costs less in all."
+            f"Curvature dominates. {batch} Twice the batch still needs about {left:.0f} % of the "
+            "updates, at the best rate of each, so that a smaller batch costs less in all."
         )
     if found.word == "between":
         return (
-            f"Between the regimes. {batch}. Twice the batch needs about {100 * left:.0f} % of the "
+            f"Between the regimes. {batch} Twice the batch needs about {left:.0f} % of the "
             "updates, at the best rate of each."
         )
-    if not known:
-        return (
-            "Undecided. The gradient of the mean loss cannot be told from zero with these "
-            "examples, so that the noise scale has no upper bound: give more of them with "
-            "--examples."
-        )
-    return (
-        f"Undecided. {batch}: its interval reaches across regimes. Give more examples with "
-        "--examples."
-    )
+    return f"Undecided. {batch} Its interval reaches across regimes{_more(limits)}"
+
+
+def _more(limits: Limits) -> str:
+    """What to do about a wide interval."""
+    if limits.all_examples:
+        return ". All examples are in use: ask at another moment of the training."
+    return ": give more examples with --examples."
 
 
 def _of_momentum(momentum: float) -> list[str]:
@@ -130,7 +176,7 @@ def _of_momentum(momentum: float) -> list[str]:
         return []
     return [
         f"With momentum {momentum:g} curvature allows {gain:.3g} times the effective rate of plain "
-        f"SGD, so that the boundary lies from the noise scale up to {gain:.3g} times as far."
+        f"SGD, so that its boundary lies anywhere from plain SGD's up to {gain:.3g} times as far."
     ]
 
 
@@ -157,36 +203,40 @@ def _of_room(
     batch_size: int | None,
     learning_rate: float | None,
     momentum: float,
-    noise_scale: Interval,
+    limits: Limits,
     critical_rate: float | None,
 ) -> list[str]:
     """How far batch size and learning rate can grow together, where noise dominates."""
     if batch_size is None or learning_rate is None:
         return []
-    if regime_of(batch_size, momentum, noise_scale).word != "noise-dominated":
+    if regime_of(batch_size, momentum, limits.boundary).word != "noise-dominated":
         return []
-    by_noise = noise_scale.low / batch_size
+    by_noise = limits.boundary.low / batch_size
     by_rate = math.inf if critical_rate is None else critical_rate / learning_rate
     most = min(by_noise, by_rate)
     if most < FAR:
         return [
-            "The critical learning rate comes before the noise scale: a larger batch cannot have "
-            "a rate as much larger."
+            "The critical learning rate comes before the boundary: a larger batch cannot have a "
+            "rate as much larger."
         ]
-    first = "noise scale (its lower end)" if by_noise <= by_rate else "critical learning rate"
+    first = "lower end of the boundary" if by_noise <= by_rate else "critical learning rate"
+    if not limits.meets_critical:
+        first = first.replace("boundary", "noise scale")
+    times = f"{most:.2g}" if most < 10 else f"{most:,.0f}"
     return [
-        f"Batch size and learning rate may grow together by {most:.2g} times before they meet the "
-        f"{first}."
+        f"Batch size and learning rate meet the {first} when both have grown by {times} times. "
+        "Well before it the linear scaling rule can hold."
     ]
 
 
 def _times(share: float) -> str:
-    if not math.isfinite(share):
-        return "an unknown part of"
-    return f"{100 * share:.2g} % of" if share < 1 else f"{share:.3g} times"
+    return f"{100 * share:.2g} % of" if share < 1 else f"{share:,.3g} times"
 
 
-def _examples(scale: Interval) -> str:
+def examples_of(scale: Interval) -> str:
+    """A batch size with its interval, as sentences have it."""
     if not math.isfinite(scale.value):
         return f"{scale.low:.3g} examples or more" if scale.low > 0 else "which is not known"
+    if math.isclose(scale.low, scale.high, rel_tol=1e-6):
+        return f"{Interval(scale.value, math.nan, math.nan)}".partition(",")[0] + " examples"
     return f"{scale} examples"

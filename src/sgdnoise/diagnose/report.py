@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 from sgdnoise import __version__
 from sgdnoise.analysis.intervals import Interval
 from sgdnoise.diagnose.diagnosis import Diagnosis
-from sgdnoise.diagnose.regime import FAR
-from sgdnoise.errors import FailureError, InputError
+from sgdnoise.diagnose.regime import FAR, examples_of
+from sgdnoise.errors import FailureError, InputError, shown
 from sgdnoise.figures.theme import BLUE, GREEN, MUTED, VERMILLION, band, figure
 from sgdnoise.theory.one_step import best_rate
 
@@ -41,16 +41,16 @@ def rows(diagnosis: Diagnosis) -> list[tuple[str, str]]:
         ("mean loss", f"{m.loss:.4g}"),
         ("largest curvature λmax", f"{m.lambda_max:.4g} ± {m.residual:.1g}{halves}"),
         ("critical rate 2(1+m)/λmax", _number(diagnosis.critical_rate)),
-        ("noise scale tr(HΣ)/GᵀHG", f"{_scale(m.noise_scale)} examples"),
-        (
-            "simple noise scale trΣ/|G|²",
-            f"{_scale(Interval(m.simple.value, *m.simple.interval))} examples",
-        ),
+        ("noise scale tr(HΣ)/GᵀHG", _scale(m.noise_scale)),
+        ("simple noise scale trΣ/|G|²", _scale(Interval(m.simple.value, *m.simple.interval))),
     ]
     if diagnosis.temperature is not None:
         found += [
             ("temperature ε/((1−m)B)", f"{diagnosis.temperature:.3g}"),
-            ("what noise adds to the loss, T trΣ/4", _number(diagnosis.noise_floor)),
+            (
+                "T trΣ/4: what noise like today's adds",
+                f"{_number(diagnosis.noise_floor)}, in the end",
+            ),
         ]
     model = f"{diagnosis.model}, {m.parameters:,} parameters, on {diagnosis.device}"
     return [("model", model), ("examples N", f"{diagnosis.size:,}{of}"), *asked, *found]
@@ -62,13 +62,7 @@ def _number(value: float | None) -> str:
 
 def _scale(scale: Interval) -> str:
     """A scale with its interval; alone where the whole training set was measured."""
-    if math.isnan(scale.value):
-        return "not known"
-    if not math.isfinite(scale.value):
-        return f"{scale.low:.3g} or more" if scale.low > 0 else "not known"
-    if math.isclose(scale.low, scale.high, rel_tol=1e-6):
-        return f"{scale.value:.3g}"
-    return str(scale)
+    return "not known" if not scale.value > 0 else examples_of(scale).replace("which is ", "")
 
 
 def text(diagnosis: Diagnosis) -> str:
@@ -225,8 +219,9 @@ td, th { padding: 0.15rem 1rem 0.15rem 0; vertical-align: top; } footer { color:
 
 
 _HINT = (
-    "Move the slider: batch and learning rate grow together, at one temperature, until the "
-    "diamond meets the critical rate, or leaves the curve where that bends at the noise scale."
+    "Move the slider: batch and learning rate grow together, at one temperature. Watch the two "
+    "limits: the critical rate, and the noise scale, at which the curve bends. The curve tells "
+    "where that is, and not which rate is best for a whole training."
 )
 
 
@@ -262,12 +257,21 @@ def check_file(path: Path) -> None:
     """Refuses a file that cannot be written, before anything is measured.
 
     Raises:
-        InputError: for a folder, or a file in one that is not there.
+        InputError: for a folder, or a file that cannot be opened to be written.
     """
-    if path.is_dir():
-        raise InputError(f"--html takes a file, and {path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} is not there: make it, or name another file")
+    try:
+        if path.is_dir():
+            raise InputError(f"--html takes a file, and {path} is a folder: name a file in it")
+        if not path.parent.is_dir():
+            raise InputError(f"the folder {path.parent} is not there: make it, or name another")
+        there = path.exists()
+        path.open("a").close()
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write {shown(str(path))} ({error.strerror}): name another"
+        ) from error
 
 
 def write(diagnosis: Diagnosis, path: Path) -> None:
@@ -278,5 +282,7 @@ def write(diagnosis: Diagnosis, path: Path) -> None:
     """
     try:
         path.write_text(page(diagnosis), encoding="utf-8")
-    except PermissionError as error:
-        raise FailureError(f"cannot write {path} ({error.strerror}): name another file") from error
+    except OSError as error:
+        raise FailureError(
+            f"cannot write {shown(str(path))} ({error.strerror}): name another"
+        ) from error
