@@ -6,7 +6,8 @@ sgdnoise diagnose sgdnoise.diagnose.example:digits --verify
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -75,6 +76,22 @@ def training(
         rate: ε of plain SGD.
         seed: of the weights and of the order of the examples.
     """
+    with _one_thread():
+        return _trained(epochs, batch_size, rate, seed)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """For a net so small that threads wait for each other longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _trained(epochs: Sequence[float], batch_size: int, rate: float, seed: int) -> list[Moment]:
     x, y = _arrays()
     net = build("digits-mlp", seed=seed)
     optimizer = torch.optim.SGD(net.parameters(), lr=rate, weight_decay=WEIGHT_DECAY)
@@ -119,10 +136,11 @@ def tried(
 def _diagnosed(
     moment: Moment, batch_size: int, rate: float, *, verified: bool = False
 ) -> Diagnosis:
-    return diagnose(
-        problem(moment.net),
-        batch_size=batch_size,
-        learning_rate=rate,
-        verified=verified,
-        silent=True,
-    )
+    with _one_thread():
+        return diagnose(
+            problem(moment.net),
+            batch_size=batch_size,
+            learning_rate=rate,
+            verified=verified,
+            silent=True,
+        )
