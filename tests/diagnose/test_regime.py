@@ -82,6 +82,9 @@ def test_the_boundary_is_where_the_best_step_meets_the_critical_rate_if_that_is_
     assert Limits(SCALE, 0.2, 0.1).boundary == SCALE
     assert Limits(SCALE, math.nan, 0.1).boundary == SCALE
     assert Limits(SCALE, 9.0, None).boundary == SCALE
+    # At best = 3 · 0.05 that is B = 50; at 1.5 · 0.1 the noise scale comes first.
+    assert Limits(SCALE, 0.15, 0.05).boundary.value == pytest.approx(50)
+    assert Limits(SCALE, 0.15, 0.1).boundary == SCALE
     near = Limits(SCALE, 0.5, 0.1).boundary
     assert (near.value, near.low, near.high) == (25.0, 20.0, 31.25)
     lines = said(best_step=0.5, batch_size=8)
@@ -136,7 +139,8 @@ def test_momentum_is_told_with_its_gain():
     assert not any("momentum" in line for line in said())
     (line,) = [line for line in said(momentum=0.9) if line.startswith("With momentum")]
     assert "19 times the effective rate" in line
-    assert any("2(1+m)/λmax" in line for line in said(momentum=0.9))
+    # 2/λmax = 0.1.
+    assert any("2(1+m)/λmax = 0.19:" in line for line in said(momentum=0.9))
 
 
 def test_where_nothing_curves_upwards_no_rate_is_bounded():

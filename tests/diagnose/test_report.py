@@ -34,6 +34,15 @@ def test_the_numbers_follow_from_each_other(found):
     assert said["verified"] is None
 
 
+def test_the_limits_are_those_that_were_measured(found):
+    m, limits = found.measured, found.limits
+    assert limits.best_step == m.simple.signal / m.noise.signal
+    assert limits.critical == pytest.approx(2 / m.lambda_max)
+    assert limits.noise_scale == m.noise_scale
+    assert limits.all_examples
+    assert not diagnose(linear(), examples=64, silent=True).limits.all_examples
+
+
 def test_what_is_not_asked_is_not_made_up():
     said = diagnose(linear(), silent=True).to_dict()
     for name in ("batch_size", "learning_rate", "temperature", "noise_floor", "share_of_critical"):

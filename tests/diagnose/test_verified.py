@@ -16,6 +16,7 @@ from sgdnoise.diagnose.verified import (
     SEEDS,
     Tried,
     Verified,
+    _velocity,
     check,
     paired,
     told,
@@ -213,6 +214,19 @@ def test_momentum_begins_filled_so_that_fewer_updates_are_not_behind():
         assert by[4, 1].word == "higher"
         assert abs(by[4, 4].ratio.value) < 0.1
     assert (updates_for(0.0), updates_for(0.9), updates_for(0.99)) == (128, 128, 1280)
+
+
+def test_the_velocity_is_that_of_heavy_ball_held_at_one_place():
+    problem = linear()
+    data = problem.read(range(64))
+    setting = Setting(4, 0.01, momentum=0.8, weight_decay=0.3)
+    (found,) = _velocity(problem, setting, data)
+    (w,) = problem.model.parameters()
+    problem.loss_fn(problem.model(data[0]), data[1]).backward()
+    v = torch.zeros_like(w)
+    for _ in range(200):
+        v = 0.8 * v + w.grad + 0.3 * w.detach()
+    assert torch.allclose(found, v, rtol=1e-4)
 
 
 def test_the_message_of_a_setting_that_diverges_names_batch_norm_where_there_is_some():
