@@ -14,7 +14,7 @@ import torch
 from sgdnoise import cli
 from sgdnoise.analysis.intervals import Interval
 from sgdnoise.diagnose import chapter, diagnose, example, problem_of, report
-from sgdnoise.diagnose.verified import Tried, word_of
+from sgdnoise.diagnose.verified import SEEDS, TIMES, UPDATES, Tried, word_of
 from sgdnoise.experiments import study_of
 from sgdnoise.records.store import Store
 
@@ -121,6 +121,19 @@ def test_the_page_opens_on_its_question_its_finding_and_a_figure_and_ends_on_two
     assert [c.source.partition("(")[0] for c in shown] == ["def best_rate"]
     assert rest[-1].source.count("<details") == 1
     assert "## Exercises" in rest[-1].source
+
+
+def test_the_numbers_that_the_page_has_in_words_are_those_of_the_code():
+    cells = nbformat.read(ROOT / "book" / "diagnose.ipynb", as_version=4).cells
+    text = "\n".join(c.source for c in cells)
+    found = chapter.boundary(STORE).boundary
+    assert round(found.high / found.low) == 8
+    assert "known to a factor of eight" in text
+    assert chapter.EARLY == (0.5, 5.0)
+    assert "half an epoch to five epochs count as early" in text
+    ways = 1 + 2 * len(TIMES)
+    assert round(SEEDS * UPDATES * ways, -3) == 5000
+    assert "about 5,000 times your batch in examples" in text
 
 
 def test_the_command_lines_of_the_page_are_ones_that_parse():
