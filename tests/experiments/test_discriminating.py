@@ -707,7 +707,7 @@ def test_claims_wait_for_their_own_sweeps_only(whole):
 STATEMENTS = {name: f"“{claim.stated.statement}”" for name, claim in CLAIMS.items()}
 
 
-@pytest.mark.parametrize("word", set(get_args(Word)) - {"not measured"})
+@pytest.mark.parametrize("word", sorted({*get_args(Word)} - {"not measured"}))
 def test_which_paper_held_is_told_by_the_words_whatever_they_are(monkeypatch, whole, word):
     other = "undecided" if word != "undecided" else "absent"
     monkeypatch.setattr(
