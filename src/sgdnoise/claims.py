@@ -163,9 +163,8 @@ class Claim:
             return Verdict("not measured", why)
         if reading.fewest_seeds < 2:
             return Verdict("undecided", "a single seed has no spread to judge by.", seeds=1)
-        if len(reading.devices) > 1:
-            why = f"its records mix devices, {' and '.join(reading.devices)}: train them on one."
-            return Verdict("not measured", why)
+        if reading.mixed:
+            return Verdict("not measured", reading.mixed)
         if lacking := self.needs(reading):
             return Verdict("not tested here", lacking, seeds=reading.fewest_seeds)
         found = self.predicate(reading)

@@ -31,6 +31,17 @@ def by_hand(problem):
     )
 
 
+class Jittered(Dataset):
+    """Examples that are augmented at random each time they are read."""
+
+    def __len__(self):
+        return 200
+
+    def __getitem__(self, i):
+        x = torch.full((3,), float(i % 7))
+        return x + torch.randn(3), x.sum(0, keepdim=True)
+
+
 def test_all_three_are_those_of_linear_regression():
     problem = linear()
     found = measure(problem, silent=True)
@@ -77,14 +88,6 @@ def test_a_sample_says_how_much_it_hangs_on_the_examples():
 
 
 def test_examples_that_change_are_seen_and_have_no_end():
-    class Jittered(Dataset):
-        def __len__(self):
-            return 200
-
-        def __getitem__(self, i):
-            x = torch.full((3,), float(i % 7))
-            return x + torch.randn(3), x.sum(0, keepdim=True)
-
     problem = problem_of((nn.Linear(3, 1), nn.MSELoss(), Jittered()))
     assert measure(problem, silent=True).changes
     assert measure(problem, silent=True).noise.data_size is None
@@ -115,14 +118,6 @@ def test_an_error_behind_the_first_examples_is_one_line_with_its_place():
 
 
 def test_augmented_examples_are_drawn_alike_each_time_and_the_generators_put_back():
-    class Jittered(Dataset):
-        def __len__(self):
-            return 200
-
-        def __getitem__(self, i):
-            x = torch.full((3,), float(i % 7))
-            return x + torch.randn(3), x.sum(0, keepdim=True)
-
     given = (nn.Linear(3, 1), nn.MSELoss(), Jittered())
     torch.manual_seed(5)
     before = torch.random.get_rng_state()

@@ -11,6 +11,7 @@ import pytest
 from sgdnoise import cli
 from sgdnoise.diagnose import diagnose, report
 from sgdnoise.diagnose.diagnosis import asked
+from sgdnoise.diagnose.measured import EXAMPLES
 from sgdnoise.errors import FailureError, InputError
 from tests.diagnose.made_up_problems import linear
 
@@ -128,6 +129,12 @@ def test_without_a_setting_the_picture_has_no_slider():
 def test_a_setting_out_of_its_bounds_is_refused(given, said):
     with pytest.raises(InputError, match=said):
         asked(linear(), **given)
+
+
+def test_the_help_and_the_function_measure_on_as_many_examples():
+    parsed = cli._parser().parse_args(["diagnose", "train:problem"])
+    assert parsed.examples == EXAMPLES
+    assert f"{EXAMPLES} unless given" in " ".join(cli.help_pages()["sgdnoise diagnose"].split())
 
 
 # --- The command ---------------------------------------------------------------------------------

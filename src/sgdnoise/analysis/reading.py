@@ -85,6 +85,16 @@ class Reading:
         return sorted({{"cpu": "CPU", "cuda": "GPU"}[record.device] for record in self.runs})
 
     @property
+    def mixed(self) -> str:
+        """That these records are of several kinds of device, so that no word is said of them.
+
+        Empty where they are of one.
+        """
+        if len(self.devices) < 2:
+            return ""
+        return f"its records mix devices, {' and '.join(self.devices)}: train them on one."
+
+    @property
     def seeds(self) -> int:
         """Runs a grid point that there should be: the study's, or fewer where that is enough."""
         enough = max((state.sweep.most_seeds for state in self.states), default=self.study.seeds)
@@ -125,7 +135,7 @@ class Reading:
     ) -> dict[Key, Tuning]:
         """The tuning of every sweep that has a rate to tune, for an objective, by its key."""
         found = self._tunings(objective)
-        return {key: one for key, one in found.items() if _is_of(key, variant)}
+        return {key: one for key, one in found.items() if is_variant(key, variant)}
 
     @functools.cache  # noqa: B019
     def _tunings(self, objective: str) -> dict[Key, Tuning]:
@@ -149,7 +159,7 @@ class Reading:
         (runs of the grid), and `settled`.
         """
         rows = self._optima(objective)
-        return rows[[_is_of(key, variant) for key in rows.key]].reset_index(drop=True)
+        return rows[[is_variant(key, variant) for key in rows.key]].reset_index(drop=True)
 
     @functools.cache  # noqa: B019
     def _optima(self, objective: str) -> pd.DataFrame:
@@ -219,5 +229,6 @@ class Reading:
         return log_slope(self.tuned(objective, variant), over)
 
 
-def _is_of(key: Key, variant: Key | None) -> bool:
+def is_variant(key: Key, variant: Key | None) -> bool:
+    """Whether a sweep is of a variant, a key without the main parts; of any, if it is None."""
     return variant is None or without(key, *MAIN_PARTS) == variant

@@ -11,8 +11,8 @@ from typing import Any, get_args
 import pandas as pd
 from IPython.display import Markdown, display
 
-from sgdnoise.analysis import Reading, without
-from sgdnoise.analysis.reading import MAIN_PARTS
+from sgdnoise.analysis import Reading
+from sgdnoise.analysis.reading import is_variant
 from sgdnoise.book.parameters import check_parameters
 from sgdnoise.claims import Claim, Verdict, Word, headline, line
 from sgdnoise.experiments import findings, study_of
@@ -177,15 +177,14 @@ class Page(Reading):
         if self.no_verdict is not None:
             return self.no_verdict
         for part in self._variant_parts if of is None else [about]:
-            if len(part.devices) > 1:
-                mixed = f"its records mix devices, {' and '.join(part.devices)}: train them on one."
-                return Markdown(f"**Nothing to say yet{what}**: {mixed}")
+            if part.mixed:
+                return Markdown(f"**Nothing to say yet{what}**: {part.mixed}")
         return _told(sentence(self))
 
     @functools.cached_property
     def _variant_parts(self) -> list[Page]:
         """The reading of each variant by itself."""
-        return [self.part(functools.partial(_is_of, variant=one)) for one in self.variants]
+        return [self.part(functools.partial(is_variant, variant=one)) for one in self.variants]
 
     def each(self, draw: Callable[..., Any], argues: Mapping[Key, str] | None = None) -> None:
         """What `draw` gives for each variant of the sweeps, each under its name and finding.
@@ -259,10 +258,6 @@ class Page(Reading):
     def not_measured(self) -> Markdown:
         """That this is not yet measured; the command that does is in `coverage`."""
         return Markdown(f"*Not yet measured at scale `{self.study.scale}`.*")
-
-
-def _is_of(key: Key, variant: Key) -> bool:
-    return without(key, *MAIN_PARTS) == variant
 
 
 def _told(sentence: str) -> Markdown | None:

@@ -317,11 +317,15 @@ def _pull_back(
     return torch.autograd.grad(live, inputs, along, retain_graph=keep, materialize_grads=True)
 
 
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether it is a batch norm, by name too: ghost batch norms need not derive from torch's."""
+    return isinstance(module, _BatchNorm) or "batchnorm" in type(module).__name__.lower()
+
+
 def _refuse_random_modules(model: nn.Module) -> None:
     for name, module in model.named_modules():
         where = f"{type(module).__name__} {name!r}"
-        # By name too: ghost batch norms need not derive from torch's.
-        if isinstance(module, _BatchNorm) or "batchnorm" in type(module).__name__.lower():
+        if is_batch_norm(module):
             if module.training:
                 raise InputError(
                     f"{where} is in train mode, where the loss of one example depends on the "

@@ -10,7 +10,7 @@ import torch
 
 from sgdnoise import __version__
 from sgdnoise.analysis.intervals import Interval
-from sgdnoise.diagnose.measured import EXAMPLES, Measured, measure, sample
+from sgdnoise.diagnose.measured import EXAMPLES, Measured, measure_on, sample
 from sgdnoise.diagnose.problem import Problem, Setting, raised
 from sgdnoise.diagnose.regime import Limits, Regime, regime_of, sentences
 from sgdnoise.diagnose.verified import (
@@ -219,10 +219,9 @@ def diagnose(
     problem = replace(problem, setting=setting)
     try:
         with same_random_numbers(seed):
-            measured = measure(problem, examples, seed, silent=silent)
-            tried = None
-            if verified:
-                tried = verify(problem, setting, sample(problem, examples, seed), silent=silent)
+            data = sample(problem, examples, seed)
+            measured = measure_on(problem, data, seed, silent=silent)
+            tried = verify(problem, setting, data, silent=silent) if verified else None
     except (InputError, FailureError):
         raise
     except torch.OutOfMemoryError as error:

@@ -76,12 +76,23 @@ def measure(
     Raises:
         InputError: for too few examples; as `MeanLoss` for a model, loss or data without curvature.
     """
-    if isinstance(examples, bool) or not isinstance(examples, int):
-        raise InputError(f"the number of examples must be a whole number, got {examples!r}")
-    if examples < LEAST:
-        raise InputError(f"a noise scale takes {LEAST} examples or more, got {examples}")
-    problem.check()
-    data = sample(problem, examples, seed)
+    return measure_on(problem, sample(problem, examples, seed), seed, silent=silent)
+
+
+def measure_on(
+    problem: Problem, data: tuple[Tensor, Tensor], seed: int = 0, *, silent: bool = False
+) -> Measured:
+    """The same, on examples that have been drawn.
+
+    Args:
+        problem: the model is read only.
+        data: as `sample` gives them.
+        seed: of the groups and the start of Lanczos.
+        silent: without a progress bar.
+
+    Raises:
+        InputError: as `MeanLoss` for a model, loss or data without curvature.
+    """
     count = len(data[0])
     parts = 4 if count < problem.size else 2
     with bar(silent=silent, total=parts, desc="measuring", unit="part") as progress:
@@ -133,7 +144,21 @@ _TOLERANCE = 1e-2
 
 
 def sample(problem: Problem, examples: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Some examples in random order, on the model's device; each is read once."""
+    """Some examples in random order, on the model's device; each is read once.
+
+    Args:
+        problem: has been tried on two of them when they are drawn.
+        examples: drawn without replacement; all, if there are fewer.
+        seed: of the draw.
+
+    Raises:
+        InputError: for too few examples, or a model that does not take them.
+    """
+    if isinstance(examples, bool) or not isinstance(examples, int):
+        raise InputError(f"the number of examples must be a whole number, got {examples!r}")
+    if examples < LEAST:
+        raise InputError(f"a noise scale takes {LEAST} examples or more, got {examples}")
+    problem.check()
     drawn = np.random.default_rng(seed).permutation(problem.size)[:examples].tolist()
     return problem.batch(drawn)
 

@@ -34,8 +34,6 @@ PARTS = ("model", "loss_fn", "data", "optimizer")
 
 WANTED = "(model, loss_fn, data) or (model, loss_fn, data, optimizer)"
 
-SHAPE = "as train:problem"
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -121,7 +119,7 @@ def load(name: str) -> Problem:
             f"{Path(module_name).stem}:{function_name or 'FUNCTION'}, from the file's folder"
         )
     if not (colon and function_name.isidentifier() and module_name):
-        raise InputError(f"{shown(name)} is not MODULE:FUNCTION, {SHAPE}: name both")
+        raise InputError(f"{shown(name)} is not MODULE:FUNCTION, as train:problem: name both")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -166,9 +164,8 @@ def problem_of(given: Any, name: str = "the function") -> Problem:
 
     Args:
         given: (model, loss_fn, data) or (model, loss_fn, data, optimizer), or these by name in a
-            dictionary. The data are two
-            tensors, a Dataset, a DataLoader (its batch size is then B), or batches (x, y). Only
-            `torch.optim.SGD` tells a learning rate.
+            dictionary. The data are two tensors, a Dataset, a DataLoader (its batch size is then
+            B), or batches (x, y). Only `torch.optim.SGD` tells a learning rate.
         name: what errors call the function.
 
     Raises:

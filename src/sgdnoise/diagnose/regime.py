@@ -8,7 +8,7 @@ from typing import Literal
 
 from sgdnoise.analysis.intervals import Interval
 from sgdnoise.theory.one_step import updates_left
-from sgdnoise.theory.stability import critical_learning_rate
+from sgdnoise.theory.stability import critical_effective_learning_rate
 
 Word = Literal["noise-dominated", "curvature-dominated", "between", "undecided", "not asked"]
 
@@ -73,7 +73,7 @@ def momentum_gain(momentum: float) -> float:
 
     The boundary of heavy ball lies from that of plain SGD up to so many times as far.
     """
-    return float(critical_learning_rate(1.0, momentum)) / 2 / (1 - momentum)
+    return float(critical_effective_learning_rate(2.0, momentum))
 
 
 def regime_of(batch_size: int | None, momentum: float, boundary: Interval) -> Regime:

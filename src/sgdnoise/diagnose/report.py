@@ -124,9 +124,9 @@ def limits(fig: go.Figure, diagnosis: Diagnosis, sizes: np.ndarray) -> None:
         diagnosis: whose limits they are.
         sizes: batch sizes in examples, in rising order.
     """
-    m, s, scale = diagnosis.measured, diagnosis.setting, diagnosis.measured.noise_scale
-    largest = m.simple.signal / m.noise.signal if m.noise.signal > 0 else math.nan
-    largest *= 1 - s.momentum  # in ε: the effective rate of a small step is ε/(1 − m)
+    scale = diagnosis.limits.noise_scale
+    # In ε: the effective rate of a small step is ε/(1 − m).
+    largest = diagnosis.limits.best_step * (1 - diagnosis.setting.momentum)
     if largest > 0 and 0 < scale.value < math.inf:
         if 0 < scale.low < scale.high < math.inf:
             ends = [best_rate(sizes, largest, end) for end in (scale.high, scale.low)]

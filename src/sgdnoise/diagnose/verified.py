@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sgdnoise.analysis.intervals import Interval, quantile
 from sgdnoise.curvature import MeanLoss
+from sgdnoise.curvature.mean_loss import is_batch_norm
 from sgdnoise.diagnose.problem import Problem, Setting
 from sgdnoise.errors import InputError
 from sgdnoise.progress import bar
@@ -210,10 +211,7 @@ STATISTICS = (
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether a model has batch norm, of any kind."""
-    return any(
-        isinstance(m, nn.modules.batchnorm._BatchNorm) or "batchnorm" in type(m).__name__.lower()
-        for m in model.modules()
-    )
+    return any(map(is_batch_norm, model.modules()))
 
 
 def _velocity(problem: Problem, setting: Setting, evaluated: tuple[Tensor, Tensor]) -> list[Tensor]:
