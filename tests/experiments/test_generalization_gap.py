@@ -23,6 +23,7 @@ from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.experiments.generalization_gap import figures, findings, grid, ladder, sentences
 from sgdnoise.experiments.generalization_gap.grid import RUNGS, recipe
 from sgdnoise.figures import tuned
+from sgdnoise.papers.numbers import printed
 from sgdnoise.schedule import H17_REGIMES
 
 GOOD = {"SB": 92.8, "LB": 86.0, "+LR": 89.0, "+GBN": 90.5, "+RA": 93.0}
@@ -1290,7 +1291,7 @@ def test_what_s20_has_at_equal_updates_is_what_its_table_prints():
         state.needed[0].batch_size
         for state in Reading(study_of("generalization-gap", "paper"), {}).states
     }
-    assert max(sizes) == sentences.H17_LARGE
+    assert max(sizes) == printed("H17-protocol.large_batch").value
 
 
 # --- Bad input --------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from sgdnoise.experiments.generalization_gap.ladder import (
     rows,
     step,
 )
-from sgdnoise.papers.numbers import table
+from sgdnoise.papers.numbers import printed, table
 from sgdnoise.phrases import enumerated
 from sgdnoise.schedule import H17_REGIMES
 from sgdnoise.study.grid import Key
@@ -461,23 +461,21 @@ def distance_table(reading: Reading) -> pd.DataFrame:
 
 # --- What S20 has -----------------------------------------------------------------------------
 
-H17_LARGE = 4096
-"""H17's large batch."""
-
 
 def s20_at_equal_updates(reading: Reading) -> str:
     """What a batch of H17's size reaches in S20's own table of equal updates."""
-    printed = table("S20-T1").set_index("batch_size").test_accuracy
-    theirs = printed[H17_LARGE]
+    accuracy = table("S20-T1").set_index("batch_size").test_accuracy
+    large = int(printed("H17-protocol.large_batch").value)
+    theirs = accuracy[large]
 
     def than(size: int) -> str:
-        apart = theirs - printed[size]
+        apart = theirs - accuracy[size]
         return f"{abs(apart):.1f} points {'more' if apart > 0 else 'less'} than {size:,}"
 
-    small, *_, last = sizes = [int(size) for size in printed.index]
-    best = max(sizes, key=printed.__getitem__)
+    small, *_, last = sizes = [int(size) for size in accuracy.index]
+    best = max(sizes, key=accuracy.__getitem__)
     return (
-        f"In S20's own table 1, at equal updates, a batch of H17's size, {H17_LARGE:,}, reaches "
+        f"In S20's own table 1, at equal updates, a batch of H17's size, {large:,}, reaches "
         f"{theirs:.1f} %. That is {than(small)}, the smallest batch, and {than(best)}, the best. "
-        f"The largest, {last:,}, reaches {printed[last]:.1f} %."
+        f"The largest, {last:,}, reaches {accuracy[last]:.1f} %."
     )
