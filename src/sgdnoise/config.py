@@ -29,6 +29,8 @@ Probe = Literal[
     "weight-distance",
     "sharpness",
     "batch-sharpness",
+    "ghost-sharpness",
+    "ghost-batch-sharpness",
     "curvature-radius",
     "gradient-statistics",
     "random-draws",

@@ -16,6 +16,7 @@ from curvlinops import GGNLinearOperator, HessianLinearOperator
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -645,6 +646,50 @@ def test_random_model_on_single_examples_is_refused_too() -> None:
     torch.manual_seed(0)
     with pytest.raises(InputError, match="two passes"):
         MeanLoss(random_noise(), cross_entropy, (X, Y), batch_size=1)
+
+
+def without_statistics(ghost: int) -> nn.Module:
+    """A net whose ghosts are normalised by themselves, in evaluation too."""
+    net = to_ghost_batch_norm(with_batch_norm(track_running_stats=False), ghost)
+    return net.eval()
+
+
+def test_with_ghosts_of_their_own_statistics_the_loss_is_the_mean_over_ghosts() -> None:
+    net = without_statistics(4)
+    norm = net[1]
+    for size in (8, 4):
+        loss = MeanLoss(net, cross_entropy, (X[:8], Y[:8]), batch_size=size)
+        v = torch.linspace(-1, 1, loss.size, dtype=torch.float64)
+
+        def slope(shift: float, v: Tensor = v, eps: float = norm.eps) -> Tensor:
+            """The gradient at weights moved along v, by PyTorch's own batch norm."""
+            moved = [p.detach().clone() for p in net.parameters()]
+            for p, d in zip(moved, v.split([p.numel() for p in moved]), strict=True):
+                p += shift * d.view_as(p)
+                p.requires_grad_()
+            w, b, gamma, beta, out, bias = moved
+            total = torch.zeros((), dtype=torch.float64)
+            for x, y in ((X[:4], Y[:4]), (X[4:8], Y[4:8])):
+                hidden = F.batch_norm(F.linear(x, w, b), None, None, gamma, beta, True, 0, eps)
+                total = total + cross_entropy(F.linear(hidden, out, bias), y) / 2
+            return torch.cat([g.reshape(-1) for g in torch.autograd.grad(total, moved)])
+
+        torch.testing.assert_close(loss.gradient(), slope(0.0), rtol=1e-9, atol=1e-11)
+        numeric = (slope(1e-5) - slope(-1e-5)) / 2e-5
+        torch.testing.assert_close(loss.hessian_product(v), numeric, rtol=1e-5, atol=1e-7)
+
+
+def test_a_ghost_that_is_cut_is_refused_and_the_last_may_be_smaller() -> None:
+    net = without_statistics(4)
+    with pytest.raises(InputError, match="a batch of 6 examples before the last cuts a ghost of 4"):
+        MeanLoss(net, cross_entropy, [(X[:6], Y[:6]), (X[6:10], Y[6:10])])
+    MeanLoss(net, cross_entropy, [(X[:4], Y[:4]), (X[4:7], Y[4:7])])
+    with pytest.raises(InputError, match="no example has a gradient of its own"):
+        MeanLoss(net, cross_entropy, (X[:8], Y[:8])).one_by_one("choose").__enter__()
+    smaller = to_ghost_batch_norm(nn.BatchNorm1d(3, track_running_stats=False), 2)
+    other = nn.Sequential(net, smaller)
+    with pytest.raises(InputError, match="the model's ghosts are of 2, 4 examples"):
+        MeanLoss(other.double().eval(), cross_entropy, (X[:8], Y[:8]))
 
 
 def test_ghost_batch_norm_is_refused_in_train_mode_and_batch_norm_in_eval_mode() -> None:

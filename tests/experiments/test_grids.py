@@ -64,6 +64,7 @@ FROZEN = {
     ("parts-checked", "cpu"): (17, "95ddf322579b6dd5"),
     ("training-set-size", "digits"): (2125, "b5e9c8ad830beadf"),
     ("sharpness", "digits"): (1320, "a47bcb07e59fdb81"),
+    ("sharpness", "cpu"): (109, "d46409aa5178b0e6"),
 }
 STANDING = [(name, scale) for name, e in EXPERIMENTS.items() for scale in e.sweeps]
 
@@ -267,13 +268,18 @@ HALVED = {
 @pytest.mark.parametrize(("name", "scale"), STANDING)
 def test_which_grids_are_refined_and_where_seeds_are_enough(name, scale):
     sweeps = EXPERIMENTS[name].sweeps[scale]()
-    halvings = {"training-set-size": {1}, "sharpness": {0, 1}}
-    expected = halvings.get(name, {2 if (name, scale) in HALVED else 0})
+    halvings = {
+        ("training-set-size", "digits"): {1},
+        ("sharpness", "digits"): {0, 1},
+        ("sharpness", "cpu"): {0},
+    }
+    expected = halvings.get((name, scale), {2 if (name, scale) in HALVED else 0})
     assert {sweep.halvings for sweep in sweeps} == expected
     assert all(len(sweep.axes) == 1 or not sweep.halvings for sweep in sweeps)
     few = [sweep for sweep in sweeps if sweep.most_seeds != FRESH_SEED - 1]
     if name == "sharpness":
         assert few == [sweep for sweep in sweeps if not sweep.axes]
+        assert {sweep.most_seeds for sweep in few} == {{"digits": 5, "cpu": 3}[scale]}
         return
     if name == "generalization-gap":
         rungs = {(dict(sweep.key)["rung"], sweep.most_seeds) for sweep in few}

@@ -15,14 +15,7 @@ from sgdnoise.config import PROBE_EXAMPLES
 from sgdnoise.experiments import study_of
 from sgdnoise.experiments.sharpness import figures, findings, sentences
 from sgdnoise.experiments.sharpness import measured as of_runs
-from sgdnoise.experiments.sharpness.grid import (
-    EPOCHS,
-    IMAGES,
-    PROBED,
-    SIZES,
-    TUNED,
-    WARM_UP,
-)
+from sgdnoise.experiments.sharpness.grid import DIGITS_MLP, PROBED
 from sgdnoise.records.made import record_of
 from sgdnoise.records.store import Store
 from sgdnoise.study.grid import FRESH_SEED
@@ -31,6 +24,8 @@ from sgdnoise.training.result import Result
 from sgdnoise.training.schedules import multipliers
 
 STUDY = study_of("sharpness", "digits", 3)
+IMAGES, SIZES, TUNED = DIGITS_MLP.images, DIGITS_MLP.sizes, DIGITS_MLP.tuned
+WARM_UP, LARGE, arm = DIGITS_MLP.warm_up, DIGITS_MLP.large, DIGITS_MLP.arm
 BY = {claim.id: claim for claim in findings.CLAIMS}
 STEPS = [1, 10, 100, 1500, 2000, 4000, 5120]
 LOSS = [2.5, 1.3, 1.1, 0.5, 0.1, 0.01, 0.001]
@@ -178,10 +173,10 @@ def test_the_measured_runs_are_the_first_half_of_tuned_ones():
     for method, rates in TUNED.items():
         for size, exponent in rates.items():
             for epochs in (0, WARM_UP):
-                key = findings.arm(method, size, epochs)
+                key = arm(method, size, epochs)
                 whole = sweeps[key].config((exponent,), 0)
                 half = sweeps[key + PROBED].config((), 0)
-                same = {"schedule": whole.schedule, "probes": (), "epochs": EPOCHS}
+                same = {"schedule": whole.schedule, "probes": (), "epochs": 40.0}
                 assert half.replace(**same) == whole
                 steps = half.total_steps(IMAGES)
                 np.testing.assert_array_equal(
@@ -343,12 +338,13 @@ def test_the_first_sentence_has_both_curvatures_of_plain_sgd():
         "The bound is 2/ε, and the ranges are 95 % intervals over seeds. At B = 4 the measured "
         "runs have 5,120 updates each, and curvature was measured after 3 of them while the net "
         "learnt; at B = 1,024 the measured runs have 5,120 updates each, and curvature was "
-        f"measured after 3 of them while the net learnt. {sentences.measured_on()}"
+        "measured after 3 of them while the net learnt. "
+        f"{sentences.measured_on(Reading(STUDY, {}))}"
     )
 
 
 def test_the_images_behind_either_curvature_are_told():
-    said = sentences.measured_on()
+    said = sentences.measured_on(Reading(STUDY, {}))
     assert f"λmax is of the loss on {PROBE_EXAMPLES} of the 1,024 training images." in said
     assert f"at B = {IMAGES:,} a batch is all images." in said
 
@@ -361,8 +357,10 @@ def test_what_the_verdicts_on_the_critical_rate_leave_untested_is_told(plain):
     assert "best for the final loss" not in said
 
     tops = {"sgd": Located(0.0, -1.0, 1.0, "parabola"), "momentum": Located(1.0, 0.0, 2.0, "set")}
-    tuned = {findings.arm(m, IMAGES): SimpleNamespace(peak=top) for m, top in tops.items()}
-    found = sentences.another_rate(SimpleNamespace(tuned=lambda name: {"train_loss": tuned}[name]))
+    tuned = {arm(m, IMAGES): SimpleNamespace(peak=top) for m, top in tops.items()}
+    found = sentences.another_rate(
+        SimpleNamespace(study=STUDY, tuned=lambda name: {"train_loss": tuned}[name])
+    )
     assert (
         "At B = 1,024 the rate best for the final loss is 2⁰ with SGD (between 2⁻¹ and 2¹; the "
         "measured runs have 2⁻⁰·²⁵) and 2¹ with SGD with momentum 0.9 (between 2⁰ and 2²; the "
@@ -404,7 +402,7 @@ def test_which_curvature_can_limit_the_rate_is_told_by_batch_size():
 RATES, HELPS = "S20-C3.warm-up-larger-rates", "S20-C3.warm-up-helps-full-batch"
 
 
-def warm(gains, sizes=findings.LARGE):
+def warm(gains, sizes=LARGE):
     """Ends of the usable rates: so many octaves further with warm-up, seed by seed."""
 
     def edge(config):
@@ -459,7 +457,7 @@ def test_a_gain_that_scatters_has_its_interval():
 
 
 def test_the_highest_usable_rate_is_each_seeds_own(plain):
-    key = findings.arm("sgd", IMAGES)
+    key = arm("sgd", IMAGES)
     found = findings.usable(plain, key)
     assert found == dict.fromkeys(range(3), 0.0)
     one = made(edge=by_seed(-0.5, 1.5, 9.0))
@@ -503,7 +501,7 @@ def test_larger_rates_take_a_curvature_that_falls_early():
     assert verdict(few, RATES).why.startswith("1 of the measured runs of SGD at B = 256 learnt")
 
 
-@pytest.mark.parametrize("size", findings.LARGE)
+@pytest.mark.parametrize("size", LARGE)
 def test_larger_rates_take_every_large_batch_size(size):
     at = f"at B = {size:,}"
     few = made(lost=lambda c: bool(c.probes) and c.seed > 0 and c.batch_size == size)
@@ -591,7 +589,7 @@ def test_where_everything_diverged_nothing_is_judged_and_all_is_drawn():
         assert "nan" not in table.to_string()
     for probed in (True, False):
         values = [slider["values"] for slider in figures.sliders(of, probed).values()]
-        assert values == [[], []]
+        assert values[-2:] == [[], []]
     figures.at_the_bound(of, "momentum")
     figures.along(of, "sgd", 4, 0)
     figures.survival(of, "sgd", 4)

@@ -87,19 +87,38 @@ def test_two_probes_of_the_same_are_refused(digits):
         run(small(probes=ALL), digits)
 
 
-@pytest.mark.parametrize("changes", [{}, {"norm": "none"}], ids=["ghost norm", "dropout"])
-def test_a_run_is_the_same_with_and_without(images, changes):
+OF_GHOSTS = ("ghost-batch-sharpness", "ghost-sharpness")
+WITHOUT_GHOSTS = tuple(name for name in TOGETHER if name not in OF_GHOSTS)
+
+
+def test_curvature_by_ghosts_is_refused_where_there_are_none(digits):
+    with pytest.raises(InputError, match="ghost-batch-sharpness, ghost-sharpness: the net has no"):
+        run(small(probes=OF_GHOSTS), digits)
+
+
+@pytest.mark.parametrize(
+    ("changes", "some"),
+    [({}, TOGETHER), ({"norm": "none"}, WITHOUT_GHOSTS)],
+    ids=["ghost norm", "dropout"],
+)
+def test_a_run_is_the_same_with_and_without(images, changes, some):
     without, bare = run(config(**changes), images)
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    got, probed = run(config(**changes, probes=TOGETHER), images)
+    got, probed = run(config(**changes, probes=some), images)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert got.metrics == without.metrics
     assert {name: got.curves[name] for name in without.curves} == without.curves
     for name, value in bare.state_dict().items():
         assert torch.equal(probed.state_dict()[name], value), name
     added = set(got.curves) - set(without.curves)
-    assert {name.split("/")[0] for name in added} == {
+    by_ghosts = {
+        "ghost_sharpness",
+        "ghost_sharpness_residual",
+        "ghost_batch_sharpness",
+        "ghost_batch_sharpness_error",
+    }
+    assert {name.split("/")[0] for name in added} == (by_ghosts if some == TOGETHER else set()) | {
         "weight_distance",
         "sharpness",
         "sharpness_residual",
@@ -282,6 +301,45 @@ def test_batch_sharpness_is_of_batches_of_the_steps_size(digits):
         assert got.curves["batch_sharpness_error"][k] == pytest.approx(error, rel=1e-2)
 
 
+def ghost_loss(model, x, y):
+    """The loss with the statistics of ghosts of 16, by PyTorch's own batch norm, ghost by ghost."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+            module.momentum = 0.0
+    pieces = zip(x.split(16), y.split(16), strict=True)
+    return sum(F.cross_entropy(model(a), b, reduction="sum") for a, b in pieces) / len(y)
+
+
+@pytest.mark.parametrize("micro_batch", [1000, 40, 5])
+def test_by_ghosts_sharpness_is_of_the_loss_with_their_statistics(images, monkeypatch, micro_batch):
+    monkeypatch.setattr(probes, "_LANCZOS_STEPS", 40)
+    one = config(steps=3, probes=OF_GHOSTS)
+    got, model = run(one, images, micro_batch=micro_batch)
+    model.eval()
+    index = torch.randperm(N, generator=stream(0, "probe/examples"))[: probes.PROBE_EXAMPLES]
+    x, y = (part[index] for part in images.train_arrays())
+    v = torch.randn(sum(p.numel() for p in model.parameters()))
+    for _ in range(60):
+        v = product(ghost_loss(model, x, y), model, v / v.norm())
+    assert got.curves["ghost_sharpness"][-1] == pytest.approx(v.norm().item(), rel=0.02)
+    whole, _ = run(config(steps=3, probes=("sharpness",)), images)
+    assert whole.curves["sharpness"][-1] != pytest.approx(v.norm().item(), rel=0.05)
+
+    seed = stream(0, "probe/ghost-batch-sharpness/3").initial_seed()
+    generator = torch.Generator().manual_seed(seed)
+    ratios = []
+    for _ in range(3):
+        batch = torch.randperm(N, generator=generator)[: one.batch_size]
+        x, y = (part[batch] for part in images.train_arrays())
+        g = gradient_of(ghost_loss(model, x, y), model)
+        image = product(ghost_loss(model, x, y), model, g)
+        ratios.append((g @ image / (g @ g)).item())
+    assert got.curves["ghost_batch_sharpness"][-1] == pytest.approx(np.mean(ratios), rel=1e-2)
+    error = np.std(ratios, ddof=1) / math.sqrt(3)
+    assert got.curves["ghost_batch_sharpness_error"][-1] == pytest.approx(error, rel=0.05)
+
+
 def test_radii_are_of_the_hessians_diagonal_and_of_the_gradient(digits):
     got, model = run(small(probes=("curvature-radius",)), digits)
     _, loss = of_subset(digits, model)
@@ -420,7 +478,7 @@ def test_random_draws_lie_around_the_start(digits, micro_batch):
 
 
 def test_a_net_that_diverges_has_numbers_that_are_none(images):
-    one = config(norm="none", learning_rate=1e18, momentum=0.0, probes=TOGETHER)
+    one = config(norm="none", learning_rate=1e18, momentum=0.0, probes=WITHOUT_GHOSTS)
     got, _ = run(one, images)
     assert got.status == "diverged"
     points = len(got.curves["step"])

@@ -2,7 +2,7 @@
 
 Everything in `sgdnoise.curvature` is built on `MeanLoss`, which refuses at the door whatever would
 make curvature meaningless: data read in a random order, batch norm or dropout in train mode, a loss
-that is not the mean of its examples' losses.
+that is not the mean of its examples' losses, or of its ghosts' losses.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class MeanLoss:
     present parameters. It reads every example once for each product, in the same order, and weights
     batches by their sizes. It does not change the model, its buffers or its `.grad`.
     It is not the training objective where that has weight decay β: add β to every eigenvalue.
+    A ghost batch norm that keeps no running statistics takes those of its ghosts, and the loss is
+    then the mean over ghosts; batches must be whole ghosts, but for the last.
 
     Shapes: vectors are (P,), P the number of elements of the parameters that require gradients, in
     the order of `model.named_parameters()`; dtype and device are the parameters' (call
@@ -57,7 +59,8 @@ class MeanLoss:
     Raises:
         InputError: shuffled or otherwise irreproducible data; a batch norm or dropout in train
             mode; a loss that is not scalar, not finite, or not the mean over the examples of a
-            batch; empty data; no trainable parameter; half precision or mixed dtypes.
+            batch; batches that cut a ghost; empty data; no trainable parameter; half precision or
+            mixed dtypes.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class MeanLoss:
                 f"{sorted(f'{d} on {v}' for d, v in kinds)}: call model.float() or model.double()"
             )
         _refuse_random_modules(model)
+        self._ghost = _ghost_size(model)
         self._source = _readable_again(data, batch_size)
         self.products = 0
         """Passes over the data for a product with the Hessian or the Gauss-Newton matrix."""
@@ -149,8 +153,14 @@ class MeanLoss:
             instead: what to do where the model has none.
 
         Raises:
-            InputError: where an operation of the model has no batched derivative.
+            InputError: where an operation of the model has no batched derivative, or where it takes
+                the statistics of ghosts.
         """
+        if self._ghost > 1:
+            raise InputError(
+                "no example has a gradient of its own where batch norm takes the statistics of "
+                f"ghosts: {instead}"
+            )
         try:
             with _twice_differentiable(self.model):
                 yield
@@ -245,6 +255,11 @@ class MeanLoss:
         losses: list[float] = []
         with torch.no_grad(), _twice_differentiable(self.model):
             for x, y in self.batches():
+                if sizes and sizes[-1] % self._ghost:
+                    raise InputError(
+                        f"a batch of {sizes[-1]} examples before the last cuts a ghost of "
+                        f"{self._ghost}: give batches of whole ghosts"
+                    )
                 sizes.append(len(x))
                 losses.append(self._loss(x, y).item())
                 if not math.isfinite(losses[-1]):
@@ -252,8 +267,8 @@ class MeanLoss:
                         f"the mean loss of a batch is {losses[-1]}: the model has diverged or the "
                         "data are not finite"
                     )
-                if len(x) > 1 and max(sizes[:-1], default=1) == 1:
-                    half = len(x) // 2
+                half = len(x) // 2 // self._ghost * self._ghost
+                if half and max(sizes[:-1], default=self._ghost) == self._ghost:
                     parts = half * self._loss(x[:half], y[:half]).item()
                     parts += (len(x) - half) * self._loss(x[half:], y[half:]).item()
                     if not math.isclose(parts / len(x), losses[-1], **tolerance):
@@ -331,7 +346,7 @@ def _refuse_random_modules(model: nn.Module) -> None:
                     f"{where} is in train mode, where the loss of one example depends on the "
                     "others of its batch: call model.eval() first"
                 )
-            if getattr(module, "running_mean", 0) is None:
+            if getattr(module, "running_mean", 0) is None and not _is_of_ghosts(module):
                 raise InputError(
                     f"{where} keeps no running statistics, so the loss of one example depends on "
                     "the others of its batch: use track_running_stats=True"
@@ -342,6 +357,25 @@ def _refuse_random_modules(model: nn.Module) -> None:
                 f"{where} drops at random in train mode, so that no two passes see the same "
                 "loss: call model.eval() first"
             )
+
+
+def _is_of_ghosts(module: nn.Module) -> bool:
+    return is_batch_norm(module) and hasattr(module, "ghost_batch_size")
+
+
+def _ghost_size(model: nn.Module) -> int:
+    """Examples whose losses hang together: those of a ghost without running statistics, or 1."""
+    sizes = {
+        cast(int, module.ghost_batch_size)
+        for module in model.modules()
+        if _is_of_ghosts(module) and module.running_mean is None
+    }
+    if len(sizes) > 1:
+        raise InputError(
+            f"the model's ghosts are of {', '.join(map(str, sorted(sizes)))} examples, so that no "
+            "batch but the whole is made of whole ones: give them one size"
+        )
+    return sizes.pop() if sizes else 1
 
 
 def _readable_again(data: Data, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:

@@ -6,16 +6,16 @@ from streams of its own, addressed by step, and leaves weights, gradients, runni
 modes as they were.
 
 Curvature and noise are those of the loss as the net is evaluated (running statistics, no dropout,
-no augmentation, no weight decay, float32), on a fixed subset of the training set. Batch norm's
-training loss has no Hessian of one example, so there is no other choice. A number that cannot be
-had is nan: the net has diverged, or all its gradients are zero.
+no augmentation, no weight decay, float32), on a fixed subset of the training set. Where a single
+example has to have a loss, a net with batch norm leaves no other choice. The two probes named
+`ghost-…` are of the loss that is trained in this respect: ghost batch norm takes the statistics of
+its ghosts. A number that cannot be had is nan: the net has diverged, or all its gradients are zero.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -27,10 +27,11 @@ from sgdnoise.config import PROBE_EXAMPLES, Probe
 from sgdnoise.curvature import MeanLoss
 from sgdnoise.errors import InputError
 from sgdnoise.schedule import log_spaced_steps
+from sgdnoise.training.modes import OutputNet, ghost_statistics, modes_kept
 from sgdnoise.training.result import significant
 from sgdnoise.training.state import RunState, evaluate, parts
 from sgdnoise.training.streams import stream
-from sgdnoise.training.tasks import NextWord, Task
+from sgdnoise.training.tasks import NextWord
 
 BATCHES = 8
 """Batches whose sharpness is averaged."""
@@ -60,6 +61,8 @@ _GRADIENTS_IN_MEMORY = 1 << 26
 
 _LAYER_PROBES: frozenset[Probe] = frozenset({"layer-curvature", "layer-gauss-newton"})
 
+_GHOST_PROBES: frozenset[Probe] = frozenset({"ghost-sharpness", "ghost-batch-sharpness"})
+
 _LAYER_QUANTITIES = (
     "layer_radius",
     "layer_ratio",
@@ -71,17 +74,6 @@ _LAYER_QUANTITIES = (
 )
 
 
-class _Net(nn.Module):
-    """The model as a net whose output is what its task's losses want."""
-
-    def __init__(self, task: Task, model: nn.Module) -> None:
-        super().__init__()
-        self.task, self.model = task, model
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.task.outputs(self.model, x)
-
-
 class Probes:
     """The probes of one run.
 
@@ -90,7 +82,8 @@ class Probes:
         micro_batch: examples in memory at once.
 
     Raises:
-        InputError: for a training set too small to have a noise scale, or two probes of the same.
+        InputError: for a training set too small to have a noise scale, two probes of the same, or
+            one of ghosts where the net has none.
     """
 
     def __init__(self, state: RunState, micro_batch: int) -> None:
@@ -106,12 +99,17 @@ class Probes:
             raise InputError(
                 f"the probes {' and '.join(sorted(_LAYER_PROBES))} measure the same: choose one"
             )
+        if _GHOST_PROBES & set(config.probes) and config.norm != "ghost":
+            raise InputError(
+                f"{', '.join(sorted(_GHOST_PROBES & set(config.probes)))}: the net has no ghost "
+                "batch norm, choose sharpness and batch-sharpness"
+            )
         if "gradient-statistics" in config.probes and state.size < 8:
             raise InputError(
                 f"{state.size} training examples are too few for gradient-statistics: "
                 "choose at least 8, or leave the probe out"
             )
-        self.net = _Net(task, state.model)
+        self.net = OutputNet(task, state.model)
         index = torch.randperm(state.size, generator=stream(config.seed, "probe/examples"))
         self.data = self._examples(index[:PROBE_EXAMPLES])
         if "batch-gradients" in config.probes:
@@ -153,7 +151,7 @@ class Probes:
         """Adds what is measured at the end of an epoch, 0 standing for the initial weights."""
         state = self.state
         if "epochs" in state.config.probes:
-            with _modes_kept(self.net):
+            with modes_kept(self.net):
                 loss, _ = evaluate(state.task, state.task.train, state.model, state.config)
             state.progress.add(epoch_loss=significant(loss, 4))
             if epoch:
@@ -171,6 +169,8 @@ class Probes:
             "weight-distance": self._weight_distance,
             "sharpness": self._sharpness,
             "batch-sharpness": self._batch_sharpness,
+            "ghost-sharpness": self._ghost_sharpness,
+            "ghost-batch-sharpness": self._ghost_batch_sharpness,
             "curvature-radius": self._curvature_radius,
             "gradient-statistics": self._gradient_statistics,
             "batch-gradients": self._batch_gradients,
@@ -181,7 +181,7 @@ class Probes:
 
     def _add(self, name: Probe, measure: Callable[[], dict[str, float]]) -> None:
         """Adds one probe's numbers at the present weights, of the net as it is evaluated."""
-        with _modes_kept(self.net):
+        with modes_kept(self.net):
             self.net.eval()
             try:
                 numbers = measure()
@@ -197,6 +197,8 @@ class Probes:
             "weight-distance": ["weight_distance", *self._for_each("weight_distance")],
             "sharpness": ["sharpness", "sharpness_residual"],
             "batch-sharpness": ["batch_sharpness", "batch_sharpness_error"],
+            "ghost-sharpness": ["ghost_sharpness", "ghost_sharpness_residual"],
+            "ghost-batch-sharpness": ["ghost_batch_sharpness", "ghost_batch_sharpness_error"],
             "curvature-radius": [
                 *self._for_each("curvature_radius"),
                 *self._for_each("curvature_radius_rms"),
@@ -243,16 +245,25 @@ class Probes:
 
     def _sharpness(self) -> dict[str, float]:
         """λmax of the Hessian, and its residual: an eigenvalue lies within it."""
+        return self._top("sharpness", self.data)
+
+    def _ghost_sharpness(self) -> dict[str, float]:
+        """The same of the loss with the statistics of ghosts, each of the same examples always."""
+        with ghost_statistics(self.net):
+            return self._top("ghost-sharpness", self._whole_ghosts(*self.data))
+
+    def _top(self, probe: Probe, data: curvature.Data) -> dict[str, float]:
         top = curvature.top_eigenvalues(
             self.net,
             self._loss,
-            self.data,
+            data,
             tolerance=1e-3,
             max_iterations=_LANCZOS_STEPS,
-            seed=self._seed("sharpness"),
+            seed=self._seed(probe),
             batch_size=self.micro_batch,
         )
-        return {"sharpness": float(top.values[0]), "sharpness_residual": float(top.residuals[0])}
+        numbers = float(top.values[0]), float(top.residuals[0])
+        return dict(zip(self.curves(probe), numbers, strict=True))
 
     def _batch_sharpness(self) -> dict[str, float]:
         """Mean over batches of gᵀHg / gᵀg, and its standard error.
@@ -261,24 +272,37 @@ class Probes:
         replacement from the training set. Andreyev & Beneventano 2024 hold this, not λmax, to be
         what SGD brings to 2/ε.
         """
+        return self._along_gradients("batch-sharpness", self._examples)
+
+    def _ghost_batch_sharpness(self) -> dict[str, float]:
+        """The same of the loss with the statistics of ghosts, which are cut from each batch."""
+        with ghost_statistics(self.net):
+            return self._along_gradients(
+                "ghost-batch-sharpness",
+                lambda index: self._whole_ghosts(*self._examples(index)),
+            )
+
+    def _along_gradients(
+        self, probe: Probe, batch: Callable[[Tensor], curvature.Data]
+    ) -> dict[str, float]:
         state = self.state
         size = state.batches.at(state.progress.step - 1).batch_size
-        generator = torch.Generator().manual_seed(self._seed("batch-sharpness"))
+        generator = torch.Generator().manual_seed(self._seed(probe))
         ratios = []
         for _ in range(BATCHES):
             index = torch.randperm(state.size, generator=generator)[:size]
-            loss = MeanLoss(
-                self.net, self._loss, self._examples(index), batch_size=self.micro_batch
-            )
+            loss = MeanLoss(self.net, self._loss, batch(index), batch_size=self.micro_batch)
             g = loss.gradient()
             image = loss.hessian_product(g).double()
             g = g.double()
             ratios.append(torch.dot(g, image) / torch.dot(g, g))
         each = torch.stack(ratios)
-        return {
-            "batch_sharpness": float(each.mean()),
-            "batch_sharpness_error": float(each.std()) / math.sqrt(BATCHES),
-        }
+        numbers = float(each.mean()), float(each.std()) / math.sqrt(BATCHES)
+        return dict(zip(self.curves(probe), numbers, strict=True))
+
+    def _whole_ghosts(self, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+        rows = parts(self.state.config, self.state.model, self.micro_batch, len(y))
+        return [(x[part], y[part]) for part in rows]
 
     def _curvature_radius(self) -> dict[str, float]:
         """Radii of curvature of each tensor, three ways (G20-E9, E17, figure 2).
@@ -444,7 +468,7 @@ class Probes:
             return float(torch.cat(losses).mean())
 
         distances, changes = [], []
-        with _modes_kept(self.net):
+        with modes_kept(self.net):
             self.net.eval()
             for module in self.net.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -466,17 +490,6 @@ class Probes:
     def _seed(self, probe: Probe) -> int:
         config, step = self.state.config, self.state.progress.step
         return stream(config.seed, f"probe/{probe}/{step}").initial_seed()
-
-
-@contextlib.contextmanager
-def _modes_kept(net: nn.Module) -> Iterator[None]:
-    """Puts every module back into the mode it was in."""
-    before = [(module, module.training) for module in net.modules()]
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
 
 
 def _epoch_ends(state: RunState) -> dict[int, int]:

@@ -9,19 +9,16 @@ import numpy as np
 import plotly.graph_objects as go
 
 from sgdnoise.analysis import Reading, key_name
-from sgdnoise.experiments.sharpness.findings import FULL, SMALLEST
-from sgdnoise.experiments.sharpness.grid import EPOCHS, SIZES, WARM_UP
 from sgdnoise.experiments.sharpness.measured import (
     GUESS,
-    LEARNING,
     QUANTITIES,
-    arm,
     bound,
     curve,
     is_probed,
     is_swept,
     measured,
     ratio,
+    setting,
 )
 from sgdnoise.figures.theme import (
     DASHES,
@@ -38,27 +35,38 @@ from sgdnoise.study.scales import METHODS, NAMES
 
 
 def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
-    """Sliders over the methods and batch sizes that are recorded, with warm-up and without.
+    """Sliders over the methods and batch sizes that are recorded, with all of their warm-ups.
 
     Args:
         reading: of the experiment.
-        probed: whether those along which curvature is measured are meant, or the sweeps of rates.
+        probed: whether those along which curvature is measured are meant, or the rates that are
+            tried with warm-up and without.
     """
+    at = setting(reading)
 
-    def there(method: str, size: int, epochs: int) -> bool:
+    def there(method: str, size: int, length: int) -> bool:
         if probed:
-            return bool(measured(reading, method, size, epochs))
-        return bool(np.isfinite(reading.tuned("train_loss")[arm(method, size, epochs)].table).any())
+            return bool(measured(reading, method, size, length))
+        one = reading.tuned("train_loss")[at.arm(method, size, length)]
+        return bool(np.isfinite(one.table).any())
 
+    shown = at.sizes if probed else at.warmed
     pairs = {
         (method, size)
-        for method in METHODS
-        for size in SIZES
-        if all(there(method, size, epochs) for epochs in (0, WARM_UP))
+        for method in at.methods
+        for size in shown
+        if all(there(method, size, length) for length in at.lengths(probed, size))
     }
-    methods = [method for method in METHODS if any(method == m for m, _ in pairs)]
-    sizes = [size for size in SIZES if all((m, size) in pairs for m in methods)]
+    methods = [method for method in at.methods if any(method == m for m, _ in pairs)]
+    sizes = [size for size in shown if all((m, size) in pairs for m in methods)]
+    warm_up = {
+        "values": at.lengths(True, at.full),
+        "label": "warm-up",
+        "unit": at.unit,
+        "value": 0,
+    }
     return {
+        **({"length": warm_up} if probed else {}),
         "method": {
             "values": methods,
             "label": "method",
@@ -69,20 +77,21 @@ def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
             "values": sizes if methods else [],
             "label": "batch size B",
             "unit": "examples",
-            "value": FULL,
+            "value": shown[-1],
         },
     }
 
 
 def at_the_bound(reading: Reading, method: str) -> go.Figure:
     """Either curvature over the bound of the rate while a net learns, by batch size."""
+    at = setting(reading)
     fig = figure(
         x="batch size B",
         x_unit="examples",
         y="curvature / bound of the rate",
         y_unit=None,
         log="xy",
-        x_range=(SMALLEST / 2, 2 * FULL),
+        x_range=(at.smallest / 2, 2 * at.full),
         y_range=(0.005, 8.0),
         title=f"{NAMES[method]}, while the net learns, without warm-up",
         alt="Sharpness and batch sharpness over the bound 2(1 + m)/ε against batch size",
@@ -93,38 +102,41 @@ def at_the_bound(reading: Reading, method: str) -> go.Figure:
     for k, (quantity, name, effective) in enumerate(kinds):
         found = [
             ratio(measured(reading, method, size), quantity, effective=effective).interval
-            for size in SIZES
+            for size in at.sizes
         ]
         interval_marks(
             fig,
             # Side by side, so that neither hides the other.
-            [size * 1.12 ** (k - (len(kinds) - 1) / 2) for size in SIZES],
+            [size * 1.12 ** (k - (len(kinds) - 1) / 2) for size in at.sizes],
             *([2.0 ** getattr(one, end) for one in found] for end in ("value", "low", "high")),
             marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 11},
             name=name,
         )
     fig.add_hline(y=1.0, line={"color": INK, "width": 1, "dash": "dot"})
-    ticks_at(fig, SIZES)
+    ticks_at(fig, at.sizes)
     return provenance(fig, source(reading.part(is_probed)))
 
 
-def along(reading: Reading, method: str, size: int, epochs: int) -> go.Figure:
+def along(reading: Reading, method: str, size: int, length: int) -> go.Figure:
     """Either curvature along the runs of an arm, every seed, beside the bound of the rate."""
-    records = measured(reading, method, size, epochs)
+    at = setting(reading)
+    records = measured(reading, method, size, length)
+    # What the budget counts, so that batch sizes share an axis.
+    of_update = size / at.images if at.unit == "epochs" else 1
     fig = figure(
-        x="epochs",
+        x=at.unit,
         x_unit=None,
         y="curvature",
         y_unit=None,
         log="xy",
-        x_range=(0.8 * size / FULL, 1.2 * EPOCHS / 2),
+        x_range=(0.8 * of_update, 1.2 * at.budget / 2),
         y_range=(0.05, 200.0),
         alt="Sharpness and batch sharpness along runs, with the bound 2(1 + m)/ε",
     )
     for k, (quantity, name) in enumerate(QUANTITIES.items()):
         for number, record in enumerate(records):
             fig.add_scatter(
-                x=curve(record, "step") * size / FULL,
+                x=curve(record, "step") * of_update,
                 y=curve(record, quantity),
                 mode="lines+markers",
                 marker={"size": 5, "color": PALETTE[k]},
@@ -144,13 +156,13 @@ def along(reading: Reading, method: str, size: int, epochs: int) -> go.Figure:
             lines.append((True, "2/ε_eff", MUTED))
         for effective, name, colour in lines:
             fig.add_scatter(
-                x=step * size / FULL,
+                x=step * of_update,
                 y=bound(first, effective) / ramp,
                 mode="lines",
                 line={"color": colour, "dash": "dash", "width": 2},
                 name=name,
             )
-    how = f"with {epochs} epochs of warm-up" if epochs else "without warm-up"
+    how = f"with {length} {at.unit} of warm-up" if length else "without warm-up"
     text = f"{NAMES[method]}, B = {size:,}, {how}: {len(records)} runs at the tuned rate"
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
     return provenance(fig, source(reading.part(is_probed)))
@@ -158,7 +170,7 @@ def along(reading: Reading, method: str, size: int, epochs: int) -> go.Figure:
 
 def survival(reading: Reading, method: str, size: int) -> go.Figure:
     """The share of runs that do not fall apart against the rate, with warm-up and without."""
-    tuned = reading.tuned("train_loss")
+    tuned, at = reading.tuned("train_loss"), setting(reading)
     fig = figure(
         x="effective learning rate ε/(1−m)",
         x_unit=None,
@@ -168,10 +180,11 @@ def survival(reading: Reading, method: str, size: int) -> go.Figure:
         y_range=(-4.0, 104.0),
         alt="Share of runs that learn against learning rate, with warm-up and without",
     )
-    for k, (epochs, name) in enumerate(((0, "without"), (WARM_UP, f"{WARM_UP} epochs of"))):
-        one = tuned[arm(method, size, epochs)]
+    arms = ((0, "without"), (at.warm_up, f"{at.warm_up} {at.unit} of"))
+    for k, (length, name) in enumerate(arms):
+        one = tuned[at.arm(method, size, length)]
         there = np.isfinite(one.table).any(1)
-        share = 100 * (one.table <= LEARNING[0] * GUESS).mean(1)
+        share = 100 * (one.table <= at.learning[0] * GUESS).mean(1)
         fig.add_scatter(
             x=2.0 ** one.exponents[there],
             y=share[there],

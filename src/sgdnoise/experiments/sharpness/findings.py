@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,21 +14,20 @@ from sgdnoise.analysis import Estimate, Reading
 from sgdnoise.analysis.intervals import COVERAGE, Interval, combined
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
-from sgdnoise.experiments.sharpness.grid import SIZES, TUNED, WARM_UP
+from sgdnoise.experiments.sharpness.grid import SETTINGS
 from sgdnoise.experiments.sharpness.measured import (
     GUESS,
-    LEARNING,
     QUANTITIES,
     Quantity,
-    arm,
     curve,
     early_fall,
     inside,
-    is_arm,
+    is_of,
     is_swept,
     logged,
     measured,
     ratio,
+    setting,
 )
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.phrases import enumerated
@@ -42,12 +42,6 @@ FAR = 2.0
 
 HALF_STEP = 0.5
 """In log₂ of the rate: the least difference between usable rates that powers of two resolve."""
-
-SMALLEST, FULL = SIZES[0], SIZES[-1]
-
-LARGE = SIZES[1:]
-"""The batch sizes beyond plain SGD's boundary, where warm-up is to allow larger rates; momentum's
-boundary lies further out, and the first of them is not surely beyond it."""
 
 
 # --- The critical rate ----------------------------------------------------------------------------
@@ -75,10 +69,11 @@ def factor(found: Estimate, digits: int = 3) -> str:
 
 def at_critical(reading: Reading, method: str) -> Verdict:
     """Whether the full batch's tuned rate keeps λmax at the bound of its stability."""
-    found = ratio(measured(reading, method, FULL), "sharpness")
-    away, why = _at_tuned(reading, method, FULL, found)
+    full = setting(reading).full
+    found = ratio(measured(reading, method, full), "sharpness")
+    away, why = _at_tuned(reading, method, full, found)
     verdict = alike(
-        f"at B = {FULL:,} and its tuned rate λmax is {factor(found)} times 2(1 + m)/ε while the "
+        f"at B = {full:,} and its tuned rate λmax is {factor(found)} times 2(1 + m)/ε while the "
         f"net learns{why}",
         away,
         unit="log2 ratio",
@@ -87,10 +82,13 @@ def at_critical(reading: Reading, method: str) -> Verdict:
     return replace(verdict, room=None)
 
 
-def _tuned_lacks(reading: Reading, method: str, size: int) -> str:
-    if lacking := _few(reading, method, size) or no_optimum(reading, [arm(method, size)]):
+def _tuned_lacks(reading: Reading, method: str, which: Literal["smallest", "full"]) -> str:
+    at = setting(reading)
+    size = getattr(at, which)
+    arm = at.arm(method, size)
+    if lacking := _few(reading, method, size) or no_optimum(reading, [arm]):
         return lacking
-    if reading.tuned()[arm(method, size)].peak.is_estimate:
+    if reading.tuned()[arm].peak.is_estimate:
         return ""
     return f"the best rate of {NAMES[method]} at B = {size:,} lies on an edge of its grid."
 
@@ -100,7 +98,8 @@ def _at_tuned(reading: Reading, method: str, size: int, found: Estimate) -> tupl
 
     Beside a cliff that is not well. It is no matter of more seeds of the measured runs.
     """
-    rate, chosen = reading.tuned()[arm(method, size)].peak, TUNED[method][size]
+    at = setting(reading)
+    rate, chosen = reading.tuned()[at.arm(method, size)].peak, at.tuned[method][size]
     known = Interval(0.0, min(rate.low - chosen, 0.0), max(rate.high - chosen, 0.0))
     away = combined([(1.0, found.interval), (1.0, known)])
     low, high = (f"{2.0**end:.3g}" for end in (away.low, away.high))
@@ -112,15 +111,16 @@ def _at_tuned(reading: Reading, method: str, size: int, found: Estimate) -> tupl
 
 def far_below(reading: Reading, method: str) -> Verdict:
     """Whether the small batch's tuned rate is a quarter of the critical one or less."""
-    records = measured(reading, method, SMALLEST)
+    smallest = setting(reading).smallest
+    records = measured(reading, method, smallest)
     found = ratio(records, "sharpness", effective=True)
-    away, why = _at_tuned(reading, method, SMALLEST, found)
+    away, why = _at_tuned(reading, method, smallest, found)
     # S20 compares the effective rate with plain SGD's limit, and momentum's own lies further out.
     own = ""
     if METHODS[method]:
         own = f"; of momentum's own limit, 2(1+m)/λmax, {factor(ratio(records, 'sharpness'))}"
     verdict = directional(
-        f"at B = {SMALLEST} the tuned effective rate is {factor(found)} times 2/λmax while the "
+        f"at B = {smallest} the tuned effective rate is {factor(found)} times 2/λmax while the "
         f"net learns; far below is {2.0**-FAR:g} or less{own}{why}",
         Interval(away.value + FAR, away.low + FAR, away.high + FAR),
         unit="log2 ratio",
@@ -132,14 +132,15 @@ def far_below(reading: Reading, method: str) -> Verdict:
 def ratios_table(reading: Reading) -> pd.DataFrame:
     """Every curvature over its bound, in both windows, for each arm."""
     rows = []
-    for method in METHODS:
-        for size in SIZES:
-            for epochs in (0, WARM_UP):
-                records = measured(reading, method, size, epochs)
+    at = setting(reading)
+    for method in at.methods:
+        for size in at.sizes:
+            for length in at.lengths(True, size):
+                records = measured(reading, method, size, length)
                 row = {
                     "method": NAMES[method],
                     "batch size": f"{size:,}",
-                    "warm-up": f"{epochs} epochs" if epochs else "none",
+                    "warm-up": f"{length} {at.unit}" if length else "none",
                     "updates logged in a run, while it learns / in its second half": (
                         f"{logged(records)} / {logged(records, 'late')}"
                     ),
@@ -166,7 +167,7 @@ def usable(reading: Reading, key: Key) -> dict[int, float]:
     one = reading.tuned("train_loss")[key]
     whole = np.array([float(e).is_integer() for e in one.exponents])
     rates = one.exponents[whole]
-    learnt = one.table[whole] <= LEARNING[0] * GUESS  # False for NaN
+    learnt = one.table[whole] <= setting(reading).learning[0] * GUESS  # False for NaN
     found = {}
     for column, seed in enumerate(one.seeds):
         rows = np.flatnonzero(learnt[:, column])
@@ -177,7 +178,8 @@ def usable(reading: Reading, key: Key) -> dict[int, float]:
 
 def usable_gain(reading: Reading, method: str, size: int) -> Estimate:
     """By how much warm-up raises the highest usable rate, in log₂: seeds paired."""
-    warm, cold = (usable(reading, arm(method, size, epochs)) for epochs in (WARM_UP, 0))
+    at = setting(reading)
+    warm, cold = (usable(reading, at.arm(method, size, n)) for n in (at.warm_up, 0))
     return Estimate.mean([warm[seed] - cold[seed] for seed in warm if seed in cold])
 
 
@@ -190,15 +192,17 @@ def told_gain(found: Estimate) -> str:
 
 def larger_rates(reading: Reading, method: str) -> Verdict:
     """Whether each batch size beyond the boundary survives larger rates with warm-up."""
-    gains = {size: usable_gain(reading, method, size) for size in LARGE}
+    at = setting(reading)
+    gains = {size: usable_gain(reading, method, size) for size in at.large}
     told = enumerated(
-        f"by {told_gain(gain)} at B = {size:,} ({WARM_UP * FULL // size:,} updates)"
+        f"by {told_gain(gain)} at B = {size:,}"
+        + (f" ({at.updates(size):,} updates)" if at.unit == "epochs" else "")
         for size, gain in gains.items()
     )
-    falls = enumerated(factor(early_fall(measured(reading, method, size))) for size in LARGE)
+    falls = enumerated(factor(early_fall(measured(reading, method, size))) for size in at.large)
     return every(
-        f"{WARM_UP} epochs of warm-up raise the highest usable rate, in log₂, {told}. λmax falls "
-        "early: at the tuned rate, without warm-up, it is after the first update "
+        f"{at.warm_up} {at.unit} of warm-up raise the highest usable rate, in log₂, {told}. "
+        "λmax falls early: at the tuned rate, without warm-up, it is after the first update "
         f"{falls} times its mean while the net learns.",
         {f"B = {size:,}": gain for size, gain in gains.items()},
         unit="log2 ratio",
@@ -208,7 +212,8 @@ def larger_rates(reading: Reading, method: str) -> Verdict:
 
 def _rates_lack(reading: Reading, method: str) -> str:
     """What larger rates by warm-up lack at the first batch size that lacks something."""
-    return next(filter(None, (_rates_lack_at(reading, method, size) for size in LARGE)), "")
+    large = setting(reading).large
+    return next(filter(None, (_rates_lack_at(reading, method, size) for size in large)), "")
 
 
 def _rates_lack_at(reading: Reading, method: str, size: int) -> str:
@@ -221,11 +226,12 @@ def _rates_lack_at(reading: Reading, method: str, size: int) -> str:
             f"at B = {size:,} λmax after the first update is {factor(fall)} times that while the "
             "net learns: nothing says that the critical rate rises early, as S20 asks for."
         )
-    for epochs in (WARM_UP, 0):
-        found = usable(reading, arm(method, size, epochs))
+    at = setting(reading)
+    for length in (at.warm_up, 0):
+        found = usable(reading, at.arm(method, size, length))
         lost = sum(not math.isfinite(value) for value in found.values())
         if lost:
-            name = "with warm-up" if epochs else "without warm-up"
+            name = "with warm-up" if length else "without warm-up"
             return (
                 f"{lost} of {len(found)} seeds {name} at B = {size:,} learnt at every rate tried, "
                 "or at none: the highest usable one is not known."
@@ -235,15 +241,18 @@ def _rates_lack_at(reading: Reading, method: str, size: int) -> str:
 
 def accuracy_gain(reading: Reading, method: str, size: int) -> Estimate:
     """What warm-up adds to the accuracy at the tuned rate, in points, by fresh seeds."""
-    warm, cold = (reading.reached(arm(method, size, epochs)) for epochs in (WARM_UP, 0))
+    at = setting(reading)
+    warm, cold = (reading.reached(at.arm(method, size, length)) for length in (at.warm_up, 0))
     return warm - cold
 
 
 def more_accurate(reading: Reading, method: str) -> Verdict:
-    """Whether the full batch reaches a higher accuracy with warm-up, each at its tuned rate."""
-    found = accuracy_gain(reading, method, FULL)
+    """Whether the largest batch that is run with warm-up gains by it, each at its tuned rate."""
+    at = setting(reading)
+    found = accuracy_gain(reading, method, at.warmed[-1])
     return directional(
-        f"at B = {FULL:,}, {WARM_UP} epochs of warm-up add {found} points, by fresh seeds.",
+        f"at B = {at.warmed[-1]:,}, {at.warm_up} {at.unit} of warm-up add {found} points, by "
+        "fresh seeds.",
         found,
         unit="points",
         margin=NO_LOSS,
@@ -251,15 +260,21 @@ def more_accurate(reading: Reading, method: str) -> Verdict:
 
 
 def _accuracy_lacks(reading: Reading, method: str) -> str:
-    return no_optimum(reading, [arm(method, FULL, epochs) for epochs in (WARM_UP, 0)])
+    at = setting(reading)
+    arms = [at.arm(method, at.warmed[-1], length) for length in (at.warm_up, 0)]
+    return no_optimum(reading, arms)
 
 
 def where_it_helps(reading: Reading) -> str:
-    """The batch sizes at which warm-up raises the highest usable rate, in Markdown."""
+    """The batch sizes at which warm-up raises the highest usable rate, in Markdown.
+
+    Empty where it is tried at one alone, of which the verdict tells.
+    """
+    at = setting(reading)
     gains = {
         f"{NAMES[method]} at B = {size:,}": usable_gain(reading, method, size)
-        for method in METHODS
-        for size in SIZES
+        for method in at.methods
+        for size in at.warmed
     }
     known = {name: gain for name, gain in gains.items() if math.isfinite(gain.value)}
     # As many are looked at, one would rise by chance.
@@ -268,12 +283,16 @@ def where_it_helps(reading: Reading) -> str:
         for name, gain in known.items()
         if gain.value > 0 and gain.p < (1 - COVERAGE) / len(known)
     ]
+    if len(gains) < 2:
+        return ""
+    lengths = (
+        f" {at.warm_up} epochs are {', '.join(f'{at.updates(size):,}' for size in at.warmed)} "
+        f"updates at B = {', '.join(f'{size:,}' for size in at.warmed)}."
+    )
     return (
         f"Of {len(known)} batch sizes and methods whose highest usable rate is known, warm-up "
         f"raises it for {len(up)} (with Bonferroni's correction){': ' if up else ''}"
-        f"{'; '.join(up)}. {WARM_UP} epochs are "
-        f"{', '.join(f'{WARM_UP * FULL // size:,}' for size in SIZES)} updates at B = "
-        f"{', '.join(f'{size:,}' for size in SIZES)}."
+        f"{'; '.join(up)}.{lengths if at.unit == 'epochs' else ''}"
     )
 
 
@@ -282,9 +301,10 @@ def warm_up_table(reading: Reading) -> pd.DataFrame:
     rows = []
     optima = reading.optima()
     fresh = dict(zip(optima.key, optima.test_accuracy_fresh, strict=True))
-    for method in METHODS:
-        for size in SIZES:
-            arms = [arm(method, size, epochs) for epochs in (0, WARM_UP)]
+    at = setting(reading)
+    for method in at.methods:
+        for size in at.warmed:
+            arms = [at.arm(method, size, length) for length in (0, at.warm_up)]
             fall = factor(early_fall(measured(reading, method, size)), 2)
             rates = [Estimate.mean(list(usable(reading, key).values())).value for key in arms]
             reached = [float(fresh[key]) for key in arms]
@@ -308,13 +328,21 @@ def _signed(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "–"
 
 
+def _sizes(which: Literal["smallest", "full"]) -> list[int]:
+    return [getattr(at, which) for at in SETTINGS.values()]
+
+
+def _tries(key: Key, method: str) -> bool:
+    return is_swept(key) and is_of(key, method)
+
+
 CLAIMS = (
     *(
         Claim(
             f"S20-E4.full-batch-at-critical.{method}",
             partial(at_critical, method=method),
-            needs=partial(_tuned_lacks, method=method, size=FULL),
-            of=partial(is_arm, arm=arm(method, FULL)),
+            needs=partial(_tuned_lacks, method=method, which="full"),
+            of=partial(is_of, method=method, sizes=_sizes("full")),
         )
         for method in METHODS
     ),
@@ -322,8 +350,8 @@ CLAIMS = (
         Claim(
             f"S20-E3.far-below-critical.{method}",
             partial(far_below, method=method),
-            needs=partial(_tuned_lacks, method=method, size=SMALLEST),
-            of=partial(is_arm, arm=arm(method, SMALLEST)),
+            needs=partial(_tuned_lacks, method=method, which="smallest"),
+            of=partial(is_of, method=method, sizes=_sizes("smallest")),
         )
         for method in METHODS
     ),
@@ -332,6 +360,7 @@ CLAIMS = (
             f"S20-C3.warm-up-larger-rates.{method}",
             partial(larger_rates, method=method),
             needs=partial(_rates_lack, method=method),
+            of=partial(is_of, method=method),
         )
         for method in METHODS
     ),
@@ -340,7 +369,7 @@ CLAIMS = (
             f"S20-C3.warm-up-helps-full-batch.{method}",
             partial(more_accurate, method=method),
             needs=partial(_accuracy_lacks, method=method),
-            of=is_swept,
+            of=partial(_tries, method=method),
         )
         for method in METHODS
     ),

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from sgdnoise.analysis import Estimate, Reading
-from sgdnoise.experiments.sharpness.grid import PROBED
+from sgdnoise.experiments.sharpness.grid import PROBED, SETTINGS, Setting
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key
 
@@ -19,12 +19,13 @@ QUANTITIES: dict[Quantity, str] = {"sharpness": "λmax", "batch_sharpness": "bat
 
 Window = Literal["learning", "late"]
 
-LEARNING = (0.5, 0.02)
-"""Parts of a guess's loss, ln 10: above the first a net has learnt nothing, and below the second it
-has nothing left to learn; the curvature of either end limits no rate."""
-
 GUESS = math.log(10)
 """The loss of a guess among ten classes, in nats."""
+
+
+def setting(reading: Reading) -> Setting:
+    """What the scale of a reading measures."""
+    return SETTINGS[reading.study.scale]
 
 
 def is_probed(key: Key) -> bool:
@@ -37,22 +38,29 @@ def is_swept(key: Key) -> bool:
     return not is_probed(key)
 
 
-def arm(method: str, size: int, epochs: int = 0) -> Key:
-    """The key of a sweep of rates."""
-    return (("method", method), ("batch_size", size), ("warmup_epochs", epochs))
+def is_of(key: Key, method: str, sizes: Iterable[int] = ()) -> bool:
+    """Whether a sweep is of a method without warm-up, at one of these sizes; at all for none."""
+    of = dict(key)
+    cold = not any(of.get(f"warmup_{unit}") for unit in ("epochs", "updates"))
+    return of["method"] == method and (not sizes or (of["batch_size"] in sizes and cold))
 
 
-def is_arm(key: Key, arm: Key) -> bool:
-    """Whether a sweep is of an arm: its rates, or its measured runs."""
-    return key[: len(arm)] == arm
+def measured(reading: Reading, method: str, size: int, length: int = 0) -> list[Record]:
+    """The measured runs of an arm that did not diverge, seed by seed; none where none is asked."""
+    key = setting(reading).arm(method, size, length) + PROBED
+    found = (
+        reading.records.get(config.id)
+        for state in reading.states
+        if state.sweep.key == key
+        for config in state.needed
+    )
+    return [r for r in found if r is not None and _name(r, "sharpness") in r.curves]
 
 
-def measured(reading: Reading, method: str, size: int, epochs: int = 0) -> list[Record]:
-    """The measured runs of an arm that did not diverge, seed by seed."""
-    key = arm(method, size, epochs) + PROBED
-    (state,) = (state for state in reading.states if state.sweep.key == key)
-    found = (reading.records.get(config.id) for config in state.needed)
-    return [record for record in found if record is not None and "sharpness" in record.curves]
+def _name(record: Record, quantity: str) -> str:
+    """What a record calls a curvature: that with the statistics of ghosts has a name of its own."""
+    ghosts = quantity in QUANTITIES and any(p.startswith("ghost-") for p in record.config.probes)
+    return f"ghost_{quantity}" if ghosts else quantity
 
 
 def bound(record: Record, effective: bool = False) -> float:
@@ -69,7 +77,14 @@ def bound(record: Record, effective: bool = False) -> float:
 
 def curve(record: Record, name: str) -> np.ndarray:
     """A quantity at the logged updates, NaN where it could not be had."""
-    return np.array([math.nan if v is None else v for v in record.curves[name]], dtype=float)
+    values = record.curves[_name(record, name)]
+    return np.array([math.nan if v is None else v for v in values], dtype=float)
+
+
+def learning(record: Record) -> tuple[float, float]:
+    """Between which parts of a guess's loss a net learns, by the data that it learns."""
+    (at,) = (at for at in SETTINGS.values() if at.base["dataset"] == record.config.dataset)
+    return at.learning
 
 
 def inside(record: Record, window: Window) -> np.ndarray:
@@ -77,7 +92,7 @@ def inside(record: Record, window: Window) -> np.ndarray:
     step, loss = curve(record, "step"), curve(record, "train_loss")
     if window == "late":
         return step >= step[-1] / 2
-    most, least = (part * GUESS for part in LEARNING)
+    most, least = (part * GUESS for part in learning(record))
     return (loss <= most) & (loss >= least) & (step >= record.config.warmup_steps)
 
 

@@ -7,16 +7,19 @@ import math
 from sgdnoise.analysis import Estimate, Interval, Reading
 from sgdnoise.config import PROBE_EXAMPLES
 from sgdnoise.experiments.sharpness.findings import (
-    FULL,
     HALF_STEP,
-    LARGE,
-    SMALLEST,
     WITHIN,
     accuracy_gain,
     usable_gain,
 )
-from sgdnoise.experiments.sharpness.grid import IMAGES, SIZES, TUNED
-from sgdnoise.experiments.sharpness.measured import QUANTITIES, arm, curve, logged, measured, ratio
+from sgdnoise.experiments.sharpness.measured import (
+    QUANTITIES,
+    curve,
+    logged,
+    measured,
+    ratio,
+    setting,
+)
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.phrases import enumerated
 from sgdnoise.study.scales import METHODS, NAMES
@@ -32,10 +35,16 @@ def at_the_limit(found: Estimate) -> str:
 
 
 def limits(reading: Reading) -> str:
-    """Where both curvatures stand to plain SGD's bound at the smallest and the full batch."""
+    """Where both curvatures stand to the bound at the smallest and the full batch.
+
+    With plain SGD, where there is any of it.
+    """
+    at = setting(reading)
+    method = at.methods[0]
+    bound = "2(1 + m)/ε" if METHODS[method] else "2/ε"
     findings, numbers = [], []
-    for size in (SMALLEST, FULL):
-        records = measured(reading, "sgd", size)
+    for size in (at.smallest, at.full):
+        records = measured(reading, method, size)
         found = {name: ratio(records, quantity) for quantity, name in QUANTITIES.items()}
         if all(math.isfinite(one.value) for one in found.values()):
             places = [f"{name} is {at_the_limit(one)}" for name, one in found.items()]
@@ -46,35 +55,45 @@ def limits(reading: Reading) -> str:
                 f"was measured after {logged(records)} of them while the net learnt"
             )
     if not findings:
-        return "**No run learnt at the tuned rates**: nothing stands at the bound 2/ε or below it."
+        return f"**No run learnt at the tuned rates**: nothing stands at the bound {bound}."
     few = "; ".join(numbers)
     return (
-        f"**While plain SGD learns, {'; '.join(findings)}.** The bound is 2/ε, and the ranges are "
-        f"95 % intervals over seeds. {few[:1].upper()}{few[1:]}. {measured_on()}"
+        f"**While {'SGD with momentum 0.9' if METHODS[method] else 'plain SGD'} learns, "
+        f"{'; '.join(findings)}.** The bound is {bound}, and the ranges are 95 % intervals over "
+        f"seeds. {few[:1].upper()}{few[1:]}. {measured_on(reading)}"
     )
 
 
-def measured_on() -> str:
-    """On which images either curvature is measured."""
+def measured_on(reading: Reading) -> str:
+    """On which images either curvature is measured, and with whose statistics."""
+    at = setting(reading)
+    ghosts = (
+        " Both are of the loss without augmentation, with the statistics of ghosts as in training; "
+        "the loss of a net as it is evaluated has another curvature."
+    )
     return (
-        f"λmax is of the loss on {PROBE_EXAMPLES:,} of the {IMAGES:,} training images. Batch "
-        f"sharpness is of batches from all of them; at B = {FULL:,} a batch is all images."
+        f"λmax is of the loss on {PROBE_EXAMPLES:,} of the {at.images:,} training images. Batch "
+        f"sharpness is of batches from all of them; at B = {at.full:,} a batch is all images."
+        f"{ghosts if at.ghosts else ''}"
     )
 
 
 def another_rate(reading: Reading) -> str:
     """What the verdicts on the critical rate leave untested, with the rates best for the loss."""
     best = []
-    for method in METHODS:
-        peak = reading.tuned("train_loss")[arm(method, FULL)].peak
+    at = setting(reading)
+    for method in at.methods:
+        peak = reading.tuned("train_loss")[at.arm(method, at.full)].peak
         if peak.is_estimate:
             best.append(
                 f"{power_of_two(peak.value)} with {NAMES[method]} (between "
                 f"{power_of_two(peak.low)} and {power_of_two(peak.high)}; the measured runs have "
-                f"{power_of_two(TUNED[method][FULL])})"
+                f"{power_of_two(at.tuned[method][at.full])})"
             )
     told = (
-        f" At B = {FULL:,} the rate best for the final loss is {enumerated(best)}." if best else ""
+        f" At B = {at.full:,} the rate best for the final loss is {enumerated(best)}."
+        if best
+        else ""
     )
     return (
         "S20 (§3.1) speaks of the rate that lowers the training loss fastest, and expects it just "
@@ -87,7 +106,7 @@ def another_rate(reading: Reading) -> str:
 
 def which_limits(reading: Reading) -> str:
     """Which of the two curvatures can limit the rate, by method and batch size; empty for none."""
-    told = [said for method in METHODS if (said := _left_by(reading, method))]
+    told = [said for method in setting(reading).methods if (said := _left_by(reading, method))]
     if not told:
         return ""
     first, *more = told
@@ -103,8 +122,9 @@ def which_limits(reading: Reading) -> str:
 
 def _left_by(reading: Reading, method: str) -> str:
     """Which curvature a method's ratios leave at each batch size; empty where nothing is known."""
+    at = setting(reading)
     left: dict[str, list[str]] = {}
-    for size in SIZES:
+    for size in at.sizes:
         records = measured(reading, method, size)
         found = {name: ratio(records, q).interval for q, name in QUANTITIES.items()}
         if all(math.isfinite(one.half) for one in found.values()):
@@ -118,10 +138,10 @@ def _left_by(reading: Reading, method: str) -> str:
         return ""
     sizes = "; ".join(f"{names} at B = {enumerated(at)}" for names, at in left.items())
     said = f"With {NAMES[method]} it can be {sizes}."
-    own = ratio(measured(reading, method, SMALLEST), "batch_sharpness", effective=True)
+    own = ratio(measured(reading, method, at.smallest), "batch_sharpness", effective=True)
     if METHODS[method] and math.isfinite(own.interval.half):
         said += (
-            f" At B = {SMALLEST}, where the effective rate counts, batch sharpness is "
+            f" At B = {at.smallest}, where the effective rate counts, batch sharpness is "
             f"{at_the_limit(own).replace('the bound', '2/ε_eff', 1)}."
         )
     return said
@@ -134,10 +154,11 @@ def _is_within(one: Interval) -> bool:
 
 def larger_batch(reading: Reading) -> str:
     """Whether warm-up buys a larger batch: what these runs can tell of it; empty for nothing."""
+    at = setting(reading)
     told, accuracies = [], []
-    for size in LARGE:
+    for size in at.large:
         changes: dict[str, list[str]] = {}
-        for method in METHODS:
+        for method in at.methods:
             gain = usable_gain(reading, method, size).interval
             if not math.isfinite(gain.half):
                 return ""
@@ -146,13 +167,17 @@ def larger_batch(reading: Reading) -> str:
         by = (f"{change} with {enumerated(names)}" for change, names in changes.items())
         told.append(f"at B = {size:,} warm-up {enumerated(by)}")
     sure = sum(one.low > 0 or one.high < 0 for one in accuracies)
+    few = (
+        f"of the {len(at.sizes)} here only B = {at.smallest} lies below plain SGD's"
+        if len(at.warmed) > 1
+        else f"here B = {enumerated(f'{size:,}' for size in at.warmed)} alone has warm-up"
+    )
     return (
         "**Does warm-up then buy a larger batch? These runs cannot tell.** It takes the boundary "
         "batch size with warm-up and without. A boundary takes batch sizes on both sides of it, "
-        f"and of the {len(SIZES)} here only B = {SMALLEST} lies below plain SGD's. What these runs "
-        f"tell is, by 95 % intervals, each by itself: {'; '.join(told)}. The accuracy at the tuned "
-        f"rate, by fresh seeds, surely differs in {sure or 'none'} of these {len(accuracies)} "
-        "cases."
+        f"and {few}. What these runs tell is, by 95 % intervals, each by itself: "
+        f"{'; '.join(told)}. The accuracy at the tuned rate, by fresh seeds, surely differs in "
+        f"{sure or 'none'} of these {len(accuracies)} cases."
     )
 
 
