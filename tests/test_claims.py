@@ -648,8 +648,10 @@ def test_where_some_effects_are_there_and_others_absent_it_says_which():
     mixed = all_of(9.0, 0.0, 8.0, margin=5.0)
     assert mixed.word == "absent"
     assert mixed.why.endswith(" It holds for part 0 and part 2, and not for part 1.")
+    assert mixed.in_part == "part 0 and part 2"
     for other in (all_of(9.0, 0.0, margin=0.1), all_of(0.0, 0.0, margin=5.0)):
         assert "It holds for" not in other.why
+        assert other.in_part == ""
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ class Verdict:
         p: of what the claim denies: two-sided, of no effect; where it is that things are alike, of
             two one-sided tests. None where the predicate tests nothing of the kind.
         rests_on: what the interval narrows with.
+        in_part: the parts for which a claim on several holds that is absent as a whole, in words.
         room: how far the effect is from the nearest value at which the word would change, if the
             interval had no width; None where there is no such number.
     """
@@ -80,6 +81,7 @@ class Verdict:
     printed: float | None = None
     p: float | None = None
     rests_on: str = "seeds"
+    in_part: str = ""
     room: float | None = None
 
 
@@ -384,13 +386,14 @@ def every(
             why += f" For {worst}{note.lower()}"
         if word == "undecided" and by_itself in against_it:
             why += f" By itself that part would be {by_itself}; as one of {len(parts)} it is not."
+    holds = ""
     if word == "absent" and len(parts) > 1:
         holds = enumerated(name for name, one in alone.items() if one.word == "reproduced")
         why += f" It holds for {holds}, and not" if holds else " It does not hold"
         why += f" for {enumerated(deciding)}."
     ps = [one.p for one in alone.values()]
     p = None if None in ps else max(one for one in ps if one is not None)
-    return replace(alone[worst], word=word, why=why, p=p)
+    return replace(alone[worst], word=word, why=why, p=p, in_part=holds)
 
 
 _IN = {"points": " points", "log2 ratio": " in log₂"}

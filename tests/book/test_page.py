@@ -142,6 +142,15 @@ def test_the_words_stand_over_all_claims_once(whole):
     assert sum(len(r.split("; ")) for r in said.splitlines()) == len(p.claims)
 
 
+def test_what_an_absent_claim_holds_for_is_said_with_its_word(whole):
+    p = page(whole)
+    mixed = {"word": "absent", "in_part": "B = 256"}
+    p.__dict__["_judged"] = [(claim, replace(verdict, **mixed)) for claim, verdict in p.judged]
+    (row,) = p.words.data.splitlines()
+    for claim, _ in p.judged:
+        assert f"{claim.stated.statement} (but it holds for B = 256)" in row
+
+
 def test_that_another_size_is_one_of_the_effect_is_said(whole):
     p = page(whole)
     word = "reproduced at another size"

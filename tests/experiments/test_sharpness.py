@@ -13,9 +13,10 @@ from sgdnoise.analysis import Estimate, Interval, Reading
 from sgdnoise.analysis.locate import Located
 from sgdnoise.config import PROBE_EXAMPLES
 from sgdnoise.experiments import study_of
+from sgdnoise.experiments.constant_step.grid import FAIR
 from sgdnoise.experiments.sharpness import figures, findings, sentences
 from sgdnoise.experiments.sharpness import measured as of_runs
-from sgdnoise.experiments.sharpness.grid import DIGITS_MLP, PROBED
+from sgdnoise.experiments.sharpness.grid import DIGITS_MLP, PROBED, THOUSAND_IMAGES
 from sgdnoise.records.made import record_of
 from sgdnoise.records.store import Store
 from sgdnoise.study.grid import FRESH_SEED
@@ -45,10 +46,12 @@ def made(
     accuracy=lambda config: 97.0,
     top=lambda config: config.batch_size / 1024,
     lost=lambda config: False,
+    study=STUDY,
 ):
     """Measured runs with curvatures at so many times their bound, and sweeps with an end.
 
     Args:
+        study: of which scale; at `cpu` curvatures have the names of those by ghosts.
         sharpness, batch: over 2(1 + m)/ε while the net learns, by config.
         first: λmax after the first update, over that while the net learns.
         edge: log₂ of the rate up to which runs learn, by config.
@@ -60,11 +63,12 @@ def made(
     def measured(config):
         bound = 2 * (1 + config.momentum) / config.learning_rate
         whole = np.array([first(config), 1, 1, 1, 1, 0.1, 0.1]) * bound
+        ghost = "ghost_" if study.scale == "cpu" else ""
         return {
             "step": STEPS,
             "train_loss": LOSS,
-            "sharpness": list(whole * sharpness(config)),
-            "batch_sharpness": list(whole * batch(config)),
+            f"{ghost}sharpness": list(whole * sharpness(config)),
+            f"{ghost}batch_sharpness": list(whole * batch(config)),
         }
 
     def record(config):
@@ -83,9 +87,9 @@ def made(
         )
 
     there = {}
-    while todo := STUDY.missing(there):
+    while todo := study.missing(there):
         there |= {config.id: record(config) for config in todo}
-    return Reading(STUDY, there)
+    return Reading(study, there)
 
 
 def scattered(config):
@@ -96,6 +100,16 @@ def scattered(config):
 @pytest.fixture(scope="module")
 def plain():
     return made()
+
+
+ON_IMAGES = study_of("sharpness", "cpu", 3)
+
+
+def on_images(*args, **options):
+    """The same at scale cpu, where runs end a little beyond the best rates of B = 256."""
+    made_here = {"top": lambda c: THOUSAND_IMAGES.tuned["momentum"][c.batch_size]}
+    made_here |= {"edge": lambda c: 5.5}
+    return made(*args, **(made_here | options), study=ON_IMAGES)
 
 
 def verdict(of, claim, method="sgd"):
@@ -400,6 +414,7 @@ def test_which_curvature_can_limit_the_rate_is_told_by_batch_size():
 # --- Warm-up --------------------------------------------------------------------------------------
 
 RATES, HELPS = "S20-C3.warm-up-larger-rates", "S20-C3.warm-up-helps-full-batch"
+FULL_BATCH, FAR_BELOW = "S20-E4.full-batch-at-critical", "S20-E3.far-below-critical"
 
 
 def warm(gains, sizes=LARGE):
@@ -588,8 +603,8 @@ def test_where_everything_diverged_nothing_is_judged_and_all_is_drawn():
     for table in (findings.ratios_table(of), findings.warm_up_table(of)):
         assert "nan" not in table.to_string()
     for probed in (True, False):
-        values = [slider["values"] for slider in figures.sliders(of, probed).values()]
-        assert values[-2:] == [[], []]
+        sliders = figures.sliders(of, probed)
+        assert (sliders["method"]["values"], sliders["size"]["values"]) == ([], [])
     figures.at_the_bound(of, "momentum")
     figures.along(of, "sgd", 4, 0)
     figures.survival(of, "sgd", 4)
@@ -711,3 +726,125 @@ def test_where_warm_up_helps_is_said_with_bonferronis_correction():
     assert "raises it for 0 (" in findings.where_it_helps(made(edge=edge))
     known = findings.where_it_helps(made(edge=lambda config: 9.0 if config.momentum else -1.5))
     assert known.startswith("Of 3 batch sizes and methods")
+
+
+# --- On 1,000 images, scale cpu -------------------------------------------------------------------
+
+
+def test_on_images_the_measured_runs_are_the_first_half_of_tuned_ones():
+    at = THOUSAND_IMAGES
+    sweeps = {state.sweep.key: state.sweep for state in Reading(ON_IMAGES, {}).states}
+    assert len(sweeps) == 7
+    for size, exponent in at.tuned["momentum"].items():
+        key = at.arm("momentum", size)
+        whole = sweeps[key].config((int(exponent),), 0)
+        half = sweeps[key + PROBED].config((), 0)
+        assert half.replace(schedule=whole.schedule, probes=(), steps=1000) == whole
+        assert (half.steps, half.probes) == (500, ("ghost-batch-sharpness", "ghost-sharpness"))
+    warm = sweeps[at.arm("momentum", 256, 50)].config((4,), 0)
+    assert warm.replace(warmup_steps=0) == sweeps[at.arm("momentum", 256)].config((4,), 0)
+    assert warm.warmup_steps == 50
+
+
+def test_on_images_their_rates_are_what_the_fair_step_budget_found():
+    study = study_of("constant-step", "cpu")
+    store = Store(Path(__file__).parents[2] / "results")
+    optima = Reading(study, store.read(*study.place)).optima(variant=FAIR)
+    of = optima.set_index("batch_size").exponent
+    rates = THOUSAND_IMAGES.tuned["momentum"]
+    assert {size: of[size] for size in rates} == rates
+    # The same runs: of the rates without warm-up those alone are new that B = 256 does not survive.
+    known = store.read(*study.place)
+    swept = [s for s in Reading(ON_IMAGES, {}).states if s.sweep.axes]
+    cold = {run for s in swept for run in s.needed if not run.warmup_steps}
+    new = {run for run in cold if run.id not in known}
+    assert {(run.batch_size, round(math.log2(run.effective_learning_rate))) for run in new} == {
+        (256, 6),
+        (256, 7),
+    }
+
+
+@pytest.mark.parametrize(
+    ("times", "word"), [(1.1, "reproduced"), (4.0, "contradicted"), (0.3, "contradicted")]
+)
+def test_on_images_the_full_batch_is_judged_by_curvature_with_ghosts(times, word):
+    def sharpness(config):
+        return times if config.batch_size == 1000 else 30.0
+
+    found = verdict(on_images(sharpness, accuracy=scattered), FULL_BATCH, "momentum")
+    assert (found.word, found.effect) == (word, pytest.approx(math.log2(times)))
+    assert "at B = 1,000 and its tuned rate λmax is" in found.why
+
+
+@pytest.mark.parametrize(("times", "word"), [(0.2, "reproduced"), (0.3, "contradicted")])
+def test_on_images_the_small_batch_is_16(times, word):
+    def sharpness(config):
+        return times / 19 if config.batch_size == 16 else 30.0
+
+    found = verdict(on_images(sharpness, accuracy=scattered), FAR_BELOW, "momentum")
+    assert (found.word, found.effect) == (word, pytest.approx(math.log2(times) + 2))
+    assert found.why.startswith("at B = 16 the tuned effective rate is")
+
+
+@pytest.mark.parametrize(("gain", "word"), [(1, "reproduced"), (-1, "contradicted"), (0, "absent")])
+def test_on_images_larger_rates_are_judged_at_256_with_50_updates_of_warm_up(gain, word):
+    def edge(config):
+        return 5.5 + gain * (config.warmup_steps == 50)
+
+    of = on_images(edge=edge)
+    found = verdict(of, RATES, "momentum")
+    assert (found.word, found.effect) == (word, pytest.approx(gain))
+    assert found.why.startswith("50 updates of warm-up raise the highest usable rate, in log₂, by")
+    assert "at B = 256. λmax falls early" in found.why
+    assert findings.where_it_helps(of) == ""
+    said = sentences.larger_batch(of)
+    assert "and here B = 256 alone has warm-up." in said
+    assert said.endswith("surely differs in none of these 1 cases.")
+
+
+@pytest.mark.parametrize(
+    ("gain", "word"), [(2.0, "reproduced"), (-2.0, "contradicted"), (0.0, "absent")]
+)
+def test_on_images_accuracy_with_warm_up_is_judged_at_256(gain, word):
+    def accuracy(config):
+        return 50.0 + gain * (config.seed >= FRESH_SEED and config.warmup_steps > 0)
+
+    found = verdict(on_images(accuracy=accuracy), HELPS, "momentum")
+    assert (found.word, found.effect) == (word, pytest.approx(gain))
+    assert found.why.startswith("at B = 256, 50 updates of warm-up add")
+
+
+def test_on_images_nothing_is_said_of_plain_sgd():
+    of = on_images()
+    for name, claim in BY.items():
+        found = claim.judge(of)
+        assert found.elsewhere == name.endswith(".sgd")
+    assert sentences.limits(of).startswith("**While SGD with momentum 0.9 learns, at B = 16 λmax")
+    assert "The bound is 2(1 + m)/ε" in sentences.limits(of)
+    assert "with the statistics of ghosts" in sentences.limits(of)
+    assert "plain SGD" not in sentences.which_limits(of)
+
+
+def test_on_images_a_net_learns_from_nine_tenths_of_a_guess_on():
+    record = of_runs.measured(on_images(), "momentum", 16)[0]
+    # 2.5 is above 0.9 ln 10 = 2.07; 1.3 is below it, and above a half of a guess.
+    assert of_runs.inside(record, "learning").tolist() == [False, *[True] * 4, False, False]
+    assert of_runs.ratio([record], "sharpness").value == pytest.approx(0.0)
+
+
+def test_on_images_sliders_show_what_is_there():
+    of = on_images()
+    along = figures.sliders(of, probed=True)
+    assert along["method"]["values"] == ["momentum"]
+    assert (along["size"]["values"], along["size"]["value"]) == ([16, 256, 1000], 1000)
+    assert along["length"]["values"] == (0,)
+    swept = figures.sliders(of, probed=False)
+    assert (swept["size"]["values"], "length" in swept) == ([256], False)
+    assert figures.second_at_the_bound(of) is None
+    drawn = figures.along(of, "momentum", 1000, 0)
+    assert drawn.layout.xaxis.title.text.startswith("updates")
+    np.testing.assert_array_equal(drawn.data[0].x, STEPS)
+    share = figures.survival(of, "momentum", 256).data
+    assert [trace.name for trace in share] == ["without warm-up", "50 updates of warm-up"]
+    assert findings.ratios_table(of)["warm-up"].tolist() == ["none"] * 3
+    assert findings.warm_up_table(of)["batch size"].tolist() == ["256"]

@@ -134,7 +134,12 @@ class Page(Reading):
             return self.no_verdict
         lines = []
         for word in get_args(Word):
-            said = [v.about or c.stated.statement for c, v in self.judged if v.word == word]
+            said = [
+                f"{v.about or c.stated.statement}"
+                f"{f' (but it holds for {v.in_part})' if v.in_part else ''}"
+                for c, v in self.judged
+                if v.word == word
+            ]
             if said:
                 name = f"*{word[:1].upper()}{word[1:]}*"
                 if word == "reproduced at another size":

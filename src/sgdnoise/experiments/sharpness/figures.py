@@ -65,8 +65,7 @@ def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
         "unit": at.unit,
         "value": 0,
     }
-    return {
-        **({"length": warm_up} if probed else {}),
+    found: dict[str, dict[str, Any]] = {
         "method": {
             "values": methods,
             "label": "method",
@@ -77,9 +76,21 @@ def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
             "values": sizes if methods else [],
             "label": "batch size B",
             "unit": "examples",
-            "value": shown[-1],
+            "value": at.full if probed else at.large[0],
         },
     }
+    return {**found, "length": warm_up} if probed else found
+
+
+def first_at_the_bound(reading: Reading) -> go.Figure:
+    """`at_the_bound` of plain SGD, where there is any of it."""
+    return at_the_bound(reading, setting(reading).methods[0])
+
+
+def second_at_the_bound(reading: Reading) -> go.Figure | None:
+    """`at_the_bound` of momentum, where it is not the first."""
+    more = setting(reading).methods[1:]
+    return at_the_bound(reading, more[0]) if more else None
 
 
 def at_the_bound(reading: Reading, method: str) -> go.Figure:

@@ -289,9 +289,11 @@ def where_it_helps(reading: Reading) -> str:
         f" {at.warm_up} epochs are {', '.join(f'{at.updates(size):,}' for size in at.warmed)} "
         f"updates at B = {', '.join(f'{size:,}' for size in at.warmed)}."
     )
+    alone = sum(gain.interval.low > 0 for gain in known.values())
+    more = f", for {alone} without it" if alone > len(up) else ""
     return (
         f"Of {len(known)} batch sizes and methods whose highest usable rate is known, warm-up "
-        f"raises it for {len(up)} (with Bonferroni's correction){': ' if up else ''}"
+        f"raises it for {len(up)} (with Bonferroni's correction{more}){': ' if up else ''}"
         f"{'; '.join(up)}.{lengths if at.unit == 'epochs' else ''}"
     )
 

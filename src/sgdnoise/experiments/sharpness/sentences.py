@@ -64,6 +64,21 @@ def limits(reading: Reading) -> str:
     )
 
 
+def look_at(reading: Reading) -> str:
+    """What to look for along the runs."""
+    return _LOOK_AT[reading.study.scale]
+
+
+_LOOK_AT = {
+    "digits": "With plain SGD and the full batch λmax comes down to the dark dashed line or "
+    "somewhat above it, and stays there. At B = 4 look at batch sharpness instead, until the data "
+    "are fitted and both fall away from the line. With momentum, compare the small batch with the "
+    "grey line, the bound of the effective rate.",
+    "cpu": "Compare the full batch with the dark dashed line, the bound of a quadratic, and the "
+    "small batch with the grey one, the bound of the effective rate.",
+}
+
+
 def measured_on(reading: Reading) -> str:
     """On which images either curvature is measured, and with whose statistics."""
     at = setting(reading)
