@@ -16,6 +16,7 @@ from experiments.test_discriminating import ending
 from made_up import filled, noisy, record, two_regimes
 
 from sgdnoise.analysis import Reading
+from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.book import first_page, inventory
 from sgdnoise.book.advice import CAUTION, DECIDED, RECIPE, RULES, answer
 from sgdnoise.book.scorecard import WORDS, scorecard
@@ -164,6 +165,35 @@ def test_a_word_of_the_other_method_says_so():
     assert "Elsewhere: " in text
     assert "not tested here at cpu, SGD" in text
     assert "undecided at digits," not in text
+
+
+def test_every_other_scale_and_method_stands_beside_the_first():
+    momentum, sgd = (f"S20-F1c.linear-scaling.{method}" for method in ("momentum", "sgd"))
+    words = {
+        (momentum, "digits"): "undecided",
+        (momentum, "cpu"): "contradicted",
+        (sgd, "digits"): "reproduced",
+        (sgd, "cpu"): "not tested here",
+    }
+    some = [
+        row(id=name, scale=scale, verdict=word, statement=stated(name).statement)
+        for (name, scale), word in words.items()
+    ]
+    some.append(row(id=sgd, scale="gpu", verdict="not measured", runs=None, page=None))
+    text = Seen(first_page.rules(some)).text
+    assert "contradicted at cpu" in text.partition("Elsewhere: ")[0]
+    beside = text.partition("Elsewhere: ")[2].partition("Measured on")[0]
+    for said in ("undecided at digits", "reproduced at digits, SGD", "not tested here at cpu, SGD"):
+        assert beside.count(said) == 1
+    assert "contradicted" not in beside
+    assert "gpu" not in text
+
+
+def test_the_words_of_the_numbers_stand_over_the_answers():
+    shown = first_page.rules([claim_of(RULES[0], "undecided")]).data
+    over = shown.partition("<ol>")[0]
+    assert f"Brackets are {100 * COVERAGE:.0f} % intervals." in over
+    assert "Fresh seeds are runs that the tuning never saw." in over
 
 
 def test_a_word_of_another_net_says_which():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from browser.slowed import slowed
 
 from sgdnoise import figures
 from sgdnoise.book.map_page import the_map
+from sgdnoise.chapters.noisy_quadratic import regimes
 from sgdnoise.records.store import Store
 from sgdnoise.theory.nqm import expected_loss, spectrum
 from sgdnoise.theory.regimes import fit_hinge
@@ -21,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 STATIC = Path(figures.__file__).parent / "static"
 MODEL = spectrum("binned")
 MOMENTUM = "digits_constant-epoch_momentum"
+KINDS = ("epochs", "updates")
+"""What every batch size of the model gets the same of."""
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,32 @@ def test_what_the_page_tells_of_the_model_is_so(page: Any) -> None:
     assert shorter["knee"] < heavy["knee"] - 0.2
     updates = page.evaluate(fit, [0.9, 10, "updates"])
     assert updates["slope"] < 0.8
+
+
+def test_the_model_has_a_boundary_where_its_chapter_gives_one(page: Any) -> None:
+    """And without one the title names no batch size at which the growth ends."""
+    see = """([m, size, budget]) => {
+      const data = document.querySelector(".sgdnoise-map script").textContent;
+      const { ridge, boundary, title } =
+        sgdnoiseViews.theoryView(JSON.parse(data).model, { m, size, budget });
+      return { ridge, boundary, title };
+    }"""
+    known = 0
+    for m, size, budget in itertools.product((0, 0.9, 0.99), (4, 6, 12, 14, 20), KINDS):
+        seen = page.evaluate(see, [m, size, budget])
+        b, e = ([point[name] for point in seen["ridge"]] for name in "be")
+        curve = SimpleNamespace(batch_size=2.0 ** np.array(b), effective_learning_rate=np.exp2(e))
+        theirs = regimes(curve).boundary
+        assert (seen["boundary"] is None) == np.isnan(theirs)
+        assert ("up to B ≈" in seen["title"]) == (seen["boundary"] is not None)
+        if seen["boundary"] is None:
+            slope = np.polyfit(b, e, 1)[0]
+            assert "hardly" in seen["title"] or seen["title"].endswith(f"power {slope:.2f}")
+        else:
+            known += 1
+            assert budget == "epochs"
+            assert 2 ** seen["boundary"]["value"] == pytest.approx(theirs)
+    assert known > 4
 
 
 def test_a_slider_redraws_at_once(page: Any) -> None:

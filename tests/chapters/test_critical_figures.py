@@ -83,3 +83,11 @@ class TestCritical:
         small = [[chapter.tuned(b, m).effective for b in (1, 64)] for m in (0.0, 0.9)]
         for one, many in small:
             assert many / one == pytest.approx(64, rel=0.08)  # the grid's steps are of 7 %
+
+
+class TestTheMapsTitle:
+    def test_one_step_is_no_plural(self) -> None:
+        """Where all directions are alike, one step of gradient descent is enough."""
+        title = figures.map_figure(1).layout.title.text
+        assert "tenfold in 1 step at best" in title
+        assert "tenfold in 23 steps at best" in figures.map_figure(20).layout.title.text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from sgdnoise.theory import nqm
 from sgdnoise.theory.regimes import hinge_of_rates
 from sgdnoise.theory.stability import critical_learning_rate
 
+ROOT = Path(__file__).parents[2]
 MODEL, SIZES = chapter.model(), chapter.SOME
 EPOCHS = {e: chapter.BUDGETS[f"{e} epochs"] for e in (4, 32)}
 
@@ -127,8 +130,10 @@ def test_the_textbooks_hinge_bends_beyond_its_parameter() -> None:
     assert f"its fitted slope is {slope:.2f}" in text
     assert "it is at 50% of its plateau" in text
     bend = 2.0**found.knee
-    assert f"bends at {bend:.1f} B<sub>*</sub>, where it is at {bend / (1 + bend):.0%}" in text
-    curve = next(t for t in figures.reduced(MODEL, {}).data if t.name == "1/(1 + B<sub>*</sub>/B)")
+    assert f"bends at {bend:.1f} B<sub>noise</sub>, where it is at {bend / (1 + bend):.0%}" in text
+    assert "*" not in text  # which Markdown would take for emphasis
+    name = "1/(1 + B<sub>noise</sub>/B)"
+    curve = next(t for t in figures.reduced(MODEL, {}).data if t.name == name)
     at_one = np.interp(0.0, np.log(curve.x), curve.y)
     assert at_one == pytest.approx(bend / (1 + bend), abs=0.002)
 
@@ -338,3 +343,13 @@ def test_averaging_helps_below_the_boundary_and_preconditioning_everywhere(curve
     assert averaged[1] == pytest.approx(plain.loss[-2], rel=0.03)
     better = chapter.tuned(MODEL.preconditioned(0.5), EPOCHS[32], SIZES).loss
     assert (better < 0.5 * plain.loss).all()
+
+
+def test_the_solutions_numbers_are_those_of_the_model() -> None:
+    cells = nbformat.read(ROOT / "book" / "noisy-quadratic.ipynb", as_version=4).cells
+    (text,) = [cell.source for cell in cells if cell.source.startswith("## Exercises")]
+    model = chapter.exact_model()
+    slow = (model.weight @ model.curvature) / 2 - (1 / np.arange(1, 5000)).sum() / 2
+    assert rf"\frac12\sum_i 1/i \approx {model.initial_loss:.2f}$" in text
+    assert rf"\frac12\ln 2 \approx {slow:.2f}$ to it" in text
+    assert slow / 10 > chapter.TARGET

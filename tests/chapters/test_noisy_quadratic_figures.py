@@ -71,6 +71,8 @@ def test_panels_draw_both_boundaries_in_both_panels(curves: dict) -> None:
     assert {s.x0 for s in vertical} == {chapter.regimes(c).boundary for c in pair.values()}
     none = figures.against_batch_size(chapter.model(), curves[16000, CONSTANT])
     assert "none (SGD)" in none.layout.title.text
+    # A 2 and a 5 between powers of ten would stand on these on a phone.
+    assert {axis.dtick for axis in (fig.layout.yaxis, fig.layout.yaxis2)} == {1}
 
 
 def test_every_figure_tells_its_spectrum(curves: dict, to_target: dict) -> None:

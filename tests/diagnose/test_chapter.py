@@ -102,6 +102,12 @@ def test_tried_settings_have_one_temperature_and_their_words_are_counted():
     assert listed == [[str(b) for b in held], [str(b) for b in broken]]
 
 
+def test_the_caption_names_the_slider_that_it_says_to_move():
+    shown = chapter.moments(STORE)
+    (slider,) = shown.sliders.values()
+    assert f"Move the {slider.description}:" in shown._caption
+
+
 @pytest.mark.parametrize(
     ("low", "high", "text"),
     [(-0.01, 0.03, "+0.010 ± 0.02, alike"), (np.inf, np.inf, "diverges")],

@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ from sgdnoise.experiments.discriminating.grid import EXPERIMENT
 from sgdnoise.study.grid import FRESH_SEED, advance
 from sgdnoise.study.study import Experiment, Study
 
+ROOT = Path(__file__).parents[2]
 STATES = [advance(sweep, EXPERIMENT.seeds["cpu"], {}) for sweep in EXPERIMENT.sweeps["cpu"]()]
 CLAIMS = {claim.id: claim for claim in findings.CLAIMS}
 WORDLESS = re.compile(r"\b(nan|inf|None)\b")
@@ -109,6 +111,16 @@ def test_noise_and_decay_are_of_the_size_that_they_should_have():
     assert noise.needed[0].gradient_noise ** 2 == pytest.approx(1000 / 256 - 1)
     run = fixed.needed[0]
     assert run.weight_decay / run.clip_norm == pytest.approx(5e-4)
+
+
+def test_what_is_left_out_says_which_sweeps_have_fewer_seeds_and_which_batches_are_apart():
+    said = Study.of(EXPERIMENT, "cpu").leaves_out
+    few = {s.sweep.most_seeds for s in STATES if dict(s.sweep.key).get("updates") == 2000}
+    assert few == {s.sweep.most_seeds for s in arm("passes")} == {3}
+    assert "with 2,000 updates and those of one pass against many have 3 seeds" in said
+    plain = {dict(s.sweep.key)["batch_size"] for s in arm("plain") + arm("longer")}
+    apart = sorted({dict(s.sweep.key)["batch_size"] for s in arm("passes")} - plain)
+    assert f"Batches of {apart[0]} and {apart[1]} belong to one pass against many alone" in said
 
 
 def test_one_pass_sees_no_image_twice():
@@ -623,6 +635,11 @@ def test_complete_records_give_words_in_every_place(whole):
     # Both judge by the same numbers, which are told once.
     assert told.Measured[0] == (lambda why: why[0].upper() + why[1:])(judge(STAYS, whole).why)
     assert not WORDLESS.search(told.to_string())
+    # The style sheet gives room to the column of what was measured by its place.
+    assert list(told)[4] == "Measured"
+    shown = figures.predictions(whole).data
+    assert shown.startswith('<div class="sgdnoise-wordy"><table')
+    assert "td:nth-child(5)" in (ROOT / "book" / "assets" / "access.css").read_text()
 
 
 def test_every_claim_but_that_of_fewer_updates_decides_a_question():
@@ -1081,6 +1098,9 @@ def test_a_slider_passes_what_is_measured_and_each_step_shows_other_runs(whole):
     assert set(runs.customdata) <= set(whole.records)
     assert one.layout.title.text.startswith("B = 256, 2,000 updates: 5")
     assert one.layout.title.text.endswith(" % at 2³")
+    # Its numbers are not those of the first figure, and the line below says why.
+    (below,) = [note.text for note in one.layout.annotations if note.name == "provenance"]
+    assert "a mean is of the best 2 of 3 at a rate. The first figure has fresh seeds" in below
     none = Reading(whole.study, {})
     assert figures.measured(none) == {"updates": [], "batch_size": []}
 

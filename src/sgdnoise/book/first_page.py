@@ -13,6 +13,7 @@ from html import escape
 from IPython.display import HTML, Markdown
 
 from sgdnoise.analysis import Reading
+from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.book.advice import RECIPE, RULES, Answer, answer, found
 from sgdnoise.book.inventory import asked_for, each_once
 from sgdnoise.book.scorecard import JUDGED, Row
@@ -38,7 +39,9 @@ def rules(rows: Sequence[Row]) -> HTML:
         because = ""
         if one.rows:
             first = one.rows[0]
-            others = f" Elsewhere: {_chips(one.rows[1:], first)}" if one.rows[1:] else ""
+            # All of them: one alone would read as if the claim stood nowhere else.
+            beside = _beside(one, rows)
+            others = f" Elsewhere: {_chips(beside, first)}" if beside else ""
             because = (
                 f'<p class="because"><a href="{_scorecard(first)}">{escape(_said(first))}</a>: '
                 f"{_chips([first], first)} {_short(first)}{others}</p>"
@@ -47,7 +50,33 @@ def rules(rows: Sequence[Row]) -> HTML:
             f'<li><p><span class="question">{escape(one.rule.question)}</span> '
             f"<strong>{escape(one.advice)}</strong></p>{because}</li>"
         )
-    return HTML(f'<div class="sgdnoise-rules"><ol>{"".join(items)}</ol>{_basis(answers)}</div>')
+    words = _words() if any(one.rows for one in answers) else ""
+    return HTML(
+        f'<div class="sgdnoise-rules">{words}<ol>{"".join(items)}</ol>{_basis(answers)}</div>'
+    )
+
+
+def _words() -> str:
+    """What a reader has to know of the numbers, in a line."""
+    return (
+        f"<p>Brackets are {100 * COVERAGE:.0f} % intervals. A slope is the power of the batch size "
+        "with which the best learning rate grows. Fresh seeds are runs that the tuning never saw."
+        "</p>"
+    )
+
+
+def _beside(one: Answer, rows: Sequence[Row]) -> list[Row]:
+    """What the claims of an answer got at every other scale and method that has runs."""
+    first, *_ = one.rows
+    return [
+        row
+        for row in found(rows, one.rule.rests_on)
+        if row["runs"] and _place(row) != _place(first)
+    ]
+
+
+def _place(row: Row) -> tuple[str, str]:
+    return row["id"], row["scale"]
 
 
 def _basis(answers: Sequence[Answer]) -> str:

@@ -23,6 +23,7 @@ from sgdnoise.analysis.reading import MAIN_PARTS
 from sgdnoise.analysis.tuning import without
 from sgdnoise.book.advice import WHICH_BATCH, WHICH_RATE, answer
 from sgdnoise.book.scorecard import Row
+from sgdnoise.chapters.noisy_quadratic import LINEAR
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.figures.forest import anchor
 from sgdnoise.figures.tuned import run_page, variant_name
@@ -271,7 +272,10 @@ def _sizes(boundary: Interval) -> str:
 
 
 def payload(store: Store, rows: Sequence[Row]) -> dict[str, Any]:
-    """All that the page's code draws from: layers, the model's spectrum, and what is advised."""
+    """All that the page's code draws from: layers, the model, and what is advised.
+
+    `linear` is how far from one a slope of the model may be that ends at a boundary.
+    """
     model, read = spectrum("binned"), readings(store)
     shown = layers(read)
     # The figure that a reader sees first: momentum under an epoch budget has both regimes.
@@ -285,6 +289,7 @@ def payload(store: Store, rows: Sequence[Row]) -> dict[str, Any]:
             "curvature": model.curvature.tolist(),
             "noise": model.noise.tolist(),
             "weight": model.weight.tolist(),
+            "linear": LINEAR,
         },
     }
 

@@ -13,12 +13,11 @@ from html import escape
 
 from IPython.display import HTML
 
-from sgdnoise.book.inventory import dates
+from sgdnoise.book.inventory import asked_for, dates, each_once
 from sgdnoise.book.scorecard import PAPERS, WORDS, Counts, Row, about_here, counts, counts_by
 from sgdnoise.experiments import EXPERIMENTS, study_of
 from sgdnoise.figures.forest import MARKS, anchor, shows
 from sgdnoise.papers.numbers import items, own
-from sgdnoise.records.record import Record
 from sgdnoise.records.store import Store
 from sgdnoise.study.scales import SCALES
 
@@ -239,13 +238,15 @@ def no_claims_list() -> HTML:
 def source(store: Store, rows: Iterable[Row]) -> str:
     """Which runs the rows that a forest shows come from: scales, code, devices, dates."""
     places = dict.fromkeys((row["scale"], row["experiment"]) for row in rows if shows(row))
-    records: list[Record] = [r for place in places for r in store.read(*place).values()]
+    asked = [(study_of(name, scale), store.read(scale, name)) for scale, name in places]
+    # As the first page counts: a run that several experiments have is one.
+    records = each_once((study.scale, asked_for(study, file)) for study, file in asked)
 
     def all_of(name: str) -> str:
         return ", ".join(sorted({str(r.provenance.get(name, "unknown")) for r in records}))
 
     scales = ", ".join(dict.fromkeys(scale for scale, _ in places))
     return (
-        f"Scale {scales}: {len(records):,} runs; code {all_of('code')}; {all_of('device')}; "
-        f"{all_of('precision')}; {dates(records)}."
+        f"Scale {scales}: {len(records):,} runs of the experiments behind the effects; code "
+        f"{all_of('code')}; {all_of('device')}; {all_of('precision')}; {dates(records)}."
     )

@@ -219,7 +219,7 @@ def map_figure(condition_number: float) -> go.Figure:
         x_range=(0, 4.05),
         y_range=(-0.03, 1.0),
         title=(
-            f"The error falls tenfold in {short(plain)} steps at best without momentum, "
+            f"The error falls tenfold in {_steps(plain)} at best without momentum, "
             f"in {short(best)} with"
         ),
         alt="Map of the speed of heavy ball over learning rate and momentum",
@@ -253,6 +253,11 @@ def map_figure(condition_number: float) -> go.Figure:
     ):
         marks(fig, [best_lr], [best_m], f"fastest {how}", color=INK, symbol=symbol, size=size)
     return computed_here(fig, "spectral radius of the slower end of the spectrum")
+
+
+def _steps(count: float) -> str:
+    """A number of steps in words."""
+    return f"{short(count)} step" + "s" * (short(count) != "1")
 
 
 def speed_map() -> Explorer:

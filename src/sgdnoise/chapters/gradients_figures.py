@@ -122,7 +122,7 @@ def one_parameter_figure() -> go.Figure:
     exact, root = chapter.one_parameter()
     over = root / exact - 1
     fig = figure(
-        x="true gradient |G| / standard deviation s of the batch gradient",
+        x="true gradient |G| / its noise s",
         x_unit=None,
         y="E|ĝ| / s",
         y_unit=None,

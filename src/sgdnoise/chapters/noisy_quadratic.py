@@ -137,15 +137,15 @@ AROUND = np.geomspace(1e-2, 1e2, 61)
 
 
 def textbook_rate(batch_size: ArrayLike) -> FloatArray:
-    """The textbook's rate over its plateau, 1/(1 + B*/B), at batch sizes over B*."""
+    """The textbook's rate over its plateau, 1/(1 + B_noise/B), at batch sizes over B_noise."""
     return np.asarray(1 / (1 + 1 / np.asarray(batch_size, dtype=np.float64)))
 
 
 def textbook_hinge() -> Hinge:
-    """The hinge of the textbook's rate, its batch sizes in units of B*.
+    """The hinge of the textbook's rate, its batch sizes in units of B_noise.
 
     The textbook curve is round, so that its hinge depends on the batch sizes: here, those within
-    two decades of B*.
+    two decades of B_noise.
     """
     return hinge_of_rates(AROUND, textbook_rate(AROUND))
 

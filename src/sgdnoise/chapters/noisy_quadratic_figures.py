@@ -184,9 +184,11 @@ def against_batch_size(model: Spectrum, curves: Curves) -> go.Figure:
     ends = np.log10([sizes.min() / 1.3, sizes.max() * 1.3])
     fig.update_xaxes(type="log", range=ends.tolist())
     fig.update_xaxes(title_text="batch size B (examples)", row=2, col=1)
-    fig.update_yaxes(type="log", title_text=LOSS_LABEL, range=[-4.6, 0.8], row=1, col=1)
+    # Powers of ten alone: half of a page's height leaves no room for a 2 and a 5 between them.
+    fig.update_yaxes(type="log", dtick=1)
+    fig.update_yaxes(title_text=LOSS_LABEL, range=[-4.6, 0.8], row=1, col=1)
     fig.update_yaxes(
-        type="log", title_text=f"tuned {RATE_LABEL}<br>({RATE_UNIT})", range=[-2.6, 2], row=2, col=1
+        title_text=f"tuned {RATE_LABEL}<br>({RATE_UNIT})", range=[-2.6, 2], row=2, col=1
     )
     fig.update_layout(
         height=640,
@@ -272,7 +274,7 @@ def reduced(model: Spectrum, curves: Mapping[str, TunedCurve]) -> go.Figure:
         y=chapter.textbook_rate(chapter.AROUND),
         mode="lines",
         line={"color": MUTED, "width": 1.5},
-        name="1/(1 + B<sub>*</sub>/B)",
+        name="1/(1 + B<sub>noise</sub>/B)",
     )
     colors, symbols = (BLUE, GREEN, PURPLE), ("circle", "triangle-up", "x")
     for (name, curve), color, symbol in zip(curves.items(), colors, symbols, strict=False):
@@ -332,7 +334,9 @@ def algorithms(
         y_unit=None,
         log="xy",
         y_range=(8e-3, 8),
-        title="Averaging pays at small batches, momentum at large ones, preconditioning at all",
+        title=(
+            "Averaging pays at small batches, momentum at large ones, preconditioning at every size"
+        ),
         alt="Loss against batch size for SGD, momentum, weight averaging and preconditioning",
     )
     styles = [*STYLES.values(), Style(GREEN, "dot", "triangle-up"), Style(PURPLE, "dashdot", "x")]

@@ -25,6 +25,9 @@ FIRST, LAST = 10, 30_000
 """Steps between which walks are looked at; a law is fitted to the last factor of 100."""
 
 WINDOW = 100
+DECADES = 4
+"""Before the last step, of which walks are looked at eight times in each."""
+
 START = (1.0, 0.5)
 """α and T of the first figure's first position."""
 
@@ -38,7 +41,9 @@ QUARTER = "t<sup>1/4</sup>"
 @cache
 def walked(alpha: float, temperature: float) -> random_walk.Walk:
     """800 walkers on 400 potentials; at α = 2 the exact law of a walk on a plane."""
-    times = random_walk.log_times(FIRST, LAST, 29)
+    # Whole decades back from the end, so that windows of 10, 100 and 1,000 are just that.
+    times = random_walk.log_times(LAST // 10**DECADES, LAST, 8 * DECADES + 1)
+    times = times[times >= FIRST]
     if alpha < 2:
         return random_walk.walk(
             alpha, temperature, times, potentials=400, walkers=2, reach=2048, seed=3

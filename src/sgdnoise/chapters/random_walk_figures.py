@@ -59,6 +59,8 @@ def slow_figure(alpha: float, temperature: float) -> go.Figure:
 
 def slow() -> Explorer:
     """The four distances, moved by α and temperature."""
+    walks = [chapter.walk_path(a, t) for a in chapter.ALPHAS if a < 2 for t in chapter.TEMPERATURES]
+    r, free = [walk.log.r_squared for walk in walks], chapter.other_paths()[-1]
     return explorer(
         slow_figure,
         {
@@ -74,10 +76,12 @@ def slow() -> Explorer:
             ),
         },
         caption=(
-            "Only the blue walk moves. Lower the temperature and it bends to the line and beyond; "
-            "raise it, and it bends away as free diffusion does. At α = 2, the value that H17 "
-            "reads off its nets, the potential is a plane, and the walker leaves in proportion to "
-            "t. Most of these curves would pass for a line in log t, with a few seeds' noise."
+            f"Only the blue walk moves. At every α below 2 and every temperature its R² lies "
+            f"between {min(r):.3f} and {max(r):.3f}, above the {free.log.r_squared:.3f} of free "
+            "diffusion. A higher temperature mostly lowers it, and not always. At α = 2, the value "
+            "that H17 reads off its nets, the potential is a plane, and the walker leaves in "
+            "proportion to t at any temperature. Most of these curves would pass for a line in "
+            "log t, with a few seeds' noise."
         ),
     )
 
@@ -129,11 +133,11 @@ def law() -> Explorer:
             "temperature": Slider(chapter.TEMPERATURES, label="temperature T", value=temperature),
         },
         caption=(
-            "Look for the position at which the marks lie on the orange curve: few do, within "
-            "30,000 steps. A cold walker waits at its first barriers, a hot one has not met them. "
-            "Move α to 2: the marks rise faster than free diffusion, and the orange curve, which "
-            "is log t there, has nothing to do with them. The title says how near each of the two "
-            "powers comes to the marks, both with their exponents free."
+            "Look for positions at which the marks lie on the orange curve: at few they do, within "
+            f"{chapter.LAST:,} steps. A cold walker waits at its first barriers, a hot one has not "
+            "met them. Move α to 2: the marks rise faster than free diffusion, and the orange "
+            "curve, which is log t there, has nothing to do with them. The title says how near "
+            "each of the two powers comes to the marks, both with their exponents free."
         ),
     )
 

@@ -181,8 +181,8 @@ def moments(store: Store) -> Explorer:
                 format=lambda epoch: f"{epoch:g}",
             )
         },
-        caption="Squares are the book's tuned rates and do not move. Move the moment: the curve "
-        "bends at the noise scale, and late in training it bends far to the right.",
+        caption="Squares are the book's tuned rates and do not move. Move the epochs trained: the "
+        "curve bends at the noise scale, and late in training it bends far to the right.",
     )
 
 

@@ -20,6 +20,7 @@ from sgdnoise.figures.theme import (
     INK,
     MUTED,
     ORANGE,
+    PAPER,
     SKY,
     VERMILLION,
     Source,
@@ -69,6 +70,9 @@ _LETTERS = 42
 
 _LINE, _GAP = 16, 30
 """Pixels: of a label's line, and of the interval with the space around it."""
+
+_SCREEN, _AXIS = 800, 48
+"""Pixels: of rows that a reader sees at once, and of an axis with its name."""
 
 
 def units(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -139,6 +143,8 @@ def forest(
             showarrow=False,
             align="left",
             font={"size": 12},
+            # The lines of the grid end at a label, and do not cross its letters.
+            bgcolor=PAPER,
         )
         if row["band"]:
             low, high = (
@@ -161,6 +167,8 @@ def forest(
         range=[tops[-1], 0], visible=False, fixedrange=True, showgrid=False, zeroline=False
     )
     fig.update_xaxes(fixedrange=True, zeroline=False)
+    if tops[-1] > _SCREEN and len(fig.data) > 1:
+        _axis_at_the_top(fig, tops[-1])
     fig.update_layout(
         # The legend may wrap to three lines on a phone.
         height=int(tops[-1]) + 170,
@@ -169,6 +177,19 @@ def forest(
     )
     text = f"{_reading_it(mine, leads)} {source}".strip()
     return provenance(fig, replace(source, text=text) if isinstance(source, Source) else text)
+
+
+def _axis_at_the_top(fig: go.Figure, height: float) -> None:
+    """Repeats the axis over the first row, for the one below the last is screens away.
+
+    Plotly draws an axis that has a curve, so that the last one changes its axis.
+    """
+    axis = fig.layout.xaxis.to_plotly_json()
+    fig.update_layout(
+        xaxis2={**axis, "overlaying": "x", "matches": "x", "side": "top", "showgrid": False},
+        legend={"y": 1 + _AXIS / height},
+    )
+    fig.data[-1].xaxis = "x2"
 
 
 def forests(rows: Sequence[Mapping[str, Any]], source: str = "") -> list[go.Figure]:

@@ -29,7 +29,7 @@ from sgdnoise.errors import InputError
 from sgdnoise.schedule import log_spaced_steps
 from sgdnoise.training.modes import OutputNet, ghost_statistics, modes_kept
 from sgdnoise.training.result import significant
-from sgdnoise.training.state import RunState, evaluate, parts
+from sgdnoise.training.state import RunState, epoch_ends, evaluate, parts
 from sgdnoise.training.streams import stream
 from sgdnoise.training.tasks import NextWord
 
@@ -94,15 +94,15 @@ class Probes:
         if not config.probes:
             return
         if {"epochs", *_LAYER_PROBES} & set(config.probes):
-            self.ends = _epoch_ends(state)
+            self.ends = epoch_ends(state)
         if set(config.probes) >= _LAYER_PROBES:
             raise InputError(
                 f"the probes {' and '.join(sorted(_LAYER_PROBES))} measure the same: choose one"
             )
-        if _GHOST_PROBES & set(config.probes) and config.norm != "ghost":
+        if (of_ghosts := _GHOST_PROBES & set(config.probes)) and config.norm != "ghost":
             raise InputError(
-                f"{', '.join(sorted(_GHOST_PROBES & set(config.probes)))}: the net has no ghost "
-                "batch norm, choose sharpness and batch-sharpness"
+                f"{', '.join(sorted(of_ghosts))}: the net has no ghost batch norm, choose "
+                "sharpness and batch-sharpness"
             )
         if "gradient-statistics" in config.probes and state.size < 8:
             raise InputError(
@@ -262,8 +262,8 @@ class Probes:
             seed=self._seed(probe),
             batch_size=self.micro_batch,
         )
-        numbers = float(top.values[0]), float(top.residuals[0])
-        return dict(zip(self.curves(probe), numbers, strict=True))
+        found = float(top.values[0]), float(top.residuals[0])
+        return dict(zip(self.curves(probe), found, strict=True))
 
     def _batch_sharpness(self) -> dict[str, float]:
         """Mean over batches of gᵀHg / gᵀg, and its standard error.
@@ -276,11 +276,12 @@ class Probes:
 
     def _ghost_batch_sharpness(self) -> dict[str, float]:
         """The same of the loss with the statistics of ghosts, which are cut from each batch."""
+
+        def ghosts(index: Tensor) -> curvature.Data:
+            return self._whole_ghosts(*self._examples(index))
+
         with ghost_statistics(self.net):
-            return self._along_gradients(
-                "ghost-batch-sharpness",
-                lambda index: self._whole_ghosts(*self._examples(index)),
-            )
+            return self._along_gradients("ghost-batch-sharpness", ghosts)
 
     def _along_gradients(
         self, probe: Probe, batch: Callable[[Tensor], curvature.Data]
@@ -490,12 +491,3 @@ class Probes:
     def _seed(self, probe: Probe) -> int:
         config, step = self.state.config, self.state.progress.step
         return stream(config.seed, f"probe/{probe}/{step}").initial_seed()
-
-
-def _epoch_ends(state: RunState) -> dict[int, int]:
-    """The updates with which an epoch ends, and its number; the run's last one ends one too."""
-    whole = [state.batches.seen(step) // state.size for step in range(state.total + 1)]
-    ends = [step for step in range(1, state.total + 1) if whole[step] > whole[step - 1]]
-    if not ends or ends[-1] != state.total:
-        ends.append(state.total)
-    return {step: epoch for epoch, step in enumerate(ends, 1)}

@@ -405,6 +405,15 @@ def _check(batches: BatchSchedule, task: Task, model: nn.Module) -> None:
         )
 
 
+def epoch_ends(state: RunState) -> dict[int, int]:
+    """The updates with which an epoch ends, and its number; the run's last one ends one too."""
+    whole = [state.batches.seen(step) // state.size for step in range(state.total + 1)]
+    ends = [step for step in range(1, state.total + 1) if whole[step] > whole[step - 1]]
+    if not ends or ends[-1] != state.total:
+        ends.append(state.total)
+    return {step: epoch for epoch, step in enumerate(ends, 1)}
+
+
 def parts(
     config: RunConfig, model: nn.Module, micro_batch: int, size: int | None = None
 ) -> list[slice]:

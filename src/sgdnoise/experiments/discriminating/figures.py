@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from IPython.display import HTML
 
 from sgdnoise.analysis import Reading, Tuning, best_means, key_name
 from sgdnoise.analysis.needs import no_optimum
@@ -20,6 +21,7 @@ from sgdnoise.experiments.discriminating.findings import (
     CLAIMS,
     SCALED,
     SMALL,
+    disagreements,
     gain_of,
     no_gap_to_close,
     planned_arms,
@@ -29,6 +31,7 @@ from sgdnoise.experiments.discriminating.grid import (
     BEST,
     IMAGES,
     MOST,
+    ONE_PASS,
     UPDATES,
 )
 from sgdnoise.experiments.discriminating.measured import (
@@ -42,7 +45,7 @@ from sgdnoise.experiments.discriminating.measured import (
     rows_at,
 )
 from sgdnoise.figures.forest import forest
-from sgdnoise.figures.tables import power_of_two
+from sgdnoise.figures.tables import html_table, power_of_two
 from sgdnoise.figures.theme import (
     DASHES,
     GREEN,
@@ -56,6 +59,7 @@ from sgdnoise.figures.theme import (
 )
 from sgdnoise.figures.tuned import common_exponents, frame_of, source, ticks_at
 from sgdnoise.study.grid import Key
+from sgdnoise.study.protocol import best_of
 
 
 def by_batch(reading: Reading) -> go.Figure:
@@ -200,7 +204,17 @@ def sweep_at(reading: Reading, updates: int, batch_size: int) -> go.Figure:
     )
     ticks = [e for e in tried if e % 2 == 0]
     fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
-    return provenance(fig, source(long))
+    return provenance(fig, source(long).and_also(_of_the_tuning(one)))
+
+
+def _of_the_tuning(one: Tuning) -> str:
+    """Why the large mark is not where the first figure has the same batch."""
+    seeds = one.table.shape[-1]
+    best = best_of(seeds, one.state.sweep.best)
+    return (
+        f"These runs tuned the learning rate, and a mean is of the best {best} of {seeds} at a "
+        "rate. The first figure has fresh seeds, all of them, so that its numbers differ."
+    )
 
 
 def _means(one: Tuning) -> np.ndarray:
@@ -266,10 +280,12 @@ def _finding(rows: Mapping[str, Mapping[str, Any]], gap: float) -> str:
     return f"Most is gained by {ARMS[best]}: {gained}"
 
 
-# --- One pass -----------------------------------------------------------------------------------
+def predictions(reading: Reading) -> HTML:
+    """What each paper predicts beside what was measured, whose long cells keep some width."""
+    return HTML(f'<div class="sgdnoise-wordy">{html_table(disagreements(reading)).data}</div>')
 
-ONE_PASS = (16, 48)
-"""The batch sizes that see no image twice in as many updates."""
+
+# --- One pass -----------------------------------------------------------------------------------
 
 
 def passes_table(reading: Reading) -> pd.DataFrame:

@@ -134,7 +134,8 @@
     chooser("layer", "Shown", layers.map((layer) => [layer.id, layer.name]));
     chooser("show", "Colour", [["accuracy", "test accuracy"], ["loss", "training loss"]]);
     chooser("budget", "The same for all batch sizes", [["epochs", "examples seen"], ["updates", "updates"]]);
-    slider("size", "Budget", range(4, 20, 1), sizeName);
+    slider("size", "Budget", range(4, 20, 1), (size) =>
+      `${sizeName(size)} ${state.budget === "updates" ? "updates" : "examples"}`);
     slider("m", "Momentum m", MOMENTA, String);
     slider("temperature", "Temperature ε/((1−m)B)", range(-18, 6, 1), power);
 
@@ -291,7 +292,7 @@
         ["ridge", view.layer ? "tuned rate, with its 95 % interval" : "tuned rate"],
         ["temperature", "equal temperature"],
       ];
-      if (view.wall !== null) marks.push(["wall", `critical rate ${digits(2 ** view.wall)}`]);
+      if (view.wall !== null) marks.push(["wall", `critical effective rate ${digits(2 ** view.wall)}`]);
       if (view.boundary) {
         const size = sizeName(view.boundary.value);
         const known = view.boundary.low === undefined ? "" : ", its 95 % interval at the foot";

@@ -14,6 +14,13 @@ globalThis.sgdnoiseViews ??= (() => {
   const BATCHES = range(0, 14, 1);
   const RATES = range(-8, 9, 0.5);
 
+  // The slope of a straight line by least squares.
+  function steepness(x, y) {
+    const [mx, my] = [x, y].map((v) => v.reduce((s, e) => s + e, 0) / v.length);
+    const spread = x.reduce((s, e) => s + (e - mx) ** 2, 0);
+    return x.reduce((s, e, i) => s + (e - mx) * (y[i] - my), 0) / spread;
+  }
+
   // --- What a layer shows --------------------------------------------------------------------
 
   const kept = {}; // directions prepared for a rate and a momentum, whatever the budget
@@ -53,22 +60,29 @@ globalThis.sgdnoiseViews ??= (() => {
       const shift = Number.isFinite(bend) && bend > 0 ? (low - high) / (2 * bend) : 0;
       ridge.push({ b, e: column[k].e + 0.5 * shift });
     }
-    const fit = hinge(ridge.map((p) => p.b), ridge.map((p) => p.e));
+    const [sizes, rates] = [ridge.map((p) => p.b), ridge.map((p) => p.e)];
+    const fit = hinge(sizes, rates);
+    // The rule of chapters/noisy_quadratic.py: a boundary ends linear scaling, so that there is none
+    // where the slope is not near one, nor where a line through two points is all there is.
+    const carried = fit ? sizes.filter((b) => b <= fit.knee + 1e-9).length : 0;
+    const ends = carried >= 3 && fit.flat && Math.abs(fit.slope - 1) <= model.linear;
     const wall = Math.log2(critical(model, m) / (1 - m));
     const under = state.budget === "updates"
       ? `${whole(total)} updates at every batch size`
       : `${whole(total)} examples at every batch size`;
+    const average = fit && steepness(sizes, rates);
     const title = !fit
       ? `Noisy quadratic, ${under}`
-      : fit.flat && fit.slope > 0.1
+      : ends
         ? `The tuned learning rate grows as B to the power ${fit.slope.toFixed(2)} up to ` +
           `B ≈ ${whole(Math.round(2 ** fit.knee))}, then stays below the wall`
-        : Math.abs(fit.slope) <= 0.1
+        : Math.abs(average) <= 0.1
           ? "The tuned learning rate hardly moves with the batch size"
-          : `The tuned learning rate grows as B to the power ${fit.slope.toFixed(2)}`;
+          : "Over these batch sizes the tuned learning rate grows on average as B to the power " +
+            average.toFixed(2);
     return {
       cells, ridge, wall, title,
-      boundary: fit?.flat && fit.slope > 0.1 ? { value: fit.knee } : null,
+      boundary: ends ? { value: fit.knee } : null,
       about: `Noisy quadratic model, ${model.curvature.length} levels of curvature from 1 down, ` +
         `momentum ${m}, ${under}, constant learning rate. Calculated in this page.`,
       better: -1, unit: "expected loss", logarithm: true, span: null,
