@@ -513,9 +513,9 @@ def test_what_hangs_on_where_the_boundary_lies_is_not_decided(judge, objective, 
     found = word(0.1, 5.0, 33.0)
     assert (found.word, found.room) == ("undecided", 0)
     assert found.why.endswith(
-        " So the claim is absent from 4 times the estimated boundary on. From 4 times the end of "
-        "the boundary's interval on, at B = 256, B = 512 and B = 1,024, it is reproduced. Where "
-        "the boundary lies is not known well enough."
+        " So from 4 times the estimated boundary on it does not hold at every batch size: it is "
+        "absent. From 4 times the end of the boundary's interval on, at B = 256, B = 512 and "
+        "B = 1,024, it is reproduced. Where the boundary lies is not known well enough."
     )
     assert word(-5.0, 5.0, 33.0).word == word(-5.0, 0.1, 33.0).word == "undecided"
     for same in (5.0, 0.1, -5.0):

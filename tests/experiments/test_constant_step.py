@@ -8,10 +8,10 @@ import re
 
 import numpy as np
 import pytest
-from made_up import by_itself, diverged, estimate, noisy, reading, rising
+from made_up import by_itself, diverged, estimate, noisy, reading, regimes, rising
 from scipy import stats
 
-from sgdnoise.analysis import Reading
+from sgdnoise.analysis import Interval, Reading
 from sgdnoise.analysis.locate import Located
 from sgdnoise.experiments import study_of
 from sgdnoise.experiments.constant_step import findings, sentences
@@ -150,9 +150,8 @@ def test_the_largest_batch_is_worse_than_the_best_other(at_64, fall, half, word)
     assert found.interval == pytest.approx((fall - half, fall + half))
     assert (found.margin, found.unit) == (0.5, "points")
     assert found.why == (
-        "the best other batch by the seeds of the tuning, B = 64, is "
-        f"{fall:+.2f} [{fall - half:+.2f}, {fall + half:+.2f}] points above B = 1,024, by fresh "
-        "seeds."
+        "B = 64, which did best in the tuning of the other batch sizes, minus B = 1,024 is "
+        f"{fall:+.2f} [{fall - half:+.2f}, {fall + half:+.2f}] points, by fresh seeds."
     )
 
 
@@ -186,7 +185,7 @@ def test_an_end_is_no_peak_between(best, inside, largest):
     assert f"the best batch by the seeds of the tuning is {inside};" in found.why
     assert found.word == "contradicted"
     assert findings.largest_is_worse(of).why.startswith(
-        f"the best other batch by the seeds of the tuning, B = {largest}, is "
+        f"B = {largest}, which did best in the tuning of the other batch sizes, minus B = "
     )
     assert (
         f" against 0.01 at {largest}, geometric means of fresh seeds" in findings.loss_lower(of).why
@@ -366,7 +365,7 @@ def test_what_is_judged_are_the_images_that_the_largest_batch_fits():
     of = at_cpu(centred, diverged)
     inside, worse, loss = (claim.judge(of) for claim in findings.CLAIMS)
     assert "between 16 and 1,000 the best batch by the seeds of the tuning is 256;" in inside.why
-    assert worse.why.startswith("the best other batch by the seeds of the tuning, B = 256, is ")
+    assert worse.why.startswith("B = 256, which did best in the tuning of the other batch sizes, ")
     assert "at B = 1,000 against 0.01 at 256" in loss.why
     assert (inside.word, loss.word) == ("reproduced", "undecided")
     assert findings.slope(of).startswith(
@@ -394,10 +393,23 @@ def test_the_unfitted_sweeps_tell_how_many_seeds_they_have(at_64):
     assert findings.unfitted(at_64) == ""
     said = findings.unfitted(reading("constant-step", "cpu", 5, centred))
     assert said.endswith(
-        "They have 3 seeds a rate, the fair test 5. An optimal accuracy here is that of the best 2 "
-        "of them."
+        "They have 3 seeds a rate, the runs on 1,000 images 5. An optimal accuracy here is that of "
+        "the best 2 of them."
     )
-    assert "on 5,000 images" in said
+    assert "on 5,000 images, came before the runs on 1,000 images. They leave" in said
+
+
+def test_another_pages_boundary_is_compared_only_with_one_that_is_found_here(at_64):
+    def told(of, high):
+        part = dataclasses.replace(of)
+        bounds = Interval(64.0, 19.0, high)
+        part.__dict__["regimes"] = {"momentum": regimes(boundary=bounds)}
+        return sentences.neighbour(part)
+
+    assert told(at_64, 100.0) == "The boundary on that page need not be the one found here."
+    assert told(at_64, math.inf) == ""
+    # That page is of another net than scale cpu's.
+    assert told(at_cpu(centred, centred), 100.0) == ""
 
 
 def test_the_two_designs_are_told_apart(at_64):

@@ -321,6 +321,25 @@ def test_a_layer_that_is_none_is_refused_with_the_legal_ones():
         assert "\n" not in str(no.value)
 
 
+def test_a_slider_reaches_the_end_of_training_and_both_dashed_lines_have_names():
+    got = reading()
+    steps = [0, *map(int, m.curve(m.drawn(got)[0], "step"))]
+    found = pictures.moments(got)
+    assert (found[0], found[-1]) == (0, steps[-1])
+    assert set(found) <= set(steps)
+    fig = pictures.gradient_sizes(got, "layers.0.weight", steps[-1])
+    assert [t.name for t in fig.data if t.line.dash] == ["G20's law, 1/√n", "the fitted signal a"]
+    floor = np.mean([m.size_law(r, "layers.0.weight", len(steps) - 1).floor for r in m.drawn(got)])
+    assert fig.data[-1].y == pytest.approx([floor] * 2)
+    assert not fig.layout.shapes
+
+
+def test_the_last_update_is_a_position_also_where_steps_are_left_out(monkeypatch):
+    monkeypatch.setattr(m, "drawn", lambda of: [object()])
+    monkeypatch.setattr(m, "curve", lambda record, name: np.arange(1.0, 14.0))
+    assert pictures.moments(None) == [0, 2, 4, 6, 8, 10, 12, 13]
+
+
 def test_layers_stand_in_the_nets_order_however_a_store_sorts_them():
     record = m.drawn(reading())[0]
     record = replace(record, curves=dict(sorted(record.curves.items())))

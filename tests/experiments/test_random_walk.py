@@ -570,7 +570,16 @@ def test_the_figures_show_what_is_judged(straight):
     first = figures.distances(straight, "same", "first tensor")
     assert len(first.data) == 2 * 4
     assert isinstance(figures.distances(straight, "root", "first tensor"), str)
-    assert "power 1.00" in figures.spread(straight).layout.title.text
+    spread = figures.spread(straight)
+    assert "power 1.00" in spread.layout.title.text
+    # The bins of the title are drawn, and it is told how the others come.
+    at_first = {t.name: t.visible for t in spread.data if re.fullmatch(r"\d+ bins", t.name)}
+    assert at_first == {f"{n} bins": True if n == 20 else "legendonly" for n in findings.BINS}
+    (note,) = [a.text for a in spread.layout.annotations if a.name == "provenance"]
+    assert note.endswith(
+        " Powers are those in 20 bins; a click on a grey name in the legend shows 5, 10, 50 and "
+        "100 bins too."
+    )
     assert list(figures.table(straight)["Batch size"]) == [f"{size:,}" for size in SIZES]
     assert len(figures.phase_table(straight)) == 3
     assert list(figures.phase_table(straight))[2] == "After 25 more at a tenth (%)"
@@ -645,13 +654,23 @@ def test_the_figure_of_one_batch_size_says_which_law_leads(straight, monkeypatch
     monkeypatch.setattr(findings, "leads_by_size", lambda of: {64: found, 8: Estimate(9, 0.1, 7)})
     title = figures.laws_at(straight, 64).layout.title.text
     assert title.startswith(
-        f"B = 64: {said}; ΔAIC {lead:+.2f} [{lead - half:+.2f}, {lead + half:+.2f}] over seeds (R² "
+        f"B = 64: {said}; ΔAIC {lead:+.2f} [{lead - half:+.2f}, {lead + half:+.2f}] over seeds "
+        "(mean R² "
     )
 
 
 def test_the_lead_in_a_figures_title_is_that_of_the_claim(straight):
     for size, lead in findings.leads_by_size(straight).items():
         assert f"; ΔAIC {lead} over seeds" in figures.laws_at(straight, size).layout.title.text
+    # R² is that of the table: of noisy runs a fit to their mean curve would have a greater one.
+    noisy = made(spread=0.3)
+    rows = figures.table(noisy).set_index("Batch size")
+    fig = figures.laws_at(noisy, 64)
+    both = [rows["R² of a + b log t"]["64"], rows["R² of c t^p"]["64"]]
+    assert fig.layout.title.text.endswith(f" over seeds (mean R² {' and '.join(both)})")
+    t, d = figures._mean_curve(noisy, curves.constant_rate(noisy, "same")[64], "distance")
+    keep = t >= t[-1] / curves.WINDOW
+    assert growth.log_law(t[keep], d[keep]).r_squared > float(both[0]) + 0.002
     assert figures.laws_at(made(points=3), 64).layout.title.text == "B = 64"
 
 

@@ -275,6 +275,20 @@ def test_batch_sizes_come_twice_an_octave_up_to_the_whole_training_set():
     assert octaves(1024) == [2**k for k in range(1, 11)]
 
 
+def test_the_batch_sizes_of_a_slider_are_those_of_every_training_set(whole):
+    found = findings.sizes_of_all()
+    assert found == [2, 4, 8, 16, 32, 64, 128]
+    for images in IMAGES:
+        drawn = {
+            dict(state.sweep.key)["batch_size"]
+            for state in whole.part(findings.of("epochs", images)).states
+        }
+        assert set(found) <= drawn
+    # None is left out: each other power of two is missing in some training set.
+    rest = {n for images in IMAGES for n in octaves(images)} - set(found)
+    assert all(any(n not in octaves(images) for images in IMAGES) for n in rest)
+
+
 def test_both_budgets_see_the_same_protocol():
     sweeps = study_of("training-set-size", "digits").experiment.sweeps["digits"]()
     runs = [sweep.config((0,), 0) for sweep in sweeps]

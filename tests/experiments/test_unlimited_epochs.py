@@ -152,7 +152,7 @@ def test_as_s20_has_it_all_is_reproduced(as_s20, variant):
     over = "over 8 budgets, a factor of 128"
     assert test.why.endswith(f"{over}; S20 has 0.00. Alike means within ±0.2.")
     assert train.why.endswith(f"{over}.")
-    assert less.why.endswith(f"{over}.")
+    assert less.why.endswith(f"{over}. {findings.PAIRED}")
     assert down.why.startswith(f"log₂ of the loss divided by that at half the budget, {over}.")
     assert same.why.startswith("from 640 to 1,280 epochs it gains ")
 
@@ -488,6 +488,18 @@ def test_no_gain_is_asked_for_before_s20_sees_none(variant, after):
     lacks = partial(findings._gain_lacks, made(scale=FOUR).part(findings.OF[variant]))
     assert not lacks(after=20)
     assert lacks(after=20.5)
+
+
+def test_that_an_effect_is_a_gain_with_its_sign_turned_is_told():
+    def gain(config):
+        return 0.25 * (config.seed >= FRESH_SEED and config.epochs == 1280)
+
+    verdict = one(made(gain=gain, spread=0.01), "accuracy-saturates", PLAIN)
+    assert verdict.effect == pytest.approx(-0.25, abs=0.05)
+    low, high = verdict.interval
+    effect = f"{verdict.effect:+.2f} [{low:+.2f}, {high:+.2f}]"
+    assert f" sign turned, {effect}. To rise means" in verdict.why
+    assert f"it gains {-verdict.effect:+.2f} [{-high:+.2f}, {-low:+.2f}] points" in verdict.why
 
 
 def rising(*epochs):

@@ -56,6 +56,41 @@ def test_axes_carry_units_and_ranges_in_those_units() -> None:
         figures.figure(x="a", x_unit=None, y="b", y_unit=None, log="y", y_range=(0, 1))
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "placed"),
+    [(1, 4, False), (0.3, 2, True), (1, 20, True), (1, 90, True), (1, 500, False)],
+)
+def test_short_logarithmic_axes_have_whole_numbers(least, most, placed) -> None:
+    def drawn(log="xy", **more):
+        fig = figures.figure(x="a", x_unit=None, y="b", y_unit=None, log=log)
+        fig.add_scatter(x=[1, 10**9], y=[least, most], **more)
+        return figures.provenance(fig, "made up").layout
+
+    layout = drawn()
+    ticks = ("D2", "~g") if placed else (None, None)
+    assert (layout.yaxis.dtick, layout.yaxis.tickformat) == ticks
+    assert layout.xaxis.dtick is None
+    assert drawn("x").yaxis.dtick is None
+    assert drawn(visible="legendonly").yaxis.dtick is None
+    ranged = figures.figure(
+        x="a", x_unit=None, y="b", y_unit=None, log="xy", y_range=(least, most), x_range=(1, 30)
+    )
+    ranged = figures.provenance(ranged, "made up").layout
+    assert (ranged.yaxis.dtick == "D2") == placed
+    assert ranged.xaxis.dtick == "D2"
+
+
+def test_ticks_of_a_figures_own_stay_and_bars_count_for_the_span() -> None:
+    fig = figures.figure(x="a", x_unit=None, y="b", y_unit=None, log="xy")
+    fig.update_xaxes(dtick=1)
+    figures.interval_marks(fig, [1, 10], [2, 3], [1, 2], [3, 20])
+    layout = figures.provenance(fig, "made up").layout
+    assert layout.xaxis.dtick == 1
+    assert layout.yaxis.dtick == "D2"
+    empty = figures.figure(x="a", x_unit=None, y="b", y_unit=None, log="xy")
+    assert figures.provenance(empty, "made up").layout.yaxis.dtick is None
+
+
 def test_band_encloses_low_and_high_and_drops_what_is_not_finite() -> None:
     fig = figures.band(
         go.Figure(), [1, 2, 3, 4], [0, np.nan, 1, 1], [2, 2, np.inf, 3], color=figures.BLUE

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from made_up import noisy, reading, regimes, two_regimes
 
+from sgdnoise import analysis
 from sgdnoise.analysis import Interval, Reading
 from sgdnoise.experiments import study_of
 from sgdnoise.figures import machine, tables, titles
@@ -236,9 +237,56 @@ def test_a_sweeps_title_counts_the_runs_outside_of_its_frame(two, monkeypatch):
     for count, said in ((0, "0 runs lie"), (1, "1 run lies"), (2, "2 runs lie")):
         low = (lowest[count - 1] + lowest[count]) / 2 if count else lowest[0] - 1
         monkeypatch.setattr(figures, "frame_of", lambda *_, low=low: (low, 1000.0))
-        monkeypatch.setattr(figures, "common_exponents", lambda tuned: [-4, -2])
         title = figures.sweep_at(part, "batch_size", 32).layout.title.text
         assert title.startswith(f"B = 32: {said} outside of this frame, ")
+
+
+def test_a_sweeps_frame_holds_every_rate_that_was_tried(two):
+    for size in (1, 1024):
+        fig = figures.sweep_at(two, "batch_size", size)
+        low, high = (10**end for end in fig.layout.xaxis.range)
+        every = np.concatenate([one.exponents for one in two.tuned().values()])
+        assert low < 2 ** every.min() < 2 ** every.max() < high
+        # A rate that one sweep alone tried is no less drawn for that.
+        part = two.part(lambda key, size=size: dict(key)["batch_size"] == size)
+        alone = figures.sweep_at(
+            part.part(lambda key: dict(key)["method"] == "sgd"), "batch_size", size
+        )
+        (runs,) = (trace for trace in alone.data if trace.name.endswith("runs"))
+        low, high = (10**end for end in alone.layout.xaxis.range)
+        assert low < min(runs.x) < max(runs.x) < high
+
+
+def test_a_rate_at_which_all_lies_below_the_frame_is_no_position(two, monkeypatch):
+    rates = figures.measured_rates(two)
+    _, high = figures.frame_of(two, "test_accuracy")
+    tuned = two.tuned().values()
+    best = {
+        rate: max(
+            analysis.best_means(one.table, one.objective, one.state.sweep.best)[at]
+            for one in tuned
+            for at in np.flatnonzero(one.exponents == rate)
+        )
+        for rate in rates
+    }
+    worst = min(best, key=best.__getitem__)
+    monkeypatch.setattr(figures, "frame_of", lambda *_: (best[worst] + 1e-9, high))
+    assert worst not in figures.measured_rates(two)
+    monkeypatch.setattr(figures, "frame_of", lambda *_: (best[worst], high))
+    assert figures.measured_rates(two) == rates
+
+
+def test_hollow_marks_stand_only_at_the_rate_that_fresh_seeds_have():
+    of = reading("unlimited-epochs", "digits", SEEDS, noisy(lambda *_: 2.0))
+    optima = of.optima("train_loss")
+    fig = figures.against(of, "epochs", "train_loss", tuned_for="train_loss")
+    assert not any("fresh" in trace.name for trace in fig.data)
+    assert "fresh" not in (fig.layout.title.text or "")
+    assert np.isfinite(optima.train_loss_fresh).any()
+    (note,) = [a.text for a in fig.layout.annotations if a.name == "provenance"]
+    assert note.endswith(" Rates tuned for training loss: no fresh seeds run at these.")
+    same = figures.against(of, "epochs", "train_loss")
+    assert any("fresh" in trace.name for trace in same.data)
 
 
 def test_changes_are_told_as_factors_from_first_to_last():
@@ -294,8 +342,15 @@ def test_curves_are_told_apart_by_method_and_by_norm():
     ghost, none = figures.groups(keys, "epochs")
     assert ghost.has(keys[0])
     assert not ghost.has(keys[2])
-    assert ghost.name.endswith(", with batch norm")
-    assert none.name.endswith(", without batch norm")
+    # The method, which both share, is left out.
+    assert ghost.name == "with batch norm"
+    assert none.name == "without batch norm"
+    both = [*keys, (("method", "sgd"), ("norm", "ghost"), ("epochs", 10))]
+    assert [one.name for one in figures.groups(both, "epochs")] == [
+        "SGD, with batch norm",
+        "SGD with momentum 0.9, with batch norm",
+        "SGD with momentum 0.9, without batch norm",
+    ]
     assert (ghost.colour, ghost.dash, ghost.symbol) != (none.colour, none.dash, none.symbol)
     # A sweep with more parts to its key is of another curve.
     (plain, decay) = figures.groups(

@@ -93,7 +93,8 @@ def figure(
     def axis(name: str, label: str, unit: str | None, span: tuple[float, float] | None) -> Any:
         settings: dict[str, Any] = {"title": {"text": f"{label} ({unit})" if unit else label}}
         if name in log:
-            # No more than 1, 2, 5 in a decade: plotly's own choice writes 9 over 10.
+            # No more than 1, 2, 5 in a decade: plotly's own choice writes 9 over 10. On an axis of
+            # about one decade it takes all digits even so: see `_full_ticks`.
             settings |= {"type": "log", "nticks": 6}
             if span and min(span) <= 0:
                 raise ValueError(f"the logarithmic {name} axis needs a positive range, got {span}")
@@ -210,12 +211,56 @@ class Source:
         return replace(self, text=f"{self.text} {more}")
 
 
+SHORT = (0.7, 2.5)
+"""Decades on a logarithmic axis between which `_full_ticks` places ticks and writes them out. On
+fewer plotly does so by itself, and on more it writes powers of ten."""
+
+
+def _full_ticks(fig: go.Figure) -> None:
+    """Ticks at 1, 2, 5 of each decade, written out, on logarithmic axes that are short.
+
+    Plotly would write 3 4 5 6 7 8 9 1 2, single digits that leave out their decade.
+    """
+    for name in "xy":
+        axis = fig.layout[f"{name}axis"]
+        if axis.type != "log" or axis.tickvals is not None or axis.dtick is not None:
+            continue
+        if axis.range is None:
+            ends = _drawn(fig, name)
+            if not ends.size:
+                continue
+            span = float(np.log10(ends.max() / ends.min()))
+        else:
+            span = abs(axis.range[1] - axis.range[0])
+        if SHORT[0] <= span <= SHORT[1]:
+            axis.update(dtick="D2", tickformat="~g")
+
+
+def _drawn(fig: go.Figure, name: str) -> np.ndarray:
+    """The positive numbers that the curves of a figure reach along an axis, bars included."""
+    found = []
+    for trace in fig.data:
+        if trace.visible in (False, "legendonly") or trace[name] is None:
+            continue
+        at = np.asarray(trace[name], dtype=np.float64)
+        found.append(at)
+        bars = trace[f"error_{name}"] if trace.type == "scatter" else None
+        if bars is not None and bars.array is not None:
+            down = bars.array if bars.arrayminus is None else bars.arrayminus
+            found += [at + np.asarray(bars.array, float), at - np.asarray(down, float)]
+    every = np.concatenate(found) if found else np.empty(0)
+    return every[np.isfinite(every) & (every > 0)]
+
+
 def provenance(fig: go.Figure, source: str | Source) -> go.Figure:
     """Say below the figure where it comes from.
+
+    All else is drawn by then, so that short logarithmic axes get their ticks here.
 
     On a page plot.js lifts the line out of the picture, where it wraps and can be copied, and adds
     a link to the records.
     """
+    _full_ticks(fig)
     if isinstance(source, Source) and source.records:
         meta = dict(fig.layout.meta or {})
         fig.update_layout(meta={**meta, "records": source.records})

@@ -95,7 +95,8 @@ def best_of_each(curves: Mapping[str, pd.DataFrame], x: str, shown: Objective) -
         found.append(told)
     if len(found) > 2:
         return _range(curves.values(), x, shown)
-    return "; ".join(found) or None
+    told = "; ".join(found)
+    return told[:1].upper() + told[1:] or None
 
 
 def _range(curves: Collection[pd.DataFrame], x: str, shown: Objective) -> str | None:

@@ -5,6 +5,7 @@ Each function takes what `analysis` gives and returns a plotly figure; none read
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -77,12 +78,14 @@ def groups(keys: Iterable[Key], x: str) -> list[Group]:
     shared = list(dict.fromkeys(analysis.without(key, x) for key in keys))
     shared.sort(key=lambda of: _place(dict(of)["method"]))
     found: list[tuple[int, Group]] = []
-    for of in shared:
-        method = dict(of)["method"]
+    methods = [dict(of)["method"] for of in shared]
+    variants = [variant_name(analysis.without(of, "method")) for of in shared]
+    # A method that all curves share is not told: a long name is cut on a narrow screen.
+    told = len(set(methods)) > 1 or not all(variants)
+    for of, method, more in zip(shared, methods, variants, strict=True):
         # SGD and momentum look the same on every page, also where only one of them is there.
         place = max(_place(method), found[-1][0] + 1 if found else 0)
-        more = variant_name(analysis.without(of, "method"))
-        name = ", ".join(filter(None, [NAMES.get(method, method), more]))
+        name = ", ".join(filter(None, [NAMES.get(method, method) if told else "", more]))
         # Beyond the palette's end a colour comes again, with other dashes and symbols.
         again = place + place // len(PALETTE)
         colour, dash, symbol = (
@@ -172,7 +175,8 @@ def against(
     """S20's figures 1a, 1b, 2a and 2b: what tuned learning rates reach.
 
     Filled marks with bars are mean and standard deviation of the best k runs, as S20 has it.
-    Hollow marks are all runs of seeds that the tuning never saw.
+    Hollow marks are all runs of seeds that the tuning never saw. These are made at the rate tuned
+    for the first objective, so that a figure of what another one tunes has none.
 
     Args:
         reading: of an experiment over x.
@@ -182,6 +186,9 @@ def against(
         variant: of which sweeps; None for all.
     """
     optima = reading.optima(tuned_for, variant)
+    hollow = tuned_for == reading.objectives[0].name
+    if not hollow:
+        optima = optima.assign(**{f"{objective}_fresh": np.nan})
     label, unit, log = _axis(reading, objective)
     curves = {group.name: group.rows(optima) for group in groups(optima.key, x)}
     fig = figure(
@@ -206,6 +213,8 @@ def against(
             name=group.name,
             legendgroup=group.name,
         )
+        if not hollow:
+            continue
         fig.add_scatter(
             x=rows[x],
             y=rows[f"{objective}_fresh"],
@@ -217,7 +226,10 @@ def against(
             legendgroup=group.name,
         )
     ticks_at(fig, optima[x])
-    return provenance(fig, source(reading).and_also("Bars: standard deviations over runs."))
+    bars = "Bars: standard deviations over runs."
+    if not hollow:
+        bars += f" Rates tuned {reading.objective(tuned_for).purpose}: no fresh seeds run at these."
+    return provenance(fig, source(reading).and_also(bars))
 
 
 def _axis(reading: Reading, name: str) -> tuple[str, str, Literal["x", "xy"]]:
@@ -252,7 +264,7 @@ def sweep_at(
     Small marks are single runs, the line the mean of the best k, the large mark the optimum.
     Learning rates at which too many runs diverged have no mean. The title counts the runs that
     diverged (or, in a sweep that is not complete, have not been run), and those outside of the
-    frame, which is the same at all positions of a slider.
+    frame, which is the same at all positions of a slider and holds every rate that was tried.
     """
     tuned = reading.tuned(objective, variant)
     frame = frame_of(reading, objective, variant)
@@ -261,14 +273,14 @@ def sweep_at(
     place = f"B = {value:,}" if x == "batch_size" else f"{value:g} epochs, {purpose}"
     diverged = outside = 0
     whole = True
-    tried = common_exponents(tuned)
+    tried = np.concatenate([one.exponents for one in tuned.values()])
     fig = figure(
         x="effective learning rate ε/(1−m)",
         x_unit=None,
         y=label,
         y_unit=unit,
         log=log,
-        x_range=(2.0 ** (tried[0] - 0.5), 2.0 ** (tried[-1] + 0.5)),
+        x_range=(2.0 ** (tried.min() - 0.5), 2.0 ** (tried.max() + 0.5)),
         y_range=frame,
         alt=f"{label} of every run against learning rate, {place}",
     )
@@ -312,7 +324,7 @@ def sweep_at(
                 customdata=[analysis.key_name(sweep.key)],
                 name=f"{group.name}: {best.cell.mean:.4g} at {power_of_two(best.point[0])}",
             )
-    ticks = [e for e in tried if e % 2 == 0]
+    ticks = [e for e in range(math.ceil(tried.min()), int(tried.max()) + 1) if e % 2 == 0]
     fig.update_xaxes(tickvals=[2.0**e for e in ticks], ticktext=[power_of_two(e) for e in ticks])
     lost = "diverged" if whole else "diverged or are still to run"
     text = f"{place}: {runs_outside(outside)}, {diverged} {lost}"
@@ -335,8 +347,8 @@ def common_exponents(tuned: Mapping[Key, Tuning]) -> list[int]:
 
 
 def measured_rates(reading: Reading, objective: str = "test_accuracy") -> list[int]:
-    """Those of `common_exponents` at which any sweep has a mean."""
-    tuned = reading.tuned(objective)
+    """Those of `common_exponents` at which any sweep has a mean that `frame_of` holds."""
+    tuned, (low, high) = reading.tuned(objective), frame_of(reading, objective)
     found = {
         int(exponent)
         for one in tuned.values()
@@ -345,7 +357,7 @@ def measured_rates(reading: Reading, objective: str = "test_accuracy") -> list[i
             analysis.best_means(one.table, one.objective, one.state.sweep.best),
             strict=True,
         )
-        if np.isfinite(mean) and float(exponent).is_integer()
+        if low <= mean <= high and float(exponent).is_integer()
     }
     return [exponent for exponent in common_exponents(tuned) if exponent in found]
 
@@ -357,21 +369,6 @@ def measured_at(
     tuned = reading.tuned(objective, variant)
     found = (dict(key)[x] for key, one in tuned.items() if np.isfinite(one.table).any())
     return sorted(set(found))
-
-
-def tuned_rates(fig: go.Figure, k: int, rows: pd.DataFrame, column: str, name: str) -> None:
-    """The k-th curve of tuned rates against epochs; `column` holds log₂, with _low and _high."""
-    columns = (column, f"{column}_low", f"{column}_high")
-    interval_marks(
-        fig,
-        rows.epochs,
-        *(2.0 ** rows[name].astype(float) for name in columns),
-        mode="lines+markers",
-        marker={"symbol": SYMBOLS[k], "color": PALETTE[k], "size": 10},
-        line={"dash": DASHES[k]},
-        customdata=rows.sweep.tolist(),
-        name=name,
-    )
 
 
 def rates_by_batch_size(alt: str) -> go.Figure:

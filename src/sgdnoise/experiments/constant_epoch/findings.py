@@ -15,7 +15,7 @@ from sgdnoise.analysis.intervals import COVERAGE
 from sgdnoise.analysis.locate import Located
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
-from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.papers.numbers import printed, table
 from sgdnoise.phrases import enumerated
 from sgdnoise.study.grid import Key
@@ -293,9 +293,10 @@ def _wherever_it_begins(reading: Reading, objective: str, said: str, **options: 
     strict = judge(surely) if surely else found
     if strict.word in ("undecided", found.word) or found.word == "undecided":
         return found
+    holds = "holds" if found.word in HELD else "does not hold"
     why = (
-        f"{found.why} So the claim is {found.word} from {BEYOND} times the estimated boundary on. "
-        f"From {BEYOND} times the end of the boundary's interval on, at "
+        f"{found.why} So from {BEYOND} times the estimated boundary on it {holds} at every batch "
+        f"size: it is {found.word}. From {BEYOND} times the end of the boundary's interval on, at "
         f"{enumerated(f'B = {size:,}' for size in surely)}, it is {strict.word}. Where the "
         "boundary lies is not known well enough."
     )
@@ -411,8 +412,7 @@ class MethodGap:
 
 def method_gaps(reading: Reading) -> list[MethodGap]:
     """The gap at each batch size, in rising order, at which the methods share a learning rate."""
-    found = []
-    tuned = reading.tuned()
+    found, tuned = list[MethodGap](), reading.tuned()
     for size in _sizes(reading):
         plain, heavy = (tuned[_pair(method, size)] for method in ("sgd", "momentum"))
         best = plain.state.tuned.get("test_accuracy")

@@ -102,14 +102,15 @@ def unfitted(reading: Reading) -> str:
         return ""
     others = reading.part(_is_unfitted)
     images = {run.config.train_size for run in others.runs}
+    few = f"{images_of(fair(reading).states[0].needed[0]):,}"
     kept = best_of(others.seeds, others.states[0].sweep.best)
     return (
         f"## Where no batch size fits its data\n\nThese sweeps, on "
-        f"{', '.join(f'{n:,}' for n in sorted(filter(None, images)))} images, came before the fair "
-        "test. They leave every batch size with data that it has not fitted, and cannot test S20's "
-        "table 1: neither for it nor against it. They have "
-        f"{others.seeds} seeds a rate, the fair test {fair(reading).seeds}. An optimal accuracy "
-        f"here is that of the best {kept} of them."
+        f"{', '.join(f'{n:,}' for n in sorted(filter(None, images)))} images, came before the runs "
+        f"on {few} images. They leave every batch size with data that it has not fitted, and "
+        "cannot test S20's table 1: neither for it nor against it. They have "
+        f"{others.seeds} seeds a rate, the runs on {few} images {fair(reading).seeds}. An optimal "
+        f"accuracy here is that of the best {kept} of them."
     )
 
 
@@ -241,8 +242,8 @@ def largest_is_worse(reading: Reading) -> Verdict:
     theirs = table("S20-T1").sort_values("batch_size").iloc[-1]
     best = _s20_peak()
     return directional(
-        f"the best other batch by the seeds of the tuning, B = {peak.batch_size:,}, is {fall} "
-        f"points above B = {last.batch_size:,}, by fresh seeds.",
+        f"B = {peak.batch_size:,}, which did best in the tuning of the other batch sizes, minus "
+        f"B = {last.batch_size:,} is {fall} points, by fresh seeds.",
         fall,
         unit="points",
         margin=NO_LOSS,

@@ -89,6 +89,17 @@ def right_end(reading: Reading) -> str:
     return f"At the right end, with as many updates, a batch is {batch}: {noise}{rest}."
 
 
+def neighbour(reading: Reading) -> str:
+    """What another page's boundary says of this one's; empty where this page establishes none.
+
+    That page has this one's net, images and updates at scale `digits`.
+    """
+    seen = any(fit.flat_seen for fit in reading.regimes.values())
+    if reading.study.scale != "digits" or not seen:
+        return ""
+    return "The boundary on that page need not be the one found here."
+
+
 def _doubt(size: int, one: Tuning) -> str:
     """Why the top of the curve through a sweep's points is doubtful; empty where it is not."""
     best, peak = _best(one), one.peak

@@ -112,8 +112,8 @@ def planned_arms(reading: Reading) -> set[str]:
 def _at_most(gap: Gap) -> str:
     losses = [f"{row.train_loss_fresh:.3g}" for row in (gap.large, gap.small)]
     return (
-        f"with {MOST:,} updates the best other batch by the seeds of the tuning, "
-        f"B = {gap.small.batch_size:,}, is {gap.size} points above B = {gap.large.batch_size:,}. "
+        f"with {MOST:,} updates B = {gap.small.batch_size:,}, which did best in the tuning of the "
+        f"other batch sizes, minus B = {gap.large.batch_size:,} is {gap.size} points. "
         f"Their training losses are {losses[1]} and {losses[0]}. Staying behind means by more than "
         f"{NO_LOSS:g} points."
     )

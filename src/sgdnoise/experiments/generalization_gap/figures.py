@@ -94,9 +94,9 @@ def _apart(points: float) -> str:
 
 
 def climbed(reading: Reading) -> list[str]:
-    """The rungs of which at least one run did not diverge."""
+    """The rungs above SB, beside which each is drawn, of which at least one run did not diverge."""
     rungs = rows(main(reading))
-    return rungs.rung[rungs.seeds > rungs.diverged].tolist()
+    return [rung for rung in rungs.rung[rungs.seeds > rungs.diverged] if rung != "SB"]
 
 
 def climb(reading: Reading, rung: str) -> go.Figure:
@@ -276,13 +276,4 @@ def distances(reading: Reading) -> go.Figure:
         ends.append(f"{rung_of(state)} {curves['distance'][-1]:.3g}")
     text = f"Distance at the end: {', '.join(ends)}" if ends else UNTOLD
     fig.update_layout(title={"text": text})
-    fig.add_annotation(
-        text="a straight line is growth with log t",
-        xref="paper",
-        yref="paper",
-        x=0.02,
-        y=0.98,
-        showarrow=False,
-        font={"color": MUTED},
-    )
-    return provenance(fig, source(reading))
+    return provenance(fig, source(reading).and_also("A straight line is growth with log t."))

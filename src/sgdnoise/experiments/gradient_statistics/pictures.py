@@ -33,12 +33,12 @@ def layers(reading: Reading) -> list[str]:
 
 
 def moments(reading: Reading) -> list[int]:
-    """Some of the updates after which batches were drawn, 0 for the initial weights."""
+    """Some of the updates after which batches were drawn: 0, the initial weights, to the last."""
     found = m.drawn(reading)
     if not found:
         return []
     steps = [0, *(int(step) for step in m.curve(found[0], "step"))]
-    return steps[:: max(1, len(steps) // 5)]
+    return sorted({*steps[:: max(1, len(steps) // 5)], steps[-1]})
 
 
 def _moment(record: Record, step: int) -> int:
@@ -98,7 +98,13 @@ def gradient_sizes(reading: Reading, layer: str, step: int) -> go.Figure:
             name="G20's law, 1/√n",
         )
         floor = float(np.mean([law.floor for law in laws]))
-        fig.add_hline(y=floor, line={"color": MUTED, "dash": "dot", "width": 1})
+        fig.add_scatter(
+            x=n[[0, -1]],
+            y=[floor, floor],
+            mode="lines",
+            line={"color": MUTED, "dash": "dot", "width": 1},
+            name="the fitted signal a",
+        )
         when = "at the start" if step == 0 else f"after {step:,} updates"
         fig.update_layout(
             title={

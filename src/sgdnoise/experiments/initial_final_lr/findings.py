@@ -52,9 +52,10 @@ _COLUMNS = [
 
 def pairs_against_epochs(reading: Reading, which: str) -> go.Figure:
     """S20's figure 3c or 3d: the tuned initial or final learning rate against the epoch budget."""
+    from sgdnoise.figures.budgets import tuned_rates
     from sgdnoise.figures.theme import figure, provenance
     from sgdnoise.figures.titles import rates_change
-    from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
+    from sgdnoise.figures.tuned import source, ticks_at
 
     fig = figure(
         x="epochs",

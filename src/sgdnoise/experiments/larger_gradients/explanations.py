@@ -1,4 +1,7 @@
-"""What is left of G20's explanations of its two methods, a sentence each, from words alone."""
+"""What is left of G20's explanations of its two methods, a sentence each, from words alone.
+
+Where nothing is decided the sentence says no more, and the words stand in a table: see `judged_by`.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +49,7 @@ def of_discarding(grew: Word, free: Word, equal: Word, larger: list[bool], last:
             f"{at_which(larger)}; nothing is logged beyond update {last:,}. So what a gradient "
             "that stays larger would do is not tested."
         )
-    return (
-        "**Whether larger gradients are the explanation is not decided.** That leaving out small "
-        f"losses enlarges the first gradient is {grew}. That it wins accuracy back where large "
-        f"batches lose some is {free}. That it does so with updates of equal length too is {equal}."
-    )
+    return "**Whether larger gradients are the explanation is not decided.**"
 
 
 def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word], apart: Word) -> str:
@@ -73,9 +72,8 @@ def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word], apart: Wor
         unsettles = ", which that rate by itself unsettles" if slow[0] == "contradicted" else ""
         return (
             "**Whether the small first batch is the explanation is not decided.** Against the "
-            f"large batch throughout, that it calms the loss is {small[0]}, and that runs end "
-            f"higher and closer together is {small[1]}. But against the lower rate alone it calms "
-            f"the loss{unsettles}. So there may be something for a longer step to explain."
+            f"lower rate alone it calms the loss{unsettles}. So there may be something for a "
+            "longer step to explain."
         )
     if alike:
         return (
@@ -87,8 +85,30 @@ def of_first_epoch(small: tuple[Word, Word], slow: tuple[Word, Word], apart: Wor
             "**The small first batch is not the explanation**: it neither calms the loss nor makes "
             "runs end better, so that there is nothing for a longer step to explain."
         )
-    return (
-        "**Whether the small first batch is the explanation is not decided.** That it calms the "
-        f"loss is {small[0]}, and that runs end higher and closer together is {small[1]}. For the "
-        f"lower rate alone the two verdicts are {slow[0]} and {slow[1]}."
-    )
+    return "**Whether the small first batch is the explanation is not decided.**"
+
+
+def judged_by(
+    grew: Word,
+    free: Word,
+    equal: Word,
+    small: tuple[Word, Word],
+    slow: tuple[Word, Word],
+    apart: Word,
+) -> list[tuple[str, str, Word]]:
+    """Of each explanation what it is judged by, and the word.
+
+    The words are those that `of_discarding` and `of_first_epoch` take.
+    """
+    larger, batch = "larger gradients", "the small first batch"
+    better = "runs end higher and closer together"
+    return [
+        (larger, "leaving out small losses enlarges the first gradient", grew),
+        (larger, "leaving them out wins accuracy back where large batches lose some", free),
+        (larger, "it does so with updates of equal length too", equal),
+        (batch, "with a small first batch the loss is calmer", small[0]),
+        (batch, f"with a small first batch {better}", small[1]),
+        (batch, "with the lower rate alone the loss is calmer", slow[0]),
+        (batch, f"with the lower rate alone {better}", slow[1]),
+        (batch, "the loss is calmer with the small batch than with the lower rate alone", apart),
+    ]

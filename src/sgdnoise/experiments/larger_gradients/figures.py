@@ -206,7 +206,7 @@ def courses(reading: Reading, exponent: float) -> go.Figure:
         y_range=_loss_frame(reading),
         alt=f"Training loss of each epoch at rate {bounded_power(exponent, 0)}, a line a seed",
     )
-    said = []
+    said, missing = [], []
     for k, arm in enumerate(("whole", "small", "slow")):
         (state,) = _states(reading, arm=arm, updates="free")
         wanted = {state.sweep.config((exponent,), seed).id for seed in range(SHOWN)}
@@ -226,8 +226,11 @@ def courses(reading: Reading, exponent: float) -> go.Figure:
         if lines:
             middle = float(np.median([loss[-1] for loss in lines]))
             said.append(f"{middle:.2g} ({ARMS[arm]})")
+        elif exponent > (last := max(point[0] for point in state.points)):
+            missing.append(f"the grid of {ARMS[arm]} ends at {bounded_power(last, 0)}")
     if said:
         text = f"{bounded_power(exponent, 0)}: the last loss is {', '.join(said)}"
+        text = "; ".join([text, *missing])
         fig.update_layout(title={"text": text})
     return provenance(fig, source(reading).and_also(f"The first {SHOWN} seeds of each."))
 

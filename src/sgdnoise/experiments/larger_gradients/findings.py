@@ -13,13 +13,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sgdnoise.analysis import Estimate, Interval, Reading
 from sgdnoise.analysis.intervals import COVERAGE, spread_ratio
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import FITTED, NO_LOSS, Claim, Verdict, Word, directional, every
 from sgdnoise.data import images_of, train_size
-from sgdnoise.experiments.larger_gradients.explanations import of_discarding, of_first_epoch
+from sgdnoise.experiments.larger_gradients.explanations import (
+    judged_by,
+    of_discarding,
+    of_first_epoch,
+)
 from sgdnoise.experiments.larger_gradients.grid import FRACTIONS, LEFT_OUT
 from sgdnoise.experiments.larger_gradients.measured import (
     ARMS,
@@ -429,6 +434,27 @@ BY = {claim.id: claim for claim in CLAIMS}
 
 def survives(reading: Reading) -> str:
     """What is left of G20's explanation of each method, a sentence each, from words alone."""
+    gradient = reading.part(OF["gradient"])
+    last = max(growth(gradient, LEFT_OUT)[0], default=0)
+    words = _words(reading)
+    discarded = of_discarding(*words[:3], stays_larger(gradient, LEFT_OUT), last)
+    return f"{discarded} {of_first_epoch(*words[3:])}"
+
+
+def survives_by(reading: Reading) -> pd.DataFrame | str:
+    """The words that `survives` rests on; empty where there are none to be had."""
+    if reading.waiting or reading.fewest_seeds < 2 or reading.mixed:
+        return ""
+    return pd.DataFrame(
+        judged_by(*_words(reading)), columns=["Explanation", "What it is judged by", "Word"]
+    )
+
+
+_Words = tuple[Word, Word, Word, tuple[Word, Word], tuple[Word, Word], Word]
+
+
+def _words(reading: Reading) -> _Words:
+    """The words that `of_discarding` and `of_first_epoch` take."""
     grew = BY["G20-F9.discarding-enlarges"].judge(reading).word
     part = reading.part(OF["discarding"])
     free, equal = (_where_lost(part, updates) for updates in ("free", "equal"))
@@ -436,9 +462,6 @@ def survives(reading: Reading) -> str:
         BY[f"G20-{name}"].judge(reading).word
         for name in ("F13.small-first-epoch-calms", "F14.small-first-epoch-helps")
     )
-    gradient = reading.part(OF["gradient"])
-    last = max(growth(gradient, LEFT_OUT)[0], default=0)
-    discarded = of_discarding(grew, free, equal, stays_larger(gradient, LEFT_OUT), last)
     part = reading.part(OF["first-epoch"])
     untuned = lacks(part, arm=("whole", "slow"), updates=("free",))
     calm_at_low: Word = "not tested here"
@@ -448,7 +471,7 @@ def survives(reading: Reading) -> str:
         # Where nothing fluctuates a low rate has as little to calm as a small batch.
         if not calms_lacks(part):
             calm_at_low, apart = (calms(part, *two).word for two in (("slow",), ("small", "slow")))
-    return f"{discarded} {of_first_epoch((calm, end), (calm_at_low, end_at_low), apart)}"
+    return grew, free, equal, (calm, end), (calm_at_low, end_at_low), apart
 
 
 def _where_lost(reading: Reading, updates: str) -> Word:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sgdnoise.analysis import Estimate, Reading
+from sgdnoise.experiments.larger_gradients.grid import RATE_FACTOR
 from sgdnoise.study.grid import Key, SweepState
 
 ARMS = {
@@ -185,9 +186,20 @@ def first_steps(reading: Reading) -> str:
     if not all(map(math.isfinite, ratios.values())):
         return ""
     grown, step = ratios["gradient_abs"], ratios["stride_abs"]
+    said = (
+        f"At the first update the small batch's mean |g| is {grown:.2g} times the large batch's. "
+        f"At {RATE_FACTOR:g} times the rate its step is {step:.2g} times as long."
+    )
+    alone = grown * RATE_FACTOR
+    # Decay adds as much to either step, before the rate: it brings the ratio nearer to the rates'.
+    if RATE_FACTOR < step < alone and f"{step:.2g}" != f"{alone:.2g}":
+        said += (
+            f" By the gradients alone it would be {alone:.2g} times. Weight decay is the rest: it "
+            "adds as much to either gradient, and so lengthens the large batch's step by more."
+        )
     return (
-        f"At the first update the small batch's mean |g| is {grown:.2g} times the large batch's, "
-        f"and its step, at a tenth of the rate, {step:.2g} times as long: G20 calls it amplified."
+        f"{said} So it is {'shorter' if step < 1 else 'longer'}, and G20 says that the small batch "
+        "amplifies it."
     )
 
 

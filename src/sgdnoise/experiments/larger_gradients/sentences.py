@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import COVERAGE
@@ -64,13 +64,47 @@ def how_long(reading: Reading) -> str:
     if not updates:
         return ""
     some, most = (at_which(stays_larger(part, p)) for p in (LEFT_OUT, FRACTIONS[-1]))
+    learnt = _learnt(part)
     return (
         f"With {100 * LEFT_OUT:g} % left out by loss the mean |g| is larger than with nothing left "
         f"out at {some}; with {100 * FRACTIONS[-1]:g} % left out at {most}. "
-        f"The last one logged is update {updates[-1]:,}. "
+        f"The last one logged is update {updates[-1]:,}. {learnt}"
         "Larger means that the 95 % interval of the ratio, seed by seed, lies above one. "
         "This question was asked after the runs had been seen."
     )
+
+
+BEGUN = 0.98
+"""A run has begun to learn below this share of the loss at the first update of nothing left out:
+that of small losses left out is the loss of the large ones alone."""
+
+
+def _learnt(part: Reading) -> str:
+    """How the runs of a part end, and whether any of them has begun to learn."""
+    runs = [run for run in part.runs if run.metrics.get("train_loss") is not None]
+    losses = [float(run.metrics["train_loss"] or 0.0) for run in runs]
+    rightly = [float(run.metrics["train_accuracy"] or 0.0) for run in runs]
+    whole = state_of(part, arm="none").needed
+    starts = [part.records[run.id].curves["train_loss"] for run in whole if run.id in part.records]
+    first = [float(curve[0] or 0.0) for curve in starts]
+    if not losses or not first:
+        return ""
+    ends = (
+        f"at a training loss of {_from_to(losses)}, with {_from_to(rightly)} % of the training "
+        "images classified rightly"
+    )
+    if min(losses) < BEGUN * min(first):
+        return f"These runs end {ends}. "
+    return (
+        "**In none of these runs does the net begin to learn**: with nothing left out they begin "
+        f"at a training loss of {_from_to(first)}, and all end {ends}. So where the gradient stays "
+        "larger, it is that of a net that has not learnt. "
+    )
+
+
+def _from_to(values: Sequence[float]) -> str:
+    """The least and the greatest, to four digits; one number where these agree."""
+    return " to ".join(dict.fromkeys(f"{end:.4g}" for end in (min(values), max(values))))
 
 
 def lengths(reading: Reading) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -21,9 +21,9 @@ from sgdnoise.analysis.intervals import COVERAGE, Estimate
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.layerwise_lr.grid import BEFORE, RULES
+from sgdnoise.experiments.layerwise_lr.vanishing import AGAINST, of_vanishing
 from sgdnoise.figures.tables import bounded_power
 from sgdnoise.papers.numbers import printed
-from sgdnoise.phrases import enumerated
 from sgdnoise.records.record import Record
 from sgdnoise.study.grid import Key
 from sgdnoise.study.scales import NAMES
@@ -323,9 +323,6 @@ SHRINKS = 0.1
 rates has a slope of −1/2."""
 
 
-_AGAINST = ("absent", "contradicted")
-
-
 def _grows(steps: Mapping[int, np.ndarray], small: int, large: int) -> Estimate:
     """log₂ of how much longer the first step is at one batch size than at another, by seed."""
     ratios = np.log2(steps[large] / steps[small])
@@ -343,8 +340,8 @@ def _shrinks_somewhere(reading: Reading, rule: str) -> str:
         step = _grows(steps, before, size)
         if step.interval.high < 0:
             return (
-                f"whose first update is {100 * (1 - 2**step.value):.0f} % shorter at B = {size:,} "
-                f"than at {before:,} (at {large:,} it is "
+                f"whose first update surely is {100 * (1 - 2**step.value):.0f} % shorter at "
+                f"B = {size:,} than at {before:,} (at {large:,} it is "
                 f"{2 ** _grows(steps, small, large).value:.1f} times as long as at {small:,})"
             )
     return ""
@@ -354,10 +351,10 @@ LAYERWISE = ("lars", "percent-delta", "mclr", "mclr-signed", "lamb")
 """The rules that give each layer a rate of its own."""
 
 
-def _lose_less(reading: Reading, rules: Iterable[str]) -> list[str]:
+def _lose_less(reading: Reading, rules: Iterable[str]) -> tuple[list[str], int]:
     """The layer-wise rules that surely lose less than momentum from the smallest batch on.
 
-    At a level that Bonferroni divides among them.
+    At a level that Bonferroni divides among those that can be compared, whose number it gives too.
     """
     small, *_, large = stations(reading.optima())
     known = [
@@ -370,7 +367,7 @@ def _lose_less(reading: Reading, rules: Iterable[str]) -> list[str]:
         for rule in known
     }
     level = 1 - (1 - COVERAGE) / max(len(known), 1)
-    return [rule for rule, change in changes.items() if change.at(level).low > 0]
+    return [rule for rule, change in changes.items() if change.at(level).low > 0], len(known)
 
 
 def survives(reading: Reading) -> str:
@@ -378,7 +375,7 @@ def survives(reading: Reading) -> str:
 
     From words alone: of each rule, whether its first step at the tuned rate shrinks with the batch
     size, and whether it loses accuracy from the smallest batch to the largest. A step does not
-    shrink if it does so neither over all sizes nor from any one to the next.
+    surely shrink if it surely does so neither over all sizes nor from any one to the next.
     """
     sizes = stations(reading.optima())
     words, left = {}, {}
@@ -388,7 +385,7 @@ def survives(reading: Reading) -> str:
             continue
         slope = steps_slope(reading, rule)
         shrinks = directional("", slope, unit="slope", sign=-1, margin=SHRINKS).word
-        if shrinks in _AGAINST and (where := _shrinks_somewhere(reading, rule)):
+        if shrinks in AGAINST and (where := _shrinks_somewhere(reading, rule)):
             shrinks, left[rule] = "undecided", where
         near, far = (
             reading.reached(_row(reading.optima(), rule, size).key)
@@ -396,64 +393,8 @@ def survives(reading: Reading) -> str:
         )
         loses = directional("", near - far, unit="points", margin=NEGLIGIBLE).word
         words[rule] = (shrinks, loses)
-    less = _lose_less(reading, rules_in(reading))
-    return of_vanishing(words, (sizes[0], sizes[-1]), less, left)
-
-
-def of_vanishing(
-    words: Mapping[str, tuple[str, str]],
-    ends: tuple[int, int],
-    less: Sequence[str],
-    left: Mapping[str, str],
-) -> str:
-    """The sentences, from each rule's words: that its step shrinks, and that it loses accuracy.
-
-    Args:
-        words: of each rule that can be judged.
-        ends: the smallest batch size and the largest.
-        less: the rules that lose less than momentum.
-        left: for some rules, why nothing can be said of them.
-    """
-    steady = {rule: loses for rule, (shrinks, loses) in words.items() if shrinks in _AGAINST}
-    shrinking = [loses for shrinks, loses in words.values() if shrinks == "reproduced"]
-    between = f"from B = {ends[0]:,} to {ends[1]:,}"
-    losing = [rule for rule, loses in steady.items() if loses == "reproduced"]
-    if losing:
-        listed = enumerated(NAMES[rule] for rule in losing)
-        better = f" With {enumerated(NAMES[rule] for rule in less)} surely less is lost than with "
-        better += "momentum."
-        return (
-            f"**Vanishing steps are not all of it**: {between} the first update at the tuned rate "
-            f"does not shrink with {listed}, and accuracy is still lost. That may be for want of "
-            "updates alone."
-            + (better if less else "")
-            + _left_out({rule: pair for rule, pair in words.items() if rule not in losing}, left)
-        )
-    if steady and set(steady.values()) <= set(_AGAINST) and "reproduced" in shrinking:
-        return (
-            f"**Vanishing steps remain a possible explanation**: {between} the rules whose first "
-            "update does not shrink lose nothing, and one whose update shrinks does."
-            + _left_out({rule: p for rule, p in words.items() if p[0] == "undecided"}, left)
-        )
-    listed = "; ".join(f"{NAMES[r]} {shrinks} and {loses}" for r, (shrinks, loses) in words.items())
-    return (
-        f"**Whether vanishing steps are the explanation is not decided**: {between} the verdicts "
-        f"on shrinking steps and on lost accuracy are, by rule, {listed or 'not to be had'}."
-    )
-
-
-def _left_out(words: Mapping[str, tuple[str, str]], left: Mapping[str, str]) -> str:
-    """Which rules a finding leaves out, each with the reason."""
-    shrinking = {
-        "reproduced": "whose first update shrinks",
-        "undecided": "whose first update may shrink",
-    }
-    why = {
-        rule: shrinking.get(shrinks, f"whose loss of accuracy is {loses}")
-        for rule, (shrinks, loses) in words.items()
-    } | dict(left)
-    listed = "; ".join(f"{NAMES[rule]}, {reason}" for rule, reason in why.items())
-    return f" Left out: {listed}." if listed else ""
+    less, compared_rules = _lose_less(reading, rules_in(reading))
+    return of_vanishing(words, (sizes[0], sizes[-1]), less, left, compared_rules)
 
 
 def trained(reading: Reading) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from sgdnoise import data
@@ -43,14 +45,23 @@ def updates(reading: Reading) -> str:
 
 
 def other_rate(reading: Reading) -> str:
-    """γ/(1 − m) of the rules that tune another number, by batch size."""
+    """γ/(1 − m) of the rules that tune another number, by batch size, and by which rule it is held.
+
+    The rule is the grid's, read off the runs: in proportion to the batch size, up to a bound.
+    """
     runs = {
         state.needed[0].batch_size: state.needed[0]
         for state in reading.states
         if state.needed[0].trust_coefficient is not None
     }
-    listed = (f"{runs[n].effective_learning_rate:.3g} at B = {n:,}" for n in sorted(runs))
-    return f"Where η is tuned, γ/(1 − m) is {enumerated(listed)}."
+    rates = {n: runs[n].effective_learning_rate for n in sorted(runs)}
+    listed = enumerated(f"{rate:.3g} at B = {n:,}" for n, rate in rates.items())
+    least, bound = min(rates), max(rates.values())
+    per = least / rates[least]
+    rule = ""
+    if all(math.isclose(rate, min(n / per, bound), rel_tol=1e-6) for n, rate in rates.items()):
+        rule = f" It is held at B/{per:.3g}, but at no more than {bound:.3g}."
+    return f"Where η is tuned, γ/(1 − m) is not: at every trial it is {listed}.{rule}"
 
 
 # --- A scale that was designed twice --------------------------------------------------------------

@@ -23,6 +23,7 @@ from sgdnoise.figures.theme import (
     provenance,
 )
 from sgdnoise.figures.tuned import source
+from sgdnoise.phrases import enumerated
 from sgdnoise.study.grid import SweepState
 from sgdnoise.theory import growth
 
@@ -127,7 +128,7 @@ def measured_sizes(reading: Reading) -> list[int]:
 def laws_at(reading: Reading, size: int) -> go.Figure:
     """Every seed's distances at one batch size, beside the two laws fitted to their mean.
 
-    ΔAIC is that of the claim: the mean over seeds, each of its own curve.
+    ΔAIC is that of the claim, and R² that of the table: means over seeds, each of its own curve.
     """
     state = curves.constant_rate(reading, SAME)[size]
     fig = figure(
@@ -166,17 +167,26 @@ def laws_at(reading: Reading, size: int) -> go.Figure:
                     y=law.fitted,
                     mode="lines",
                     line={"color": colour, "dash": dash},
-                    name=f"{name}: R² {law.r_squared:.3f}",
+                    name=name,
                 )
             lead = findings.leads_by_size(reading)[size]
             said = curves.leading(lead.value) + ("" if curves.surely(lead) else ", not surely")
             fig.update_layout(
                 title={
                     "text": f"B = {size:,}: {said}; ΔAIC {lead} over seeds "
-                    f"(R² {log.r_squared:.3f} and {power.r_squared:.3f})"
+                    f"(mean R² {' and '.join(_mean_r_squared(reading, state))})"
                 }
             )
     return provenance(fig, source(reading))
+
+
+def _mean_r_squared(reading: Reading, state: SweepState) -> list[str]:
+    """R² of a + b log t and of c t^p, each fitted to one seed's curve, in the mean over seeds."""
+    found = (
+        curves.each(reading, state, lambda t, d: growth.log_law(t, d).r_squared),
+        curves.each(reading, state, lambda t, d: growth.power_law(t, d).r_squared),
+    )
+    return [f"{np.mean(list(of.values())):.3f}" if of else "nan" for of in found]
 
 
 def slopes_of(reading: Reading) -> go.Figure:
@@ -226,12 +236,13 @@ def table(reading: Reading) -> pd.DataFrame:
             return float(np.mean(values)) if values else float("nan")
 
         ends = curves.final_distances(reading, state)
+        straight, power = _mean_r_squared(reading, state)
         rows.append(
             {
                 "Batch size": f"{size:,}",
                 "Mean distance at the end": f"{mean(list(ends.values())):.2f}",
-                "R² of a + b log t": f"{mean([growth.log_law(*c).r_squared for c in there]):.3f}",
-                "R² of c t^p": f"{mean([growth.power_law(*c).r_squared for c in there]):.3f}",
+                "R² of a + b log t": straight,
+                "R² of c t^p": power,
                 "ΔAIC, lead of log t": f"{mean([growth.lead_of_log(*c) for c in there]):+.1f}",
                 "Points in a fit": f"{mean([float(len(c[0])) for c in there]):.0f}",
                 "Correlation of residuals with the next": (
@@ -266,13 +277,18 @@ def by_updates(reading: Reading) -> str:
     )
 
 
+IN_TITLE = 20
+"""The number of bins whose powers the title of H17's figure 4 tells, and which is drawn at first:
+the marks of more bins hide each other."""
+
+
 def spread(reading: Reading) -> go.Figure | str:
     """H17's figure 4 for several numbers of bins, and the same on a convex loss."""
     draws = findings.draws(reading)
     if not draws:
         return "*No run has draws of the loss about its start.*"
     z, change = (np.concatenate(part) for part in zip(*draws, strict=True))
-    powers = [findings.power(*one, 20) for one in draws]
+    powers = [findings.power(*one, IN_TITLE) for one in draws]
     convex = convex_draws()
     fig = figure(
         x="distance ‖w − w₀‖",
@@ -282,7 +298,7 @@ def spread(reading: Reading) -> go.Figure | str:
         log="xy",
         title=(
             f"The loss's spread grows as the power {np.mean(powers):.2f} of distance, "
-            f"and as {findings.power(*convex, 20):.2f} on a convex loss"
+            f"and as {findings.power(*convex, IN_TITLE):.2f} on a convex loss"
         ),
         alt="Root mean square change of the loss against distance from the start",
     )
@@ -295,19 +311,19 @@ def spread(reading: Reading) -> go.Figure | str:
             mode="markers",
             marker={"symbol": symbol, "color": colour, "size": 7},
             name=f"{bins} bins",
-            visible=True if bins in (5, 20, 100) else "legendonly",
+            visible=True if bins == IN_TITLE else "legendonly",
         )
-    x, y = findings.binned(*convex, 20)
+    x, y = findings.binned(*convex, IN_TITLE)
     fig.add_scatter(
         x=x,
         y=y,
         mode="lines+markers",
         line={"color": INK, "width": 1, "dash": "dot"},
         marker={"symbol": "diamond", "size": 6, "color": INK},
-        name="softmax regression, convex, 20 bins",
+        name=f"softmax regression, convex, {IN_TITLE} bins",
     )
     end = np.array([0.1, 10.0])
-    middle = findings.binned(z, change, 20)[1][-1]
+    middle = findings.binned(z, change, IN_TITLE)[1][-1]
     fig.add_scatter(
         x=end,
         y=middle * end / 10,
@@ -315,7 +331,12 @@ def spread(reading: Reading) -> go.Figure | str:
         line={"color": MUTED, "dash": "dash", "width": 1.5},
         name="in proportion",
     )
-    return provenance(fig, source(reading).and_also(f"Draws of {len(draws)} starts together."))
+    others = enumerated(f"{bins}" for bins in findings.BINS if bins != IN_TITLE)
+    note = (
+        f"Draws of {len(draws)} starts together. Powers are those in {IN_TITLE} bins; a click on a "
+        f"grey name in the legend shows {others} bins too."
+    )
+    return provenance(fig, source(reading).and_also(note))
 
 
 def epochs_after(reading: Reading) -> float:

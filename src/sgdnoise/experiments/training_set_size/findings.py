@@ -15,6 +15,7 @@ from sgdnoise.analysis import Interval, Reading, Regimes
 from sgdnoise.analysis.intervals import combined, slope_through
 from sgdnoise.analysis.regimes import LEAST_CARRIED
 from sgdnoise.claims import Claim, Verdict, alike
+from sgdnoise.experiments.training_set_size.grid import IMAGES, octaves
 from sgdnoise.papers.numbers import printed
 from sgdnoise.study.grid import Key
 
@@ -265,6 +266,11 @@ def rates(reading: Reading, budget: Budget, images: int) -> go.Figure:
     if math.isfinite(low):
         fig.update_yaxes(range=[low * math.log10(2), high * math.log10(2)])
     return fig
+
+
+def sizes_of_all() -> list[int]:
+    """The batch sizes, powers of two, that every training set was given with equal epochs."""
+    return sorted(set.intersection(*(set(octaves(images)) for images in IMAGES)))
 
 
 def sweep(reading: Reading, budget: Budget, images: int, size: int) -> go.Figure:

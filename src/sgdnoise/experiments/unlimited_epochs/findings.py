@@ -30,9 +30,10 @@ NO_DECAY: Key = (("weight_decay", 0.0),)
 
 def rates_against_epochs(reading: Reading, variant: Key | None = None) -> go.Figure:
     """S20's figure 2c or 2d: the learning rate tuned for the test set and for the training loss."""
+    from sgdnoise.figures.budgets import tuned_rates
     from sgdnoise.figures.theme import figure, provenance
     from sgdnoise.figures.titles import rates_change
-    from sgdnoise.figures.tuned import source, ticks_at, tuned_rates
+    from sgdnoise.figures.tuned import source, ticks_at
 
     fig = figure(
         x="epochs",
@@ -137,6 +138,13 @@ def rate_for_loss(reading: Reading) -> Verdict:
     )
 
 
+PAIRED = (
+    "Its interval comes from how far the differences of the two rates scatter about their line; "
+    "the bars of the single rates do not enter."
+)
+"""Why a difference of two slopes may be known better than either of the rates."""
+
+
 def falls_less(reading: Reading) -> Verdict:
     """Whether the rate for the test set falls less than that for the training loss."""
     apart = reading.slope_apart("epochs", "test_accuracy", "train_loss")
@@ -145,7 +153,7 @@ def falls_less(reading: Reading) -> Verdict:
     over = _over(reading, "test_accuracy", "train_loss")
     return directional(
         f"the slope for the test set minus that for the training loss is {apart} {over}"
-        f"{_beside(theirs)}.",
+        f"{_beside(theirs)}. {PAIRED}",
         apart,
         unit="slope",
         margin=NEARLY_CONSTANT,
@@ -189,8 +197,10 @@ def saturates(reading: Reading) -> Verdict:
 def does_not_rise(reading: Reading) -> Verdict:
     """Whether it gains nothing: without batch norm S20 sees it fall."""
     gain, why = _last_doubling(reading)
+    turned = replace(gain, value=-gain.value)
+    why += f" The effect is this gain with its sign turned, {turned}."
     why += f" To rise means by more than {NO_LOSS:g} points."
-    return above(why, replace(gain, value=-gain.value), unit="points", bound=-NO_LOSS)
+    return above(why, turned, unit="points", bound=-NO_LOSS)
 
 
 def _outside(reading: Reading, objective: str, last: int = 0) -> str:
