@@ -259,8 +259,8 @@ def test_one_interval_decides_for_one_paper_and_against_the_other(long, gap, hal
     for verdict in (stays, catches):
         assert (verdict.margin, verdict.unit) == (0.5, "points")
         assert verdict.why == (
-            "with 4,000 updates B = 64, which did best in the tuning of the other batch sizes, minus "
-            f"B = 1,000 is {gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points. Their "
+            "with 4,000 updates B = 64, which did best in the tuning of the other batch sizes, "
+            f"minus B = 1,000 is {gap:+.2f} [{gap - half:+.2f}, {gap + half:+.2f}] points. Their "
             "training losses are 0.0156 and 0.001. Staying behind means by more than 0.5 points."
         )
 

@@ -94,7 +94,8 @@ def _box(
     }
     data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
     return HTML(
-        f'<details class="sgdnoise-guess" id="{ID}"><summary>Guess first: hide what follows</summary>'
+        f'<details class="sgdnoise-guess" id="{ID}">'
+        "<summary>Guess first: hide what follows</summary>"
         f"<p>{escape(question)} What follows is hidden until you have guessed or closed this "
         "box.</p>"
         f'<script type="application/json">{data}</script></details>'

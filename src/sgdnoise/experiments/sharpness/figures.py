@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from sgdnoise.analysis import Reading, key_name
 from sgdnoise.experiments.sharpness.measured import (
     GUESS,
+    LOST,
     QUANTITIES,
     bound,
     curve,
@@ -195,7 +196,7 @@ def survival(reading: Reading, method: str, size: int) -> go.Figure:
     for k, (length, name) in enumerate(arms):
         one = tuned[at.arm(method, size, length)]
         there = np.isfinite(one.table).any(1)
-        share = 100 * (one.table <= at.learning[0] * GUESS).mean(1)
+        share = 100 * (one.table <= LOST * GUESS).mean(1)
         fig.add_scatter(
             x=2.0 ** one.exponents[there],
             y=share[there],

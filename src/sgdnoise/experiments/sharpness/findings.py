@@ -17,6 +17,7 @@ from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
 from sgdnoise.experiments.sharpness.grid import SETTINGS
 from sgdnoise.experiments.sharpness.measured import (
     GUESS,
+    LOST,
     QUANTITIES,
     Quantity,
     curve,
@@ -167,7 +168,7 @@ def usable(reading: Reading, key: Key) -> dict[int, float]:
     one = reading.tuned("train_loss")[key]
     whole = np.array([float(e).is_integer() for e in one.exponents])
     rates = one.exponents[whole]
-    learnt = one.table[whole] <= setting(reading).learning[0] * GUESS  # False for NaN
+    learnt = one.table[whole] <= LOST * GUESS  # False for NaN
     found = {}
     for column, seed in enumerate(one.seeds):
         rows = np.flatnonzero(learnt[:, column])

@@ -23,6 +23,10 @@ GUESS = math.log(10)
 """The loss of a guess among ten classes, in nats."""
 
 
+LOST = 0.5
+"""The part of a guess's loss above which a run that ends has fallen apart."""
+
+
 def setting(reading: Reading) -> Setting:
     """What the scale of a reading measures."""
     return SETTINGS[reading.study.scale]
