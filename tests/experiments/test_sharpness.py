@@ -46,6 +46,7 @@ def made(
     accuracy=lambda config: 97.0,
     top=lambda config: config.batch_size / 1024,
     lost=lambda config: False,
+    fallen=2.3,
     study=STUDY,
 ):
     """Measured runs with curvatures at so many times their bound, and sweeps with an end.
@@ -58,6 +59,7 @@ def made(
         accuracy: at the best rate, by config.
         top: log₂ of that rate.
         lost: whether a run diverges.
+        fallen: the loss beyond that rate.
     """
 
     def measured(config):
@@ -78,7 +80,7 @@ def made(
         jitter = 0.05 * (config.seed % FRESH_SEED - 1)
         metrics = {
             "test_accuracy": accuracy(config) - 0.4 * (rate - top(config)) ** 2 + jitter,
-            "train_loss": 0.1 if rate <= edge(config) else 2.3,
+            "train_loss": 0.1 if rate <= edge(config) else fallen,
             "train_accuracy": 99.0,
         }
         curves = {"step": [1.0], "train_loss": [2.0], "distance": [1.0]}
@@ -823,6 +825,15 @@ def test_on_images_nothing_is_said_of_plain_sgd():
     assert "The bound is 2(1 + m)/ε" in sentences.limits(of)
     assert "with the statistics of ghosts" in sentences.limits(of)
     assert "plain SGD" not in sentences.which_limits(of)
+
+
+@pytest.mark.parametrize("make", [made, on_images])
+def test_a_run_is_lost_above_a_half_of_a_guess_at_either_scale(make):
+    key = arm("momentum", 256) if make is made else THOUSAND_IMAGES.arm("momentum", 256)
+    end = {made: 2.0, on_images: 5.0}[make]
+    # ln 10 / 2 is 1.151.
+    assert findings.usable(make(fallen=1.16), key) == dict.fromkeys(range(3), end)
+    assert all(map(math.isnan, findings.usable(make(fallen=1.14), key).values()))
 
 
 def test_on_images_a_net_learns_from_nine_tenths_of_a_guess_on():
