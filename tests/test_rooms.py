@@ -68,7 +68,8 @@ ALLOWED: dict[str, set[str]] = {
     "experiments.pictures": READ | {"experiments.grid", "experiments.measured"},
     "experiments.curvature_pictures": READ | {"experiments.measured", "experiments.pictures"},
     # What is left of an explanation follows from words alone.
-    "experiments.explanations": {"claims", "experiments.grid", "experiments.measured"},
+    "experiments.explanations": {"claims", "experiments.grid", "experiments.measured"}
+    | {"ground", "analysis", "study"},
     "experiments.walk": {"theory"},
     "experiments.sentences": READ
     | {

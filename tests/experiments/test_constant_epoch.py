@@ -24,7 +24,7 @@ from scipy import stats
 
 from sgdnoise.analysis import Interval
 from sgdnoise.analysis.locate import Located
-from sgdnoise.experiments.constant_epoch import findings
+from sgdnoise.experiments.constant_epoch import findings, sentences
 from sgdnoise.figures import tuned as figures
 
 CLAIMS = {claim.id: claim for claim in findings.CLAIMS}
@@ -912,3 +912,13 @@ def test_a_single_seed_gives_values_without_spread():
     assert any("boundary" in name for name in names)
     assert not WORDLESS.search(findings.boundary_table(one).to_string())
     assert {claim.judge(one).word for claim in findings.CLAIMS} == {"undecided"}
+
+
+@pytest.mark.parametrize(("worst", "cliff"), [(40.0, True), (60.0, False)])
+def test_a_cliff_is_looked_for_where_runs_are_lost(worst, cliff):
+    of = reading("constant-epoch", "digits", 2, noisy(lambda config, rate: 98 - 0.4 * rate**2))
+    tuned = of.tuned()
+    one = next(iter(tuned.values()))
+    one.table[-1] = worst
+    assert ("the cliff" in sentences.look_at(of)) == cliff
+    assert ("These grids end before a rate" in sentences.look_at(of)) != cliff

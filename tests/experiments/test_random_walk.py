@@ -285,8 +285,8 @@ def test_a_word_that_hangs_on_one_end_of_the_batch_sizes_is_undecided(same, root
     by = {"r": "reproduced", "c": "contradicted", "a": "absent"}
     every, small, large = (by[letter] for letter in words)
     assert (
-        f" So the word hangs on an end of the batch sizes: it would be {every} by all, {small} by "
-        f"all but the smallest and {large} by all but the largest. " in verdict.why
+        f" So the word hangs on an end of the batch sizes. It would be {every} with all, {small} "
+        f"with all but the smallest and {large} with all but the largest. " in verdict.why
     )
     # No number of seeds is promised to decide what seeds do not leave open.
     assert verdict.room is None

@@ -89,7 +89,9 @@ def test_each_claim_is_judged_by_one_predicate_or_waits(claim):
 def test_the_books_own_extensions_are_marked():
     rules = [f"S20-C3.{rule}-helps-large-only" for rule in ("lars", "percent-delta", "mclr")]
     tuned = [f"H17-E7.root-scaling-tuned.equal-{what}" for what in ("epochs", "updates")]
-    assert own() == ("S20-F2.weight-decay", *rules, *tuned)
+    kinds = ("rate-for-test", "rate-for-loss", "test-falls-less", "loss-falls")
+    undecayed = [f"S20-F2.{kind}.no-decay" for kind in (*kinds, "accuracy-saturates")]
+    assert own() == (*undecayed, "S20-F2.weight-decay", *rules, *tuned)
 
 
 def test_after_how_many_epochs_accuracy_falls_or_saturates_is_printed():

@@ -101,6 +101,22 @@ class Tuning:
         return np.array([tuned is not None and point == tuned.point for point in self.points])
 
 
+COLLAPSED = 0.5
+"""A run has collapsed below this share of the best mean accuracy of its sweep."""
+
+
+def collapses(one: Tuning) -> list[float]:
+    """The rates, log₂, at which a run of a sweep tuned for accuracy collapsed or diverged.
+
+    A collapsed run has less than `COLLAPSED` of the accuracy that the tuned rate has. Runs that
+    are still to come are no diverged ones.
+    """
+    tuned = one.state.tuned.get(one.objective.name)
+    least = COLLAPSED * tuned.cell.mean if tuned is not None else np.inf
+    lost = (one.table < least) | (~np.isfinite(one.table) & one.state.settled)
+    return [float(e) for e, row in zip(one.exponents, lost, strict=True) if row.any()]
+
+
 def tuning_of(
     state: SweepState, seeds: int, known: Mapping[str, Outcome], objective: Objective
 ) -> Tuning:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sgdnoise.analysis import Reading, Tuning
+from sgdnoise.analysis.tuning import COLLAPSED, collapses
 from sgdnoise.data.sizes import images_of
 from sgdnoise.figures.tables import power_of_two
 from sgdnoise.phrases import enumerated
@@ -16,9 +17,6 @@ APART = 0.5
 
 _A_FACTOR = "a factor of √2"
 """What `APART` octaves are, in words."""
-
-COLLAPSED = 0.5
-"""A run has collapsed below this share of the best mean accuracy at its batch size."""
 
 
 def _by_size(reading: Reading) -> dict[int, Tuning]:
@@ -30,18 +28,6 @@ def _best(one: Tuning) -> float | None:
     """log₂ of S20's tuned rate: the best of the grid."""
     tuned = one.state.tuned.get(one.objective.name)
     return None if tuned is None else float(tuned.point[0])
-
-
-def collapses(one: Tuning) -> list[float]:
-    """The rates, log₂, at which a run of a sweep collapsed or diverged.
-
-    A collapsed run has less than `COLLAPSED` of the accuracy that the tuned rate has. Runs that
-    are still to come are no diverged ones.
-    """
-    tuned = one.state.tuned.get(one.objective.name)
-    least = COLLAPSED * tuned.cell.mean if tuned is not None else np.inf
-    lost = (one.table < least) | (~np.isfinite(one.table) & one.state.settled)
-    return [float(e) for e, row in zip(one.exponents, lost, strict=True) if row.any()]
 
 
 def cliffs(reading: Reading) -> str:

@@ -329,11 +329,11 @@ EXPERIMENT = Experiment(
     reference={"": _paper},
     reference_states=("data", "net", "batch sizes"),
     remarks={
-        "": "G20 gives one learning rate, 0.05 at 8,192, and neither momentum, weight decay, "
-        "schedule, augmentation, length of the runs nor seeds: here the rate is tuned for each arm "
-        "on the test set, and the momentum is 0.9. Its samples of small loss are left out in the "
-        "first half of a run in place of the first 100 epochs; figures 11 to 14 have a constant "
-        "rate.",
+        "": "G20 gives two learning rates, 0.05 at 8,192 and 0.005 at 512, and neither momentum, "
+        "weight decay, schedule, augmentation, length of the runs nor seeds: here the rate is "
+        "tuned for each arm on the test set, and the momentum is 0.9. Its samples of small loss "
+        "are left out in the first half of a run in place of the first 100 epochs; figures 11 to "
+        "14 have a constant rate.",
         "cpu": "A first design trained WRN-10-1 on 5,000 images for 12 and 24 epochs. It did "
         "not fit them, and a fair test of figures 10 to 14 takes that. A second one had this net "
         "and trained half as long for figures 11 to 14, where the large batch did not fit its "

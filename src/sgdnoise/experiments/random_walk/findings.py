@@ -141,11 +141,11 @@ def grows_as_log(reading: Reading) -> Verdict:
     rest = _means(reading, SAME, lambda t, d: growth.log_law(t, d).autocorrelation).values()
     powers = _means(reading, SAME, growth.free_power).values()
     verdict = every(
-        f"ΔAIC, that of c t^p minus that of a + b log t, over the last factor of {WINDOW:g} in "
-        f"updates. The log law has R² from {min(squares):.3f} to {max(squares):.3f}. The "
-        f"correlation of its residuals with the next ones goes from {min(rest):.2f} to "
-        f"{max(rest):.2f}. In a + b t^p, where p = 0 is log t, the best p goes from "
-        f"{min(powers):.2f} to {max(powers):.2f}.",
+        f"ΔAIC is that of c t^p minus that of a + b log t, over the last factor of {WINDOW:g} in "
+        f"updates: above zero log t fits better. The log law has R² from {min(squares):.3f} to "
+        f"{max(squares):.3f}. The correlation of its residuals with the next ones goes from "
+        f"{min(rest):.2f} to {max(rest):.2f}. In a + b t^p, where p = 0 is log t, the best p goes "
+        f"from {min(powers):.2f} to {max(powers):.2f}.",
         {f"B = {size:,}": lead for size, lead in leads.items()},
         unit="ΔAIC",
         margin=TOLD_APART,
@@ -275,8 +275,8 @@ def remedies_match(reading: Reading) -> Verdict:
         f"{changes['all but the largest']}."
     )
     if len(set(words.values())) > 1:
-        said = enumerated(f"{word} by {kept}" for kept, word in words.items())
-        why += f" So the word hangs on an end of the batch sizes: it would be {said}."
+        said = enumerated(f"{word} with {kept}" for kept, word in words.items())
+        why += f" So the word hangs on an end of the batch sizes. It would be {said}."
         verdict = replace(verdict, word="undecided")
     if verdict.word == "undecided":
         # More seeds narrow three intervals, and make no two of them agree.
@@ -444,11 +444,14 @@ def _no_phases(reading: Reading) -> str:
     progress = _gain(reading, STOP)
     # As first frozen this asked for less than NO_LOSS alone; the runs then showed a progress that
     # is small and sure, as large as the gain that the claim puts down to the phase.
-    if not progress.interval.high < NO_LOSS or progress.interval.low > 0:
+    some, much = progress.interval.low > 0, not progress.interval.high < NO_LOSS
+    if some or much:
+        shown = ("shows progress" if some else "may show progress") + (
+            f", perhaps of more than {NO_LOSS:g} points" if much else ""
+        )
         return (
             f"from the shortest phase to the longest, validation gains {progress} points at the "
-            f"high rate itself, and {_gain(reading, DROP)} after the drop. So it shows progress, "
-            f"or may show more than {NO_LOSS:g} points of it."
+            f"high rate itself, and {_gain(reading, DROP)} after the drop. So it {shown}."
         )
     return ""
 
