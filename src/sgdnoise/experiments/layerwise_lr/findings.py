@@ -20,8 +20,8 @@ from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import COVERAGE, Estimate
 from sgdnoise.analysis.needs import no_optimum
 from sgdnoise.claims import Claim, Verdict, alike, directional, every
-from sgdnoise.experiments.layerwise_lr.grid import BEFORE, RULES
 from sgdnoise.experiments.layerwise_lr.explanations import AGAINST, of_vanishing
+from sgdnoise.experiments.layerwise_lr.grid import BEFORE, RULES
 from sgdnoise.figures.tables import bounded_power
 from sgdnoise.papers.numbers import printed
 from sgdnoise.records.record import Record
