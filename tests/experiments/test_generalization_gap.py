@@ -692,6 +692,65 @@ def test_each_word_about_the_error_over_batch_sizes(fall, half, word):
     assert judged_as("error-rises-with-batch", about(levels, half)).word == word
 
 
+MADE_BY = {
+    # Accuracies by batch size: the word over all of them, and without either end.
+    "largest": ([95, 95, 95, 95, 95, 92], ("reproduced", "reproduced", "absent")),
+    "smallest": ([98, 95, 95, 95, 95, 95], ("reproduced", "absent", "reproduced")),
+    "both ends": ([97, 95, 95, 95, 95, 97], ("absent", "contradicted", "reproduced")),
+}
+
+
+@pytest.mark.parametrize("made_by", MADE_BY)
+def test_a_rise_that_one_end_of_the_batch_sizes_makes_is_undecided(made_by):
+    levels, (every, small, large) = MADE_BY[made_by]
+    sizes = [16 * 2**k for k in range(6)]
+    of = about({str(size): float(level) for size, level in zip(sizes, levels, strict=True)}, 0.1)
+    verdict = judged_as("error-rises-with-batch", of)
+    assert verdict.word == "undecided"
+    assert verdict.why.endswith(
+        f" With all batch sizes the word would be {every}, without the smallest {small}, without "
+        f"the largest {large}."
+    )
+    # Effect and interval stay those over all sizes; more seeds would not help.
+    assert verdict.effect == pytest.approx(-5 * np.polyfit(range(6), levels, 1)[0])
+    assert verdict.room is None
+    for part, text in (
+        (slice(1, None), "Without the smallest batch size the rise is"),
+        (slice(-1), "without the largest"),
+    ):
+        rise = -4 * np.polyfit(range(5), levels[part], 1)[0]
+        assert f"{text} {rise:+.2f} [" in verdict.why
+    # The p-value is the worst of the three.
+    plain = findings._plain(of.part(findings._is_plain))
+    found = {size: of.reached(key) for size, key in plain.items()}
+    parts = (sizes, sizes[1:], sizes[:-1])
+    ps = [findings._rise({size: found[size] for size in part}).p for part in parts]
+    assert verdict.p == max(ps)
+
+
+def test_a_rise_that_all_batch_sizes_share_is_told_without_other_words():
+    verdict = judged_as("error-rises-with-batch", about())
+    assert verdict.word == "reproduced"
+    assert " Without the smallest batch size the rise is +4.00 [" in verdict.why
+    assert "the word would be" not in verdict.why
+
+
+@pytest.mark.parametrize(("count", "word"), [(4, "reproduced"), (5, "undecided")])
+def test_a_line_without_an_end_takes_four_batch_sizes(count, word):
+    levels = {str(16 * 2**k): 92.0 if k == count - 1 else 95.0 for k in range(6)}
+    of = about(levels, 0.1)
+    sizes = [16 * 2**k for k in range(count)]
+    part = of.part(lambda key: findings._is_plain(key) and _size(of, key) in sizes)
+    verdict = findings.error_rises(part)
+    assert verdict.word == word
+    assert ("Without the smallest" in verdict.why) == (count > 4)
+
+
+def _size(of, key):
+    (state,) = (state for state in of.states if state.sweep.key == key)
+    return state.needed[0].batch_size
+
+
 @pytest.mark.parametrize(
     ("lead", "word"),
     [

@@ -24,7 +24,7 @@ FILE = Path(__file__).with_name("golden.json")
 STORE = Store(Path(__file__).parents[2] / "results")
 SENTENCES = {
     "unlimited-epochs": ("how_well_fitted", "why_not"),
-    "initial-final-lr": ("bounds",),
+    "initial-final-lr": ("bounds", "rising"),
     "generalization-gap": ("without_a_gap",),
     "training-set-size": ("boundary_growth",),
     "sharpness": ("limits", "where_it_helps"),

@@ -12,6 +12,7 @@ from made_up import noisy, reading
 from sgdnoise.analysis.intervals import quantile
 from sgdnoise.analysis.regimes import line_slope
 from sgdnoise.experiments.initial_final_lr import findings
+from sgdnoise.figures import tuned
 
 BUDGETS = (20.0, 80.0, 320.0)
 BY = {claim.id.removeprefix("S20-F3."): claim for claim in findings.CLAIMS}
@@ -107,8 +108,8 @@ def test_the_figures_show_what_is_judged():
             assert list(one.exponents) == sorted(set(one.exponents))
             assert one.peak.value == pytest.approx(peak, abs=0.1)
     fig = findings.pair_surface(of, 20, "test_accuracy")
-    assert fig.layout.title.text.startswith("20 epochs: best 98")
-    assert fig.layout.title.text.endswith("% at ε₀ 2⁻², ε_f 2⁻¹²")
+    assert fig.layout.title.text.startswith("20 epochs: best test accuracy 98")
+    assert fig.layout.title.text.endswith("% at ε₀ 2⁻², ε<sub>f</sub> 2⁻¹²")
     drawn = findings.pairs_against_epochs(of, "final")
     # These rates are points of the grid.
     assert drawn.layout.title.text.startswith("From 20 to 320 epochs the best rate of the grid ")
@@ -119,6 +120,140 @@ def test_the_figures_show_what_is_judged():
         " Bars: S20's, from the least to the largest rate of all pairs whose mean lies within one "
         "standard deviation of the best."
     )
+
+
+def test_the_colours_of_accuracies_reach_three_points_below_the_best():
+    of = made((-2, -12), (-4, -8))
+    (accuracies,) = findings.pair_surface(of, 20, "test_accuracy").data
+    best = np.nanmax(accuracies.z)
+    assert np.nanmin(accuracies.z) < best - 3
+    # Plotly passes over one end alone.
+    assert (accuracies.zmin, accuracies.zmax) == pytest.approx((best - 3, best))
+    (losses,) = findings.pair_surface(of, 20, "train_loss").data
+    assert (losses.zmin, losses.zmax) == (None, None)
+    # A long title beside the map leaves a narrow screen half of its width.
+    titles = [trace.colorbar.title.text for trace in (accuracies, losses)]
+    assert titles == ["%", "log₁₀<br>nats"]
+
+
+# --- Rates that rise ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("final", "lines"),
+    [
+        # The grids of initial rates reach from 2⁻⁵ to 2⁻¹. Those of final rates start at 2⁻¹⁴ and
+        # end at 2⁻⁶, 2⁻² and 2⁰, in steps of four: 2⁻⁵ lies between the fifth and the sixth.
+        (-8, []),
+        (-4, [(0.0, 3.0, 4.5, 6.0)] * 2),
+        (-2, [(0.0, 4.0, 4.5, 6.5)] * 2),
+    ],
+)
+def test_a_line_is_drawn_where_both_rates_are_the_same(final, lines):
+    of = made((-3, final), (-3, final))
+    fig = findings.pair_surface(of, 20, "test_accuracy")
+    assert (fig.data[0].x[0], fig.data[0].x[-1]) == ("2⁻⁵", "2⁻¹")
+    assert fig.data[0].y[4:6] in (("2⁻⁶",), ("2⁻⁶", "2⁻⁴"))
+    assert [(at.x0, at.x1, at.y0, at.y1) for at in fig.layout.shapes] == lines
+    above = "Above the dashed line the final rate is the larger one, and the rate rises."
+    assert findings.how_to_read(of).endswith(f" {above}") == bool(lines)
+
+
+NO_FALL = "No pair that falls lies within one standard deviation of its mean."
+
+
+def test_best_pairs_whose_rate_rises_are_named():
+    assert findings.rising(made((-2, -8), (-4, -8))) == ""
+    # As large as the initial rate, a final one is no rise.
+    assert findings.rising(made((-2, (-8, -10, -2)), (-4, -8))) == ""
+    assert findings.rising(made((-2, (-8, -10, 0)), (-4, (-2, -8, -8)))) == (
+        "For training loss the best pair at 20 epochs has a rate that rises, from 2⁻⁴ to 2⁻². "
+        f"{NO_FALL} For test accuracy the best pair at 320 epochs has a rate that rises, from 2⁻² "
+        f"to 2⁰. {NO_FALL}"
+    )
+
+
+@pytest.mark.parametrize(("apart", "falls"), [(0.95, False), (1.05, True)])
+def test_a_rise_is_told_with_the_falls_that_are_as_good(apart, falls):
+    """The least fall, from 2⁻¹ to 2⁻², costs 0.5 · 1² and 0.05 · 2²: 0.7 points."""
+
+    def ending(config):
+        rate = math.log2(config.effective_learning_rate)
+        accuracy = best_at(-2, (-8, -10, 0))(config, rate) + apart * config.seed
+        return {"test_accuracy": accuracy, "train_loss": loss_at(-3, -10)(config, rate)}
+
+    # Of three runs two are kept, whose standard deviation is their distance by √2.
+    said = findings.rising(reading("initial-final-lr", "digits", 3, ending))
+    rises = "For test accuracy the best pair at 320 epochs has a rate that rises, from 2⁻² to 2⁰."
+    fall = "Pairs that fall lie within one standard deviation of its mean."
+    assert said == f"{rises} {fall if falls else NO_FALL}"
+
+
+def too_large(places):
+    return (
+        f" In {places} no pair comes within 3 points of the best test accuracy: the largest rates "
+        "tried there are too large."
+    )
+
+
+def steep(columns, rows, by=3.01):
+    """Accuracies that fall by so much at the largest initial or final rate, at these budgets."""
+
+    def accuracy(config, rate):
+        falls = (config.epochs in columns and round(rate) == -1) + (
+            config.epochs in rows and round(final_of(config, rate)) == -6
+        )
+        return 98 - by * falls - 0.01 * ((rate + 3) ** 2 + (final_of(config, rate) + 10) ** 2)
+
+    return reading("initial-final-lr", "digits", 2, noisy(accuracy, loss_at(-3, -10), 0.0))
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "places"),
+    [
+        ((), (), ""),
+        (BUDGETS, BUDGETS, "the right column and in the top row at 20, 80 and 320 epochs"),
+        ((80,), (20,), "the right column at 80 epochs and in the top row at 20 epochs"),
+        ((20, 320), (), "the right column at 20 and 320 epochs"),
+        ((), (80,), "the top row at 80 epochs"),
+    ],
+)
+def test_where_the_largest_rates_lose_with_any_partner_is_told(columns, rows, places):
+    said = findings.how_to_read(steep(columns, rows))
+    assert said.endswith(too_large(places) if places else "that rate matters little.")
+    # What falls short by the rest of three points is near enough.
+    near = findings.how_to_read(steep(columns, rows, by=2.8))
+    assert near.endswith("that rate matters little.")
+
+
+def test_a_largest_rate_with_which_all_runs_diverge_is_too_large():
+    of = made((-3, -10), lost=lambda config, rate: round(rate) == -1)
+    assert findings.how_to_read(of).endswith(too_large("the right column at 20, 80 and 320 epochs"))
+    partly = made((-3, -10), lost=lambda c, rate: round(rate) == -1 and final_of(c, rate) > -9)
+    assert "too large" not in findings.how_to_read(partly)
+
+
+def test_of_budgets_that_are_not_complete_nothing_is_said():
+    of = steep(BUDGETS, ())
+    kept = {k: r for k, r in of.records.items() if r.config.epochs != 80 or r.config.seed == 0}
+    part = type(of)(of.study, kept)
+    assert findings.how_to_read(part).endswith(too_large("the right column at 20 and 320 epochs"))
+    nothing = type(of)(of.study, {})
+    assert findings.how_to_read(nothing).endswith("that rate matters little.")
+    assert findings.rising(nothing) == ""
+
+
+def test_what_the_best_pairs_reach_is_drawn_against_the_budget():
+    of = made((-2, (-8, -10, -12)), (-4, (-4, -6, -8)))
+    kept, fresh = tuned.against(of, "epochs", "test_accuracy").data
+    assert list(kept.x) == list(BUDGETS)
+    np.testing.assert_allclose(kept.y, [98] * 3)
+    np.testing.assert_allclose(fresh.y, [98] * 3)
+    (loss,) = tuned.against(of, "epochs", "train_loss", tuned_for="train_loss").data
+    np.testing.assert_allclose(loss.y, [0.1] * 3)
+
+
+# --- Verdicts, again ------------------------------------------------------------------------------
 
 
 def test_the_other_way_round_is_a_contradiction():

@@ -12,9 +12,12 @@ from sgdnoise.analysis import Estimate, Interval, Reading, key_name
 from sgdnoise.analysis.regimes import LEAST_CARRIED, line_slope
 from sgdnoise.claims import Claim, Verdict, alike, directional
 from sgdnoise.figures.tables import power_of_two
+from sgdnoise.phrases import enumerated
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from sgdnoise.study.grid import SweepState
 
 
 def tuned_pairs(reading: Reading) -> pd.DataFrame:
@@ -107,8 +110,9 @@ def pair_surface(reading: Reading, epochs: float, objective: str) -> go.Figure:
     z = [[cells[(x, y)].mean if (x, y) in cells else np.nan for x in xs] for y in ys]
     best = state.tuned[objective]
     at = (
-        f"best {best.cell.mean:.4g} {unit} at ε₀ {power_of_two(best.point[0] * first.step)}, "
-        f"ε_f {power_of_two(best.point[1] * last.step)}"
+        f"best {label} {best.cell.mean:.4g} {unit} "
+        f"at ε₀ {power_of_two(best.point[0] * first.step)}, "
+        f"ε<sub>f</sub> {power_of_two(best.point[1] * last.step)}"
         if best is not None
         else "all diverged"
     )
@@ -121,23 +125,130 @@ def pair_surface(reading: Reading, epochs: float, objective: str) -> go.Figure:
         alt=f"{label} over initial and final learning rate after {epochs:g} epochs",
     )
     values = np.array(z, dtype=float)
-    title = f"{label} ({unit})"
+    # The figure's title says of what: a long one over the bar leaves a phone half of its width.
+    title = unit
     if not shown.higher_is_better:
-        values, title = np.log10(values), f"log₁₀ of {title}"
+        values, title = np.log10(values), f"log₁₀<br>{unit}"
+    ends = {}
+    if shown.higher_is_better and best is not None:
+        # Accuracies far from the best would take all the colours. Plotly takes both ends or none.
+        top = float(np.nanmax(values))
+        ends = {"zmin": top - FAR_OFF, "zmax": top}
     fig.add_heatmap(
         x=[power_of_two(x * first.step) for x in xs],
         y=[power_of_two(y * last.step) for y in ys],
         z=values,
         customdata=[[key_name(state.sweep.key)] * len(xs)] * len(ys),
-        # Accuracies far from the best would take all the colours.
-        zmin=float(np.nanmax(values)) - 3 if shown.higher_is_better and best else None,
+        **ends,
         colorscale="Cividis",
         reversescale=not shown.higher_is_better,
-        colorbar={"title": {"text": title}},
+        colorbar={"title": {"text": title}, "thickness": 14},
     )
     fig.update_xaxes(type="category")
     fig.update_yaxes(type="category")
+    _draw_equal_rates(fig, [x * first.step for x in xs], [y * last.step for y in ys])
     return provenance(fig, source(reading))
+
+
+def _draw_equal_rates(fig: go.Figure, initial: list[float], final: list[float]) -> None:
+    """Draw where both rates are the same, over the part of the grid that has such pairs.
+
+    On an axis of categories a shape's coordinates are their serial numbers.
+    """
+    from sgdnoise.figures.theme import INK, PAPER
+
+    ends = _equal_rates(initial, final)
+    if ends is None:
+        return
+    x, y = (
+        [float(at) for at in np.interp(ends, rates, range(len(rates)))]
+        for rates in (initial, final)
+    )
+    # Dark dashes on a white line: seen on the bright and on the dark end of the colours.
+    for line in ({"color": PAPER, "width": 4}, {"color": INK, "width": 2, "dash": "dash"}):
+        fig.add_shape(type="line", x0=x[0], x1=x[1], y0=y[0], y1=y[1], line=line)
+
+
+def _equal_rates(initial: list[float], final: list[float]) -> tuple[float, float] | None:
+    """From where to where, in log₂, a grid has pairs of equal rates; None where it has no line."""
+    low, high = max(initial[0], final[0]), min(initial[-1], final[-1])
+    return (low, high) if low < high else None
+
+
+FAR_OFF = 3.0
+"""Points of accuracy below the best, from which on a pair has the colours' dark end."""
+
+
+def how_to_read(reading: Reading) -> str:
+    """What to look for in `pair_surface`, as far as the grids of these records have it."""
+    said = [
+        "Look at the shape of the bright region: where it is long along the final learning rate, "
+        "that rate matters little."
+    ]
+    if places := _too_large(reading):
+        said.append(
+            f"In {places} no pair comes within {FAR_OFF:g} points of the best test accuracy: the "
+            "largest rates tried there are too large."
+        )
+    if any(_equal_rates(*rates) for rates in map(_rates_tried, _by_budget(reading)) if all(rates)):
+        said.append("Above the dashed line the final rate is the larger one, and the rate rises.")
+    return " ".join(said)
+
+
+def _too_large(reading: Reading) -> str:
+    """Where the largest rates tried lose accuracy with every partner; empty for nowhere."""
+    lost: dict[str, list[str]] = {"the right column": [], "the top row": []}
+    for state in _by_budget(reading):
+        best, cells = state.tuned.get("test_accuracy"), state.cells.get("test_accuracy", {})
+        if best is None or not state.settled:
+            continue
+        for axis, where in enumerate(lost):
+            end = max(point[axis] for point in cells)
+            means = [cell.mean for point, cell in cells.items() if point[axis] == end]
+            # The mean of a pair whose runs diverged is no number, and is not near.
+            if not any(best.cell.mean - mean <= FAR_OFF for mean in means):
+                lost[where].append(_budget(state))
+    at = {where: f"{enumerated(found)} epochs" for where, found in lost.items() if found}
+    if len(at) == 2 and len(set(at.values())) == 1:
+        return f"{' and in '.join(at)} at {at['the top row']}"
+    return " and in ".join(f"{where} at {epochs}" for where, epochs in at.items())
+
+
+def _by_budget(reading: Reading) -> list[SweepState]:
+    return sorted(reading.states, key=lambda state: float(dict(state.sweep.key)["epochs"]))
+
+
+def _budget(state: SweepState) -> str:
+    return f"{dict(state.sweep.key)['epochs']:g}"
+
+
+def _rates_tried(state: SweepState) -> list[list[float]]:
+    """Initial and final rates of a grid, in log₂, as far as any run is recorded."""
+    cells = state.cells.get("test_accuracy", {})
+    return [
+        sorted({point[axis] * one.step for point in cells})
+        for axis, one in enumerate(state.sweep.axes)
+    ]
+
+
+def rising(reading: Reading) -> str:
+    """Which tuned pairs have a rate that rises, in words; empty for none."""
+    said = []
+    for state in _by_budget(reading):
+        first, last = (axis.step for axis in state.sweep.axes)
+        for objective in reading.objectives:
+            best = state.tuned.get(objective.name)
+            if best is None or best.point[1] * last <= best.point[0] * first:
+                continue
+            initial, final = best.point[0] * first, best.point[1] * last
+            falls = any(point[1] * last < point[0] * first for point in best.bar)
+            said.append(
+                f"{objective.purpose.capitalize()} the best pair at {_budget(state)} epochs has a "
+                f"rate that rises, from {power_of_two(initial)} to {power_of_two(final)}. "
+                f"{'Pairs that fall lie' if falls else 'No pair that falls lies'} within one "
+                "standard deviation of its mean."
+            )
+    return " ".join(said)
 
 
 def _of(reading: Reading, which: str, objective: str) -> pd.Series:
