@@ -119,8 +119,8 @@ def verdict(of, claim, method="sgd"):
 
 
 def by_seed(*values):
-    """One value a seed, in their order."""
-    return lambda config: values[config.seed % FRESH_SEED]
+    """One value a seed, in their order, and again from the first."""
+    return lambda config: values[config.seed % FRESH_SEED % len(values)]
 
 
 # --- The bound and the windows --------------------------------------------------------------------
@@ -462,6 +462,12 @@ def test_larger_rates_are_judged_at_every_large_batch_size(one, other):
     )
     lost = verdict(made(edge=warm((-1, -1, -1), sizes=(one,))), RATES)
     assert lost.word == "contradicted"
+
+
+def test_a_gain_rests_on_the_seeds_of_the_rates_and_not_on_those_of_the_measured_runs():
+    of = made(edge=warm((0, 1, 1)), study=study_of("sharpness", "digits", 7))
+    found = verdict(of, RATES)
+    assert (found.seeds, of.fewest_seeds) == (7, 5)
 
 
 def test_the_gain_at_a_small_batch_does_not_count():

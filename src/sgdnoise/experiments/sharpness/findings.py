@@ -201,7 +201,7 @@ def larger_rates(reading: Reading, method: str) -> Verdict:
         for size, gain in gains.items()
     )
     falls = enumerated(factor(early_fall(measured(reading, method, size))) for size in at.large)
-    return every(
+    verdict = every(
         f"{at.warm_up} {at.unit} of warm-up raise the highest usable rate, in log₂, {told}. "
         "λmax falls early: at the tuned rate, without warm-up, it is after the first update "
         f"{falls} times its mean while the net learns.",
@@ -209,6 +209,8 @@ def larger_rates(reading: Reading, method: str) -> Verdict:
         unit="log2 ratio",
         margin=HALF_STEP,
     )
+    # The measured runs, fewer seeds, tell whether λmax falls, and are no part of the gain.
+    return replace(verdict, seeds=reading.part(is_swept).seeds)
 
 
 def _rates_lack(reading: Reading, method: str) -> str:
