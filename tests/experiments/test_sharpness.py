@@ -583,12 +583,13 @@ def test_tables_and_figures_show_what_is_judged(plain):
     np.testing.assert_allclose(drawn.data[0].y, 1.0)
     heavy = figures.at_the_bound(plain, "momentum").data
     np.testing.assert_allclose(heavy[2].y, 19.0)
+    assert 10 ** figures.at_the_bound(plain, "momentum").layout.yaxis.range[1] > 19
     along = figures.along(plain, "momentum", 4, WARM_UP)
     assert [t.name for t in along.data if t.showlegend is not False] == [
         "λmax",
         "batch sharpness",
         "bound 2(1+m)/ε",
-        "2/ε_eff",
+        "2/ε<sub>eff</sub>",
     ]
     # While the rate is a tenth of its height, the bound is ten times as high.
     bound, first = along.data[-2].y, findings.measured(plain, "momentum", 4, WARM_UP)[0]
@@ -807,7 +808,9 @@ def test_on_images_larger_rates_are_judged_at_256_with_50_updates_of_warm_up(gai
     assert findings.where_it_helps(of) == ""
     said = sentences.larger_batch(of)
     assert "and here B = 256 alone has warm-up." in said
-    assert said.endswith("surely differs in none of these 1 cases.")
+    assert said.endswith("by fresh seeds, does not surely differ.")
+    sure = on_images(edge=edge, accuracy=lambda c: 50.0 + 3 * (c.warmup_steps > 0))
+    assert sentences.larger_batch(sure).endswith("by fresh seeds, surely differs.")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ from sgdnoise.figures.theme import (
 from sgdnoise.figures.tuned import source, ticks_at
 from sgdnoise.study.scales import METHODS, NAMES
 
+EFFECTIVE = "2/ε<sub>eff</sub>"
+"""Plain SGD's bound at the effective rate."""
+
 
 def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
     """Sliders over the methods and batch sizes that are recorded, with all of their warm-ups.
@@ -77,6 +80,7 @@ def sliders(reading: Reading, probed: bool) -> dict[str, dict[str, Any]]:
             "values": sizes if methods else [],
             "label": "batch size B",
             "unit": "examples",
+            "format": "{:,}".format,
             "value": at.full if probed else at.large[0],
         },
     }
@@ -97,6 +101,17 @@ def second_at_the_bound(reading: Reading) -> go.Figure | None:
 def at_the_bound(reading: Reading, method: str) -> go.Figure:
     """Either curvature over the bound of the rate while a net learns, by batch size."""
     at = setting(reading)
+    kinds = [(name, QUANTITIES[name], False) for name in QUANTITIES]
+    if METHODS[method]:
+        kinds.append(("batch_sharpness", f"batch sharpness, over {EFFECTIVE}", True))
+    ratios = [
+        [
+            ratio(measured(reading, method, size), quantity, effective=effective).interval
+            for size in at.sizes
+        ]
+        for quantity, _, effective in kinds
+    ]
+    ends = [2.0**one.high for found in ratios for one in found if math.isfinite(one.high)]
     fig = figure(
         x="batch size B",
         x_unit="examples",
@@ -104,18 +119,11 @@ def at_the_bound(reading: Reading, method: str) -> go.Figure:
         y_unit=None,
         log="xy",
         x_range=(at.smallest / 2, 2 * at.full),
-        y_range=(0.005, 8.0),
+        y_range=(0.005, max(8.0, 1.5 * max(ends, default=0.0))),
         title=f"{NAMES[method]}, while the net learns, without warm-up",
         alt="Sharpness and batch sharpness over the bound 2(1 + m)/ε against batch size",
     )
-    kinds = [(name, QUANTITIES[name], False) for name in QUANTITIES]
-    if METHODS[method]:
-        kinds.append(("batch_sharpness", "batch sharpness, over 2/ε_eff", True))
-    for k, (quantity, name, effective) in enumerate(kinds):
-        found = [
-            ratio(measured(reading, method, size), quantity, effective=effective).interval
-            for size in at.sizes
-        ]
+    for k, (found, (_, name, _)) in enumerate(zip(ratios, kinds, strict=True)):
         interval_marks(
             fig,
             # Side by side, so that neither hides the other.
@@ -165,7 +173,7 @@ def along(reading: Reading, method: str, size: int, length: int) -> go.Figure:
         ramp = np.minimum(1, step / max(first.config.warmup_steps, 1))
         lines = [(False, "bound 2(1+m)/ε" if first.config.momentum else "bound 2/ε", INK)]
         if first.config.momentum:
-            lines.append((True, "2/ε_eff", MUTED))
+            lines.append((True, EFFECTIVE, MUTED))
         for effective, name, colour in lines:
             fig.add_scatter(
                 x=step * of_update,

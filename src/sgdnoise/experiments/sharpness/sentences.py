@@ -183,6 +183,9 @@ def larger_batch(reading: Reading) -> str:
         by = (f"{change} with {enumerated(names)}" for change, names in changes.items())
         told.append(f"at B = {size:,} warm-up {enumerated(by)}")
     sure = sum(one.low > 0 or one.high < 0 for one in accuracies)
+    differs = f"surely differs in {sure or 'none'} of these {len(accuracies)} cases"
+    if len(accuracies) == 1:
+        differs = "surely differs" if sure else "does not surely differ"
     few = (
         f"of the {len(at.sizes)} here only B = {at.smallest} lies below plain SGD's"
         if len(at.warmed) > 1
@@ -192,8 +195,7 @@ def larger_batch(reading: Reading) -> str:
         "**Does warm-up then buy a larger batch? These runs cannot tell.** It takes the boundary "
         "batch size with warm-up and without. A boundary takes batch sizes on both sides of it, "
         f"and {few}. What these runs tell is, by 95 % intervals, each by itself: "
-        f"{'; '.join(told)}. The accuracy at the tuned rate, by fresh seeds, surely differs in "
-        f"{sure or 'none'} of these {len(accuracies)} cases."
+        f"{'; '.join(told)}. The accuracy at the tuned rate, by fresh seeds, {differs}."
     )
 
 
