@@ -171,7 +171,7 @@ def test_what_a_scale_has_no_sweeps_for_is_left_out(tmp_path):
     p = page(store, 2, "unlimited-epochs")
     said = p.verdicts().data
     for suffix, there in (("norm", 0), ("no-norm", 0), ("plain", 1), ("no-decay", 1)):
-        assert said.count(f"**{stated(f'S20-F2.rate-for-test.{suffix}').statement}**") == there
+        assert said.count(f"- **{stated(f'S20-F2.rate-for-test.{suffix}').statement}") == there
     assert len(said.splitlines()) == 11
     # Asked for by name, it is said instead of an empty cell.
     name = "S20-F2.rate-for-test.norm"
