@@ -149,6 +149,9 @@ def test_what_an_absent_claim_holds_for_is_said_with_its_word(whole):
     (row,) = p.words.data.splitlines()
     for claim, _ in p.judged:
         assert f"{claim.stated.statement} (but it holds for B = 256)" in row
+    mixed["word"] = "undecided"
+    p.__dict__["_judged"] = [(claim, replace(verdict, **mixed)) for claim, verdict in p.judged]
+    assert "it holds for" not in p.words.data
 
 
 def test_that_another_size_is_one_of_the_effect_is_said(whole):

@@ -30,6 +30,7 @@ from sgdnoise.curvature import (
     MeanLoss,
     curvature_radii,
     gauss_newton,
+    gradient_noise_scale,
     top_eigenvalues,
 )
 from sgdnoise.curvature.gauss_newton import gauss_newton_diagonal
@@ -681,11 +682,20 @@ def test_with_ghosts_of_their_own_statistics_the_loss_is_the_mean_over_ghosts() 
 
 def test_a_ghost_that_is_cut_is_refused_and_the_last_may_be_smaller() -> None:
     net = without_statistics(4)
-    with pytest.raises(InputError, match="a batch of 6 examples before the last cuts a ghost of 4"):
+    with pytest.raises(InputError, match="batches of 6 and then 4 examples cut a ghost of 4"):
         MeanLoss(net, cross_entropy, [(X[:6], Y[:6]), (X[6:10], Y[6:10])])
     MeanLoss(net, cross_entropy, [(X[:4], Y[:4]), (X[4:7], Y[4:7])])
+    with pytest.raises(InputError, match="batches of 8 and then 1 examples cut a ghost of 4"):
+        MeanLoss(net, cross_entropy, (X[:9], Y[:9]), batch_size=8)
     with pytest.raises(InputError, match="no example has a gradient of its own"):
         MeanLoss(net, cross_entropy, (X[:8], Y[:8])).one_by_one("choose").__enter__()
+    for method in ("per-example", "batches"):
+        with pytest.raises(InputError, match="no example has a gradient of its own"):
+            gradient_noise_scale(net, cross_entropy, (X[:8], Y[:8]), method=method, groups=4)
+    # A ghost batch norm in name only says nothing of running statistics.
+    named = SpikedGhostBatchNorm()
+    named.ghost_batch_size = 4
+    MeanLoss(nn.Sequential(mlp(), named).eval(), cross_entropy, (X, Y))
     smaller = to_ghost_batch_norm(nn.BatchNorm1d(3, track_running_stats=False), 2)
     other = nn.Sequential(net, smaller)
     with pytest.raises(InputError, match="the model's ghosts are of 2, 4 examples"):

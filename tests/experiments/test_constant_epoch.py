@@ -22,7 +22,7 @@ from made_up import (
 )
 from scipy import stats
 
-from sgdnoise.analysis import Interval
+from sgdnoise.analysis import Interval, Reading
 from sgdnoise.analysis.locate import Located
 from sgdnoise.experiments.constant_epoch import findings, sentences
 from sgdnoise.figures import tuned as figures
@@ -922,3 +922,4 @@ def test_a_cliff_is_looked_for_where_runs_are_lost(worst, cliff):
     one.table[-1] = worst
     assert ("the cliff" in sentences.look_at(of)) == cliff
     assert ("These grids end before a rate" in sentences.look_at(of)) != cliff
+    assert sentences.look_at(Reading(of.study, {})) == "Every small mark is a run."

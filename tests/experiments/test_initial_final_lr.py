@@ -525,3 +525,8 @@ def test_a_loss_that_is_lost_is_enough_for_a_comparison_of_both():
     hotter, colder, stays, falls = judged(of)
     assert (hotter.why, colder.why) == (inside("initial", 2, 1), inside("final", 2, 1))
     assert "not tested here" not in (stays.word, falls.word)
+
+
+def test_a_grid_without_any_run_has_no_line_of_equal_rates():
+    assert findings._equal_rates([], []) is None
+    assert findings._equal_rates([-2.0, 0.0], [-4.0, -1.0]) == (-2.0, -1.0)

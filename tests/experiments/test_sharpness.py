@@ -275,7 +275,7 @@ def test_the_small_batchs_rate_is_a_quarter_of_the_critical_one_or_less(method, 
     # Momentum's own limit on the effective rate is 19 times as far.
     own = f"of momentum's own limit, 2(1+m)/λmax, {2.0 ** (found.effect - 2) / 19:.3g} ["
     assert (own in found.why) == (method == "momentum")
-    assert "have the rate 2⁻², and the best one lies between 2⁻² and 2⁻²: with that" in found.why
+    assert "have the rate 2⁻², and the best one lies between 2⁻² and 2⁻²: at all" in found.why
     # Where the best rate may be twice or half as large, the same runs decide nothing.
     for top in (-1.0, -3.0):
         unsure = judged(top)
@@ -600,6 +600,13 @@ def test_tables_and_figures_show_what_is_judged(plain):
     at = list(share[1].x).index(2.0)
     assert share[1].y[at] == pytest.approx(100 / 3)
     assert share[0].y[list(share[0].x).index(2.0)] == 0
+
+
+def test_marks_that_a_logarithm_leaves_out_are_counted():
+    some = made(batch=by_seed(-0.5, 1.0, 1.0))
+    said = figures.along(some, "sgd", 256, 0).to_json()
+    assert f"{len(STEPS)} values at or below zero are not drawn." in said
+    assert "are not drawn" not in figures.along(made(), "sgd", 256, 0).to_json()
 
 
 def test_where_everything_diverged_nothing_is_judged_and_all_is_drawn():

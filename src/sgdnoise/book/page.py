@@ -136,7 +136,7 @@ class Page(Reading):
         for word in get_args(Word):
             said = [
                 f"{v.about or c.stated.statement}"
-                f"{f' (but it holds for {v.in_part})' if v.in_part else ''}"
+                f"{f' (but it holds for {v.in_part})' if word == 'absent' and v.in_part else ''}"
                 for c, v in self.judged
                 if v.word == word
             ]

@@ -145,6 +145,18 @@ class MeanLoss:
         others = {**frozen, **dict(self.model.named_buffers())}
         return functional_call(self.model, {**others, **values}, (x_one[None],))
 
+    def refuse_ghosts(self) -> None:
+        """For what takes each example by itself, or in groups of its own choice.
+
+        Raises:
+            InputError: where batch norm takes the statistics of ghosts.
+        """
+        if self._ghost > 1:
+            raise InputError(
+                "no example has a gradient of its own where batch norm takes the statistics of "
+                "ghosts: use track_running_stats=True"
+            )
+
     @contextmanager
     def one_by_one(self, instead: str) -> Iterator[None]:
         """For derivatives of single examples by `torch.func`, exact to the dtype's precision.
@@ -156,11 +168,7 @@ class MeanLoss:
             InputError: where an operation of the model has no batched derivative, or where it takes
                 the statistics of ghosts.
         """
-        if self._ghost > 1:
-            raise InputError(
-                "no example has a gradient of its own where batch norm takes the statistics of "
-                f"ghosts: {instead}"
-            )
+        self.refuse_ghosts()
         try:
             with _twice_differentiable(self.model):
                 yield
@@ -255,10 +263,11 @@ class MeanLoss:
         losses: list[float] = []
         with torch.no_grad(), _twice_differentiable(self.model):
             for x, y in self.batches():
-                if sizes and sizes[-1] % self._ghost:
+                if sizes and (sizes[-1] % self._ghost or 2 * len(x) < self._ghost):
                     raise InputError(
-                        f"a batch of {sizes[-1]} examples before the last cuts a ghost of "
-                        f"{self._ghost}: give batches of whole ghosts"
+                        f"batches of {sizes[-1]} and then {len(x)} examples cut a ghost of "
+                        f"{self._ghost}: give batches of whole ghosts, the last with what is left "
+                        "over if that is less than half a ghost"
                     )
                 sizes.append(len(x))
                 losses.append(self._loss(x, y).item())
@@ -368,7 +377,7 @@ def _ghost_size(model: nn.Module) -> int:
     sizes = {
         cast(int, module.ghost_batch_size)
         for module in model.modules()
-        if _is_of_ghosts(module) and module.running_mean is None
+        if _is_of_ghosts(module) and getattr(module, "running_mean", 0) is None
     }
     if len(sizes) > 1:
         raise InputError(

@@ -95,7 +95,8 @@ def gradient_noise_scale(
     Raises:
         InputError: as `MeanLoss`; fewer than 4 groups or fewer than 2 examples a group; data_size
             smaller than the examples given; gradients that are all zero; a metric that the method
-            cannot do; per-example gradients of a model that has none.
+            cannot do; per-example gradients of a model that has none; batch norm with the
+            statistics of ghosts.
     """
     if method not in ("per-example", "batches") or metric not in ("identity", "hessian", "ggn"):
         raise InputError(
@@ -105,6 +106,7 @@ def gradient_noise_scale(
     if metric != "identity" and method != "batches":
         raise InputError(f"the metric {metric!r} needs method='batches'")
     loss = MeanLoss(model, loss_fn, data, batch_size=batch_size)
+    loss.refuse_ghosts()
     if groups < 4 or loss.examples < 2 * groups:
         raise InputError(
             "the noise scale needs at least 4 groups of at least 2 examples each, got "

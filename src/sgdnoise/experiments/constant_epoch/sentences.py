@@ -11,9 +11,11 @@ def look_at(reading: Reading) -> str:
     marks = "Every small mark is a run."
     if any(collapses(one) for one in reading.tuned().values()):
         return (
-            f"{marks} Look for the cliff: the learning rate beyond which runs are lost moves up "
-            "with the batch size and then stops."
+            f"{marks} Look for the cliff, the learning rate beyond which runs are lost: does it "
+            "move up with the batch size, and where does it stop?"
         )
+    if reading.waiting:
+        return marks
     return (
         f"{marks} Look at where the top is. These grids end before a rate at which runs are lost."
     )

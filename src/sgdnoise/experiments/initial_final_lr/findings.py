@@ -171,6 +171,8 @@ def _draw_equal_rates(fig: go.Figure, initial: list[float], final: list[float]) 
 
 def _equal_rates(initial: list[float], final: list[float]) -> tuple[float, float] | None:
     """From where to where, in log₂, a grid has pairs of equal rates; None where it has no line."""
+    if not initial or not final:
+        return None
     low, high = max(initial[0], final[0]), min(initial[-1], final[-1])
     return (low, high) if low < high else None
 

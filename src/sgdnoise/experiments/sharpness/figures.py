@@ -185,7 +185,11 @@ def along(reading: Reading, method: str, size: int, length: int) -> go.Figure:
     how = f"with {length} {at.unit} of warm-up" if length else "without warm-up"
     text = f"{NAMES[method]}, B = {size:,}, {how}: {len(records)} runs at the tuned rate"
     fig.update_layout(title={"text": text, "font": {"color": MUTED}})
-    return provenance(fig, source(reading.part(is_probed)))
+    below = sum(int((curve(record, name) <= 0).sum()) for record in records for name in QUANTITIES)
+    told = source(reading.part(is_probed))
+    return provenance(
+        fig, told.and_also(f"{below} values at or below zero are not drawn.") if below else told
+    )
 
 
 def survival(reading: Reading, method: str, size: int) -> go.Figure:

@@ -106,7 +106,8 @@ def _at_tuned(reading: Reading, method: str, size: int, found: Estimate) -> tupl
     low, high = (f"{2.0**end:.3g}" for end in (away.low, away.high))
     return away, (
         f". The runs have the rate {power_of_two(chosen)}, and the best one lies between "
-        f"{power_of_two(rate.low)} and {power_of_two(rate.high)}: with that it is {low} to {high}."
+        f"{power_of_two(rate.low)} and {power_of_two(rate.high)}: at all of these rates it would "
+        f"be {low} to {high}."
     )
 
 

@@ -74,9 +74,9 @@ _LOOK_AT = {
     "somewhat above it, and stays there. At B = 4 look at batch sharpness instead, until the data "
     "are fitted and both fall away from the line. With momentum, compare the small batch with the "
     "grey line, the bound of the effective rate.",
-    "cpu": "With the full batch λmax comes down to the dark dashed line and stays about there. "
-    "The smaller the batch, the further below it both curvatures stay. At B = 16 compare them with "
-    "the grey line, the bound of the effective rate.",
+    "cpu": "Does λmax with the full batch come down to the dark dashed line, and stay about there? "
+    "Move to smaller batches: how far below it do both curvatures stay? At B = 16 compare them "
+    "with the grey line, the bound of the effective rate.",
 }
 
 
