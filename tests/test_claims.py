@@ -24,6 +24,7 @@ from sgdnoise.claims import (
     every,
     headline,
     line,
+    without_ends,
 )
 from sgdnoise.errors import InputError
 from sgdnoise.experiments import EXPERIMENTS, findings, studies, study_of
@@ -786,3 +787,33 @@ def test_the_scorecard_of_one_scale_or_paper_is_its_part_of_the_whole(store):
     ]
     with pytest.raises(InputError, match="no scale is called 'big'"):
         scorecard(store, "big")
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("reproduced", "reproduced", "reproduced"), "reproduced"),
+        (("reproduced", "reproduced", "absent"), "undecided"),
+        (("absent", "contradicted", "absent"), "undecided"),
+        (("undecided", "undecided", "undecided"), "undecided"),
+    ],
+)
+def test_a_word_is_the_same_without_either_end_or_none(words, word):
+    kept = ("all", "all but the smallest", "all but the largest")
+    parts = [
+        Verdict(one, "", effect=float(k), p=p, room=1.0)
+        for k, (one, p) in enumerate(zip(words, (0.01, 0.2, None), strict=True))
+    ]
+    found = without_ends(dict(zip(kept, parts, strict=True)), "so.")
+    assert (found.word, found.effect, found.p) == (word, 0.0, 0.2)
+    # More seeds do not make words agree.
+    assert found.room == (None if word == "undecided" else 1.0)
+    said = (
+        ""
+        if len(set(words)) == 1
+        else (
+            f" So the word hangs on an end of the batch sizes. It would be {words[0]} with all, "
+            f"{words[1]} with all but the smallest and {words[2]} with all but the largest."
+        )
+    )
+    assert found.why == f"so.{said}"

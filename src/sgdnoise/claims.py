@@ -396,6 +396,27 @@ def every(
     return replace(alone[worst], word=word, why=why, p=p, in_part=holds)
 
 
+def without_ends(judged: Mapping[str, Verdict], why: str) -> Verdict:
+    """The first of several verdicts, of all batch sizes; undecided where another has another word.
+
+    The others are of all batch sizes but one, so that none at an end makes the word by itself.
+
+    Args:
+        judged: the verdicts, by what each is of, in words: "all", "all but the smallest".
+        why: the numbers behind them.
+    """
+    whole = next(iter(judged.values()))
+    word = whole.word
+    if len({one.word for one in judged.values()}) > 1:
+        said = enumerated(f"{one.word} with {kept}" for kept, one in judged.items())
+        why += f" So the word hangs on an end of the batch sizes. It would be {said}."
+        word = "undecided"
+    p = max((one.p for one in judged.values() if one.p is not None), default=None)
+    # More seeds narrow several intervals, and make no two of them agree.
+    room = None if word == "undecided" else whole.room
+    return replace(whole, word=word, why=why, p=p, room=room)
+
+
 _IN = {"points": " points", "log2 ratio": " in log₂"}
 """How a sentence says a unit; of any other, the sentence has said what the number is."""
 

@@ -708,8 +708,8 @@ def test_a_rise_that_one_end_of_the_batch_sizes_makes_is_undecided(made_by):
     verdict = judged_as("error-rises-with-batch", of)
     assert verdict.word == "undecided"
     assert verdict.why.endswith(
-        f" With all batch sizes the word would be {every}, without the smallest {small}, without "
-        f"the largest {large}."
+        f" So the word hangs on an end of the batch sizes. It would be {every} with all, {small} "
+        f"with all but the smallest and {large} with all but the largest."
     )
     # Effect and interval stay those over all sizes; more seeds would not help.
     assert verdict.effect == pytest.approx(-5 * np.polyfit(range(6), levels, 1)[0])
@@ -732,7 +732,7 @@ def test_a_rise_that_all_batch_sizes_share_is_told_without_other_words():
     verdict = judged_as("error-rises-with-batch", about())
     assert verdict.word == "reproduced"
     assert " Without the smallest batch size the rise is +4.00 [" in verdict.why
-    assert "the word would be" not in verdict.why
+    assert "hangs on an end" not in verdict.why
 
 
 @pytest.mark.parametrize(("count", "word"), [(4, "reproduced"), (5, "undecided")])

@@ -10,7 +10,17 @@ from functools import partial
 import numpy as np
 
 from sgdnoise.analysis import Estimate, Reading
-from sgdnoise.claims import HELD, NO_LOSS, Claim, Verdict, alike, directional, every, foretold
+from sgdnoise.claims import (
+    HELD,
+    NO_LOSS,
+    Claim,
+    Verdict,
+    alike,
+    directional,
+    every,
+    foretold,
+    without_ends,
+)
 from sgdnoise.experiments.generalization_gap.grid import NOISE, RUNGS
 from sgdnoise.experiments.generalization_gap.ladder import (
     RECIPES,
@@ -144,25 +154,17 @@ def error_rises(reading: Reading) -> Verdict:
     )
     if len(found) <= LEAST_SIZES:
         return verdict
-    ends = {"smallest": min(found), "largest": max(found)}
+    ends = {"all but the smallest": min(found), "all but the largest": max(found)}
     rises = {
-        name: _rise({size: one for size, one in found.items() if size != end})
-        for name, end in ends.items()
+        kept: _rise({size: one for size, one in found.items() if size != end})
+        for kept, end in ends.items()
     }
-    without = {name: _rises("", one) for name, one in rises.items()}
-    told = (
-        f"Without the smallest batch size the rise is {rises['smallest']} points, without the "
-        f"largest {rises['largest']}."
+    small, large = rises.values()
+    return without_ends(
+        {"all": verdict, **{kept: _rises("", one) for kept, one in rises.items()}},
+        f"{verdict.why} Without the smallest batch size the rise is {small} points, without the "
+        f"largest {large}.",
     )
-    ps = [one.p for one in (verdict, *without.values())]
-    p = None if None in ps else max(one for one in ps if one is not None)
-    verdict = replace(verdict, p=p, why=f"{verdict.why} {told}")
-    if {one.word for one in without.values()} == {verdict.word}:
-        return verdict
-    words = ", ".join(f"without the {name} {one.word}" for name, one in without.items())
-    why = f"{verdict.why} With all batch sizes the word would be {verdict.word}, {words}."
-    # More seeds narrow three intervals, and make no two of them agree.
-    return replace(verdict, word="undecided", why=why, room=None)
 
 
 def _rises(why: str, rise: Estimate) -> Verdict:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sgdnoise.analysis import Reading
 from sgdnoise.analysis.intervals import Estimate
-from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every
+from sgdnoise.claims import NO_LOSS, Claim, Verdict, alike, directional, every, without_ends
 from sgdnoise.experiments.random_walk.curves import (
     TOLD_APART,
     WINDOW,
@@ -268,21 +268,13 @@ def remedies_match(reading: Reading) -> Verdict:
         )
         for kept, change in changes.items()
     }
-    verdict, words = judged["all"], {kept: one.word for kept, one in judged.items()}
-    why = (
-        f"{verdict.why} Over all but the smallest batch the difference is "
+    verdict = without_ends(
+        judged,
+        f"{judged['all'].why} Over all but the smallest batch the difference is "
         f"{changes['all but the smallest']}, and over all but the largest "
-        f"{changes['all but the largest']}."
+        f"{changes['all but the largest']}.",
     )
-    if len(set(words.values())) > 1:
-        said = enumerated(f"{word} with {kept}" for kept, word in words.items())
-        why += f" So the word hangs on an end of the batch sizes. It would be {said}."
-        verdict = replace(verdict, word="undecided")
-    if verdict.word == "undecided":
-        # More seeds narrow three intervals, and make no two of them agree.
-        verdict = replace(verdict, room=None)
-    p = max((one.p for one in judged.values() if one.p is not None), default=None)
-    verdict = replace(verdict, p=p, why=f"{why} {_rates_and_fits(reading)}")
+    verdict = replace(verdict, why=f"{verdict.why} {_rates_and_fits(reading)}")
     if _normed(reading):
         return verdict
     about = (
